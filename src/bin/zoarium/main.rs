@@ -1,0 +1,3 @@
+//! The `zoarium` command.
+
+fn main() {}
