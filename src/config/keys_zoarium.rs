@@ -1,0 +1,79 @@
+//! Keys of our own: where the file lies, its shape, and the limits.
+
+use super::Config;
+use super::keys::{I32_MAX, Key, Kind, Set, key};
+
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+
+const fn size(min: u64, max: u64, set: fn(&mut Config, u64)) -> Kind {
+    Kind::Honoured(Set::Size { min, max, set })
+}
+
+/// A count or a time of at least one.
+const fn some(set: fn(&mut Config, i64)) -> Kind {
+    Kind::Honoured(Set::Int { min: 1, max: I32_MAX, set })
+}
+
+/// The keys that begin with `zoarium.`.
+#[rustfmt::skip]
+pub(super) static ZOARIUM: &[Key] = &[
+    key("zoarium.file", "dataDir/zoarium.db", "the file itself",
+        Kind::Honoured(Set::Text { allowed: "a path", set: |c, v| { c.file = Some((!v.is_empty()).then_some(v)?.into()); Some(()) } })),
+    key("zoarium.fileSizeInitial", "32M", "size of a new file", size(8 * MIB, TIB, |c, v| c.storage.file_size_initial = v)),
+    key("zoarium.fileSizeMax", "6G", "the file never grows past this", size(8 * MIB, TIB, |c, v| c.storage.file_size_max = v)),
+    key("zoarium.extentSize", "4M", "unit of space in the file, fixed when it is made",
+        size(MIB, 64 * MIB, |c, v| c.storage.extent_size = v)),
+    key("zoarium.logWindow", "auto", "log written between two snapshots at most",
+        size(MIB, TIB, |c, v| c.storage.log_window = Some(v))),
+    key("zoarium.followerWindow", "16M", "log kept for followers to catch up", size(0, TIB, |c, v| c.storage.follower_window = v)),
+    key("zoarium.keepSnapshots", "2", "snapshots kept",
+        Kind::Honoured(Set::Int { min: 1, max: 2, set: |c, v| c.storage.keep_snapshots = v as usize })),
+    key("zoarium.snapshotRate", "64M", "bytes per second a snapshot writes, 0 as fast as possible",
+        size(0, TIB, |c, v| c.storage.snapshot_rate = v)),
+    key("zoarium.firstFrameMax", "1K", "first frame of a connection (R-02)",
+        size(64, MIB, |c, v| c.limits.first_frame_max = v as usize)),
+    key("zoarium.handshakeTimeoutMs", "10000", "time for the first frame (R-03)", some(|c, v| c.limits.handshake_timeout_ms = v as u64)),
+    key("zoarium.connectionsMax", "10000", "connections in all, when maxCnxns is 0 (R-05)",
+        some(|c, v| c.limits.connections_max = v as usize)),
+    key("zoarium.sessionlessMax", "a quarter of all", "connections without a session (R-06)",
+        some(|c, v| c.limits.sessionless_max = Some(v as usize))),
+    key("zoarium.acceptPauseMs", "100", "pause before the next accept when descriptors have run out (R-07)",
+        some(|c, v| c.limits.accept_pause_ms = v as u64)),
+    key("zoarium.requestsPerConnectionMax", "1000", "requests in flight on a connection (R-08)",
+        some(|c, v| c.limits.requests_per_connection_max = v as usize)),
+    key("zoarium.requestsMax", "10000", "requests in flight in all, when globalOutstandingLimit is absent (R-09)",
+        some(|c, v| c.limits.requests_max = v as usize)),
+    key("zoarium.inputBytesMax", "64M", "bytes read and not yet processed, in all (R-10)",
+        size(MIB, TIB, |c, v| c.limits.input_bytes_max = v as usize)),
+    key("zoarium.outputSoftMax", "4M", "unsent bytes of a connection from which on its requests wait (R-11)",
+        size(1024, TIB, |c, v| c.limits.output_soft_max = v as usize)),
+    key("zoarium.outputHardMax", "16M", "unsent bytes of a connection that close it (R-11)",
+        size(1024, TIB, |c, v| c.limits.output_hard_max = v as usize)),
+    key("zoarium.outputStallMs", "30000", "a connection that takes nothing for this long is closed (R-11)",
+        some(|c, v| c.limits.output_stall_ms = v as u64)),
+    key("zoarium.outputBytesMax", "256M", "unsent bytes in all (R-12)", size(MIB, TIB, |c, v| c.limits.output_bytes_max = v as usize)),
+    key("zoarium.sessionsMax", "100000", "live sessions (R-14)", some(|c, v| c.limits.sessions_max = v as usize)),
+    key("zoarium.sessionRate", "100", "new sessions per second and address (R-15)", some(|c, v| c.limits.session_rate = v as u64)),
+    key("zoarium.sessionBurst", "1000", "new sessions of an address at once (R-15)", some(|c, v| c.limits.session_burst = v as u64)),
+    key("zoarium.watchesPerSessionMax", "100000", "watches of a session (R-16)",
+        some(|c, v| c.limits.watches_per_session_max = v as usize)),
+    key("zoarium.watchesMax", "2000000", "watches in all (R-16)", some(|c, v| c.limits.watches_max = v as usize)),
+    key("zoarium.pathSizeMax", "8K", "length of a path (R-17)", size(64, MIB, |c, v| c.limits.path_size_max = v as usize)),
+    key("zoarium.pathDepthMax", "1000", "names in a path (R-17)", some(|c, v| c.limits.path_depth_max = v as usize)),
+    key("zoarium.multiOpsMax", "10000", "operations in a multi (R-18)", some(|c, v| c.limits.multi_ops_max = v as usize)),
+    key("zoarium.aclEntriesMax", "1000", "entries in an ACL (R-19)", some(|c, v| c.limits.acl_entries_max = v as usize)),
+    key("zoarium.aclListsMax", "100000", "different ACLs in the tree (R-19)", some(|c, v| c.limits.acl_lists_max = v as usize)),
+    key("zoarium.credentialsMax", "64", "identities of a connection (R-20)", some(|c, v| c.limits.credentials_max = v as usize)),
+    key("zoarium.failedLoginsMax", "3", "failed logins on a connection (R-20)", some(|c, v| c.limits.failed_logins_max = v as usize)),
+    key("zoarium.treeBytesMax", "0", "memory of the tree, 0 without limit (R-21)",
+        size(0, TIB, |c, v| c.limits.tree_bytes_max = (v > 0).then_some(v))),
+    key("zoarium.replySizeMax", "64M", "size of a reply (R-23)", size(MIB, 1 << 30, |c, v| c.limits.reply_size_max = v as usize)),
+    key("zoarium.sliceMs", "5", "longest work at a stretch for one request (R-24)", some(|c, v| c.limits.slice_ms = v as u64)),
+    key("zoarium.wordsPerSecond", "10", "four-letter words per second and address (R-30)",
+        some(|c, v| c.limits.words_per_second = v as u64)),
+    key("zoarium.logLinesPerSecond", "10", "log lines of a kind per second (R-31)",
+        some(|c, v| c.limits.log_lines_per_second = v as u64)),
+    key("zoarium.timersPerTick", "10000", "sessions, containers and TTL nodes looked at in a tick (R-33)",
+        some(|c, v| c.limits.timers_per_tick = v as usize)),
+];

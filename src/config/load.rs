@@ -1,0 +1,376 @@
+//! Gathers settings from file, environment and command line, and applies the winners.
+
+use std::path::{Path, PathBuf};
+
+use super::apply::{Given, apply, shown};
+use super::keys::{self, Found, Key, Kind};
+use super::{Config, ConfigError, Fate, Limits, Note, Origin, Role, properties};
+use crate::ids::ServerId;
+
+/// A configuration as it was read, with everything worth saying about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// What to start a server with.
+    pub config: Config,
+    /// Lines for the log.
+    pub notes: Vec<Note>,
+    /// Every setting that was given and counts, in the order of the sources.
+    pub settings: Vec<Setting>,
+}
+
+/// One setting that was given, for who wants it explained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The key, without the prefix `zookeeper.`; as written when unknown.
+    pub name: String,
+    /// Its value, stars for a secret.
+    pub value: String,
+    /// Where it came from.
+    pub origin: Origin,
+    /// What it won over, weakest first.
+    pub overrides: Vec<Origin>,
+    /// What becomes of it.
+    pub fate: Fate,
+    /// What the key means; empty when unknown.
+    pub meaning: &'static str,
+    /// Why it has no effect; empty when it has.
+    pub reason: &'static str,
+    /// The value without it; empty when unknown.
+    pub default: &'static str,
+}
+
+impl Config {
+    /// Reads a configuration to start a server with: [`Config::read`], and an ensemble is refused.
+    ///
+    /// `file` is a `zoo.cfg`, `properties` are `-Dkey=value` pairs, with or without the prefix `zookeeper.`,
+    /// and `env` is the environment, of which `ZOARIUM_KEY` variables count. The command line beats the
+    /// environment, which beats the file.
+    ///
+    /// # Errors
+    /// Those of [`Config::read`], and [`ConfigError::EnsembleNotYet`].
+    pub fn load(
+        file: Option<&Path>,
+        properties: &[(String, String)],
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Loaded, ConfigError> {
+        let loaded = Config::read(file, properties, env)?;
+        let ensemble = &loaded.config.ensemble;
+        if !ensemble.is_standalone() {
+            return Err(ConfigError::EnsembleNotYet {
+                participants: ensemble.count(Role::Participant),
+                observers: ensemble.count(Role::Observer),
+            });
+        }
+        Ok(loaded)
+    }
+
+    /// Reads a configuration, an ensemble's too, from the same sources as [`Config::load`].
+    ///
+    /// Besides `file` it reads the `dynamicConfigFile` named there, and `myid` in the data folder if it exists.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a value that is not accepted, settings that contradict each other.
+    pub fn read(
+        file: Option<&Path>,
+        properties: &[(String, String)],
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Loaded, ConfigError> {
+        let mut gathered = Gathered::default();
+        if let Some(path) = file {
+            for (name, value, origin) in read_file(path)? {
+                gathered.add(keys::find(&name), &name, value, origin);
+            }
+        }
+        for (variable, value) in env {
+            // An empty variable is how many launchers say "not set".
+            if let Some(name) = variable.strip_prefix("ZOARIUM_").filter(|_| !value.is_empty()) {
+                let origin = Origin::Environment(variable.clone());
+                gathered.add(keys::find_variable(name), &variable, value.trim().to_owned(), origin);
+            }
+        }
+        for (name, value) in properties {
+            gathered.add(keys::find(name), name, value.trim().to_owned(), Origin::CommandLine);
+        }
+        gathered.add_dynamic_file()?;
+
+        let mut config = Config { limits: Limits { tree_bytes_max: None, ..Limits::default() }, ..Config::default() };
+        if file.is_some() {
+            config.client_hosts.clear();
+        }
+        gathered.apply(&mut config)?;
+        gathered.settle(&mut config, file.is_some())?;
+        Ok(Loaded { config, notes: gathered.notes, settings: gathered.settings })
+    }
+}
+
+impl Loaded {
+    /// Refuses unknown keys: what `--strict` asks for.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unknown`] with all of them.
+    pub fn strict(self) -> Result<Loaded, ConfigError> {
+        let unknown: Vec<String> =
+            self.notes.iter().filter(|note| matches!(note, Note::Unknown { .. })).map(Note::to_string).collect();
+        if unknown.is_empty() { Ok(self) } else { Err(ConfigError::Unknown(unknown)) }
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<(String, String, Origin)>, ConfigError> {
+    let bytes =
+        std::fs::read(path).map_err(|error| ConfigError::Read { path: path.to_owned(), reason: error.to_string() })?;
+    let at = |line| Origin::File(path.to_owned(), line);
+    let properties = properties::parse(&properties::text_of(&bytes))
+        .map_err(|(line, reason)| ConfigError::Syntax { origin: at(line), reason })?;
+    Ok(properties.into_iter().map(|p| (p.key, p.value, at(p.line))).collect())
+}
+
+/// The winners so far. `raw` runs beside `settings`, with the values as they are.
+#[derive(Default)]
+struct Gathered {
+    settings: Vec<Setting>,
+    raw: Vec<Raw>,
+    notes: Vec<Note>,
+}
+
+struct Raw {
+    key: &'static Key,
+    instance: Option<String>,
+    value: String,
+}
+
+impl Gathered {
+    fn add(&mut self, found: Option<Found>, written: &str, value: String, origin: Origin) {
+        let Some(Found { key, name, instance }) = found else {
+            let nearest = match &origin {
+                Origin::Environment(variable) => keys::nearest_variable(variable),
+                _ => keys::nearest(written),
+            };
+            self.notes.push(Note::Unknown { key: written.to_owned(), origin, nearest });
+            return;
+        };
+        let (fate, reason) = match &key.kind {
+            Kind::Honoured(_) => (Fate::Honoured, ""),
+            Kind::Ensemble(_) => (Fate::Ensemble, "matters only in an ensemble"),
+            Kind::WithoutEffect(reason) | Kind::RefusedIfTrue(reason) => (Fate::WithoutEffect, *reason),
+            Kind::NotYet(reason) => (Fate::NotYet, *reason),
+        };
+        let mut setting = Setting {
+            value: shown(&name, &value).to_owned(),
+            name,
+            origin,
+            overrides: Vec::new(),
+            fate,
+            meaning: key.meaning,
+            reason,
+            default: key.default,
+        };
+        let raw = Raw { key, instance, value };
+        let Some(at) = self.settings.iter().position(|earlier| earlier.name == setting.name) else {
+            self.settings.push(setting);
+            self.raw.push(raw);
+            return;
+        };
+        let earlier = &self.settings[at];
+        let same_source = matches!((&earlier.origin, &setting.origin), (Origin::File(..), Origin::File(..)))
+            || earlier.origin == setting.origin;
+        if same_source && self.raw[at].value != raw.value {
+            self.notes.push(Note::Repeated {
+                key: setting.name.clone(),
+                earlier: earlier.origin.clone(),
+                later: setting.origin.clone(),
+            });
+        }
+        setting.overrides = earlier.overrides.clone();
+        setting.overrides.push(earlier.origin.clone());
+        self.settings[at] = setting;
+        self.raw[at] = raw;
+    }
+
+    fn given(&self, name: &str) -> Option<&str> {
+        let at = self.settings.iter().position(|setting| setting.name == name)?;
+        Some(&self.raw[at].value)
+    }
+
+    /// `dynamicConfigFile`: the membership lives there, and may then not be in the static file.
+    fn add_dynamic_file(&mut self) -> Result<(), ConfigError> {
+        let Some(path) = self.given("dynamicConfigFile").filter(|path| !path.is_empty()).map(PathBuf::from) else {
+            return Ok(());
+        };
+        let is_membership = |name: &str| ["server.", "group.", "weight."].iter().any(|prefix| name.starts_with(prefix));
+        if let Some(setting) = self.settings.iter().find(|setting| is_membership(&setting.name)) {
+            return Err(ConfigError::Conflict(format!(
+                "{} ({}) may not be set beside dynamicConfigFile: the membership belongs into {}",
+                setting.name,
+                setting.origin,
+                path.display()
+            )));
+        }
+        for (name, value, origin) in read_file(&path)? {
+            match keys::find(&name) {
+                Some(found) if is_membership(&found.name) || found.name == "version" => {
+                    self.add(Some(found), &name, value, origin);
+                }
+                _ => {
+                    let reason = format!("{} has no place in a dynamic configuration file", name.escape_debug());
+                    return Err(ConfigError::Syntax { origin, reason });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, config: &mut Config) -> Result<(), ConfigError> {
+        for (setting, raw) in self.settings.iter_mut().zip(&self.raw) {
+            let given = Given {
+                key: raw.key,
+                name: &setting.name,
+                instance: raw.instance.as_deref(),
+                value: &raw.value,
+                origin: &setting.origin,
+            };
+            setting.fate = apply(config, &given, &mut self.notes)?;
+        }
+        let ignored: Vec<String> = self
+            .settings
+            .iter()
+            .filter(|setting| setting.fate == Fate::WithoutEffect)
+            .map(|setting| setting.name.clone())
+            .collect();
+        if !ignored.is_empty() {
+            self.notes.push(Note::WithoutEffect(ignored));
+        }
+        Ok(())
+    }
+
+    /// What depends on more than one setting.
+    fn settle(&mut self, config: &mut Config, has_file: bool) -> Result<(), ConfigError> {
+        self.settle_auth(config)?;
+        self.settle_client_port(config, has_file)?;
+        let (min, max) = (config.session_timeout_min_ms(), config.session_timeout_max_ms());
+        if min > max {
+            return conflict(format!("minSessionTimeout ({min} ms) is above maxSessionTimeout ({max} ms)"));
+        }
+        if !config.ensemble.servers.is_empty() && config.ensemble.count(Role::Participant) == 0 {
+            return conflict("the server lines name observers only; an ensemble needs participants".to_owned());
+        }
+        if !config.ensemble.is_standalone() {
+            for (name, value) in [("initLimit", config.ensemble.init_limit), ("syncLimit", config.ensemble.sync_limit)]
+            {
+                if value.is_none() {
+                    return conflict(format!("{name} is needed beside several server lines"));
+                }
+            }
+        }
+        let (limits, storage) = (&config.limits, &config.storage);
+        if limits.output_soft_max > limits.output_hard_max {
+            return conflict("zoarium.outputSoftMax is above zoarium.outputHardMax".to_owned());
+        }
+        if storage.file_size_initial > storage.file_size_max {
+            return conflict("zoarium.fileSizeInitial is above zoarium.fileSizeMax".to_owned());
+        }
+        if storage.file_size_max / storage.extent_size < 8 {
+            return conflict("zoarium.fileSizeMax holds less than 8 of zoarium.extentSize".to_owned());
+        }
+        if has_file && self.given("dataDir").is_none() && config.file.is_none() {
+            self.notes.push(Note::Remark(format!("dataDir is not set: using {}", config.data_dir.display())));
+        }
+        self.settle_id(config)
+    }
+
+    fn settle_auth(&mut self, config: &mut Config) -> Result<(), ConfigError> {
+        let enabled = self.given("enforce.auth.enabled").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        if enabled && config.enforce_auth_schemes.is_empty() {
+            return conflict("enforce.auth.enabled=true needs enforce.auth.schemes".to_owned());
+        }
+        if !enabled && !config.enforce_auth_schemes.is_empty() {
+            self.notes
+                .push(Note::Remark("enforce.auth.schemes has no effect without enforce.auth.enabled=true".into()));
+            config.enforce_auth_schemes.clear();
+        }
+        if config.enforce_auth_schemes == ["digest"] && !config.digest_auth_enabled {
+            return conflict("enforce.auth.schemes=digest, but DigestAuthenticationProvider.enabled=false".to_owned());
+        }
+        if config.skip_acl {
+            self.notes.push(Note::Remark("skipACL=yes: no ACL is checked, everybody may do everything".to_owned()));
+        }
+        if !config.force_sync {
+            self.notes.push(Note::Remark("forceSync=no: a power cut may lose acknowledged writes".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn settle_client_port(&mut self, config: &mut Config, has_file: bool) -> Result<(), ConfigError> {
+        let mut port_given = self.given("clientPort").is_some();
+        let standalone = config.ensemble.is_standalone();
+        let client =
+            config.ensemble.servers.values().next().filter(|_| standalone).and_then(|line| line.client.clone());
+        if let Some(client) = client {
+            let hosts: Vec<String> = client.host.into_iter().collect();
+            let host_clash = !config.client_hosts.is_empty() && has_file && config.client_hosts != hosts;
+            if port_given && (config.client_port != client.port || host_clash) {
+                return conflict(format!(
+                    "the server line says clients connect to port {}, clientPort and clientPortAddress say {} {}",
+                    client.port,
+                    config.client_port,
+                    config.client_hosts.join(",")
+                ));
+            }
+            (config.client_port, config.client_hosts, port_given) = (client.port, hosts, true);
+        }
+        if port_given || !standalone {
+            return Ok(());
+        }
+        if config.secure_client_port.is_some() {
+            return conflict(
+                "secureClientPort is the only client port, and TLS is not served yet; set clientPort to serve without it"
+                    .to_owned(),
+            );
+        }
+        if self.given("clientPortAddress").is_some() && has_file {
+            return conflict("clientPortAddress is set and clientPort is not".to_owned());
+        }
+        if has_file {
+            self.notes.push(Note::Remark(format!("clientPort is not set: serving on {}", config.client_port)));
+        }
+        Ok(())
+    }
+
+    fn settle_id(&mut self, config: &mut Config) -> Result<(), ConfigError> {
+        let path = config.data_dir.join("myid");
+        let text = match std::fs::read(&path) {
+            Ok(bytes) => properties::text_of(&bytes),
+            // A standalone server needs none.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(ConfigError::Read { path, reason: error.to_string() }),
+        };
+        let id = text.lines().next().unwrap_or_default().trim();
+        let highest = if config.extended_types_enabled { 254 } else { 255 };
+        match id.parse() {
+            Ok(number) if number <= highest => config.server_id = ServerId(number),
+            _ => {
+                return Err(ConfigError::Value {
+                    key: "myid".to_owned(),
+                    value: id.chars().take(32).collect(),
+                    origin: Origin::File(path, 1),
+                    allowed: format!("a whole number from 0 to {highest}"),
+                });
+            }
+        }
+        let line = config.ensemble.servers.get(&config.server_id);
+        if !config.ensemble.is_standalone() && line.is_none() {
+            return conflict(format!("myid is {id}, and there is no line server.{id}"));
+        }
+        if let Some(line) =
+            line.filter(|line| line.role != config.ensemble.peer_type && self.given("peerType").is_some())
+        {
+            let text =
+                format!("peerType={} differs from server.{id}, which says {}", config.ensemble.peer_type, line.role);
+            self.notes.push(Note::Remark(format!("{text}; the server line counts")));
+        }
+        Ok(())
+    }
+}
+
+fn conflict(text: String) -> Result<(), ConfigError> {
+    Err(ConfigError::Conflict(text))
+}

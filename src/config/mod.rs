@@ -1,0 +1,228 @@
+//! Settings: one typed [`Config`], filled from a ZooKeeper `zoo.cfg`, the environment and the command line.
+//!
+//! `keys` is the single home of every key we know and of what becomes of it; `load` gathers the sources and
+//! applies the winners. This room reads the files it is told to read and nothing else: the environment comes
+//! from the caller.
+
+mod apply;
+mod error;
+mod keys;
+mod keys_accepted;
+mod keys_zoarium;
+mod limits;
+mod load;
+mod note;
+mod properties;
+mod servers;
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+pub use error::ConfigError;
+pub use limits::{Limits, Storage};
+pub use load::{Loaded, Setting};
+pub use note::{Fate, Note, Origin};
+pub use servers::{ClientAddress, Ensemble, PeerAddress, Role, ServerLine};
+
+use crate::ids::ServerId;
+use crate::words::Whitelist;
+
+/// Everything a server can be told.
+///
+/// `Default` is the embedded default: standalone, `./zoarium-data/zoarium.db`, `127.0.0.1:2181`. A field whose
+/// meaning is ZooKeeper's has ZooKeeper's default. To change a few, write `Config { data_dir, ..Config::default() }`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `dataDir`: the folder that holds the file and, if there is one, `myid`.
+    pub data_dir: PathBuf,
+    /// `zoarium.file`: the file itself; `None` is `zoarium.db` in `data_dir`. Ask [`Config::file`].
+    pub file: Option<PathBuf>,
+    /// `datadir.autocreate`: make `data_dir` when it is missing.
+    pub data_dir_autocreate: bool,
+    /// This server's number: the content of `myid` in `data_dir`, 0 without that file.
+    pub server_id: ServerId,
+
+    /// `clientPort`: where clients connect; 0 picks a free port. Ask [`Config::client_addresses`].
+    pub client_port: u16,
+    /// `clientPortAddress`: names or addresses to listen on; empty is every address of the machine.
+    ///
+    /// Loopback without a configuration file; with one, what it says, and all addresses when it says nothing.
+    pub client_hosts: Vec<String>,
+    /// `secureClientPort`: the TLS port asked for. Not served yet; [`Config::load`] warns.
+    pub secure_client_port: Option<u16>,
+    /// `maxClientCnxns`: connections per client address; 0 is no limit.
+    pub max_client_cnxns: usize,
+    /// `maxCnxns`: connections in all; 0 leaves it to [`Limits::connections_max`]. Ask [`Config::connections_max`].
+    pub max_cnxns: usize,
+    /// `jute.maxbuffer`: largest client frame in bytes, its 4-byte length not counted.
+    pub jute_maxbuffer: usize,
+    /// `globalOutstandingLimit`: requests in flight in all; `None` leaves it to [`Limits::requests_max`].
+    pub global_outstanding_limit: Option<usize>,
+
+    /// `tickTime`: the unit of time in milliseconds. 3000 is what ZooKeeper uses when a file does not name it
+    /// (its sample files say 2000).
+    pub tick_time_ms: u64,
+    /// `minSessionTimeout` in milliseconds; `None` is 2 ticks. Ask [`Config::session_timeout_min_ms`].
+    pub min_session_timeout_ms: Option<u64>,
+    /// `maxSessionTimeout` in milliseconds; `None` is 20 ticks. Ask [`Config::session_timeout_max_ms`].
+    pub max_session_timeout_ms: Option<u64>,
+
+    /// `snapCount`: transactions between snapshots.
+    pub snap_count: u64,
+    /// `forceSync`: sync the log before acknowledging. `false` loses acknowledged writes in a power cut.
+    pub force_sync: bool,
+    /// `fsync.warningthresholdms`: a sync slower than this is logged.
+    pub fsync_warning_ms: u64,
+
+    /// `4lw.commands.whitelist`: the four-letter words that are answered.
+    pub whitelist: Whitelist,
+    /// `readonlymode.enabled`: a server without a quorum serves reads to clients that ask for it.
+    pub read_only_mode: bool,
+    /// `reconfigEnabled`: membership may change while running.
+    pub reconfig_enabled: bool,
+    /// `extendedTypesEnabled`: TTL nodes exist.
+    pub extended_types_enabled: bool,
+    /// `enforceQuota`: hard quota limits refuse writes.
+    pub enforce_quota: bool,
+    /// `znode.container.checkIntervalMs`: pause between two looks for empty containers and dead TTL nodes.
+    pub container_check_interval_ms: u64,
+    /// `znode.container.maxPerMinute`: most containers and TTL nodes removed in a minute.
+    pub container_max_per_minute: u64,
+    /// `znode.container.maxNeverUsedIntervalMs`: a container that never had a child goes after this long; 0 is never.
+    pub container_max_never_used_interval_ms: u64,
+
+    /// `skipACL`: no ACL is checked.
+    pub skip_acl: bool,
+    /// `DigestAuthenticationProvider.superDigest`: `super:` and the base64 hash of the super user's password.
+    pub super_digest: Option<Secret>,
+    /// `DigestAuthenticationProvider.enabled`: scheme `digest` exists.
+    pub digest_auth_enabled: bool,
+    /// `digest.enabled`: keep a content digest of the tree (word `hash`).
+    pub digest_enabled: bool,
+    /// `enforce.auth.schemes`, when `enforce.auth.enabled` is on: a request needs an identity of one of these
+    /// schemes. Empty is no such rule.
+    pub enforce_auth_schemes: Vec<String>,
+
+    /// What only matters in an ensemble, kept as read.
+    pub ensemble: Ensemble,
+    /// Bounds on every resource a client can use.
+    pub limits: Limits,
+    /// The shape of the file.
+    pub storage: Storage,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            data_dir: PathBuf::from("./zoarium-data"),
+            file: None,
+            data_dir_autocreate: true,
+            server_id: ServerId(0),
+            client_port: 2181,
+            client_hosts: vec!["127.0.0.1".to_owned()],
+            secure_client_port: None,
+            max_client_cnxns: 60,
+            max_cnxns: 0,
+            jute_maxbuffer: 0xf_ffff,
+            global_outstanding_limit: None,
+            tick_time_ms: 3000,
+            min_session_timeout_ms: None,
+            max_session_timeout_ms: None,
+            snap_count: 100_000,
+            force_sync: true,
+            fsync_warning_ms: 1000,
+            whitelist: Whitelist::Default,
+            read_only_mode: false,
+            reconfig_enabled: false,
+            extended_types_enabled: false,
+            enforce_quota: false,
+            container_check_interval_ms: 60_000,
+            container_max_per_minute: 10_000,
+            container_max_never_used_interval_ms: 0,
+            skip_acl: false,
+            super_digest: None,
+            digest_auth_enabled: true,
+            digest_enabled: true,
+            enforce_auth_schemes: Vec::new(),
+            ensemble: Ensemble::default(),
+            limits: Limits::default(),
+            storage: Storage::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The one file: `file`, or `zoarium.db` in `data_dir`.
+    pub fn file(&self) -> PathBuf {
+        self.file.clone().unwrap_or_else(|| self.data_dir.join("zoarium.db"))
+    }
+
+    /// Shortest session timeout granted, in milliseconds.
+    pub fn session_timeout_min_ms(&self) -> u64 {
+        self.min_session_timeout_ms.unwrap_or_else(|| self.tick_time_ms.saturating_mul(2))
+    }
+
+    /// Longest session timeout granted, in milliseconds.
+    pub fn session_timeout_max_ms(&self) -> u64 {
+        self.max_session_timeout_ms.unwrap_or_else(|| self.tick_time_ms.saturating_mul(20))
+    }
+
+    /// Most connections in all: `maxCnxns`, or our own default where that says no limit.
+    pub fn connections_max(&self) -> usize {
+        if self.max_cnxns > 0 { self.max_cnxns } else { self.limits.connections_max }
+    }
+
+    /// Most requests in flight in all: `globalOutstandingLimit` where given, else our own default.
+    pub fn requests_max(&self) -> usize {
+        self.global_outstanding_limit.unwrap_or(self.limits.requests_max)
+    }
+
+    /// The addresses to listen on for clients, names looked up.
+    ///
+    /// No host given means every address: that is `[::]`, which takes IPv4 too; a machine without IPv6 refuses
+    /// it, and the caller then binds `0.0.0.0`.
+    ///
+    /// # Errors
+    /// When a host name has no address.
+    pub fn client_addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        if self.client_hosts.is_empty() {
+            return Ok(vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, self.client_port))]);
+        }
+        let mut addresses = Vec::new();
+        for host in &self.client_hosts {
+            let found = (host.as_str(), self.client_port)
+                .to_socket_addrs()
+                .map_err(|error| io::Error::new(error.kind(), format!("clientPortAddress {host}: {error}")))?;
+            for address in found {
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+        }
+        Ok(addresses)
+    }
+}
+
+/// A text that is never shown: `Debug` prints stars, and it has no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `text`.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The text itself. Compare it in constant time, and never log it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
