@@ -1,0 +1,120 @@
+//! Latencies, decimals and addresses in ZooKeeper's form.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// How long requests took, in milliseconds. Copy it to show it; a new one starts the count again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Latency {
+    count: u64,
+    sum_ms: u64,
+    min_ms: u64,
+    max_ms: u64,
+}
+
+impl Latency {
+    /// Counts one request.
+    pub fn record(&mut self, ms: u64) {
+        self.min_ms = if self.count == 0 { ms } else { self.min_ms.min(ms) };
+        self.max_ms = self.max_ms.max(ms);
+        self.sum_ms = self.sum_ms.saturating_add(ms);
+        self.count += 1;
+    }
+
+    /// Shortest, 0 when none was counted.
+    pub fn min_ms(&self) -> u64 {
+        self.min_ms
+    }
+
+    /// Longest, 0 when none was counted.
+    pub fn max_ms(&self) -> u64 {
+        self.max_ms
+    }
+
+    /// How many were counted.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// All of them together.
+    pub fn sum_ms(&self) -> u64 {
+        self.sum_ms
+    }
+
+    /// Average without its fraction, 0 when none was counted: the form of `cons`.
+    pub fn average_whole(&self) -> u64 {
+        self.sum_ms.checked_div(self.count).unwrap_or(0)
+    }
+
+    /// Average with 1 to 4 decimals: `0.0`, `1.2149`, `22.0`.
+    ///
+    /// Java turns to `5.0E-4` below a thousandth, which go-zk's parser does not read; here it is `0.0005`.
+    pub fn average(&self) -> String {
+        average(self.sum_ms, self.count)
+    }
+}
+
+/// `sum / count` with 1 to 4 decimals, rounded half up; `0.0` without a count.
+pub(super) fn average(sum: u64, count: u64) -> String {
+    if count == 0 {
+        return "0.0".to_owned();
+    }
+    let (sum, count) = (u128::from(sum), u128::from(count));
+    let scaled = (sum * 20_000 + count) / (2 * count);
+    let fraction = format!("{:04}", scaled % 10_000);
+    let fraction = fraction.trim_end_matches('0');
+    format!("{}.{}", scaled / 10_000, if fraction.is_empty() { "0" } else { fraction })
+}
+
+/// An address as Java prints it: `/127.0.0.1:2181`, `/[0:0:0:0:0:0:0:1]:2181`.
+///
+/// An IPv4 client of a socket that takes both shows as IPv4, as it does there.
+pub fn java_address(address: SocketAddr) -> String {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => format!("/{ip}:{}", address.port()),
+        IpAddr::V6(ip) => {
+            let groups: Vec<String> = ip.segments().iter().map(|group| format!("{group:x}")).collect();
+            format!("/[{}]:{}", groups.join(":"), address.port())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn averages_have_one_to_four_decimals_rounded_half_up() {
+        let check = |sum, count, expected: &str| assert_eq!(average(sum, count), expected, "{sum}/{count}");
+        check(0, 0, "0.0");
+        check(0, 7, "0.0");
+        check(22, 1, "22.0");
+        check(1, 3, "0.3333");
+        check(2, 3, "0.6667");
+        check(1, 20_000, "0.0001");
+        check(1, 20_001, "0.0");
+        check(5, 10_000, "0.0005");
+        check(12_149, 10_000, "1.2149");
+        check(15, 10, "1.5");
+        check(u64::MAX, 1, "18446744073709551615.0");
+    }
+
+    #[test]
+    fn a_latency_knows_its_bounds() {
+        let mut latency = Latency::default();
+        assert_eq!((latency.min_ms(), latency.average_whole(), latency.max_ms()), (0, 0, 0));
+        for ms in [4, 2, 7] {
+            latency.record(ms);
+        }
+        assert_eq!((latency.min_ms(), latency.average_whole(), latency.max_ms()), (2, 4, 7));
+        assert_eq!((latency.count(), latency.sum_ms(), latency.average().as_str()), (3, 13, "4.3333"));
+    }
+
+    #[test]
+    fn addresses_look_like_javas() {
+        let check = |text: &str, expected: &str| assert_eq!(java_address(text.parse().unwrap()), expected);
+        check("127.0.0.1:2181", "/127.0.0.1:2181");
+        check("[::1]:2181", "/[0:0:0:0:0:0:0:1]:2181");
+        check("[::ffff:10.0.0.1]:2181", "/10.0.0.1:2181");
+        check("[2001:db8::ab]:1", "/[2001:db8:0:0:0:0:0:ab]:1");
+    }
+}
