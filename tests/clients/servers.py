@@ -1,0 +1,153 @@
+"""Starts, kills and restarts one server for the client checks: Zoarium, or Apache ZooKeeper for the baseline.
+
+Only the standard library is used, and only loopback addresses.
+"""
+
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+JAR_FOLDER = pathlib.Path("/usr/share/java")
+START_SECONDS_MAX = 30
+
+
+class Missing(Exception):
+    """Something this machine lacks; says what, and how to get it."""
+
+
+def zoarium_binary():
+    """The binary under test: `ZOARIUM_BIN`, else the release build, else the development build."""
+    named = os.environ.get("ZOARIUM_BIN")
+    if named:
+        candidates = [pathlib.Path(named).resolve()]
+    else:
+        target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+        candidates = [target / profile / "zoarium" for profile in ("release", "quick", "debug")]
+    for candidate in candidates:
+        if os.access(candidate, os.X_OK):
+            return candidate
+    raise Missing(f"no zoarium binary at {', '.join(map(str, candidates))}: run `cargo build --release`")
+
+
+def zookeeper_classpath():
+    """The jars of Debian's `zookeeper` package, with the netty parts its manifest forgets."""
+    names = ["zookeeper", "netty-codec", "netty-resolver", "netty-transport-native-unix-common", "slf4j-nop"]
+    jars = [JAR_FOLDER / f"{name}.jar" for name in names]
+    if shutil.which("java") is None:
+        raise Missing("no java on PATH: apt-get install default-jre-headless")
+    for jar in jars:
+        if not jar.exists():
+            raise Missing(f"no {jar}: apt-get install zookeeper")
+    return ":".join(map(str, jars))
+
+
+def zookeeper_version():
+    """The version of Debian's ZooKeeper, from the name of its jar (`zookeeper-3.8.0.jar`)."""
+    for jar in JAR_FOLDER.glob("zookeeper-[0-9]*.jar"):
+        return jar.stem.removeprefix("zookeeper-")
+    raise Missing(f"no zookeeper-VERSION.jar in {JAR_FOLDER}: apt-get install zookeeper")
+
+
+def free_ports(count=1, step=1, start=None):
+    """The first of `count` ports, `step` apart from each other, that nobody listens on now.
+
+    They lie below the range outgoing connections are given, so none is taken between the look and the use.
+    """
+    port = start if start is not None else 20000 + (os.getpid() * 7) % 8000
+    while port + count * step < 32768:
+        if all(_is_free(port + index * step) for index in range(count)):
+            return port
+        port += count * step
+    raise Missing(f"no {count} free ports in a row below 32768")
+
+
+def _is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+    return True
+
+
+class Server:
+    """One server on `folder`, which survives `kill` and `start`: same data, same port."""
+
+    def __init__(self, kind, folder, settings=()):
+        self.kind = kind
+        self.folder = pathlib.Path(folder)
+        self.port = free_ports()
+        self.process = None
+        (self.folder / "data").mkdir(parents=True, exist_ok=True)
+        self.config = self.folder / "zoo.cfg"
+        lines = [
+            "tickTime=500",
+            f"dataDir={self.folder / 'data'}",
+            f"clientPort={self.port}",
+            "maxClientCnxns=0",
+            "admin.enableServer=false",
+            "4lw.commands.whitelist=*",
+            *settings,
+        ]
+        self.config.write_text("\n".join(lines) + "\n")
+        if kind == "zoarium":
+            self.command = [str(zoarium_binary()), "serve", str(self.config)]
+        else:
+            main_class = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+            self.command = ["java", "-cp", zookeeper_classpath(), main_class, str(self.config)]
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def start(self):
+        """Starts the server and waits until it serves; returns the seconds that took."""
+        begin = time.monotonic()
+        with open(self.folder / "server.log", "ab") as log:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        while time.monotonic() < begin + START_SECONDS_MAX:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server ended with code {self.process.returncode}\n{self.log_tail()}")
+            if "Mode: " in self.four_letter_word("srvr"):
+                return time.monotonic() - begin
+            time.sleep(0.005)
+        raise RuntimeError(f"no answer to srvr on {self.address} in {START_SECONDS_MAX} s\n{self.log_tail()}")
+
+    def kill(self):
+        """Ends the server with SIGKILL, as a power cut would."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """Ends the server with SIGTERM; returns its exit code."""
+        if self.process is None:
+            return None
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        return self.process.returncode
+
+    def four_letter_word(self, word):
+        """The answer to a four-letter word, empty when nobody serves."""
+        answer = b""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as link:
+                link.sendall(word.encode())
+                while chunk := link.recv(65536):
+                    answer += chunk
+        except OSError:
+            return ""
+        return answer.decode()
+
+    def log_tail(self, lines_max=20):
+        lines = (self.folder / "server.log").read_text(errors="replace").splitlines()
+        return "\n".join(lines[-lines_max:])
