@@ -11,4 +11,5 @@ pub mod ids;
 pub mod jute;
 pub mod path;
 pub mod records;
+pub mod store;
 pub mod words;

@@ -1,0 +1,494 @@
+//! The log: frames, records, and the append that makes them durable.
+//!
+//! A *frame* is what one sync makes durable. Frames form a chain (own offset, number, incarnation, checksum of the frame
+//! before), and each says up to which frame the syncs had returned when it was made: that tells a torn tail from damage.
+
+use crate::ids::Zxid;
+use crate::store::error::StoreError;
+use crate::store::extents::ExtentState;
+use crate::store::file::Store;
+use crate::store::layout::{frame, open, record};
+use crate::store::le;
+use crate::store::map::AlignedBuf;
+use crate::store::options::SyncMode;
+use crate::store::plant::{self, Plant};
+use crate::store::superblock::Extent;
+
+/// One transaction for the log.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// Its id, above all before it.
+    pub zxid: Zxid,
+    /// Its bytes, opaque to the store.
+    pub txn: &'a [u8],
+}
+
+/// What a frame carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The first frame of a log extent.
+    Open,
+    /// Records.
+    Txns,
+    /// Nothing: only that what came before is durable.
+    Mark,
+    /// Everything past a zxid in earlier frames is void.
+    Trunc,
+}
+
+impl Kind {
+    fn code(self) -> u16 {
+        match self {
+            Kind::Open => 1,
+            Kind::Txns => 2,
+            Kind::Mark => 3,
+            Kind::Trunc => 4,
+        }
+    }
+
+    fn of_code(code: u16) -> Option<Kind> {
+        match code {
+            1 => Some(Kind::Open),
+            2 => Some(Kind::Txns),
+            3 => Some(Kind::Mark),
+            4 => Some(Kind::Trunc),
+            _ => None,
+        }
+    }
+}
+
+/// A frame's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameHead {
+    pub(crate) header_crc: u32,
+    pub(crate) own_offset: u64,
+    pub(crate) fseq: u64,
+    pub(crate) incarnation: u32,
+    pub(crate) kind: Kind,
+    pub(crate) body_len: u32,
+    pub(crate) body_crc: u32,
+    pub(crate) synced_fseq: u64,
+    pub(crate) last_zxid: Zxid,
+    pub(crate) prev_crc: u32,
+    pub(crate) records: u32,
+}
+
+impl FrameHead {
+    /// Reads a header that is whole by itself: magic, checksum, known kind.
+    pub(crate) fn decode(bytes: &[u8], seed: u32) -> Option<FrameHead> {
+        if le::u32_at(bytes, frame::MAGIC) != frame::MAGIC_VALUE {
+            return None;
+        }
+        let header_crc = le::u32_at(bytes, frame::HEADER_CRC);
+        if header_crc != crc32c::crc32c_append(seed, bytes.get(frame::OWN_OFFSET..frame::HEADER_LEN)?) {
+            return None;
+        }
+        Some(FrameHead {
+            header_crc,
+            own_offset: le::u64_at(bytes, frame::OWN_OFFSET),
+            fseq: le::u64_at(bytes, frame::FSEQ),
+            incarnation: le::u32_at(bytes, frame::INCARNATION),
+            kind: Kind::of_code(le::u16_at(bytes, frame::KIND))?,
+            body_len: le::u32_at(bytes, frame::BODY_LEN),
+            body_crc: le::u32_at(bytes, frame::BODY_CRC),
+            synced_fseq: le::u64_at(bytes, frame::SYNCED_FSEQ),
+            last_zxid: Zxid(le::u64_at(bytes, frame::LAST_ZXID) as i64),
+            prev_crc: le::u32_at(bytes, frame::PREV_CRC),
+            records: le::u32_at(bytes, frame::RECORDS),
+        })
+    }
+
+    /// Writes the header and returns its checksum.
+    fn encode(&self, seed: u32, out: &mut [u8]) -> u32 {
+        le::put_u32(out, frame::MAGIC, frame::MAGIC_VALUE);
+        le::put_u64(out, frame::OWN_OFFSET, self.own_offset);
+        le::put_u64(out, frame::FSEQ, self.fseq);
+        le::put_u32(out, frame::INCARNATION, self.incarnation);
+        le::put_u16(out, frame::KIND, self.kind.code());
+        le::put_u16(out, frame::FLAGS, 0);
+        le::put_u32(out, frame::BODY_LEN, self.body_len);
+        le::put_u32(out, frame::BODY_CRC, self.body_crc);
+        le::put_u64(out, frame::SYNCED_FSEQ, self.synced_fseq);
+        le::put_u64(out, frame::LAST_ZXID, self.last_zxid.0 as u64);
+        le::put_u32(out, frame::PREV_CRC, self.prev_crc);
+        le::put_u32(out, frame::RECORDS, self.records);
+        let crc = crc32c::crc32c_append(seed, &out[frame::OWN_OFFSET..frame::HEADER_LEN]);
+        le::put_u32(out, frame::HEADER_CRC, crc);
+        crc
+    }
+
+    /// Bytes the frame takes, padding included.
+    pub(crate) fn len(&self) -> u64 {
+        frame_len(self.body_len as usize) as u64
+    }
+}
+
+/// Bytes a frame with a body of `body_len` takes.
+pub(crate) fn frame_len(body_len: usize) -> usize {
+    (frame::HEADER_LEN + body_len).next_multiple_of(frame::ALIGN)
+}
+
+fn record_len(txn_len: usize) -> usize {
+    (record::HEADER_LEN + txn_len).next_multiple_of(record::ALIGN)
+}
+
+/// The body of an OPEN frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OpenBody {
+    pub(crate) lseq: u64,
+    pub(crate) extent: u32,
+    pub(crate) prev_extent: u32,
+    pub(crate) prev_end_offset: u64,
+    pub(crate) prev_lseq: u64,
+    pub(crate) base_zxid: Zxid,
+}
+
+impl OpenBody {
+    pub(crate) fn decode(body: &[u8]) -> Option<OpenBody> {
+        (body.len() == open::BODY_LEN).then(|| OpenBody {
+            lseq: le::u64_at(body, open::LSEQ),
+            extent: le::u32_at(body, open::EXTENT),
+            prev_extent: le::u32_at(body, open::PREV_EXTENT),
+            prev_end_offset: le::u64_at(body, open::PREV_END_OFFSET),
+            prev_lseq: le::u64_at(body, open::PREV_LSEQ),
+            base_zxid: Zxid(le::u64_at(body, open::BASE_ZXID) as i64),
+        })
+    }
+
+    fn encode(&self, out: &mut [u8]) {
+        le::put_u64(out, open::LSEQ, self.lseq);
+        le::put_u32(out, open::EXTENT, self.extent);
+        le::put_u32(out, open::PREV_EXTENT, self.prev_extent);
+        le::put_u64(out, open::PREV_END_OFFSET, self.prev_end_offset);
+        le::put_u64(out, open::PREV_LSEQ, self.prev_lseq);
+        le::put_u64(out, open::BASE_ZXID, self.base_zxid.0 as u64);
+    }
+}
+
+/// The records of a TXNS body, in order. Ends with an error at the first thing that is not a record.
+#[derive(Debug)]
+pub(crate) struct Records<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Records<'a> {
+    pub(crate) fn of(body: &'a [u8]) -> Records<'a> {
+        Records { rest: body }
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<Record<'a>, &'static str>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let rest = std::mem::take(&mut self.rest);
+        if rest.len() < record::HEADER_LEN {
+            return Some(Err("a record header is cut short"));
+        }
+        if le::u16_at(rest, record::KIND) != record::KIND_TXN {
+            return Some(Err("a record of unknown kind"));
+        }
+        let len = le::u32_at(rest, record::LENGTH) as usize;
+        let Some(txn) = rest.get(record::HEADER_LEN..).and_then(|body| body.get(..len)) else {
+            return Some(Err("a record is longer than its frame"));
+        };
+        self.rest = rest.get(record_len(len)..).unwrap_or_default();
+        Some(Ok(Record { zxid: Zxid(le::u64_at(rest, record::ZXID) as i64), txn }))
+    }
+}
+
+/// One linked log extent that the chain has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogExtent {
+    pub(crate) lseq: u64,
+    pub(crate) index: u32,
+    /// The number of its first frame.
+    pub(crate) first_fseq: u64,
+    /// The last zxid before its first record.
+    pub(crate) base_zxid: Zxid,
+    /// The highest zxid in it or before it.
+    pub(crate) last_zxid: Zxid,
+    /// Where the chain leaves it.
+    pub(crate) end: u64,
+}
+
+/// Where the log ends, and what the next frame needs to know.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    /// The log extent that holds the end.
+    pub(crate) lseq: u64,
+    pub(crate) index: u32,
+    /// Where the next frame goes.
+    pub(crate) at: u64,
+    /// The last frame written, and synced.
+    pub(crate) fseq: u64,
+    pub(crate) last_crc: u32,
+    pub(crate) last_zxid: Zxid,
+    /// The last frame that holds records.
+    pub(crate) last_txns_fseq: u64,
+    /// The extents in use, in order; the last is `index`, unless nothing was written to it yet.
+    pub(crate) extents: Vec<LogExtent>,
+    pub(crate) buf: AlignedBuf,
+}
+
+/// How far a run of records goes in one frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Batch {
+    records: usize,
+    body_len: usize,
+    /// The frame goes to the next extent, behind its OPEN.
+    moves: bool,
+}
+
+/// How many of `records` go into one frame at `at` of an extent that ends at `end`.
+fn next_batch(records: &[Record<'_>], at: u64, end: u64, opened: bool, extent_size: u64) -> Batch {
+    let overhead = |opened: bool| frame::HEADER_LEN + if opened { 0 } else { open::FRAME_LEN };
+    let here = (end - at) as usize;
+    for (room, moves) in
+        [(here.saturating_sub(overhead(opened)), false), (extent_size as usize - overhead(false), true)]
+    {
+        let mut body_len = 0;
+        let mut count = 0;
+        for one in records {
+            let len = record_len(one.txn.len());
+            if body_len + len > room || (count > 0 && body_len + len > frame::BODY_SOFT_MAX) {
+                break;
+            }
+            body_len += len;
+            count += 1;
+        }
+        if count > 0 {
+            return Batch { records: count, body_len, moves };
+        }
+    }
+    unreachable!("max_record is at most half an extent, so one record always fits an empty one")
+}
+
+impl Store {
+    /// Appends `records` and makes them durable.
+    ///
+    /// One frame, one write, one sync; more only where the records exceed 1 MiB or cross the end of an extent. After a
+    /// crash in the middle a prefix of `records` may be found again.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] and [`StoreError::Full`] before anything is written: the store stays usable.
+    /// [`StoreError::SyncFailed`] is final (S-42).
+    ///
+    /// # Panics
+    /// When the zxids do not grow: the log would go backwards.
+    pub fn append(&mut self, records: &[Record<'_>]) -> Result<(), StoreError> {
+        self.alive()?;
+        let mut last = self.log.last_zxid;
+        for one in records {
+            assert!(one.zxid > last, "log goes backwards: {:?} after {last:?}", one.zxid);
+            last = one.zxid;
+            let size = one.txn.len() as u64;
+            if size > self.max_record() {
+                return Err(StoreError::TooLarge { size, limit: self.max_record() });
+            }
+        }
+        self.link_for(records)?;
+        let mut rest = records;
+        while !rest.is_empty() {
+            let batch = self.plan(rest);
+            let (now, later) = rest.split_at(batch.records);
+            self.append_frame(Kind::Txns, now, batch)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn max_record(&self) -> u64 {
+        self.options.max_record.min(self.sb.extent_size() / 2)
+    }
+
+    /// Whether the extent at the end already has its OPEN.
+    fn opened(&self) -> bool {
+        self.log.at != self.sb.extent_at(self.log.index)
+    }
+
+    fn plan(&self, records: &[Record<'_>]) -> Batch {
+        let end = self.sb.extent_end(self.log.index);
+        next_batch(records, self.log.at, end, self.opened(), self.sb.extent_size())
+    }
+
+    /// Links as many extents as `records` will need, so that no write is begun that cannot be finished (F-09).
+    fn link_for(&mut self, records: &[Record<'_>]) -> Result<(), StoreError> {
+        let size = self.sb.extent_size();
+        let (mut at, mut end, mut opened) = (self.log.at, self.sb.extent_end(self.log.index), self.opened());
+        let mut moves = 0;
+        let mut rest = records;
+        while !rest.is_empty() {
+            let batch = next_batch(rest, at, end, opened, size);
+            if batch.moves {
+                moves += 1;
+                (at, end, opened) = (0, size, false);
+            }
+            at += (frame_len(batch.body_len) + if opened { 0 } else { open::FRAME_LEN }) as u64;
+            opened = true;
+            rest = &rest[batch.records..];
+        }
+        while self.sb.log_head_lseq - self.log.lseq < moves {
+            self.stats.waited_for_extent += 1;
+            self.link_next()?;
+        }
+        Ok(())
+    }
+
+    /// Makes one more FREE extent part of the log.
+    pub(crate) fn link_next(&mut self) -> Result<(), StoreError> {
+        let index = self.take_free()?;
+        let mut next = self.sb.clone();
+        next.log_head_lseq += 1;
+        next.map[index as usize] = Extent { state: ExtentState::Log, order: next.log_head_lseq };
+        self.update_superblock(next)?;
+        // Later appends change pages by halves; having them in memory saves a read in each.
+        self.disk.prefetch(self.sb.extent_at(index), self.sb.extent_size());
+        Ok(())
+    }
+
+    /// Links the next extent when the present one is half full, so that no commit waits for it.
+    pub(crate) fn link_ahead(&mut self) -> Result<(), StoreError> {
+        let half = self.sb.extent_at(self.log.index) + self.sb.extent_size() / 2;
+        if self.log.at >= half && self.sb.log_head_lseq == self.log.lseq && self.pool.first_free(&self.sb).is_some() {
+            self.link_next()?;
+        }
+        Ok(())
+    }
+
+    /// Says in the log that everything before is durable (§3.3). Does nothing where there is no room for it.
+    pub(crate) fn append_mark(&mut self) -> Result<(), StoreError> {
+        self.append_bodyless(Kind::Mark)
+    }
+
+    fn append_bodyless(&mut self, kind: Kind) -> Result<(), StoreError> {
+        let needed = (frame::HEADER_LEN + if self.opened() { 0 } else { open::FRAME_LEN }) as u64;
+        let moves = self.sb.extent_end(self.log.index) - self.log.at < needed;
+        if moves && self.sb.log_head_lseq == self.log.lseq {
+            return Ok(());
+        }
+        self.append_frame(kind, &[], Batch { records: 0, body_len: 0, moves })
+    }
+
+    /// Builds one frame, with the OPEN before it where it is the first of its extent, and writes it with one sync.
+    fn append_frame(&mut self, kind: Kind, records: &[Record<'_>], batch: Batch) -> Result<(), StoreError> {
+        let seed = self.seed;
+        // Where the chain goes on. Nothing of `self.log` changes before the write has succeeded.
+        let (lseq, index, at) = if batch.moves {
+            let lseq = self.log.lseq + 1;
+            let index = self.sb.log_extent(lseq).expect("linked before: checked by the caller");
+            (lseq, index, self.sb.extent_at(index))
+        } else {
+            (self.log.lseq, self.log.index, self.log.at)
+        };
+        let opens = at == self.sb.extent_at(index);
+        let total = frame_len(batch.body_len) + if opens { open::FRAME_LEN } else { 0 };
+        assert!(at + total as u64 <= self.sb.extent_end(index), "a frame past the end of its extent");
+        if self.log.buf.capacity() < total {
+            self.log.buf = AlignedBuf::new(total.next_power_of_two());
+        }
+        // One sync at a time, so all frames before this one are synced; unless syncing is off, then none can be said to be.
+        let synced_fseq = match self.options.sync {
+            SyncMode::Always => self.log.fseq,
+            SyncMode::Never => 0,
+        };
+        let mut head = FrameHead {
+            header_crc: 0,
+            own_offset: at,
+            fseq: self.log.fseq.max(self.fseq_floor) + 1,
+            incarnation: self.sb.incarnation,
+            kind,
+            body_len: batch.body_len as u32,
+            body_crc: 0,
+            synced_fseq,
+            last_zxid: records.last().map_or(self.log.last_zxid, |one| one.zxid),
+            prev_crc: self.log.last_crc,
+            records: records.len() as u32,
+        };
+        let first_fseq = head.fseq;
+        let out = &mut self.log.buf.bytes_mut()[..total];
+        let mut rest = &mut *out;
+        if opens {
+            let (mine, behind) = rest.split_at_mut(open::FRAME_LEN);
+            mine.fill(0);
+            let before = self.log.extents.last();
+            let body = OpenBody {
+                lseq,
+                extent: index,
+                prev_extent: before.map_or(u32::MAX, |e| e.index),
+                prev_end_offset: before.map_or(0, |_| self.log.at),
+                prev_lseq: before.map_or(0, |e| e.lseq),
+                base_zxid: self.log.last_zxid,
+            };
+            body.encode(&mut mine[frame::HEADER_LEN..]);
+            let body_crc = crc32c::crc32c(&mine[frame::HEADER_LEN..][..open::BODY_LEN]);
+            let opening = FrameHead {
+                kind: Kind::Open,
+                body_len: open::BODY_LEN as u32,
+                body_crc,
+                last_zxid: self.log.last_zxid,
+                records: 0,
+                ..head
+            };
+            head.prev_crc = opening.encode(seed, mine);
+            head.fseq += 1;
+            head.own_offset += open::FRAME_LEN as u64;
+            rest = behind;
+        }
+        let mut fill = frame::HEADER_LEN;
+        for one in records {
+            let end = fill + record::HEADER_LEN + one.txn.len();
+            let header = &mut rest[fill..fill + record::HEADER_LEN];
+            le::put_u32(header, record::LENGTH, one.txn.len() as u32);
+            le::put_u16(header, record::KIND, record::KIND_TXN);
+            le::put_u16(header, record::FLAGS, 0);
+            le::put_u64(header, record::ZXID, one.zxid.0 as u64);
+            rest[fill + record::HEADER_LEN..end].copy_from_slice(one.txn);
+            fill = end.next_multiple_of(record::ALIGN);
+            rest[end..fill].fill(0);
+        }
+        rest[fill..].fill(0);
+        head.body_crc = crc32c::crc32c(&rest[frame::HEADER_LEN..fill]);
+        let header_crc = head.encode(seed, rest);
+
+        let begun = self.disk.now_us();
+        let written = match self.options.sync {
+            SyncMode::Always if !plant::on(Plant::AckBeforeSync) => {
+                self.disk.write_at_synced(&self.log.buf.bytes()[..total], at)
+            }
+            _ => self.disk.write_at(&self.log.buf.bytes()[..total], at),
+        };
+        let took = self.disk.now_us().saturating_sub(begun);
+        self.stats.fsync_count += 1;
+        self.stats.fsync_total_us += took;
+        self.stats.fsync_max_us = self.stats.fsync_max_us.max(took);
+        if let Err(error) = written {
+            return Err(self.poison_sync(&error));
+        }
+
+        self.stats.frames += 1;
+        self.stats.records += records.len() as u64;
+        self.stats.log_bytes += total as u64;
+        self.log_since_snapshot += total as u64;
+        if opens {
+            if let Some(left) = self.log.extents.last_mut() {
+                left.end = self.log.at;
+            }
+            let base_zxid = self.log.last_zxid;
+            self.log.extents.push(LogExtent { lseq, index, first_fseq, base_zxid, last_zxid: base_zxid, end: at });
+        }
+        let tail = &mut self.log;
+        (tail.lseq, tail.index, tail.at) = (lseq, index, at + total as u64);
+        (tail.fseq, tail.last_crc, tail.last_zxid) = (head.fseq, header_crc, head.last_zxid);
+        let current = tail.extents.last_mut().expect("an extent that holds a frame was opened");
+        (current.last_zxid, current.end) = (tail.last_zxid, tail.at);
+        if kind == Kind::Txns {
+            tail.last_txns_fseq = tail.fseq;
+            self.idle_since = None;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,402 @@
+//! Where the store meets the world: the file, its syncs and locks, read windows, randomness, the clock.
+//!
+//! The only file of the room with `unsafe` in it. Everything above sees a [`Disk`] or a [`ReadAt`], so a test can
+//! tear, fill and rot what lies below.
+#![allow(unsafe_code)]
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::store::error::StoreError;
+use crate::store::layout::PAGE;
+
+/// Bytes that can be read by position.
+pub trait ReadAt {
+    /// How many bytes there are.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Fills `buf` with the bytes from `at` on.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] when there are fewer; else what the operating system says.
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<()>;
+
+    /// Whether there is nothing at all.
+    ///
+    /// # Errors
+    /// As [`len`](ReadAt::len).
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+impl ReadAt for &[u8] {
+    fn len(&self) -> io::Result<u64> {
+        Ok(<[u8]>::len(self) as u64)
+    }
+
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<()> {
+        let from = usize::try_from(at).ok();
+        let found = from.and_then(|from| self.get(from..from.checked_add(buf.len())?));
+        buf.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+/// One file as the store uses it, and the little else it needs from outside.
+///
+/// Calls may come from two threads at once; they never touch the same bytes then. "Synced" means: survives a power
+/// cut once the call has returned success. Offsets and lengths count bytes.
+pub trait Disk: ReadAt + Send + Sync {
+    /// Makes the file at least `len` bytes long with blocks behind them, so that writing there cannot run out of space.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`] and the like: an answer, not a failure of the file.
+    fn grow(&self, len: u64) -> io::Result<()>;
+
+    /// Writes without syncing.
+    ///
+    /// # Errors
+    /// After one, what lies there is unknown.
+    fn write_at(&self, buf: &[u8], at: u64) -> io::Result<()>;
+
+    /// Writes and syncs these bytes, and no others.
+    ///
+    /// # Errors
+    /// After one, what lies there is unknown, and a repetition proves nothing.
+    fn write_at_synced(&self, buf: &[u8], at: u64) -> io::Result<()>;
+
+    /// Writes past the page cache where that is possible. `buf`, its length and `at` are multiples of 4 KiB.
+    /// Not synced.
+    ///
+    /// # Errors
+    /// After one, what lies there is unknown.
+    fn write_at_direct(&self, buf: &[u8], at: u64) -> io::Result<()>;
+
+    /// Reads past the page cache where that is possible, so that what is seen is what the device holds.
+    ///
+    /// # Errors
+    /// As [`read_at`](ReadAt::read_at).
+    fn read_at_direct(&self, buf: &mut [u8], at: u64) -> io::Result<()>;
+
+    /// Syncs everything written so far, the length included.
+    ///
+    /// # Errors
+    /// After one, nothing written since the last sync may be believed.
+    fn sync_all(&self) -> io::Result<()>;
+
+    /// Forgets clean cached pages, so that the next read asks the device.
+    fn drop_cache(&self) {}
+
+    /// Announces that `at..at + len` is written soon.
+    fn prefetch(&self, at: u64, len: u64) {
+        let _ = (at, len);
+    }
+
+    /// Whether snapshots and growth may run on a thread of their own; else they run inside `tick`.
+    fn background(&self) -> bool {
+        false
+    }
+
+    /// Whether direct writes really are direct.
+    fn direct(&self) -> bool {
+        true
+    }
+
+    /// How synced writes are made, for the status.
+    fn writer(&self) -> &'static str;
+
+    /// Microseconds on a clock that never goes back.
+    fn now_us(&self) -> u64;
+
+    /// Fills `buf` with unpredictable bytes.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn random(&self, buf: &mut [u8]) -> io::Result<()>;
+
+    /// Makes the name of a file just created survive a power cut (D-12).
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn sync_directory(&self) -> io::Result<()>;
+}
+
+/// A buffer whose start is a multiple of 4 KiB, as direct writes ask.
+#[derive(Debug, Default)]
+pub(crate) struct AlignedBuf {
+    raw: Vec<u8>,
+    start: usize,
+    capacity: usize,
+}
+
+impl AlignedBuf {
+    /// A zeroed buffer of `capacity` bytes.
+    pub(crate) fn new(capacity: usize) -> AlignedBuf {
+        let raw = vec![0u8; capacity + PAGE];
+        let start = raw.as_ptr().align_offset(PAGE);
+        assert!(start < PAGE, "a byte pointer can be aligned within a page");
+        AlignedBuf { raw, start, capacity }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.raw[self.start..self.start + self.capacity]
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.raw[self.start..self.start + self.capacity]
+    }
+}
+
+/// A real file, locked for this handle alone.
+pub struct DiskFile {
+    file: File,
+    direct: Option<File>,
+    /// Cleared when the file system turns out to refuse direct or range-synced writes.
+    direct_works: AtomicBool,
+    dsync_works: AtomicBool,
+    path: PathBuf,
+    opened: Instant,
+}
+
+impl std::fmt::Debug for DiskFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiskFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl DiskFile {
+    /// Opens `path` for reading and writing, creating it (mode 0600) when it is absent, and locks it.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] when it is open elsewhere; [`StoreError::Io`] otherwise.
+    pub fn open(path: &Path) -> Result<DiskFile, StoreError> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(StoreError::io("open the file"))?;
+        // SAFETY: flock takes a descriptor, which `file` keeps open, and touches no memory of ours.
+        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
+            let error = io::Error::last_os_error();
+            return Err(match error.kind() {
+                io::ErrorKind::WouldBlock => StoreError::Locked { path: path.to_owned() },
+                kind => StoreError::Io { what: "lock the file", kind },
+            });
+        }
+        let meta = file.metadata().map_err(StoreError::io("examine the file"))?;
+        if !meta.is_file() {
+            return Err(StoreError::Foreign { found: format!("{} is not a regular file", path.display()) });
+        }
+        let direct = open_direct(path)
+            .filter(|direct| direct.metadata().is_ok_and(|m| (m.dev(), m.ino()) == (meta.dev(), meta.ino())));
+        Ok(DiskFile {
+            direct_works: AtomicBool::new(direct.is_some()),
+            dsync_works: AtomicBool::new(cfg!(target_os = "linux")),
+            file,
+            direct,
+            path: path.to_owned(),
+            opened: Instant::now(),
+        })
+    }
+
+    fn direct_file(&self, at: u64, buf: &[u8]) -> Option<&File> {
+        let aligned =
+            at.is_multiple_of(PAGE as u64) && buf.len().is_multiple_of(PAGE) && buf.as_ptr().align_offset(PAGE) == 0;
+        self.direct.as_ref().filter(|_| aligned && self.direct_works.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn open_direct(path: &Path) -> Option<File> {
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT).open(path).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_direct(_path: &Path) -> Option<File> {
+    None
+}
+
+/// One `pwritev2` with `RWF_DSYNC`: these bytes and the metadata needed to read them, nothing else of the file.
+#[cfg(target_os = "linux")]
+fn write_dsync(file: &File, mut buf: &[u8], mut at: u64) -> io::Result<()> {
+    while !buf.is_empty() {
+        let vector = libc::iovec { iov_base: buf.as_ptr().cast_mut().cast(), iov_len: buf.len() };
+        let offset = i64::try_from(at).map_err(|_| io::ErrorKind::InvalidInput)?;
+        // SAFETY: the one vector describes `buf`, which lives through the call and is only read by a write.
+        let written = unsafe { libc::pwritev2(file.as_raw_fd(), &raw const vector, 1, offset, libc::RWF_DSYNC) };
+        match usize::try_from(written) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                buf = buf.get(written..).unwrap_or_default();
+                at += written as u64;
+            }
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn write_dsync(_file: &File, _buf: &[u8], _at: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Whether the call is not known here, as opposed to known and failed.
+fn unsupported(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::EINVAL))
+        || error.kind() == io::ErrorKind::Unsupported
+}
+
+impl ReadAt for DiskFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<()> {
+        self.file.read_exact_at(buf, at)
+    }
+}
+
+impl Disk for DiskFile {
+    fn grow(&self, len: u64) -> io::Result<()> {
+        let now = self.file.metadata()?.len();
+        if len <= now {
+            return Ok(());
+        }
+        #[cfg(target_os = "linux")]
+        {
+            let (from, count) = (now as libc::off_t, (len - now) as libc::off_t);
+            loop {
+                // SAFETY: fallocate takes a descriptor, which `self` keeps open, and touches no memory of ours.
+                if unsafe { libc::fallocate(self.file.as_raw_fd(), 0, from, count) } == 0 {
+                    return Ok(());
+                }
+                let error = io::Error::last_os_error();
+                if unsupported(&error) {
+                    break;
+                }
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+        // Where blocks cannot be asked for, zeros reserve them.
+        let zeros = [0u8; 64 * 1024];
+        let mut at = now;
+        while at < len {
+            let count = (len - at).min(zeros.len() as u64) as usize;
+            self.file.write_all_at(&zeros[..count], at)?;
+            at += count as u64;
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, buf: &[u8], at: u64) -> io::Result<()> {
+        self.file.write_all_at(buf, at)
+    }
+
+    fn write_at_synced(&self, buf: &[u8], at: u64) -> io::Result<()> {
+        if self.dsync_works.load(Ordering::Relaxed) {
+            match write_dsync(&self.file, buf, at) {
+                Err(error) if unsupported(&error) => self.dsync_works.store(false, Ordering::Relaxed),
+                result => return result,
+            }
+        }
+        self.file.write_all_at(buf, at)?;
+        self.file.sync_data()
+    }
+
+    fn write_at_direct(&self, buf: &[u8], at: u64) -> io::Result<()> {
+        if let Some(direct) = self.direct_file(at, buf) {
+            match direct.write_all_at(buf, at) {
+                Err(error) if unsupported(&error) => self.direct_works.store(false, Ordering::Relaxed),
+                result => return result,
+            }
+        }
+        self.file.write_all_at(buf, at)
+    }
+
+    fn read_at_direct(&self, buf: &mut [u8], at: u64) -> io::Result<()> {
+        if let Some(direct) = self.direct_file(at, buf) {
+            match direct.read_exact_at(buf, at) {
+                Err(error) if unsupported(&error) => self.direct_works.store(false, Ordering::Relaxed),
+                result => return result,
+            }
+        }
+        self.file.read_exact_at(buf, at)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        // Through the descriptor of the snapshots when there is one: an error of theirs is reported to them, and
+        // one of the log's pages stays to be reported to the log.
+        match &self.direct {
+            Some(direct) => direct.sync_all(),
+            None => self.file.sync_all(),
+        }
+    }
+
+    fn drop_cache(&self) {
+        #[cfg(target_os = "linux")]
+        // SAFETY: posix_fadvise takes a descriptor, which `self` keeps open, and touches no memory of ours.
+        unsafe {
+            libc::posix_fadvise(self.file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED);
+        }
+    }
+
+    fn prefetch(&self, at: u64, len: u64) {
+        #[cfg(target_os = "linux")]
+        // SAFETY: posix_fadvise takes a descriptor, which `self` keeps open, and touches no memory of ours.
+        unsafe {
+            let (at, len) = (at as libc::off_t, len as libc::off_t);
+            libc::posix_fadvise(self.file.as_raw_fd(), at, len, libc::POSIX_FADV_WILLNEED);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (at, len);
+    }
+
+    fn background(&self) -> bool {
+        true
+    }
+
+    fn direct(&self) -> bool {
+        self.direct_works.load(Ordering::Relaxed)
+    }
+
+    fn writer(&self) -> &'static str {
+        if self.dsync_works.load(Ordering::Relaxed) { "dsync" } else { "portable" }
+    }
+
+    fn now_us(&self) -> u64 {
+        self.opened.elapsed().as_micros() as u64
+    }
+
+    fn random(&self, buf: &mut [u8]) -> io::Result<()> {
+        getrandom::fill(buf).map_err(|error| io::Error::other(error.to_string()))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    }
+}

@@ -1,0 +1,29 @@
+//! The one file: a log of transactions, snapshots of what they made, and two superblock slots that tie them together.
+//!
+//! Knows bytes and zxids, nothing of the tree. `layout` has the tables, `superblock` the root, `extents` the space,
+//! `log` the append, `recover` the way back, `snapshot` the snapshots, `helper` the slow work beside the loop, `file`
+//! the open store, `map` everything that touches the operating system. `docs/FORMAT.md` describes the bytes.
+
+mod error;
+mod extents;
+mod file;
+mod helper;
+mod layout;
+mod le;
+mod log;
+mod map;
+mod options;
+mod plant;
+mod recover;
+mod snapshot;
+mod superblock;
+#[cfg(test)]
+mod tests;
+
+pub use error::StoreError;
+pub use file::Store;
+pub use log::Record;
+pub use map::{Disk, DiskFile, ReadAt};
+pub use options::{Space, SpaceLevel, StoreOptions, StoreStats, SyncMode};
+pub use recover::{EndOfLog, RecoveryReport, Replay, recover_image};
+pub use snapshot::SnapshotDone;

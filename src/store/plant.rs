@@ -1,0 +1,58 @@
+//! Planted bugs: a checker is trusted only after it has caught something (`correctness.md` §6.9).
+//!
+//! Outside tests every question is answered "no" at compile time.
+
+/// A bug that a test can switch on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plant {
+    /// An append returns before its sync (D-10).
+    AckBeforeSync,
+    /// Both mirrors of a superblock slot share one sync (P7).
+    MirrorsTogether,
+    /// Recovery does not compare the chain of frames (P2, P3).
+    ChainUnchecked,
+    /// Recovery takes any end of the log for a torn tail (S-41).
+    EverythingTorn,
+    /// What a generation releases is free at once (P6).
+    FreeAtOnce,
+    /// A frame goes on although the sync before it failed (S-42).
+    NoPoison,
+    /// A snapshot is published before it is synced (P8).
+    PublishUnsynced,
+    /// Recovery does not seal the cut tail with a frame of its own (P3).
+    NoSeal,
+    /// Log is released by the newest snapshot in place of the oldest kept (D-09).
+    RetireByNewest,
+}
+
+#[cfg(test)]
+thread_local! {
+    static ON: std::cell::Cell<Option<Plant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether the bug is switched on.
+#[cfg(test)]
+pub(crate) fn on(plant: Plant) -> bool {
+    ON.get() == Some(plant)
+}
+
+/// Whether the bug is switched on.
+#[cfg(not(test))]
+#[inline(always)]
+pub(crate) fn on(_plant: Plant) -> bool {
+    false
+}
+
+/// Runs `body` with one bug switched on in this thread.
+#[cfg(test)]
+pub(crate) fn with<T>(plant: Plant, body: impl FnOnce() -> T) -> T {
+    struct Off;
+    impl Drop for Off {
+        fn drop(&mut self) {
+            ON.set(None);
+        }
+    }
+    let _off = Off;
+    ON.set(Some(plant));
+    body()
+}

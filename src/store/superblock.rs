@@ -1,0 +1,374 @@
+//! The superblock: two slots of two mirrors, the root of everything else in the file.
+//!
+//! Generation g lives in slot g mod 2. Its two mirrors are synced one after the other, so a crash leaves at least one
+//! valid copy in each slot; a slot without one is damage (P7). Only when both are synced is a generation *complete*.
+
+use std::io;
+
+use crate::ids::Zxid;
+use crate::store::error::StoreError;
+use crate::store::extents::ExtentState;
+use crate::store::layout::{self, EXTENTS_AT, EXTENTS_MAX, SLOT_AT, SLOT_LEN, sb, snap};
+use crate::store::le;
+use crate::store::map::ReadAt;
+
+/// One kept snapshot, as the superblock names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SnapshotSlot {
+    pub(crate) id: u64,
+    pub(crate) zxid: Zxid,
+    /// Stream bytes, chunk headers not counted.
+    pub(crate) bytes: u64,
+    pub(crate) chunks: u32,
+    pub(crate) entries: u64,
+    /// The CRC of the last chunk, which covers all before it.
+    pub(crate) chain_crc: u32,
+}
+
+/// One extent's entry in the map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) state: ExtentState,
+    /// The lseq of a log extent, the position of a snapshot's.
+    pub(crate) order: u64,
+}
+
+impl Extent {
+    pub(crate) const FREE: Extent = Extent { state: ExtentState::Free, order: 0 };
+}
+
+/// One generation of the superblock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Superblock {
+    pub(crate) generation: u64,
+    pub(crate) file_uuid: [u8; 16],
+    pub(crate) extent_log2: u32,
+    pub(crate) incarnation: u32,
+    pub(crate) flags: u32,
+    pub(crate) accepted_epoch: u64,
+    pub(crate) current_epoch: u64,
+    pub(crate) server_id: u64,
+    pub(crate) log_base_lseq: u64,
+    pub(crate) log_head_lseq: u64,
+    /// The number of the first frame of the extent `log_base_lseq`.
+    pub(crate) base_fseq: u64,
+    pub(crate) end_fseq: u64,
+    pub(crate) end_zxid: Zxid,
+    pub(crate) end_offset: u64,
+    pub(crate) snapshots: [Option<SnapshotSlot>; 2],
+    pub(crate) secret: [u8; 32],
+    /// One entry per counted extent.
+    pub(crate) map: Vec<Extent>,
+}
+
+/// Why a copy is not valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CopyFault {
+    /// Nothing but zeros.
+    Empty,
+    /// No magic.
+    Foreign,
+    /// Ours, but torn or rotten.
+    Bad(String),
+    /// Sound, but made by a newer version.
+    Newer { found: u32, known: u32 },
+}
+
+impl Superblock {
+    pub(crate) fn extent_size(&self) -> u64 {
+        1 << self.extent_log2
+    }
+
+    pub(crate) fn extent_at(&self, index: u32) -> u64 {
+        EXTENTS_AT + u64::from(index) * self.extent_size()
+    }
+
+    pub(crate) fn extent_end(&self, index: u32) -> u64 {
+        self.extent_at(index) + self.extent_size()
+    }
+
+    /// Bytes a file with these extents has.
+    pub(crate) fn file_len(&self) -> u64 {
+        EXTENTS_AT + self.map.len() as u64 * self.extent_size()
+    }
+
+    pub(crate) fn clean(&self) -> bool {
+        self.flags & sb::FLAG_CLEAN != 0
+    }
+
+    /// The initial value of all checksums of frames and chunks, so that bytes of another file never pass.
+    pub(crate) fn seed(&self) -> u32 {
+        crc32c::crc32c(&self.file_uuid)
+    }
+
+    /// The extent that is number `lseq` of the log.
+    pub(crate) fn log_extent(&self, lseq: u64) -> Option<u32> {
+        self.map.iter().position(|e| e.state == ExtentState::Log && e.order == lseq).map(|i| i as u32)
+    }
+
+    /// The extents of the snapshot in `slot`, in stream order.
+    pub(crate) fn snapshot_extents(&self, slot: usize) -> Vec<u32> {
+        let state = ExtentState::snapshot(slot);
+        let mut found: Vec<(u64, u32)> =
+            self.map.iter().enumerate().filter(|(_, e)| e.state == state).map(|(i, e)| (e.order, i as u32)).collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, index)| index).collect()
+    }
+
+    /// Bytes of one chunk.
+    pub(crate) fn chunk_len(&self) -> usize {
+        layout::chunk_len(self.extent_log2)
+    }
+
+    /// Writes the copy that belongs at `own_offset`. `out` has `SLOT_LEN` bytes.
+    pub(crate) fn encode(&self, own_offset: u64, out: &mut [u8]) {
+        out.fill(0);
+        le::put_u64(out, sb::MAGIC, layout::MAGIC);
+        le::put_u32(out, sb::SLOT_LEN, SLOT_LEN as u32);
+        le::put_u64(out, sb::OWN_OFFSET, own_offset);
+        le::put_u64(out, sb::GENERATION, self.generation);
+        le::put(out, sb::FILE_UUID, self.file_uuid);
+        le::put_u32(out, sb::FORMAT, layout::FORMAT);
+        le::put_u32(out, sb::EXTENT_LOG2, self.extent_log2);
+        le::put_u32(out, sb::EXTENT_COUNT, self.map.len() as u32);
+        le::put_u32(out, sb::INCARNATION, self.incarnation);
+        le::put_u32(out, sb::FLAGS, self.flags);
+        le::put_u64(out, sb::ACCEPTED_EPOCH, self.accepted_epoch);
+        le::put_u64(out, sb::CURRENT_EPOCH, self.current_epoch);
+        le::put_u64(out, sb::SERVER_ID, self.server_id);
+        le::put_u64(out, sb::LOG_BASE_LSEQ, self.log_base_lseq);
+        le::put_u64(out, sb::LOG_HEAD_LSEQ, self.log_head_lseq);
+        le::put_u64(out, sb::END_FSEQ, self.end_fseq);
+        le::put_u64(out, sb::END_ZXID, self.end_zxid.0 as u64);
+        le::put_u64(out, sb::END_OFFSET, self.end_offset);
+        le::put_u64(out, sb::BASE_FSEQ, self.base_fseq);
+        le::put(out, sb::SECRET, self.secret);
+        for (slot, at) in [(0, sb::SNAPSHOT_A), (1, sb::SNAPSHOT_B)] {
+            if let Some(kept) = &self.snapshots[slot] {
+                out[at + snap::STATE] = 1;
+                le::put_u64(out, at + snap::ID, kept.id);
+                le::put_u64(out, at + snap::ZXID, kept.zxid.0 as u64);
+                le::put_u64(out, at + snap::BYTES, kept.bytes);
+                le::put_u32(out, at + snap::CHUNKS, kept.chunks);
+                le::put_u64(out, at + snap::ENTRIES, kept.entries);
+                le::put_u32(out, at + snap::CHAIN_CRC, kept.chain_crc);
+            }
+        }
+        for (i, extent) in self.map.iter().enumerate() {
+            le::put_u64(out, sb::EXTENT_MAP + 8 * i, extent.order << 16 | u64::from(extent.state.code()));
+        }
+        let crc = crc32c::crc32c(&out[sb::SLOT_LEN..]);
+        le::put_u32(out, sb::CRC, crc);
+    }
+
+    /// Reads the copy found at `own_offset` and checks it against itself.
+    pub(crate) fn decode(bytes: &[u8], own_offset: u64) -> Result<Superblock, CopyFault> {
+        let bad = |what: &str| Err(CopyFault::Bad(what.to_owned()));
+        if bytes.iter().all(|b| *b == 0) {
+            return Err(CopyFault::Empty);
+        }
+        if le::u64_at(bytes, sb::MAGIC) != layout::MAGIC {
+            return Err(CopyFault::Foreign);
+        }
+        let covered = bytes.get(sb::SLOT_LEN..SLOT_LEN).unwrap_or_default();
+        let (stored, computed) = (le::u32_at(bytes, sb::CRC), crc32c::crc32c(covered));
+        if bytes.len() != SLOT_LEN || stored != computed {
+            return Err(CopyFault::Bad(format!("checksum {stored:#010x} stored, {computed:#010x} computed")));
+        }
+        if le::u32_at(bytes, sb::SLOT_LEN) != SLOT_LEN as u32 {
+            return bad("wrong slot length");
+        }
+        let claimed = le::u64_at(bytes, sb::OWN_OFFSET);
+        if claimed != own_offset {
+            return Err(CopyFault::Bad(format!("it belongs at byte {claimed}")));
+        }
+        let (format, incompat) = (le::u32_at(bytes, sb::FORMAT), le::u32_at(bytes, sb::INCOMPAT));
+        if format != layout::FORMAT {
+            return Err(CopyFault::Newer { found: format, known: layout::FORMAT });
+        }
+        // No read-only mode is offered, so an unknown bit of either kind ends here.
+        let unknown = incompat | le::u32_at(bytes, sb::RO_COMPAT);
+        if unknown != 0 {
+            return Err(CopyFault::Newer { found: unknown, known: 0 });
+        }
+        let extent_log2 = le::u32_at(bytes, sb::EXTENT_LOG2);
+        if !(layout::EXTENT_LOG2_MIN..=layout::EXTENT_LOG2_MAX).contains(&extent_log2) {
+            return bad("extent size out of range");
+        }
+        let count = le::u32_at(bytes, sb::EXTENT_COUNT) as usize;
+        if count == 0 || count > EXTENTS_MAX {
+            return bad("extent count out of range");
+        }
+        let mut map = Vec::with_capacity(count);
+        for i in 0..count {
+            let word = le::u64_at(bytes, sb::EXTENT_MAP + 8 * i);
+            match ExtentState::of_code((word & 0xffff) as u16) {
+                Some(state) => map.push(Extent { state, order: word >> 16 }),
+                None => return bad("unknown extent state"),
+            }
+        }
+        let slot = |at: usize| {
+            (bytes.get(at + snap::STATE) == Some(&1)).then(|| SnapshotSlot {
+                id: le::u64_at(bytes, at + snap::ID),
+                zxid: Zxid(le::u64_at(bytes, at + snap::ZXID) as i64),
+                bytes: le::u64_at(bytes, at + snap::BYTES),
+                chunks: le::u32_at(bytes, at + snap::CHUNKS),
+                entries: le::u64_at(bytes, at + snap::ENTRIES),
+                chain_crc: le::u32_at(bytes, at + snap::CHAIN_CRC),
+            })
+        };
+        let found = Superblock {
+            generation: le::u64_at(bytes, sb::GENERATION),
+            file_uuid: le::array_at(bytes, sb::FILE_UUID),
+            extent_log2,
+            incarnation: le::u32_at(bytes, sb::INCARNATION),
+            flags: le::u32_at(bytes, sb::FLAGS),
+            accepted_epoch: le::u64_at(bytes, sb::ACCEPTED_EPOCH),
+            current_epoch: le::u64_at(bytes, sb::CURRENT_EPOCH),
+            server_id: le::u64_at(bytes, sb::SERVER_ID),
+            log_base_lseq: le::u64_at(bytes, sb::LOG_BASE_LSEQ),
+            log_head_lseq: le::u64_at(bytes, sb::LOG_HEAD_LSEQ),
+            base_fseq: le::u64_at(bytes, sb::BASE_FSEQ),
+            end_fseq: le::u64_at(bytes, sb::END_FSEQ),
+            end_zxid: Zxid(le::u64_at(bytes, sb::END_ZXID) as i64),
+            end_offset: le::u64_at(bytes, sb::END_OFFSET),
+            snapshots: [slot(sb::SNAPSHOT_A), slot(sb::SNAPSHOT_B)],
+            secret: le::array_at(bytes, sb::SECRET),
+            map,
+        };
+        found.check_itself().map_err(CopyFault::Bad)?;
+        Ok(found)
+    }
+
+    /// Every lseq once, orders without holes, snapshots whole (§5 step 1).
+    pub(crate) fn check_itself(&self) -> Result<(), String> {
+        let (base, head) = (self.log_base_lseq, self.log_head_lseq);
+        if base == 0 || head < base || head - base >= self.map.len() as u64 {
+            return Err(format!("log extents {base}..={head} do not fit {} extents", self.map.len()));
+        }
+        if head >= 1 << 47 || self.end_fseq >= 1 << 62 || self.base_fseq >= 1 << 62 || self.generation >= 1 << 62 {
+            return Err("a number that may never go back is near its end".to_owned());
+        }
+        let mut seen = vec![false; (head - base + 1) as usize];
+        let mut orders = [Vec::new(), Vec::new()];
+        for extent in &self.map {
+            match extent.state {
+                ExtentState::Log => {
+                    let place = extent.order.checked_sub(base).and_then(|i| seen.get_mut(usize::try_from(i).ok()?));
+                    match place {
+                        Some(seen) if !*seen => *seen = true,
+                        _ => return Err(format!("log extent number {} twice or out of range", extent.order)),
+                    }
+                }
+                ExtentState::SnapA => orders[0].push(extent.order),
+                ExtentState::SnapB => orders[1].push(extent.order),
+                ExtentState::Free | ExtentState::Retired | ExtentState::Bad => {}
+            }
+        }
+        if seen.contains(&false) {
+            return Err(format!("a log extent of {base}..={head} is missing"));
+        }
+        let per_extent = self.extent_size() / self.chunk_len() as u64;
+        for (slot, orders) in orders.iter_mut().enumerate() {
+            orders.sort_unstable();
+            let needed = self.snapshots[slot].map_or(0, |kept| u64::from(kept.chunks).div_ceil(per_extent));
+            if orders.len() as u64 != needed || orders.iter().enumerate().any(|(i, order)| *order != i as u64) {
+                return Err(format!("snapshot {slot} has {} extents in place of {needed}", orders.len()));
+            }
+        }
+        if self.snapshots == [None, None] && base != 1 {
+            return Err("the log does not begin at its beginning and there is no snapshot".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// The four copies as they lie in the file.
+#[derive(Debug, Clone)]
+pub(crate) struct Copies {
+    /// `[slot][mirror]`
+    pub(crate) found: [[Result<Superblock, CopyFault>; 2]; 2],
+}
+
+impl Copies {
+    pub(crate) fn read(source: &(impl ReadAt + ?Sized)) -> io::Result<Copies> {
+        let len = source.len()?;
+        let mut buf = vec![0u8; SLOT_LEN];
+        let mut read = |slot: usize, mirror: usize| -> io::Result<Result<Superblock, CopyFault>> {
+            let at = SLOT_AT[slot][mirror];
+            buf.fill(0);
+            let there = len.saturating_sub(at).min(SLOT_LEN as u64) as usize;
+            match source.read_at(&mut buf[..there], at) {
+                Ok(()) => Ok(Superblock::decode(&buf, at)),
+                // One unreadable copy is what the mirror is for.
+                Err(error) => Ok(Err(CopyFault::Bad(format!("unreadable: {error}")))),
+            }
+        };
+        Ok(Copies { found: [[read(0, 0)?, read(0, 1)?], [read(1, 0)?, read(1, 1)?]] })
+    }
+
+    /// The newest valid copy of `slot`.
+    pub(crate) fn of_slot(&self, slot: usize) -> Option<&Superblock> {
+        self.found[slot].iter().flatten().max_by_key(|copy| copy.generation)
+    }
+
+    /// The newest valid copy of all.
+    pub(crate) fn newest(&self) -> Option<&Superblock> {
+        [0, 1].into_iter().filter_map(|slot| self.of_slot(slot)).max_by_key(|copy| copy.generation)
+    }
+
+    /// Copies that differ from the best of their slot, and so have to be written anew.
+    pub(crate) fn repairs(&self) -> Vec<(usize, usize)> {
+        let mut list = Vec::new();
+        for slot in [0, 1] {
+            for mirror in [0, 1] {
+                if self.of_slot(slot).is_some() && self.found[slot][mirror].as_ref().ok() != self.of_slot(slot) {
+                    list.push((slot, mirror));
+                }
+            }
+        }
+        list
+    }
+
+    /// Picks the generation to go on from.
+    ///
+    /// # Errors
+    /// Damage, a foreign file, or a newer format.
+    pub(crate) fn choose(&self) -> Result<&Superblock, StoreError> {
+        for fault in self.found.iter().flatten().filter_map(|copy| copy.as_ref().err()) {
+            if let CopyFault::Newer { found, known } = fault {
+                return Err(StoreError::Newer { found: *found, known: *known });
+            }
+        }
+        let Some(newest) = self.newest() else {
+            let ours = self.found.iter().flatten().any(|c| matches!(c, Err(CopyFault::Bad(_))));
+            return Err(match ours {
+                true => StoreError::corrupt(0, "none of the four superblock copies is valid"),
+                false => StoreError::Foreign { found: "no superblock at any of its four places".to_owned() },
+            });
+        };
+        for slot in [0, 1] {
+            match self.of_slot(slot) {
+                // A crash spares one mirror of each slot, so this is no crash.
+                None => {
+                    let mut error = StoreError::corrupt(SLOT_AT[slot][0], "both mirrors of a superblock slot are bad");
+                    if let StoreError::Corrupt { good_to, .. } = &mut error {
+                        *good_to = newest.end_zxid;
+                    }
+                    return Err(error);
+                }
+                Some(copy) if copy.file_uuid != newest.file_uuid => {
+                    return Err(StoreError::corrupt(SLOT_AT[slot][0], "a superblock slot of another file"));
+                }
+                Some(copy) if copy.generation != newest.generation && copy.generation + 1 != newest.generation => {
+                    return Err(StoreError::corrupt(
+                        SLOT_AT[slot][0],
+                        format!("generation {} beside generation {}", copy.generation, newest.generation),
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(newest)
+    }
+}

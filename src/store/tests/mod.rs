@@ -1,0 +1,72 @@
+//! The store against a plain model: on real files, on simulated disks that crash, fill up and rot.
+
+mod real;
+
+use std::collections::BTreeMap;
+
+use crate::ids::Zxid;
+use crate::store::Replay;
+
+/// What the store must give back: a state that any loss, repetition or reordering of transactions changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Model {
+    /// The last bytes written to each of a few keys, and how often.
+    keys: BTreeMap<u8, (u64, Vec<u8>)>,
+    pub(crate) last: i64,
+    /// Transactions seen since the snapshot.
+    pub(crate) seen: Vec<i64>,
+    loading: bool,
+}
+
+impl Model {
+    pub(crate) fn apply(&mut self, zxid: Zxid, txn: &[u8]) {
+        let slot = self.keys.entry(txn.first().copied().unwrap_or(0) % 8).or_default();
+        slot.0 = slot.0.wrapping_mul(31).wrapping_add(zxid.0 as u64);
+        slot.1 = txn.to_vec();
+        self.last = zxid.0;
+    }
+
+    /// The state as snapshot entries.
+    pub(crate) fn entries(&self) -> Vec<Vec<u8>> {
+        let entry = |(key, (mix, bytes)): (&u8, &(u64, Vec<u8>))| {
+            let mut out = vec![*key];
+            out.extend_from_slice(&mix.to_le_bytes());
+            out.extend_from_slice(bytes);
+            out
+        };
+        self.keys.iter().map(entry).collect()
+    }
+
+    /// Equal but for how it came to be.
+    pub(crate) fn same_state(&self, other: &Model) -> bool {
+        (&self.keys, self.last) == (&other.keys, other.last)
+    }
+}
+
+impl Replay for Model {
+    fn snapshot_begin(&mut self, zxid: Zxid) {
+        *self = Model { last: zxid.0, loading: true, ..Model::default() };
+    }
+
+    fn snapshot_entry(&mut self, entry: &[u8]) -> Result<(), String> {
+        let (head, bytes) = entry.split_at_checked(9).ok_or("a short entry")?;
+        let mix = u64::from_le_bytes(head[1..].try_into().map_err(|_| "a short entry")?);
+        self.keys.insert(head[0], (mix, bytes.to_vec()));
+        Ok(())
+    }
+
+    fn snapshot_end(&mut self) -> Result<(), String> {
+        self.loading = false;
+        Ok(())
+    }
+
+    fn txn(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), String> {
+        assert!(!self.loading, "a transaction inside a snapshot");
+        if zxid.0 <= self.last {
+            return Err(format!("{zxid} after {}", self.last));
+        }
+        self.seen.push(zxid.0);
+        self.apply(zxid, txn);
+        Ok(())
+    }
+}

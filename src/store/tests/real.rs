@@ -1,0 +1,170 @@
+//! The same promises on a real file.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use super::Model;
+use crate::ids::{Millis, Zxid};
+use crate::store::{EndOfLog, Record, Store, StoreError, StoreOptions};
+
+/// A folder that goes when it is dropped.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Folder {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("zoarium-store-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.0.join("zoarium.db")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) fn append(store: &mut Store, model: &mut Model, from: i64, count: i64, size: usize) {
+    let txns: Vec<(i64, Vec<u8>)> = (from..from + count).map(|z| (z, vec![z as u8; size])).collect();
+    let records: Vec<Record<'_>> = txns.iter().map(|(z, txn)| Record { zxid: Zxid(*z), txn }).collect();
+    store.append(&records).unwrap();
+    for (z, txn) in &txns {
+        model.apply(Zxid(*z), txn);
+    }
+}
+
+// G-09, S-40
+#[test]
+fn what_was_appended_is_there_after_a_stop_and_after_a_drop() {
+    let folder = Folder::new();
+    let options = StoreOptions::default();
+    let mut model = Model::default();
+    let (mut store, report) = Store::open(&folder.file(), &options, &mut Model::default()).unwrap();
+    assert_eq!(report.end, EndOfLog::Created);
+    append(&mut store, &mut model, 1, 10, 200);
+    append(&mut store, &mut model, 11, 300, 20_000);
+    let (uuid, secret) = (store.file_uuid(), store.secret());
+    assert_ne!((uuid, secret), ([0; 16], [0; 32]));
+    drop(store);
+
+    let mut found = Model::default();
+    let (mut store, report) = Store::open(&folder.file(), &options, &mut found).unwrap();
+    assert!(matches!(report.end, EndOfLog::Cut { .. }), "{report:?}");
+    assert!(found.same_state(&model));
+    assert_eq!(found.seen, (1..=310).collect::<Vec<_>>());
+    assert_eq!((store.file_uuid(), store.secret()), (uuid, secret));
+    append(&mut store, &mut model, 311, 1, 5);
+    store.close().unwrap();
+
+    let mut found = Model::default();
+    let (store, report) = Store::open(&folder.file(), &options, &mut found).unwrap();
+    assert_eq!(report.end, EndOfLog::Clean);
+    assert_eq!((report.incarnation, report.last_zxid, store.last_zxid()), (3, Zxid(311), Zxid(311)));
+    assert!(found.same_state(&model));
+}
+
+// F-23
+#[test]
+fn a_second_opener_is_told_that_the_file_is_in_use() {
+    let folder = Folder::new();
+    let options = StoreOptions::default();
+    let (store, _) = Store::open(&folder.file(), &options, &mut Model::default()).unwrap();
+    let second = Store::open(&folder.file(), &options, &mut Model::default()).unwrap_err();
+    assert_eq!(second, StoreError::Locked { path: folder.file() });
+    assert!(second.to_string().contains("in use by another process"), "{second}");
+    drop(store);
+    Store::open(&folder.file(), &options, &mut Model::default()).unwrap();
+}
+
+#[test]
+fn a_new_file_is_for_its_owner_only_and_opens_fast() {
+    let folder = Folder::new();
+    let begun = Instant::now();
+    let (store, report) = Store::open(&folder.file(), &StoreOptions::default(), &mut Model::default()).unwrap();
+    println!("created in {:?}, reported {} us", begun.elapsed(), report.took_us);
+    assert_eq!(std::fs::metadata(folder.file()).unwrap().permissions().mode() & 0o777, 0o600);
+    drop(store);
+}
+
+// F-23
+#[test]
+fn a_foreign_file_is_refused_and_left_as_it_is() {
+    let folder = Folder::new();
+    for content in [b"hello".to_vec(), vec![7; 300_000]] {
+        std::fs::write(folder.file(), &content).unwrap();
+        let error = Store::open(&folder.file(), &StoreOptions::default(), &mut Model::default()).unwrap_err();
+        assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+        assert_eq!(std::fs::read(folder.file()).unwrap(), content);
+    }
+}
+
+#[test]
+fn a_new_file_grows_to_its_initial_size_beside_the_loop() {
+    let folder = Folder::new();
+    let options = StoreOptions { snapshot_rate: 0, ..StoreOptions::default() };
+    let (mut store, _) = Store::open(&folder.file(), &options, &mut Model::default()).unwrap();
+    assert!(store.stats().file_bytes < 8 << 20);
+    let begun = Instant::now();
+    let now = || Millis(begun.elapsed().as_millis() as u64);
+    while store.poll_timeout(now()).is_some() {
+        assert!(begun.elapsed().as_secs() < 60, "growth does not end: {:?}", store.stats());
+        std::thread::yield_now();
+        store.tick(now()).unwrap();
+    }
+    assert_eq!(store.stats().file_bytes, (128 << 10) + (32 << 20));
+}
+
+// S-43, D-09
+#[test]
+fn a_snapshot_is_written_beside_the_loop_and_frees_log() {
+    let folder = Folder::new();
+    let options = StoreOptions {
+        extent_size: 64 << 10,
+        initial_size: 512 << 10,
+        max_size: 4 << 20,
+        max_record: 16 << 10,
+        log_window: 256 << 10,
+        follower_window: 0,
+        snapshot_rate: 0,
+        small_extents: true,
+        ..StoreOptions::default()
+    };
+    let mut model = Model::default();
+    let (mut store, _) = Store::open(&folder.file(), &options, &mut Model::default()).unwrap();
+    let (mut zxid, mut now, mut taken) = (1, 0, 0);
+    while taken < 10 {
+        append(&mut store, &mut model, zxid, 5, 3000);
+        (zxid, now) = (zxid + 5, now + 1);
+        if store.wants_snapshot() {
+            store.snapshot_begin(store.last_zxid(), 30_000).unwrap();
+            for entry in model.entries() {
+                store.snapshot_push(&entry).unwrap();
+            }
+            store.snapshot_finish().unwrap();
+            let done = loop {
+                if let Some(done) = store.tick(Millis(now)).unwrap() {
+                    break done;
+                }
+                std::thread::yield_now();
+            };
+            assert!(done.outcome.is_ok(), "{done:?}");
+            taken += 1;
+        }
+        store.tick(Millis(now)).unwrap();
+        let stats = store.stats();
+        assert!(stats.file_bytes <= stats.file_bound, "{stats:?}");
+    }
+    drop(store);
+    let mut found = Model::default();
+    let (_, report) = Store::open(&folder.file(), &options, &mut found).unwrap();
+    assert!(report.snapshot.is_some() && report.replayed < zxid as u64 / 2, "{report:?}");
+    assert!(found.same_state(&model));
+}
