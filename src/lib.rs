@@ -5,8 +5,8 @@
 //!
 //! The core is sans-IO: bytes, events and time in, actions out. `ARCHITECTURE.md` has the rooms and the rules.
 
-pub mod config;
 pub mod client;
+pub mod config;
 pub mod ids;
 pub mod jute;
 pub mod path;

@@ -183,8 +183,8 @@ pub(super) static ACCEPTED: &[Key] = &[
     key("ssl.authProvider", "x509", "scheme of certificates", TLS),
     key("X509AuthenticationProvider.superUser", "none", "certificate of the super user", TLS),
     // Authentication.
-    key("authProvider.X", "none", "class of an authentication scheme: digest, ip and world are always there", Kind::WithoutEffect(
-        "classes are not loaded: digest, ip and world are always there, others not yet")),
+    key("authProvider.X", "none", "class of an authentication scheme: digest, ip and world are always there", Kind::NotYet(
+        "this authentication scheme is not there yet; digest, ip and world are")),
     key("sessionRequireClientSASLAuth", "false", "clients must log in by SASL",
         Kind::RefusedIfTrue("SASL is not there yet, and without it everybody would be let in")),
     key("requireClientAuthScheme", "none", "has no effect in ZooKeeper either", SASL),

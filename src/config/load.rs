@@ -347,6 +347,11 @@ impl Gathered {
         let highest = if config.extended_types_enabled { 254 } else { 255 };
         match id.parse() {
             Ok(number) if number <= highest => config.server_id = ServerId(number),
+            // Debian's package leaves a sentence there that asks to be replaced; a standalone server needs no number.
+            _ if config.ensemble.is_standalone() => {
+                let text = format!("{} holds no number from 0 to {highest}: using 0", path.display());
+                self.notes.push(Note::Remark(text));
+            }
             _ => {
                 return Err(ConfigError::Value {
                     key: "myid".to_owned(),

@@ -14,6 +14,8 @@ mod load;
 mod note;
 mod properties;
 mod servers;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;
