@@ -13,3 +13,4 @@ pub mod path;
 pub mod records;
 pub mod store;
 pub mod words;
+pub mod tree;

@@ -1,0 +1,98 @@
+//! SipHash-1-3 of paths, one name at a time, so that a child's hash follows from its parent's.
+
+/// The secret of one tree's tables: whoever does not know it cannot choose names that collide.
+#[derive(Clone, Copy)]
+pub(super) struct Keys(pub(super) [u64; 2]);
+
+/// Hash of the root's path; every other one is a chain of [`Keys::step`] from here.
+pub(super) const ROOT_HASH: u64 = 0;
+
+impl Keys {
+    /// The hash of `name` under a parent whose hash is `parent`.
+    #[inline]
+    pub(super) fn step(self, parent: u64, name: &[u8]) -> u64 {
+        let [k0, k1] = self.0;
+        let mut v = [
+            k0 ^ 0x736f_6d65_7073_6575,
+            k1 ^ 0x646f_7261_6e64_6f6d,
+            k0 ^ 0x6c79_6765_6e65_7261,
+            k1 ^ 0x7465_6462_7974_6573,
+        ];
+        absorb(&mut v, parent);
+        let mut words = name.chunks_exact(8);
+        for word in &mut words {
+            absorb(&mut v, u64::from_le_bytes(word.try_into().expect("chunks of eight bytes")));
+        }
+        let mut last = [0; 8];
+        last[..words.remainder().len()].copy_from_slice(words.remainder());
+        last[7] = name.len() as u8;
+        absorb(&mut v, u64::from_le_bytes(last));
+        v[2] ^= 0xff;
+        for _ in 0..3 {
+            round(&mut v);
+        }
+        v[0] ^ v[1] ^ v[2] ^ v[3]
+    }
+
+    /// The hash of a whole path; `""` and `"/"` are the root.
+    #[inline]
+    pub(super) fn path(self, path: &str) -> u64 {
+        let mut hash = ROOT_HASH;
+        if path.len() > 1 {
+            for name in path.as_bytes()[1..].split(|&byte| byte == b'/') {
+                hash = self.step(hash, name);
+            }
+        }
+        hash
+    }
+}
+
+#[inline]
+fn absorb(v: &mut [u64; 4], word: u64) {
+    v[3] ^= word;
+    round(v);
+    v[0] ^= word;
+}
+
+#[inline]
+fn round(v: &mut [u64; 4]) {
+    v[0] = v[0].wrapping_add(v[1]);
+    v[1] = v[1].rotate_left(13) ^ v[0];
+    v[0] = v[0].rotate_left(32);
+    v[2] = v[2].wrapping_add(v[3]);
+    v[3] = v[3].rotate_left(16) ^ v[2];
+    v[0] = v[0].wrapping_add(v[3]);
+    v[3] = v[3].rotate_left(21) ^ v[0];
+    v[2] = v[2].wrapping_add(v[1]);
+    v[1] = v[1].rotate_left(17) ^ v[2];
+    v[2] = v[2].rotate_left(32);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_hash_is_the_chain_of_its_names() {
+        let keys = Keys([1, 2]);
+        assert_eq!(keys.path("/"), ROOT_HASH);
+        assert_eq!(keys.path(""), ROOT_HASH);
+        let ab = keys.step(keys.step(ROOT_HASH, b"a"), b"b");
+        assert_eq!(keys.path("/a/b"), ab);
+        assert_ne!(keys.path("/b/a"), ab);
+        assert_ne!(keys.path("/ab"), ab);
+    }
+
+    #[test]
+    fn another_seed_gives_other_hashes() {
+        assert_ne!(Keys([1, 2]).path("/a"), Keys([1, 3]).path("/a"));
+        assert_ne!(Keys([1, 2]).path("/a"), Keys([2, 2]).path("/a"));
+    }
+
+    #[test]
+    fn names_that_differ_in_zero_bytes_at_the_end_hash_differently() {
+        let keys = Keys([7, 7]);
+        assert_ne!(keys.step(0, b"a"), keys.step(0, b"a\0"));
+        assert_ne!(keys.step(0, b"12345678"), keys.step(0, b"12345678\0"));
+    }
+}

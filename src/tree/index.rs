@@ -1,0 +1,125 @@
+//! Side tables over the znodes that go by themselves: ephemerals by session, containers and TTL znodes by turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::node::{Node, NodeId};
+use super::owner::Owner;
+use crate::ids::{SessionId, WallMillis};
+
+/// The ephemerals of each session. A znode remembers its place in the list, so leaving takes no search.
+#[derive(Default)]
+pub(super) struct Ephemerals {
+    lists: BTreeMap<SessionId, Vec<NodeId>>,
+    count: usize,
+}
+
+impl Ephemerals {
+    /// Adds a znode; its place is the answer.
+    pub(super) fn add(&mut self, session: SessionId, id: NodeId) -> NodeId {
+        let list = self.lists.entry(session).or_default();
+        list.push(id);
+        self.count += 1;
+        NodeId((list.len() - 1) as u32)
+    }
+
+    /// Takes out the znode at `place`. The one that is there now, if any, must be told.
+    pub(super) fn remove(&mut self, session: SessionId, place: NodeId) -> Option<NodeId> {
+        let list = self.lists.get_mut(&session).expect("the session of an ephemeral has a list");
+        list.swap_remove(place.0 as usize);
+        self.count -= 1;
+        let moved = list.get(place.0 as usize).copied();
+        if list.is_empty() {
+            self.lists.remove(&session);
+        }
+        moved
+    }
+
+    pub(super) fn of(&self, session: SessionId) -> &[NodeId] {
+        self.lists.get(&session).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn sessions(&self) -> impl Iterator<Item = (SessionId, usize)> {
+        self.lists.iter().map(|(&session, list)| (session, list.len()))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        (self.count * size_of::<NodeId>() + self.lists.len() * 64) as u64
+    }
+}
+
+/// Why a znode may go without being asked for. Only childless ones may.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Turn {
+    /// A container that once had a child.
+    Idle,
+    /// A container that never had one.
+    Unused,
+    /// A TTL znode; it goes after this moment.
+    Ttl(i64),
+}
+
+impl Turn {
+    #[inline]
+    pub(super) fn of(node: &Node) -> Option<Turn> {
+        if node.owner == 0 || node.child_count > 0 {
+            return None;
+        }
+        match node.owner() {
+            Owner::Container if node.cversion > 0 => Some(Turn::Idle),
+            Owner::Container => Some(Turn::Unused),
+            Owner::Ttl(ttl) => Some(Turn::Ttl(node.mtime.saturating_add_unsigned(ttl))),
+            Owner::None | Owner::Session(_) => None,
+        }
+    }
+}
+
+/// Childless containers and TTL znodes, the latter by the end of their time.
+#[derive(Default)]
+pub(super) struct Reaper {
+    idle: BTreeSet<NodeId>,
+    unused: BTreeSet<NodeId>,
+    ttl: BTreeSet<(i64, NodeId)>,
+}
+
+impl Reaper {
+    pub(super) fn moved(&mut self, id: NodeId, before: Option<Turn>, after: Option<Turn>) {
+        match before {
+            Some(Turn::Idle) => drop(self.idle.remove(&id)),
+            Some(Turn::Unused) => drop(self.unused.remove(&id)),
+            Some(Turn::Ttl(end)) => drop(self.ttl.remove(&(end, id))),
+            None => {}
+        }
+        match after {
+            Some(Turn::Idle) => drop(self.idle.insert(id)),
+            Some(Turn::Unused) => drop(self.unused.insert(id)),
+            Some(Turn::Ttl(end)) => drop(self.ttl.insert((end, id))),
+            None => {}
+        }
+    }
+
+    /// Znodes whose time has come: containers first, then TTL znodes, oldest end first.
+    pub(super) fn due(&self, now: WallMillis) -> impl Iterator<Item = NodeId> {
+        let ttl = self.ttl.iter().take_while(move |&&(end, _)| end < now.0).map(|&(_, id)| id);
+        self.idle.iter().copied().chain(ttl)
+    }
+
+    pub(super) fn unused(&self) -> impl Iterator<Item = NodeId> {
+        self.unused.iter().copied()
+    }
+
+    pub(super) fn holds(&self, id: NodeId, turn: Turn) -> bool {
+        match turn {
+            Turn::Idle => self.idle.contains(&id),
+            Turn::Unused => self.unused.contains(&id),
+            Turn::Ttl(end) => self.ttl.contains(&(end, id)),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.idle.len() + self.unused.len() + self.ttl.len()
+    }
+}

@@ -1,0 +1,131 @@
+//! Where znodes live: chunks that never move, so growing never copies and ids stay good.
+
+use std::ops::{Index, IndexMut};
+
+use super::node::{Node, NodeId};
+
+const CHUNK_BITS: u32 = 12;
+const CHUNK_NODES: usize = 1 << CHUNK_BITS;
+
+/// All znodes by id, with a free list through the slots that are not in use.
+pub(super) struct Slab {
+    /// All but the last are full. A chunk is reserved whole and touched as it fills.
+    chunks: Vec<Vec<Node>>,
+    free: NodeId,
+    live: usize,
+}
+
+impl Slab {
+    pub(super) fn new() -> Slab {
+        Slab { chunks: Vec::new(), free: NodeId::NIL, live: 0 }
+    }
+
+    /// Znodes in use.
+    pub(super) fn len(&self) -> usize {
+        self.live
+    }
+
+    /// All ids ever given out are below this.
+    pub(super) fn end(&self) -> u32 {
+        match self.chunks.last() {
+            None => 0,
+            Some(last) => (((self.chunks.len() - 1) << CHUNK_BITS) + last.len()) as u32,
+        }
+    }
+
+    pub(super) fn insert(&mut self, node: Node) -> NodeId {
+        self.live += 1;
+        if self.free != NodeId::NIL {
+            let id = self.free;
+            let slot = self.slot_mut(id);
+            let next = slot.next;
+            *slot = node;
+            self.free = next;
+            return id;
+        }
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_NODES) {
+            self.chunks.push(Vec::with_capacity(CHUNK_NODES));
+        }
+        let id = NodeId(self.end());
+        assert!(id != NodeId::NIL, "a tree holds fewer than 2^32 - 1 znodes");
+        self.chunks.last_mut().expect("just made sure of it").push(node);
+        id
+    }
+
+    /// Takes the znode out; its id may be given out again at once.
+    pub(super) fn remove(&mut self, id: NodeId) -> Node {
+        assert!(self[id].live, "{id:?} is not in use");
+        let free = self.free;
+        let node = std::mem::replace(self.slot_mut(id), Node::vacant(free));
+        self.free = id;
+        self.live -= 1;
+        node
+    }
+
+    /// The znode with this id, unless the slot is free or was never used.
+    pub(super) fn get(&self, id: NodeId) -> Option<&Node> {
+        self.chunks.get(id.0 as usize >> CHUNK_BITS)?.get(id.0 as usize & (CHUNK_NODES - 1)).filter(|node| node.live)
+    }
+
+    /// All znodes in order of id.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.chunks.iter().flatten().enumerate().map(|(at, node)| (NodeId(at as u32), node)).filter(|(_, n)| n.live)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.chunks.iter_mut().flatten().filter(|node| node.live)
+    }
+
+    fn slot_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self.chunks[id.0 as usize >> CHUNK_BITS][id.0 as usize & (CHUNK_NODES - 1)]
+    }
+}
+
+impl Index<NodeId> for Slab {
+    type Output = Node;
+
+    #[inline]
+    fn index(&self, id: NodeId) -> &Node {
+        let node = &self.chunks[id.0 as usize >> CHUNK_BITS][id.0 as usize & (CHUNK_NODES - 1)];
+        debug_assert!(node.live, "{id:?} is used after its znode was deleted");
+        node
+    }
+}
+
+impl IndexMut<NodeId> for Slab {
+    #[inline]
+    fn index_mut(&mut self, id: NodeId) -> &mut Node {
+        let node = self.slot_mut(id);
+        debug_assert!(node.live, "{id:?} is used after its znode was deleted");
+        node
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::node::Name;
+    use super::super::owner::Owner;
+    use super::*;
+
+    fn node(zxid: i64) -> Node {
+        Node::new(Name::new("n"), None, 0, Owner::None, zxid, 0)
+    }
+
+    #[test]
+    fn ids_count_up_over_chunks_and_freed_ones_come_first() {
+        let mut slab = Slab::new();
+        for i in 0..10_000 {
+            assert_eq!(slab.insert(node(i64::from(i))), NodeId(i));
+        }
+        assert_eq!((slab.len(), slab.end()), (10_000, 10_000));
+        assert_eq!(slab.remove(NodeId(5000)).czxid, 5000);
+        assert_eq!(slab.remove(NodeId(7)).czxid, 7);
+        assert!(slab.get(NodeId(7)).is_none());
+        assert_eq!(slab.iter().count(), 9_998);
+        assert_eq!(slab.insert(node(-1)), NodeId(7));
+        assert_eq!(slab.insert(node(-2)), NodeId(5000));
+        assert_eq!(slab.insert(node(-3)), NodeId(10_000));
+        assert_eq!(slab[NodeId(7)].czxid, -1);
+        assert!(slab.get(NodeId(20_000)).is_none());
+    }
+}
