@@ -12,5 +12,5 @@ pub mod jute;
 pub mod path;
 pub mod records;
 pub mod store;
-pub mod words;
 pub mod tree;
+pub mod words;

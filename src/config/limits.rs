@@ -125,14 +125,16 @@ pub struct Storage {
     pub file_size_max: u64,
     /// `zoarium.extentSize`: unit in which the file's space is handed out; fixed when the file is made.
     pub extent_size: u64,
-    /// `zoarium.logWindow`: log written between two snapshots at most; `None` follows the snapshot's size.
-    pub log_window: Option<u64>,
+    /// `zoarium.logWindow`: log after which a snapshot is wanted, when it exceeds the size of the last snapshot.
+    pub log_window: u64,
     /// `zoarium.followerWindow`: log kept beyond need, for followers to catch up.
     pub follower_window: u64,
     /// `zoarium.keepSnapshots`: snapshots kept.
     pub keep_snapshots: usize,
     /// `zoarium.snapshotRate`: bytes per second a snapshot writes; 0 is as fast as possible.
     pub snapshot_rate: u64,
+    /// `zoarium.markAfterMs`: idle time after which the end of the log is marked as durable; 0 is never.
+    pub mark_after_ms: u64,
 }
 
 impl Default for Storage {
@@ -141,10 +143,11 @@ impl Default for Storage {
             file_size_initial: 32 * MIB as u64,
             file_size_max: 6 * 1024 * MIB as u64,
             extent_size: 4 * MIB as u64,
-            log_window: None,
+            log_window: 64 * MIB as u64,
             follower_window: 16 * MIB as u64,
             keep_snapshots: 2,
             snapshot_rate: 64 * MIB as u64,
+            mark_after_ms: 50,
         }
     }
 }

@@ -39,7 +39,42 @@ pub struct Setting {
     pub default: &'static str,
 }
 
+/// One key of the table, for who wants to list them all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// Its name; `.N` at the end stands for any number, `.X` for any text.
+    pub name: &'static str,
+    /// The value without it.
+    pub default: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
+    /// What becomes of it.
+    pub fate: Fate,
+    /// Why it has no effect; empty when it has.
+    pub reason: &'static str,
+}
+
+fn fate(key: &Key) -> (Fate, &'static str) {
+    match &key.kind {
+        Kind::Honoured(_) => (Fate::Honoured, ""),
+        Kind::Ensemble(_) => (Fate::Ensemble, "matters only in an ensemble"),
+        Kind::WithoutEffect(reason) | Kind::RefusedIfTrue(reason) => (Fate::WithoutEffect, reason),
+        Kind::NotYet(reason) => (Fate::NotYet, reason),
+    }
+}
+
+/// Environment variables of ours that are no keys: the log filter, and what test harnesses hand down.
+const NO_KEYS: &[&str] = &["ZOARIUM_LOG", "ZOARIUM_BIN"];
+
 impl Config {
+    /// Every key there is.
+    pub fn keys() -> impl Iterator<Item = KeyInfo> {
+        keys::all().map(|key| {
+            let (fate, reason) = fate(key);
+            KeyInfo { name: key.name, default: key.default, meaning: key.meaning, fate, reason }
+        })
+    }
+
     /// Reads a configuration to start a server with: [`Config::read`], and an ensemble is refused.
     ///
     /// `file` is a `zoo.cfg`, `properties` are `-Dkey=value` pairs, with or without the prefix `zookeeper.`,
@@ -83,7 +118,8 @@ impl Config {
         }
         for (variable, value) in env {
             // An empty variable is how many launchers say "not set".
-            if let Some(name) = variable.strip_prefix("ZOARIUM_").filter(|_| !value.is_empty()) {
+            let is_key = !value.is_empty() && !NO_KEYS.contains(&variable.as_str());
+            if let Some(name) = variable.strip_prefix("ZOARIUM_").filter(|_| is_key) {
                 let origin = Origin::Environment(variable.clone());
                 gathered.add(keys::find_variable(name), &variable, value.trim().to_owned(), origin);
             }
@@ -148,12 +184,7 @@ impl Gathered {
             self.notes.push(Note::Unknown { key: written.to_owned(), origin, nearest });
             return;
         };
-        let (fate, reason) = match &key.kind {
-            Kind::Honoured(_) => (Fate::Honoured, ""),
-            Kind::Ensemble(_) => (Fate::Ensemble, "matters only in an ensemble"),
-            Kind::WithoutEffect(reason) | Kind::RefusedIfTrue(reason) => (Fate::WithoutEffect, *reason),
-            Kind::NotYet(reason) => (Fate::NotYet, *reason),
-        };
+        let (fate, reason) = fate(key);
         let mut setting = Setting {
             value: shown(&name, &value).to_owned(),
             name,
@@ -268,8 +299,22 @@ impl Gathered {
         if storage.file_size_initial > storage.file_size_max {
             return conflict("zoarium.fileSizeInitial is above zoarium.fileSizeMax".to_owned());
         }
-        if storage.file_size_max / storage.extent_size < 8 {
-            return conflict("zoarium.fileSizeMax holds less than 8 of zoarium.extentSize".to_owned());
+        if !storage.extent_size.is_power_of_two() {
+            return conflict("zoarium.extentSize is a power of two".to_owned());
+        }
+        let options = config.store_options();
+        if options.max_size / options.extent_size < 8 {
+            return conflict(format!(
+                "zoarium.fileSizeMax holds less than 8 extents of {} bytes (zoarium.extentSize, or twice what \
+                 jute.maxbuffer needs)",
+                options.extent_size
+            ));
+        }
+        if config.record_size_max() > options.max_record {
+            self.notes.push(Note::Remark(format!(
+                "jute.maxbuffer={}: writes that make a record of more than {} bytes are refused",
+                config.jute_maxbuffer, options.max_record
+            )));
         }
         if has_file && self.given("dataDir").is_none() && config.file.is_none() {
             self.notes.push(Note::Remark(format!("dataDir is not set: using {}", config.data_dir.display())));

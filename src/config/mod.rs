@@ -24,12 +24,16 @@ use std::path::PathBuf;
 
 pub use error::ConfigError;
 pub use limits::{Limits, Storage};
-pub use load::{Loaded, Setting};
+pub use load::{KeyInfo, Loaded, Setting};
 pub use note::{Fate, Note, Origin};
 pub use servers::{ClientAddress, Ensemble, PeerAddress, Role, ServerLine};
 
 use crate::ids::ServerId;
+use crate::store::{StoreOptions, SyncMode};
 use crate::words::Whitelist;
+
+/// Bytes of the largest extent a file may have.
+const EXTENT_SIZE_MAX: u64 = 64 << 20;
 
 /// Everything a server can be told.
 ///
@@ -107,6 +111,9 @@ pub struct Config {
     /// schemes. Empty is no such rule.
     pub enforce_auth_schemes: Vec<String>,
 
+    /// `zoarium.logLevel`: how much the tool logs; `None` is its default, info. The library never sets it.
+    pub log_level: Option<log::LevelFilter>,
+
     /// What only matters in an ensemble, kept as read.
     pub ensemble: Ensemble,
     /// Bounds on every resource a client can use.
@@ -148,6 +155,7 @@ impl Default for Config {
             digest_auth_enabled: true,
             digest_enabled: true,
             enforce_auth_schemes: Vec::new(),
+            log_level: None,
             ensemble: Ensemble::default(),
             limits: Limits::default(),
             storage: Storage::default(),
@@ -179,6 +187,32 @@ impl Config {
     /// Most requests in flight in all: `globalOutstandingLimit` where given, else our own default.
     pub fn requests_max(&self) -> usize {
         self.global_outstanding_limit.unwrap_or(self.limits.requests_max)
+    }
+
+    /// The store's options. A `jute.maxbuffer` that needs it gets larger extents, so that what clients may send
+    /// fits into a record; a file keeps the extents it was made with.
+    pub fn store_options(&self) -> StoreOptions {
+        let record = self.record_size_max();
+        let extent_size = self.storage.extent_size.max((record * 2).next_power_of_two()).min(EXTENT_SIZE_MAX);
+        StoreOptions {
+            extent_size,
+            initial_size: self.storage.file_size_initial,
+            max_size: self.storage.file_size_max,
+            log_window: self.storage.log_window,
+            follower_window: self.storage.follower_window,
+            keep_snapshots: self.storage.keep_snapshots as u32,
+            snapshot_rate: self.storage.snapshot_rate,
+            mark_after_ms: self.storage.mark_after_ms,
+            sync: if self.force_sync { SyncMode::Always } else { SyncMode::Never },
+            max_record: extent_size / 2,
+            ..StoreOptions::default()
+        }
+    }
+
+    /// Room for the transaction that the largest request makes: records are somewhat larger than requests.
+    fn record_size_max(&self) -> u64 {
+        let request = self.jute_maxbuffer as u64;
+        request + request / 2 + 64 * 1024
     }
 
     /// The addresses to listen on for clients, names looked up.

@@ -166,7 +166,7 @@ fn every_honoured_key_changes_the_config() {
             Set::Int { min, max, .. } => vec![min.to_string(), (min + 1).to_string(), max.to_string()],
             Set::Size { min, max, .. } => vec![min.to_string(), max.to_string()],
             Set::Bool(_) | Set::Property(_) => vec!["true".to_owned(), "false".to_owned()],
-            _ => ["/x", "yes", "no", "*", "super:x", "SHA1", "digest"].map(str::to_owned).to_vec(),
+            _ => ["/x", "yes", "no", "*", "super:x", "SHA1", "digest", "warn"].map(str::to_owned).to_vec(),
         };
         let changes = |value: &String| {
             let mut config = unchanged.clone();
@@ -364,6 +364,7 @@ fn settings_that_contradict_each_other_are_refused() {
         &[("zoarium.outputSoftMax", "8M"), ("zoarium.outputHardMax", "4M")],
         &[("zoarium.fileSizeInitial", "1G"), ("zoarium.fileSizeMax", "512M")],
         &[("zoarium.fileSizeMax", "64M"), ("zoarium.extentSize", "16M")],
+        &[("zoarium.extentSize", "5M")],
         &[("server.1", "a:1:2:observer"), ("initLimit", "1"), ("syncLimit", "1")],
     ] {
         assert!(matches!(read(given), Err(ConfigError::Conflict(_))), "{given:?}");
