@@ -1,3 +1,52 @@
-//! The `zoarium` command.
+//! The `zoarium` command: a server, and what one needs around it.
 
-fn main() {}
+mod check;
+mod options;
+mod paint;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit codes, the same for every command.
+mod exit {
+    /// Understood and denied: a server that cannot start, a file that is damaged.
+    pub(crate) const REFUSED: u8 = 1;
+    /// The command line or the configuration is wrong.
+    pub(crate) const USAGE: u8 = 2;
+}
+
+/// A coordination service that speaks ZooKeeper's protocol, in one process and one file.
+#[derive(Parser)]
+#[command(
+    name = "zoarium",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = EXAMPLES
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  zoarium check /etc/zookeeper/conf/zoo.cfg
+                                       what each setting of that file means here, and what is ignored
+
+Exit codes: 0 done, 1 refused, 2 wrong usage or configuration, 3 no connection.
+`zoarium COMMAND --help` says more about each command.";
+
+#[derive(Subcommand)]
+enum Command {
+    Check(check::Arguments),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Check(arguments) => check::run(&arguments),
+    }
+}

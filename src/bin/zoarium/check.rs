@@ -1,0 +1,134 @@
+//! `zoarium check`: explains a configuration and starts nothing.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use zoarium::config::{Config, Fate, KeyInfo, Loaded, Origin, Role};
+
+use crate::exit;
+use crate::options::{ConfigOptions, Trouble};
+use crate::paint::{Ink, Paint, complain};
+
+/// Explain a configuration: every setting, where it came from, what it means, what is ignored.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  zoarium check zoo.cfg                what becomes of each line of the file
+  zoarium check zoo.cfg -DtickTime=500 --all
+                                       the same with a setting on top, and every key that was not set
+
+Exit codes: 0 `serve` would start with it, 1 it would refuse, 2 the configuration is wrong.")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    config: ConfigOptions,
+    /// List the keys that were not set, too, with their defaults.
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let loaded = match arguments.config.read() {
+        Ok(loaded) => loaded,
+        Err(trouble) => {
+            complain(&trouble);
+            return ExitCode::from(exit::USAGE);
+        }
+    };
+    let paint = Paint::stdout();
+    print!("{}", summary(&loaded.config, paint));
+    print!("{}", settings(&loaded, paint));
+    if arguments.all {
+        print!("{}", defaults(&loaded, paint));
+    }
+    let warnings: Vec<String> =
+        loaded.notes.iter().filter(|note| note.is_warning()).map(|note| format!("  {note}\n")).collect();
+    if !warnings.is_empty() {
+        print!("\n{}\n{}", paint.paint(Ink::Warning, "Warnings"), warnings.concat());
+    }
+    match arguments.config.load() {
+        Ok(_) => {
+            println!("\n{} `zoarium serve` starts with this.", paint.paint(Ink::Good, "Good:"));
+            ExitCode::SUCCESS
+        }
+        Err(trouble) => {
+            println!("\n{} {trouble}.", paint.paint(Ink::Error, "Refused:"));
+            ExitCode::from(match trouble {
+                Trouble::Usage(_) => exit::USAGE,
+                Trouble::Config(_) => exit::REFUSED,
+            })
+        }
+    }
+}
+
+fn summary(config: &Config, paint: Paint) -> String {
+    let hosts = match config.client_hosts.as_slice() {
+        [] => "every address".to_owned(),
+        hosts => hosts.join(", "),
+    };
+    let role = if config.ensemble.is_standalone() {
+        "alone".to_owned()
+    } else {
+        let (voters, observers) = (config.ensemble.count(Role::Participant), config.ensemble.count(Role::Observer));
+        format!("server {} of an ensemble: {voters} participants, {observers} observers", config.server_id)
+    };
+    let lines = [
+        ("serves", role),
+        ("clients", format!("{hosts}, port {}", config.client_port)),
+        ("data", config.file().display().to_string()),
+        (
+            "sessions",
+            format!(
+                "{} to {} ms, tick {} ms",
+                config.session_timeout_min_ms(),
+                config.session_timeout_max_ms(),
+                config.tick_time_ms
+            ),
+        ),
+        ("requests", format!("{} bytes at most (jute.maxbuffer)", config.jute_maxbuffer)),
+    ];
+    let lines: String = lines.iter().map(|(name, value)| format!("  {name:<10} {value}\n")).collect();
+    format!("{}\n{lines}", paint.paint(Ink::Heading, "In short"))
+}
+
+fn settings(loaded: &Loaded, paint: Paint) -> String {
+    let mut text = format!("\n{}\n", paint.paint(Ink::Heading, "Settings given"));
+    if loaded.settings.is_empty() {
+        return text + "  none: the embedded default\n";
+    }
+    for setting in &loaded.settings {
+        let fate = colored(setting.fate, paint);
+        text += &format!("  {}={}\n      {fate}: {}", setting.name, setting.value, setting.meaning);
+        if !setting.reason.is_empty() && setting.fate != Fate::Honoured {
+            text += &format!("; {}", setting.reason);
+        }
+        text += &format!(" (default {})\n      from {}", setting.default, setting.origin);
+        if !setting.overrides.is_empty() {
+            let overrides: Vec<String> = setting.overrides.iter().map(Origin::to_string).collect();
+            text += &format!(", instead of {}", overrides.join(", "));
+        }
+        text += "\n";
+    }
+    text
+}
+
+fn defaults(loaded: &Loaded, paint: Paint) -> String {
+    let is_given = |key: &KeyInfo| loaded.settings.iter().any(|setting| setting.name == key.name);
+    let mut text = format!("\n{}\n", paint.paint(Ink::Heading, "Keys not set, with their defaults"));
+    for key in Config::keys().filter(|key| !is_given(key)) {
+        text += &format!("  {}={}\n      {}: {}", key.name, key.default, colored(key.fate, paint), key.meaning);
+        if !key.reason.is_empty() {
+            text += &format!("; {}", key.reason);
+        }
+        text += "\n";
+    }
+    text
+}
+
+fn colored(fate: Fate, paint: Paint) -> String {
+    let ink = match fate {
+        Fate::Honoured => Ink::Good,
+        Fate::Unknown => Ink::Error,
+        _ => Ink::Warning,
+    };
+    paint.paint(ink, &fate.to_string())
+}

@@ -1,0 +1,93 @@
+//! The command line as a user meets it: exit codes, messages, help.
+#![cfg(feature = "cli")]
+
+use std::process::{Command, Output};
+
+/// Runs `zoarium` in a folder without settings of its own, with an environment that has none.
+fn zoarium(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zoarium"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ZOARIUM_") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).output().unwrap()
+}
+
+fn check(arguments: &[&str], code: i32, expected: &[&str]) {
+    let output = zoarium(arguments);
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{arguments:?} said {text}");
+    for part in expected {
+        assert!(text.contains(part), "{part:?} is missing for {arguments:?} in {text}");
+    }
+    assert!(!text.contains('\x1b'), "no colours where there is no terminal: {text}");
+}
+
+#[test]
+fn help_teaches_by_examples() {
+    check(
+        &["--help"],
+        0,
+        &["Examples:", "Exit codes: 0 done, 1 refused, 2 wrong usage or configuration, 3 no connection"],
+    );
+    check(&["check", "--help"], 0, &["Examples:", "zoarium check zoo.cfg"]);
+    check(&["--version"], 0, &[env!("CARGO_PKG_VERSION")]);
+    check(&[], 2, &["Usage:"]);
+    check(&["chekc"], 2, &["check"]);
+}
+
+#[test]
+fn check_explains_each_setting_and_where_it_came_from() {
+    let file = "tests/zoo_cfg/kafka-quickstart.cfg";
+    check(
+        &["check", file, "-Dzookeeper.tickTime=500", "--port", "2182"],
+        0,
+        &[
+            "every address, port 2182",
+            "dataDir=/tmp/zookeeper",
+            "from tests/zoo_cfg/kafka-quickstart.cfg:2",
+            "clientPort=2182",
+            "from command line, instead of tests/zoo_cfg/kafka-quickstart.cfg:3",
+            "without effect",
+            "Good:",
+        ],
+    );
+    check(&["check", "--all"], 0, &["none: the embedded default", "127.0.0.1, port 2181", "jute.maxbuffer=1048575"]);
+}
+
+#[test]
+fn a_typo_hears_the_nearest_key_and_strict_refuses_it() {
+    check(&["check", "-DtickTme=1"], 0, &["unknown key tickTme", "did you mean tickTime?"]);
+    check(&["check", "-DtickTme=1", "--strict"], 2, &["did you mean tickTime?"]);
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_2_and_an_ensemble_with_1() {
+    check(&["check", "-DtickTime=0"], 2, &["error: tickTime=0 (command line) is not accepted", "from 1 to"]);
+    check(&["check", "nowhere/zoo.cfg"], 2, &["cannot read nowhere/zoo.cfg"]);
+    check(&["check", "-D", "tickTime"], 2, &["KEY=VALUE"]);
+    let file = "tests/zoo_cfg/solr.cfg";
+    check(&["check", file], 1, &["3 participants, 0 observers", "Refused:", "not serve yet"]);
+}
+
+#[test]
+fn zookeepers_positional_form_listens_everywhere() {
+    check(
+        &["check", "2199", "/x", "500", "7"],
+        0,
+        &["every address, port 2199", "/x/zoarium.db", "tick 500 ms", "maxClientCnxns=7"],
+    );
+    check(&["check", "2199"], 2, &["2199 DATADIR"]);
+    check(&["check", "zoo.cfg", "/x"], 2, &["zoo.cfg is not a port"]);
+}
+
+#[test]
+fn secrets_stay_out_of_the_explanation() {
+    let output = zoarium(&["check", "tests/zoo_cfg/hardened-tls.cfg", "--all"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    for secret in ["correct-horse", "battery-staple", "D/InIHSb7yEEbrWz8b9l71RjZJU="] {
+        assert!(!text.contains(secret));
+    }
+    assert!(text.contains("superDigest=***"));
+}
