@@ -146,11 +146,16 @@ impl Store {
             kind => StoreError::Io { what: "reserve space for a new file", kind },
         };
         disk.grow(sb.file_len()).map_err(full)?;
-        // An unfinished creation may have left anything here.
-        let zeros = AlignedBuf::new((EXTENTS_AT + FIRST_ZEROS.min(sb.extent_size())) as usize);
+        // Generation 1 in both mirrors of its slot, and zeros: an unfinished creation may have left anything here.
+        // It may share one sync, because before generation 2 the file holds nothing.
+        sb.generation = 1;
+        let mut image = AlignedBuf::new((EXTENTS_AT + FIRST_ZEROS.min(sb.extent_size())) as usize);
+        for at in SLOT_AT[1] {
+            sb.encode(at, &mut image.bytes_mut()[at as usize..at as usize + SLOT_LEN]);
+        }
         let failed = |error: std::io::Error| StoreError::SyncFailed(error.kind());
-        disk.write_at_direct(zeros.bytes(), 0).map_err(failed)?;
-        drop(zeros);
+        disk.write_at_direct(image.bytes(), 0).map_err(failed)?;
+        drop(image);
         disk.sync_all().map_err(failed)?;
         disk.sync_directory().map_err(StoreError::io("sync the directory of the new file"))?;
         let extent = sb.extent_at(0);
@@ -170,9 +175,7 @@ impl Store {
                 buf: AlignedBuf::new(APPEND_BUF),
             },
         );
-        // Generation 1 fills the second slot, generation 2 the first: only then is the file complete.
-        store.update_superblock(sb.clone())?;
-        sb = store.sb.clone();
+        // With generation 2 in the first slot the file is complete.
         sb.incarnation = 1;
         store.update_superblock(sb)?;
         store.append_mark()?;

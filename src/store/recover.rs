@@ -10,7 +10,7 @@ use std::io;
 
 use crate::ids::Zxid;
 use crate::store::error::StoreError;
-use crate::store::layout::{EXTENTS_AT, SLOT_AT, SLOT_LEN, frame, sb};
+use crate::store::layout::{EXTENTS_AT, MAGIC, SECTOR, SLOT_AT, frame, sb};
 use crate::store::log::{FrameHead, Kind, LogExtent, OpenBody, Records};
 use crate::store::map::ReadAt;
 use crate::store::plant::{self, Plant};
@@ -448,20 +448,27 @@ pub(crate) fn unfinished(source: &dyn ReadAt, copies: &Copies) -> io::Result<boo
     if head.iter().any(|b| *b != 0) {
         return Ok(false);
     }
-    let slot_a_unused = copies.found[0].iter().all(|copy| matches!(copy, Err(CopyFault::Empty | CopyFault::Bad(_))));
+    // Torn or not begun: a torn copy may also lack its first sector.
+    let slot_a_unused = copies.found[0].iter().all(|copy| !matches!(copy, Ok(_) | Err(CopyFault::Newer { .. })));
     match copies.newest() {
         // Creation ends with generation 2, and nothing is stored before that.
         Some(newest) => Ok(newest.generation == 1 && slot_a_unused),
         None => {
             let empty = |slot: usize, mirror: usize| matches!(copies.found[slot][mirror], Err(CopyFault::Empty));
-            if !(empty(0, 0) && empty(0, 1) && empty(1, 1)) {
+            if !(empty(0, 0) && empty(0, 1)) {
                 return Ok(false);
             }
-            // The first copy written may be torn. Its first sector is ours or was not written.
-            let mut first = vec![0u8; len.saturating_sub(SLOT_AT[1][0]).min(512) as usize];
-            source.read_at(&mut first, SLOT_AT[1][0])?;
-            let magic = crate::store::layout::MAGIC.to_le_bytes();
-            Ok(first.iter().all(|b| *b == 0) || first.starts_with(&magic))
+            // The copies of generation 1 may be torn. Their first sectors are ours or were not written.
+            let magic = MAGIC.to_le_bytes();
+            for at in SLOT_AT[1] {
+                let mut first = vec![0u8; len.saturating_sub(at).min(SECTOR) as usize];
+                source.read_at(&mut first, at)?;
+                let ours = first.iter().zip(&magic).take_while(|(a, b)| a == b).count();
+                if ours < magic.len() && first[ours..].iter().any(|b| *b != 0) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         }
     }
 }
@@ -610,5 +617,3 @@ impl Recovered {
         Ok(())
     }
 }
-
-const _: () = assert!(SLOT_LEN >= 4096);

@@ -1,6 +1,9 @@
 //! The store against a plain model: on real files, on simulated disks that crash, fill up and rot.
 
+mod crash;
 mod real;
+mod sim_disk;
+mod world;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,63 @@
+//! Power cuts at any call, torn and reordered sectors, crashes during recovery (F-01 to F-04, S-40 to S-43).
+
+use super::world::{World, tiny};
+use crate::store::StoreOptions;
+use crate::store::plant::{self, Plant};
+
+/// `ZOA_SEED` replays one seed.
+fn seeds(count: u64) -> Vec<u64> {
+    match std::env::var("ZOA_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        Some(seed) => vec![seed],
+        None => (0..count).collect(),
+    }
+}
+
+fn options(seed: u64) -> StoreOptions {
+    StoreOptions { keep_snapshots: 1 + (seed % 3 != 0) as u32, mark_after_ms: 30 * (seed % 2), ..tiny() }
+}
+
+// S-40, S-41, S-42, S-08; P1, P2, P3, P5, P6, P7, P8, P9, P10
+#[test]
+fn no_crash_loses_or_revives_anything_or_looks_like_damage() {
+    let (mut crashes, mut snapshots, mut appended, mut full) = (0, 0, 0, 0);
+    for seed in seeds(120) {
+        let mut world = World::new(seed, options(seed));
+        if let Err(wrong) = world.run(25) {
+            panic!("{wrong}\nreplay: ZOA_SEED={seed} cargo test --lib no_crash_loses");
+        }
+        crashes += world.crashes;
+        snapshots += world.snapshots;
+        appended += world.appended;
+        full += world.full;
+    }
+    println!("{crashes} crashes, {appended} transactions, {snapshots} snapshots, {full} times full");
+    assert!(std::env::var("ZOA_SEED").is_ok() || (crashes > 3000 && snapshots > 100 && appended > 10_000));
+}
+
+/// How many seeds it takes to find `bug`.
+fn found_after(bug: Plant, most: u64) -> Option<u64> {
+    plant::with(bug, || {
+        (0..most).find(|seed| {
+            let run = std::panic::catch_unwind(|| World::new(*seed, options(*seed)).run(25));
+            !matches!(run, Ok(Ok(())))
+        })
+    })
+}
+
+// A checker is trusted after it has caught something (correctness.md §6.9).
+#[test]
+fn every_planted_bug_of_the_crash_kind_is_found() {
+    for bug in [
+        Plant::AckBeforeSync,
+        Plant::MirrorsTogether,
+        Plant::ChainUnchecked,
+        Plant::FreeAtOnce,
+        Plant::PublishUnsynced,
+        Plant::NoSeal,
+        Plant::RetireByNewest,
+    ] {
+        let after = found_after(bug, 400);
+        println!("{bug:?}: seed {after:?}");
+        assert!(after.is_some(), "{bug:?} was not found");
+    }
+}

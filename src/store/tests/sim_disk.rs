@@ -1,0 +1,327 @@
+//! A disk in memory that can lose, tear, reorder, refuse, fill up and rot.
+//!
+//! Each 512-byte sector has its synced content and the versions written since. A power cut picks one of them for each
+//! sector, or a cut between two at any byte (F-02, F-03). A crash of the process alone keeps the newest (F-01).
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::sync::Mutex;
+
+use crate::store::map::{Disk, ReadAt};
+
+const SECTOR: usize = 512;
+
+/// Numbers from a seed.
+#[derive(Debug, Clone)]
+pub(crate) struct Rng(pub(crate) u64);
+
+impl Rng {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    /// A number below `limit`.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit.max(1)
+    }
+
+    pub(crate) fn chance(&mut self, one_in: u64) -> bool {
+        self.below(one_in) == 0
+    }
+}
+
+/// What to do at a counted call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trap {
+    /// Power goes: this call happens in part, and every later one fails.
+    Crash,
+    /// This call fails.
+    Error(ErrorKind),
+    /// This call and every later one fails.
+    ErrorForEver(ErrorKind),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    synced: Vec<u8>,
+    cached: Vec<u8>,
+    /// The length that a power cut cannot take back.
+    synced_len: usize,
+    /// Versions written since the last sync that covers the sector, oldest first.
+    pending: BTreeMap<usize, Vec<[u8; SECTOR]>>,
+    /// Calls that change something, counted.
+    calls: u64,
+    trap: Option<(u64, Trap)>,
+    dead: bool,
+    /// Bytes the disk has room for.
+    room: u64,
+    bad_reads: Vec<(u64, u64)>,
+    clock: u64,
+    rng: u64,
+}
+
+/// The disk.
+#[derive(Debug)]
+pub(crate) struct SimDisk(Mutex<State>);
+
+impl SimDisk {
+    pub(crate) fn new(seed: u64) -> SimDisk {
+        SimDisk(Mutex::new(State { rng: seed, room: u64::MAX, ..State::default() }))
+    }
+
+    pub(crate) fn of_image(image: Vec<u8>, seed: u64) -> SimDisk {
+        let disk = SimDisk::new(seed);
+        {
+            let mut state = disk.0.lock().unwrap();
+            state.cached = image.clone();
+            state.synced_len = image.len();
+            state.synced = image;
+        }
+        disk
+    }
+
+    pub(crate) fn set_trap(&self, after_calls: u64, trap: Trap) {
+        let mut state = self.0.lock().unwrap();
+        state.trap = Some((state.calls + after_calls, trap));
+    }
+
+    pub(crate) fn set_room(&self, bytes: u64) {
+        self.0.lock().unwrap().room = bytes;
+    }
+
+    pub(crate) fn fail_reads(&self, from: u64, to: u64) {
+        self.0.lock().unwrap().bad_reads.push((from, to));
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.0.lock().unwrap().calls
+    }
+
+    pub(crate) fn dead(&self) -> bool {
+        self.0.lock().unwrap().dead
+    }
+
+    /// What a reader of the running system sees.
+    pub(crate) fn image(&self) -> Vec<u8> {
+        self.0.lock().unwrap().cached.clone()
+    }
+
+    /// The process is killed: the cache survives.
+    pub(crate) fn after_kill(&self, seed: u64) -> SimDisk {
+        let state = self.0.lock().unwrap();
+        let disk = SimDisk::new(seed);
+        {
+            let mut next = disk.0.lock().unwrap();
+            (next.synced, next.cached, next.pending) =
+                (state.synced.clone(), state.cached.clone(), state.pending.clone());
+            next.synced_len = state.synced_len;
+        }
+        disk
+    }
+
+    /// The power goes: each sector holds any version of those written since its sync, or a mix of two.
+    pub(crate) fn after_power_cut(&self, rng: &mut Rng) -> SimDisk {
+        let state = self.0.lock().unwrap();
+        let mut image = state.synced.clone();
+        // Some crashes are extreme, or mixtures would hide what all-or-nothing shows.
+        let style = rng.below(4);
+        for (sector, versions) in &state.pending {
+            let at = sector * SECTOR;
+            let end = (at + SECTOR).min(image.len());
+            if at >= end {
+                continue;
+            }
+            let mut apply = |version: usize, bytes: usize| {
+                if version > 0 {
+                    let to = (at + bytes).min(end);
+                    image[at..to].copy_from_slice(&versions[version - 1][..to - at]);
+                }
+            };
+            match style {
+                0 => {}
+                1 => apply(versions.len(), SECTOR),
+                _ => {
+                    let version = rng.below(versions.len() as u64 + 1) as usize;
+                    apply(version, SECTOR);
+                    if style == 3 && rng.chance(4) {
+                        let over = rng.below(versions.len() as u64 + 1) as usize;
+                        let bytes = rng.below(SECTOR as u64) as usize;
+                        apply(over, bytes);
+                    }
+                }
+            }
+        }
+        if rng.chance(2) {
+            image.truncate(state.synced_len);
+        }
+        SimDisk::of_image(image, rng.next())
+    }
+}
+
+impl State {
+    /// Counts a call; tells how much of it happens.
+    fn step(&mut self) -> io::Result<()> {
+        if self.dead {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        self.calls += 1;
+        match self.trap {
+            Some((at, Trap::Crash)) if self.calls >= at => {
+                self.dead = true;
+                Err(ErrorKind::BrokenPipe.into())
+            }
+            Some((at, Trap::Error(kind))) if self.calls == at => Err(kind.into()),
+            Some((at, Trap::ErrorForEver(kind))) if self.calls >= at => Err(kind.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&mut self, buf: &[u8], at: u64) -> io::Result<()> {
+        let at = at as usize;
+        if at + buf.len() > self.cached.len() {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        self.cached[at..at + buf.len()].copy_from_slice(buf);
+        for sector in at / SECTOR..(at + buf.len()).div_ceil(SECTOR) {
+            let mut content = [0; SECTOR];
+            let from = sector * SECTOR;
+            let to = (from + SECTOR).min(self.cached.len());
+            content[..to - from].copy_from_slice(&self.cached[from..to]);
+            self.pending.entry(sector).or_default().push(content);
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self, from: u64, to: u64) {
+        let range = from as usize / SECTOR..(to as usize).div_ceil(SECTOR);
+        let covered: Vec<usize> = self.pending.range(range).map(|(sector, _)| *sector).collect();
+        for sector in covered {
+            self.pending.remove(&sector);
+            let at = sector * SECTOR;
+            let end = (at + SECTOR).min(self.cached.len());
+            self.synced[at..end].copy_from_slice(&self.cached[at..end]);
+        }
+        self.synced_len = self.synced_len.max((to as usize).min(self.cached.len()));
+    }
+
+    /// A sync that failed: the system may now take the pages for clean, though the device never got them (F-08).
+    fn lose(&mut self, from: u64, to: u64) {
+        let mut rng = Rng(self.rng);
+        if !self.dead && rng.chance(2) {
+            let range = from as usize / SECTOR..(to as usize).div_ceil(SECTOR);
+            let covered: Vec<usize> = self.pending.range(range).map(|(sector, _)| *sector).collect();
+            covered.iter().for_each(|sector| drop(self.pending.remove(sector)));
+        }
+        self.rng = rng.0;
+    }
+}
+
+impl ReadAt for SimDisk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().unwrap().cached.len() as u64)
+    }
+
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<()> {
+        let state = self.0.lock().unwrap();
+        let end = at + buf.len() as u64;
+        if state.bad_reads.iter().any(|(from, to)| at < *to && *from < end) {
+            return Err(io::Error::other("a bad sector"));
+        }
+        (&state.cached[..]).read_at(buf, at)
+    }
+}
+
+impl Disk for SimDisk {
+    fn grow(&self, len: u64) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        state.step()?;
+        if len > state.room {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        if len > state.cached.len() as u64 {
+            state.cached.resize(len as usize, 0);
+            state.synced.resize(len as usize, 0);
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, buf: &[u8], at: u64) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        let dead = state.dead;
+        let step = state.step();
+        if !dead {
+            // Also when the call fails or the power goes: the bytes may have got anywhere.
+            state.write(buf, at)?;
+        }
+        step
+    }
+
+    fn write_at_synced(&self, buf: &[u8], at: u64) -> io::Result<()> {
+        let written = self.write_at(buf, at);
+        let mut state = self.0.lock().unwrap();
+        match written {
+            Ok(()) => state.sync(at, at + buf.len() as u64),
+            Err(_) => state.lose(at, at + buf.len() as u64),
+        }
+        written
+    }
+
+    fn write_at_direct(&self, buf: &[u8], at: u64) -> io::Result<()> {
+        assert!(at.is_multiple_of(4096) && buf.len().is_multiple_of(4096) && buf.as_ptr().align_offset(4096) == 0);
+        self.write_at(buf, at)
+    }
+
+    fn read_at_direct(&self, buf: &mut [u8], at: u64) -> io::Result<()> {
+        self.read_at(buf, at)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        let len = state.cached.len() as u64;
+        let step = state.step();
+        match step {
+            Ok(()) => state.sync(0, len),
+            Err(_) => state.lose(0, len),
+        }
+        step
+    }
+
+    fn drop_cache(&self) {
+        let mut guard = self.0.lock().unwrap();
+        let state = &mut *guard;
+        state.cached.copy_from_slice(&state.synced);
+        for (sector, versions) in &state.pending {
+            let at = sector * SECTOR;
+            let end = (at + SECTOR).min(state.cached.len());
+            if let Some(newest) = versions.last() {
+                state.cached[at..end].copy_from_slice(&newest[..end - at]);
+            }
+        }
+    }
+
+    fn writer(&self) -> &'static str {
+        "simulated"
+    }
+
+    fn now_us(&self) -> u64 {
+        let mut state = self.0.lock().unwrap();
+        state.clock += 100;
+        state.clock
+    }
+
+    fn random(&self, buf: &mut [u8]) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        let mut rng = Rng(state.rng);
+        buf.iter_mut().for_each(|b| *b = rng.next() as u8);
+        state.rng = rng.0;
+        Ok(())
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.0.lock().unwrap().step()
+    }
+}
