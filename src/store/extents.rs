@@ -10,6 +10,7 @@ use crate::store::file::Store;
 use crate::store::helper::{Done, Job};
 use crate::store::layout::{EXTENTS_AT, EXTENTS_MAX};
 use crate::store::options::{Space, SpaceLevel, StoreOptions};
+use crate::store::plant::{self, Plant};
 use crate::store::superblock::{Extent, Superblock};
 
 /// How long the disk's refusal to grow is believed before the next attempt from `tick`.
@@ -94,7 +95,8 @@ impl Pool {
 
     /// The lowest extent that may be written now.
     pub(crate) fn first_free(&self, sb: &Superblock) -> Option<u32> {
-        let free = |(i, e): (usize, &Extent)| e.state == ExtentState::Free && !self.is_reserved(i);
+        let in_place = |e: &Extent| plant::on(Plant::BuildInPlace) && e.state == ExtentState::SnapA;
+        let free = |(i, e): (usize, &Extent)| (e.state == ExtentState::Free || in_place(e)) && !self.is_reserved(i);
         sb.map.iter().enumerate().position(free).map(|i| i as u32)
     }
 

@@ -241,10 +241,8 @@ impl Store {
         }
         store.update_superblock(next)?;
         report.incarnation = store.sb.incarnation;
-        if !plant::on(Plant::NoSeal) {
-            // From now on nothing behind the end can join the chain (P3).
-            store.append_mark()?;
-        }
+        // From now on nothing behind the end can join the chain (P3).
+        store.append_mark()?;
         store.marked_fseq = store.log.fseq;
         Ok((store, report))
     }
@@ -315,9 +313,6 @@ impl Store {
             if before.state == ExtentState::Retired && extent.state == ExtentState::Retired {
                 *extent = Extent::FREE;
             }
-        }
-        if plant::on(Plant::FreeAtOnce) {
-            next.map.iter_mut().filter(|e| e.state == ExtentState::Retired).for_each(|e| *e = Extent::FREE);
         }
         if self.log.extents.is_empty() {
             next.base_fseq = self.log.fseq.max(self.fseq_floor) + 1;

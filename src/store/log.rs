@@ -392,6 +392,7 @@ impl Store {
         }
         // One sync at a time, so all frames before this one are synced; unless syncing is off, then none can be said to be.
         let synced_fseq = match self.options.sync {
+            SyncMode::Always if plant::on(Plant::SyncedTooSoon) => self.log.fseq + 1,
             SyncMode::Always => self.log.fseq,
             SyncMode::Never => 0,
         };

@@ -13,14 +13,14 @@ pub(crate) enum Plant {
     ChainUnchecked,
     /// Recovery takes any end of the log for a torn tail (S-41).
     EverythingTorn,
-    /// What a generation releases is free at once (P6).
-    FreeAtOnce,
+    /// A snapshot is built where the one it will replace still lies (P6).
+    BuildInPlace,
     /// A frame goes on although the sync before it failed (S-42).
     NoPoison,
     /// A snapshot is published before it is synced (P8).
     PublishUnsynced,
-    /// Recovery does not seal the cut tail with a frame of its own (P3).
-    NoSeal,
+    /// A frame claims itself as synced (P5).
+    SyncedTooSoon,
     /// Log is released by the newest snapshot in place of the oldest kept (D-09).
     RetireByNewest,
 }

@@ -1,6 +1,8 @@
 //! The store against a plain model: on real files, on simulated disks that crash, fill up and rot.
 
 mod crash;
+mod damage;
+mod faults;
 mod real;
 mod sim_disk;
 mod world;

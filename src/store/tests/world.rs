@@ -7,6 +7,9 @@ use super::Model;
 use super::sim_disk::{Rng, SimDisk, Trap};
 use crate::ids::{Millis, Zxid};
 use crate::store::map::ReadAt;
+use crate::store::recover::Chain;
+use crate::store::snapshot;
+use crate::store::superblock::Copies;
 use crate::store::{EndOfLog, Record, RecoveryReport, Store, StoreError, StoreOptions};
 
 /// Extents of 16 KiB: everything happens often.
@@ -119,6 +122,32 @@ impl World {
         Ok(())
     }
 
+    /// S-43, P6: what the superblock slot before the present one names has not been overwritten.
+    fn older_generation_is_whole(&self) -> Result<(), Wrong> {
+        let image = self.disk.image();
+        let source = &image[..];
+        let copies = Copies::read(&source).map_err(|e| e.to_string())?;
+        let Some(newest) = copies.newest() else { return Ok(()) };
+        let Some(older) = copies.of_slot(1 - (newest.generation % 2) as usize) else { return Ok(()) };
+        if older.generation == 1 {
+            return Ok(());
+        }
+        let mut older = older.clone();
+        // The log has gone on since.
+        older.incarnation = newest.incarnation;
+        let chain = Chain::walk(&source, &older, &mut |_, _| Ok(())).map_err(|e| format!("S-43: {e}"))?;
+        if chain.fseq < older.end_fseq {
+            return Err(format!("S-43: log of the older slot lost from {} on: {}", chain.at, chain.why));
+        }
+        for slot in [0, 1] {
+            if let Some(kept) = older.snapshots[slot] {
+                let whole = snapshot::read_chunks(&source, &older, slot, &kept, &mut |_, _| Ok(()));
+                whole.map_err(|(at, what)| format!("S-43: snapshot of the older slot, byte {at}: {what}"))?;
+            }
+        }
+        Ok(())
+    }
+
     fn txn(&mut self, most: u64) -> Vec<u8> {
         let size = match self.rng.below(10) {
             0 => self.rng.below(4),
@@ -134,9 +163,9 @@ impl World {
         self.now += self.rng.below(40);
         let now = self.now;
         let result = match kind {
-            0..=6 => self.append(),
-            7..=11 => self.tick(),
-            12 | 13 => self.walk(),
+            0..=4 => self.append(),
+            5..=9 => self.tick(),
+            10..=13 => self.walk(),
             14 if self.rng.chance(8) => {
                 let (accepted, current) = (self.epochs_owed.0 + 1, self.epochs_owed.0);
                 self.epochs_tried = (accepted, current);
@@ -164,6 +193,9 @@ impl World {
             let (stats, len) = (store.stats(), self.disk.len().unwrap());
             if len > self.options.max_size {
                 return Err(format!("S-43: {len} bytes, allowed {} at {now}", stats.file_max));
+            }
+            if result.is_ok() && self.rng.chance(25) {
+                self.older_generation_is_whole()?;
             }
         }
         Ok(result)
@@ -235,7 +267,7 @@ impl World {
             store.snapshot_abort();
             return Ok(());
         }
-        for _ in 0..1 + self.rng.below(4) {
+        for _ in 0..1 + self.rng.below(8) {
             let result = match self.entries.pop_front() {
                 Some(entry) => store.snapshot_push(&entry),
                 None => {
@@ -310,7 +342,8 @@ impl World {
         }
         for _ in 0..rounds {
             // Some stretches without a crash, so that files get old.
-            for _ in 0..self.rng.below(30) {
+            let calm = if self.rng.chance(4) { 200 } else { 20 };
+            for _ in 0..self.rng.below(calm) {
                 if let Err(error) = self.step()? {
                     if !self.disk.dead() {
                         return Err(format!("an error without a fault: {error}"));
