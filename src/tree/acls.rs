@@ -112,6 +112,12 @@ impl Acls {
         id
     }
 
+    /// One more user of a list that has some.
+    pub(super) fn share(&mut self, id: u32) {
+        debug_assert!(self.slots[id as usize].list.is_some());
+        self.slots[id as usize].users += 1;
+    }
+
     /// One user less; the list goes with its last one.
     pub(super) fn release(&mut self, id: u32) {
         let slot = &mut self.slots[id as usize];

@@ -34,6 +34,11 @@ impl Keys {
         v[0] ^ v[1] ^ v[2] ^ v[3]
     }
 
+    /// The hash of a number that somebody else chose.
+    pub(super) fn number(self, number: u32) -> u64 {
+        self.step(ROOT_HASH, &number.to_le_bytes())
+    }
+
     /// The hash of a whole path; `""` and `"/"` are the root.
     #[inline]
     pub(super) fn path(self, path: &str) -> u64 {

@@ -8,12 +8,15 @@
 mod acls;
 mod apply;
 mod check;
+mod entry;
 mod hash;
 mod index;
+mod loader;
 mod node;
 mod owner;
 mod quota;
 mod slab;
+mod snapshot;
 mod table;
 
 #[cfg(test)]
@@ -21,6 +24,7 @@ mod tests;
 
 pub use acls::AclList;
 pub use apply::{ApplyError, Change, Outcome};
+pub use loader::TreeLoader;
 pub use node::NodeId;
 pub use owner::Owner;
 pub use quota::{Quota, Track, Unparsable};
@@ -33,6 +37,7 @@ use index::{Ephemerals, Reaper, Turn};
 use node::{NODE_SIZE, Name, Node};
 use quota::Quotas;
 use slab::Slab;
+use snapshot::Snapshots;
 use table::{SLOT_SIZE, Table};
 
 use crate::ids::{SessionId, WallMillis, Zxid};
@@ -52,6 +57,7 @@ pub struct Tree {
     reaper: Reaper,
     quotas: Quotas,
     sizes: Sizes,
+    snapshots: Snapshots,
 }
 
 /// Sums over all znodes.
@@ -121,6 +127,7 @@ impl Tree {
             reaper: Reaper::default(),
             quotas: Quotas::default(),
             sizes: Sizes::default(),
+            snapshots: Snapshots::default(),
         }
     }
 
@@ -354,6 +361,7 @@ impl Tree {
 
     /// Changes a znode, keeping the side tables in step.
     fn edit(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
+        self.before_change(id);
         let node = &mut self.nodes[id];
         let before = Turn::of(node);
         change(node);
@@ -364,13 +372,14 @@ impl Tree {
     }
 
     /// Takes a znode in: slot, index, siblings, side tables, sums.
-    fn insert(&mut self, node: Node, parent: Option<NodeId>, hash: u64, path_len: usize) -> NodeId {
+    fn insert(&mut self, mut node: Node, parent: Option<NodeId>, hash: u64, path_len: usize) -> NodeId {
         self.sizes.paths += path_len as u64;
         self.sizes.names += node.name.as_bytes().len() as u64;
         self.sizes.data += node.data_length() as u64;
         self.sizes.boxed += node.boxed_bytes();
         let owner = node.owner();
         let turn = Turn::of(&node);
+        node.mark = self.snapshots.mark;
         let id = self.nodes.insert(node);
         if let Owner::Session(session) = owner {
             self.nodes[id].first = self.ephemerals.add(session, id);
@@ -419,6 +428,7 @@ impl Tree {
 
     /// Takes a childless znode out of everything; its list of permissions is still counted for it.
     fn take_out(&mut self, id: NodeId, hash: u64, path_len: usize) -> Node {
+        self.before_change(id);
         self.table.remove(hash, id);
         let node = &self.nodes[id];
         assert!(node.child_count == 0, "only childless znodes are taken out");
@@ -449,6 +459,7 @@ impl Tree {
 
     /// Replaces the data and nothing else. The answer is by how many bytes it grew.
     fn replace_data(&mut self, id: NodeId, data: Option<&[u8]>) -> i64 {
+        self.before_change(id);
         let node = &mut self.nodes[id];
         let length = node.data_length();
         self.sizes.data -= length as u64;

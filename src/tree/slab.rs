@@ -62,16 +62,17 @@ impl Slab {
         node
     }
 
+    /// Puts the root in the place that is kept for it.
+    pub(super) fn set_root(&mut self, node: Node) {
+        *self.slot_mut(NodeId::ROOT) = node;
+    }
+
     /// The znode with this id, unless the slot is free or was never used.
     pub(super) fn get(&self, id: NodeId) -> Option<&Node> {
         self.chunks.get(id.0 as usize >> CHUNK_BITS)?.get(id.0 as usize & (CHUNK_NODES - 1)).filter(|node| node.live)
     }
 
-    /// All znodes in order of id.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
-        self.chunks.iter().flatten().enumerate().map(|(at, node)| (NodeId(at as u32), node)).filter(|(_, n)| n.live)
-    }
-
+    /// All znodes.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Node> {
         self.chunks.iter_mut().flatten().filter(|node| node.live)
     }
@@ -121,7 +122,7 @@ mod tests {
         assert_eq!(slab.remove(NodeId(5000)).czxid, 5000);
         assert_eq!(slab.remove(NodeId(7)).czxid, 7);
         assert!(slab.get(NodeId(7)).is_none());
-        assert_eq!(slab.iter().count(), 9_998);
+        assert_eq!(slab.iter_mut().count(), 9_998);
         assert_eq!(slab.insert(node(-1)), NodeId(7));
         assert_eq!(slab.insert(node(-2)), NodeId(5000));
         assert_eq!(slab.insert(node(-3)), NodeId(10_000));

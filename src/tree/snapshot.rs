@@ -1,0 +1,159 @@
+//! A walk over all znodes as they were at one moment, while transactions go on.
+//!
+//! Each znode carries the mark of the last snapshot that has it. The walk writes what is unmarked; whoever is about to
+//! change or delete an unmarked znode has it written first, as it still is; new znodes are born marked. So every znode
+//! that was there at the beginning is written exactly once, as it was then, and an id that is given out anew meanwhile is
+//! never mistaken for the old znode.
+
+use std::collections::VecDeque;
+
+use super::entry::{self, Totals};
+use super::{NodeId, Tree};
+
+/// So many snapshots may be given up in a row before marks are wiped; more, and an old mark could come round again.
+const UNFINISHED_MAX: u8 = 128;
+
+/// Which snapshot is the latest, and how far it is.
+#[derive(Default)]
+pub(super) struct Snapshots {
+    /// The mark of the latest snapshot, running or not. New znodes get it.
+    pub(super) mark: u8,
+    unfinished: u8,
+    walk: Option<Box<Walk>>,
+}
+
+#[derive(Default)]
+struct Walk {
+    next: u32,
+    end: u32,
+    /// Entries written ahead of the walk, in order.
+    ahead: VecDeque<Vec<u8>>,
+    ahead_bytes: usize,
+    totals: Totals,
+}
+
+impl Tree {
+    /// Begins a snapshot of the tree as it is now.
+    ///
+    /// `emit` gets the first entry. Call [`Tree::snapshot_slice`] until it says that the last one is out; transactions
+    /// may be applied in between. Entries begin with a byte from 1 to 15; other bytes are free for other kinds.
+    ///
+    /// Panics when one is running already.
+    pub fn snapshot_begin(&mut self, emit: &mut dyn FnMut(&[u8])) {
+        assert!(self.snapshots.walk.is_none(), "one snapshot at a time");
+        let snapshots = &mut self.snapshots;
+        if snapshots.unfinished >= UNFINISHED_MAX {
+            snapshots.unfinished = 0;
+            self.nodes.iter_mut().for_each(|node| node.mark = 0);
+        }
+        // A list that is not in use keeps its mark for ever, a znode only until the next snapshot is complete.
+        snapshots.mark = snapshots.mark.checked_add(1).unwrap_or_else(|| {
+            self.acls.clear_marks();
+            1
+        });
+        // Counted as given up until it is complete.
+        snapshots.unfinished += 1;
+        self.acls.set_retire(true);
+        let mut walk = Box::new(Walk { end: self.nodes.end(), ..Walk::default() });
+        let mut header = Vec::new();
+        entry::write_header(&mut header);
+        walk.totals.count(&header);
+        emit(&header);
+        snapshots.walk = Some(walk);
+    }
+
+    /// Goes on with the snapshot, by at most `max_nodes` znodes. Whether the last entry is out, and the snapshot over.
+    ///
+    /// Panics when none is running.
+    pub fn snapshot_slice(&mut self, max_nodes: usize, emit: &mut dyn FnMut(&[u8])) -> bool {
+        let mut walk = self.snapshots.walk.take().expect("a snapshot is running");
+        let mut left = max_nodes;
+        while left > 0
+            && let Some(entry) = walk.ahead.pop_front()
+        {
+            walk.ahead_bytes -= entry.len();
+            emit(&entry);
+            left -= 1;
+        }
+        let mut out = Vec::new();
+        // Not before the queue is empty: an ACL in it may be the one that the next znode names.
+        while left > 0 && walk.next < walk.end {
+            let id = NodeId(walk.next);
+            walk.next += 1;
+            left -= 1;
+            if self.nodes.get(id).is_some_and(|node| node.mark != self.snapshots.mark) {
+                self.write(id, &mut |entry| emit(entry), &mut walk.totals, &mut out);
+            }
+        }
+        if walk.next < walk.end || !walk.ahead.is_empty() {
+            self.snapshots.walk = Some(walk);
+            return false;
+        }
+        out.clear();
+        entry::write_trailer(walk.totals, &mut out);
+        emit(&out);
+        self.snapshots.unfinished = 0;
+        self.acls.set_retire(false);
+        true
+    }
+
+    /// Gives up the snapshot that is running, if one is.
+    pub fn snapshot_abort(&mut self) {
+        if self.snapshots.walk.take().is_some() {
+            self.acls.set_retire(false);
+        }
+    }
+
+    /// Whether a snapshot has begun and is not over.
+    pub fn snapshot_running(&self) -> bool {
+        self.snapshots.walk.is_some()
+    }
+
+    /// Bytes of entries that transactions have put before the walk and [`Tree::snapshot_slice`] has not handed out yet.
+    pub fn snapshot_preimage_bytes(&self) -> usize {
+        self.snapshots.walk.as_ref().map_or(0, |walk| walk.ahead_bytes)
+    }
+
+    /// About how many bytes of entries a snapshot of the tree would be, not less than it usually is.
+    pub fn snapshot_estimate(&self) -> u64 {
+        self.nodes.len() as u64 * 80 + self.sizes.names + self.sizes.data + self.acls.bytes()
+    }
+
+    /// To be called before anything of a znode changes that a snapshot holds.
+    #[inline]
+    pub(super) fn before_change(&mut self, id: NodeId) {
+        if self.snapshots.walk.is_some() && self.nodes[id].mark != self.snapshots.mark {
+            self.write_ahead(id);
+        }
+    }
+
+    #[cold]
+    fn write_ahead(&mut self, id: NodeId) {
+        let mut walk = self.snapshots.walk.take().expect("only called while a snapshot runs");
+        let Walk { ahead, ahead_bytes, totals, .. } = &mut *walk;
+        let mut push = |entry: &[u8]| {
+            *ahead_bytes += entry.len();
+            ahead.push_back(entry.to_vec());
+        };
+        self.write(id, &mut push, totals, &mut Vec::new());
+        self.snapshots.walk = Some(walk);
+    }
+
+    /// Writes an unmarked znode, and its ACL if that is new to the snapshot, and marks both.
+    fn write(&mut self, id: NodeId, emit: &mut dyn FnMut(&[u8]), totals: &mut Totals, out: &mut Vec<u8>) {
+        let mark = self.snapshots.mark;
+        let acl = self.nodes[id].acl;
+        if self.acls.first_for(acl, mark) {
+            out.clear();
+            entry::write_acl(acl, self.acls.get(acl).entries(), out);
+            totals.count(out);
+            emit(out);
+        }
+        let node = &mut self.nodes[id];
+        node.mark = mark;
+        out.clear();
+        entry::write_node(id, node, out);
+        totals.count(out);
+        emit(out);
+    }
+}
