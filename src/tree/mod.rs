@@ -8,6 +8,7 @@
 mod acls;
 mod apply;
 mod check;
+mod digest;
 mod entry;
 mod hash;
 mod index;
@@ -19,6 +20,8 @@ mod slab;
 mod snapshot;
 mod table;
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;
 

@@ -523,3 +523,14 @@ fn memory_comes_back_when_znodes_go() {
     b.run(delete("/e"));
     assert_eq!((b.tree.memory_bytes(), b.tree.approximate_data_size()), empty);
 }
+
+#[test]
+fn the_digest_after_a_creation_is_the_one_that_zookeeper_logged() {
+    // S-21, against the bytes of a real ensemble.
+    let mut tree = Tree::new([1, 2]);
+    let (session, zxid, time) = (SessionId(0x0100_0016_b69b_0000), Zxid(0x1_0000_0002), 0x1a1_f8f3_fd20);
+    let header = TxnHeader { session, cxid: 1, zxid, time, op: 1 };
+    let txn = Txn::Create(CreateTxn { parent_cversion: 1, ..record("/a", b"hello") });
+    tree.apply(&header, &txn, &mut |_| {}).unwrap();
+    assert_eq!(tree.zookeeper_digest(), 0x2_0ce2_0235);
+}
