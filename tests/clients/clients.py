@@ -2,7 +2,7 @@
 """Holds conversations of unmodified clients with the server against committed transcripts, across kill -9.
 
     tests/clients/clients.py                               # all clients on the release build of Zoarium
-    tests/clients/clients.py --server zookeeper            # the same on Debian's Apache ZooKeeper
+    tests/clients/clients.py --server zookeeper            # the same on Apache ZooKeeper
     UPDATE=1 tests/clients/clients.py --server zookeeper   # write the transcripts anew, from Apache ZooKeeper
 
 Clients: `cli_mt` (the C client), `zkCli.sh` (the Java client) and `rust-client` (a program of this folder around the

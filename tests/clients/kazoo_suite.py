@@ -2,7 +2,7 @@
 """Runs kazoo 2.11's own test suite, unmodified, against Zoarium, and holds the outcome against a committed list.
 
     tests/clients/kazoo_suite.py                      # the release build of Zoarium
-    tests/clients/kazoo_suite.py --server zookeeper   # the baseline: Debian's Apache ZooKeeper
+    tests/clients/kazoo_suite.py --server zookeeper   # the baseline: Apache ZooKeeper
     tests/clients/kazoo_suite.py test_lock.py         # only these files
 
 The suite ships inside kazoo's wheel and starts its server by calling `java`. A stand-in of that name, first on PATH,

@@ -3,6 +3,7 @@
 Only the standard library is used, and only loopback addresses.
 """
 
+import functools
 import os
 import pathlib
 import shutil
@@ -11,7 +12,7 @@ import subprocess
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-JAR_FOLDER = pathlib.Path("/usr/share/java")
+DEBIAN_JARS = pathlib.Path("/usr/share/java")
 START_SECONDS_MAX = 30
 
 
@@ -33,23 +34,28 @@ def zoarium_binary():
     raise Missing(f"no zoarium binary at {', '.join(map(str, candidates))}: run `cargo build --release`")
 
 
+@functools.cache
 def zookeeper_classpath():
-    """The jars of Debian's `zookeeper` package, with the netty parts its manifest forgets."""
-    names = ["zookeeper", "netty-codec", "netty-resolver", "netty-transport-native-unix-common", "slf4j-nop"]
-    jars = [JAR_FOLDER / f"{name}.jar" for name in names]
+    """The Apache ZooKeeper that `.ci/zookeeper/classpath` finds or fetches."""
     if shutil.which("java") is None:
         raise Missing("no java on PATH: apt-get install default-jre-headless")
-    for jar in jars:
-        if not jar.exists():
-            raise Missing(f"no {jar}: apt-get install zookeeper")
-    return ":".join(map(str, jars))
+    found = subprocess.run([ROOT / ".ci/zookeeper/classpath"], stdout=subprocess.PIPE, text=True)
+    if found.returncode != 0:
+        raise Missing("no Apache ZooKeeper, see above: apt-get install zookeeper")
+    classpath = found.stdout.strip()
+    if str(DEBIAN_JARS) in classpath:
+        # The manifest of Debian's jar forgets these parts of netty, which kazoo's suite asks the server to use.
+        netty = ["netty-codec", "netty-resolver", "netty-transport-native-unix-common"]
+        classpath = ":".join([classpath, *(f"{DEBIAN_JARS}/{name}.jar" for name in netty)])
+    return classpath
 
 
 def zookeeper_version():
-    """The version of Debian's ZooKeeper, from the name of its jar (`zookeeper-3.8.0.jar`)."""
-    for jar in JAR_FOLDER.glob("zookeeper-[0-9]*.jar"):
-        return jar.stem.removeprefix("zookeeper-")
-    raise Missing(f"no zookeeper-VERSION.jar in {JAR_FOLDER}: apt-get install zookeeper")
+    """The version in the name of ZooKeeper's jar (`zookeeper-3.9.5.jar`)."""
+    for entry in zookeeper_classpath().split(":"):
+        for jar in pathlib.Path(entry).parent.glob("zookeeper-[0-9]*.jar"):
+            return jar.stem.removeprefix("zookeeper-")
+    raise Missing(f"no zookeeper-VERSION.jar in {zookeeper_classpath()}")
 
 
 def free_ports(count=1, step=1, start=None):
