@@ -55,6 +55,18 @@ impl ExtentState {
         }
     }
 
+    /// Its name for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            ExtentState::Free => "FREE",
+            ExtentState::Log => "LOG",
+            ExtentState::SnapA => "SNAP_A",
+            ExtentState::SnapB => "SNAP_B",
+            ExtentState::Retired => "RETIRED",
+            ExtentState::Bad => "BAD",
+        }
+    }
+
     pub(crate) fn snapshot(slot: usize) -> ExtentState {
         if slot == 0 { ExtentState::SnapA } else { ExtentState::SnapB }
     }

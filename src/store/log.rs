@@ -46,6 +46,16 @@ impl Kind {
         }
     }
 
+    /// Its name for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Open => "OPEN",
+            Kind::Txns => "TXNS",
+            Kind::Mark => "MARK",
+            Kind::Trunc => "TRUNC",
+        }
+    }
+
     fn of_code(code: u16) -> Option<Kind> {
         match code {
             1 => Some(Kind::Open),

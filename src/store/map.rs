@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::store::error::StoreError;
@@ -49,6 +50,16 @@ impl ReadAt for &[u8] {
         buf.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
+}
+
+/// The bytes at `at`, at most `most`, as far as the source has them.
+pub(crate) fn read_present(source: &(impl ReadAt + ?Sized), at: u64, most: usize) -> io::Result<Vec<u8>> {
+    let present = source.len()?.saturating_sub(at).min(most as u64) as usize;
+    let mut buf = vec![0; present];
+    if present > 0 {
+        source.read_at(&mut buf, at)?;
+    }
+    Ok(buf)
 }
 
 /// One file as the store uses it, and the little else it needs from outside.
@@ -399,4 +410,96 @@ impl Disk for DiskFile {
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
     }
+}
+
+/// A file read through read-only map windows, for looking into files that may be in use.
+///
+/// Nothing a server depends on goes through it: a bad sector under a mapping would be a signal. Pages are asked for
+/// before they are touched, so that where the system can say so a bad one is an error here as well.
+pub(crate) struct MappedFile {
+    file: File,
+    window: Mutex<Option<(u64, memmap2::MmapRaw)>>,
+}
+
+/// Bytes of a window.
+const MAP_WINDOW: u64 = 4 << 20;
+
+impl std::fmt::Debug for MappedFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MappedFile").finish_non_exhaustive()
+    }
+}
+
+impl MappedFile {
+    /// Opens `path` for reading, whoever else has it open.
+    ///
+    /// # Errors
+    /// [`StoreError::Foreign`] when it is not a regular file, [`StoreError::Io`] otherwise.
+    pub(crate) fn open(path: &Path) -> Result<MappedFile, StoreError> {
+        let file = File::open(path).map_err(StoreError::io("open the file"))?;
+        let meta = file.metadata().map_err(StoreError::io("examine the file"))?;
+        if !meta.is_file() {
+            return Err(StoreError::Foreign { found: format!("{} is not a regular file", path.display()) });
+        }
+        Ok(MappedFile { file, window: Mutex::new(None) })
+    }
+
+    /// Whether a server holds the lock of the file. Asks without taking it; `false` where that cannot be told.
+    pub(crate) fn in_use(&self) -> bool {
+        let (Ok(meta), Ok(locks)) = (self.file.metadata(), std::fs::read_to_string("/proc/locks")) else {
+            return false;
+        };
+        let inode = format!(":{} ", meta.ino());
+        locks.lines().any(|line| line.contains(" FLOCK ") && line.contains(" WRITE ") && line.contains(&inode))
+    }
+}
+
+impl ReadAt for MappedFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, mut buf: &mut [u8], mut at: u64) -> io::Result<()> {
+        let len = self.file.metadata()?.len();
+        if at.checked_add(buf.len() as u64).is_none_or(|end| end > len) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        while !buf.is_empty() {
+            let start = at / MAP_WINDOW * MAP_WINDOW;
+            let here = MAP_WINDOW.min(len - start);
+            let map = match window.take().filter(|(from, map)| *from == start && map.len() as u64 == here) {
+                Some((_, map)) => map,
+                None => memmap2::MmapOptions::new().offset(start).len(here as usize).map_raw_read_only(&self.file)?,
+            };
+            let from = (at - start) as usize;
+            let count = buf.len().min(here as usize - from);
+            populate(&map, from, count)?;
+            let (now, later) = buf.split_at_mut(count);
+            // SAFETY: `from + count` lies inside the map, which lives until after the copy, and the file was that long a
+            // moment ago. The bytes are copied out through raw pointers, because a server may be changing them: no
+            // reference into the map ever exists, and what is copied is checked before it is used.
+            unsafe { std::ptr::copy_nonoverlapping(map.as_ptr().add(from), now.as_mut_ptr(), count) };
+            *window = Some((start, map));
+            buf = later;
+            at += count as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Brings the pages in; says so where touching them would be a signal.
+#[cfg(target_os = "linux")]
+fn populate(map: &memmap2::MmapRaw, from: usize, count: usize) -> io::Result<()> {
+    let page = from / PAGE * PAGE;
+    match map.advise_range(memmap2::Advice::PopulateRead, page, from + count - page) {
+        // An older kernel does not know the advice.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn populate(_map: &memmap2::MmapRaw, _from: usize, _count: usize) -> io::Result<()> {
+    Ok(())
 }

@@ -8,6 +8,7 @@ mod error;
 mod extents;
 mod file;
 mod helper;
+mod inspect;
 mod layout;
 mod le;
 mod log;
@@ -22,6 +23,7 @@ mod tests;
 
 pub use error::StoreError;
 pub use file::Store;
+pub use inspect::{InspectLine, InspectVerdict, SuperblockLine, inspect, inspect_bytes};
 pub use log::Record;
 pub use map::{Disk, DiskFile, ReadAt};
 pub use options::{Space, SpaceLevel, StoreOptions, StoreStats, SyncMode};

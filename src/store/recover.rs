@@ -12,7 +12,7 @@ use crate::ids::Zxid;
 use crate::store::error::StoreError;
 use crate::store::layout::{EXTENTS_AT, MAGIC, SECTOR, SLOT_AT, frame, sb};
 use crate::store::log::{FrameHead, Kind, LogExtent, OpenBody, Records};
-use crate::store::map::ReadAt;
+use crate::store::map::{ReadAt, read_present};
 use crate::store::plant::{self, Plant};
 use crate::store::snapshot;
 use crate::store::superblock::{Copies, CopyFault, Superblock};
@@ -442,9 +442,7 @@ pub(crate) struct Recovered {
 
 /// Whether a creation was cut short before anything could have been stored.
 pub(crate) fn unfinished(source: &dyn ReadAt, copies: &Copies) -> io::Result<bool> {
-    let len = source.len()?;
-    let mut head = vec![0u8; len.saturating_sub(EXTENTS_AT).min(4096) as usize];
-    source.read_at(&mut head, EXTENTS_AT)?;
+    let head = read_present(source, EXTENTS_AT, 4096)?;
     if head.iter().any(|b| *b != 0) {
         return Ok(false);
     }
@@ -461,8 +459,7 @@ pub(crate) fn unfinished(source: &dyn ReadAt, copies: &Copies) -> io::Result<boo
             // The copies of generation 1 may be torn. Their first sectors are ours or were not written.
             let magic = MAGIC.to_le_bytes();
             for at in SLOT_AT[1] {
-                let mut first = vec![0u8; len.saturating_sub(at).min(SECTOR) as usize];
-                source.read_at(&mut first, at)?;
+                let first = read_present(source, at, SECTOR as usize)?;
                 let ours = first.iter().zip(&magic).take_while(|(a, b)| a == b).count();
                 if ours < magic.len() && first[ours..].iter().any(|b| *b != 0) {
                     return Ok(false);

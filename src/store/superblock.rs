@@ -10,7 +10,7 @@ use crate::store::error::StoreError;
 use crate::store::extents::ExtentState;
 use crate::store::layout::{self, EXTENTS_AT, EXTENTS_MAX, SLOT_AT, SLOT_LEN, sb, snap};
 use crate::store::le;
-use crate::store::map::ReadAt;
+use crate::store::map::{ReadAt, read_present};
 
 /// One kept snapshot, as the superblock names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,19 +292,16 @@ pub(crate) struct Copies {
 
 impl Copies {
     pub(crate) fn read(source: &(impl ReadAt + ?Sized)) -> io::Result<Copies> {
-        let len = source.len()?;
-        let mut buf = vec![0u8; SLOT_LEN];
-        let mut read = |slot: usize, mirror: usize| -> io::Result<Result<Superblock, CopyFault>> {
+        source.len()?;
+        let read = |slot: usize, mirror: usize| {
             let at = SLOT_AT[slot][mirror];
-            buf.fill(0);
-            let there = len.saturating_sub(at).min(SLOT_LEN as u64) as usize;
-            match source.read_at(&mut buf[..there], at) {
-                Ok(()) => Ok(Superblock::decode(&buf, at)),
-                // One unreadable copy is what the mirror is for.
-                Err(error) => Ok(Err(CopyFault::Bad(format!("unreadable: {error}")))),
-            }
+            // One unreadable copy is what the mirror is for.
+            let mut buf =
+                read_present(source, at, SLOT_LEN).map_err(|error| CopyFault::Bad(format!("unreadable: {error}")))?;
+            buf.resize(SLOT_LEN, 0);
+            Superblock::decode(&buf, at)
         };
-        Ok(Copies { found: [[read(0, 0)?, read(0, 1)?], [read(1, 0)?, read(1, 1)?]] })
+        Ok(Copies { found: [[read(0, 0), read(0, 1)], [read(1, 0), read(1, 1)]] })
     }
 
     /// The newest valid copy of `slot`.

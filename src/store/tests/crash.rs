@@ -13,7 +13,7 @@ fn seeds(count: u64) -> Vec<u64> {
 }
 
 fn options(seed: u64) -> StoreOptions {
-    StoreOptions { keep_snapshots: 1 + (seed % 3 != 0) as u32, mark_after_ms: 30 * (seed % 2), ..tiny() }
+    StoreOptions { keep_snapshots: 1 + u32::from(!seed.is_multiple_of(3)), mark_after_ms: 30 * (seed % 2), ..tiny() }
 }
 
 // S-40, S-41, S-42, S-08; P1, P2, P3, P5, P6, P7, P8, P9, P10

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod document;
 mod faults;
 mod real;
 mod sim_disk;

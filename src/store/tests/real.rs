@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::Model;
 use crate::ids::{Millis, Zxid};
-use crate::store::{EndOfLog, Record, Store, StoreError, StoreOptions};
+use crate::store::{EndOfLog, InspectLine, InspectVerdict, Record, Store, StoreError, StoreOptions, inspect};
 
 /// A folder that goes when it is dropped.
 pub(crate) struct Folder(PathBuf);
@@ -167,4 +167,69 @@ fn a_snapshot_is_written_beside_the_loop_and_frees_log() {
     let (_, report) = Store::open(&folder.file(), &options, &mut found).unwrap();
     assert!(report.snapshot.is_some() && report.replayed < zxid as u64 / 2, "{report:?}");
     assert!(found.same_state(&model));
+}
+
+#[test]
+fn inspect_shows_a_file_in_use_and_after_each_kind_of_stop() {
+    let folder = Folder::new();
+    let options = StoreOptions::default();
+    let mut model = Model::default();
+    let (mut store, _) = Store::open(&folder.file(), &options, &mut Model::default()).unwrap();
+    append(&mut store, &mut model, 1, 5, 100);
+    append(&mut store, &mut model, 6, 1, 70_000);
+    let look = || {
+        let (mut zxids, mut frames, mut copies, mut used) = (Vec::new(), 0, 0, false);
+        let verdict = inspect(&folder.file(), &mut |line| match line {
+            InspectLine::File { in_use, .. } => used = in_use,
+            InspectLine::Superblock(copy) => copies += u32::from(copy.generation.is_ok()),
+            InspectLine::Frame { .. } => frames += 1,
+            InspectLine::Record { zxid, txn } => {
+                assert_eq!(txn[0], zxid.0 as u8);
+                zxids.push(zxid.0);
+            }
+            _ => {}
+        });
+        assert_eq!((copies, zxids), (4, (1..=6).collect::<Vec<_>>()));
+        (verdict.unwrap(), frames, used)
+    };
+    // OPEN, MARK, two appends.
+    let (verdict, frames, used) = look();
+    assert_eq!((matches!(verdict, InspectVerdict::Good { .. }), frames, used), (true, 4, true), "{verdict:?}");
+    drop(store);
+    let (verdict, _, used) = look();
+    assert_eq!((matches!(verdict, InspectVerdict::Torn { .. }), used), (true, false), "{verdict:?}");
+    Store::open(&folder.file(), &options, &mut Model::default()).unwrap().0.close().unwrap();
+    let (verdict, frames, _) = look();
+    assert_eq!((matches!(verdict, InspectVerdict::Good { .. }), frames), (true, 5), "{verdict:?}");
+}
+
+// What another thread's appends look like to a reader is never damage.
+#[test]
+fn inspect_of_a_busy_file_is_good() {
+    let folder = Folder::new();
+    let options = StoreOptions::default();
+    let (mut store, _) = Store::open(&folder.file(), &options, &mut Model::default()).unwrap();
+    let busy = std::thread::spawn(move || {
+        for zxid in 1..=2000 {
+            store.append(&[Record { zxid: Zxid(zxid), txn: &[1; 900] }]).unwrap();
+            store.tick(Millis(zxid as u64)).unwrap();
+        }
+    });
+    let mut looks = 0;
+    while !busy.is_finished() {
+        let verdict = inspect(&folder.file(), &mut |_| ()).unwrap();
+        assert!(!matches!(verdict, InspectVerdict::Damaged { .. }), "{verdict:?}");
+        looks += 1;
+    }
+    busy.join().unwrap();
+    assert!(looks > 0);
+}
+
+#[test]
+fn inspect_refuses_what_is_not_ours() {
+    let folder = Folder::new();
+    std::fs::write(folder.file(), vec![9; 200_000]).unwrap();
+    assert!(matches!(inspect(&folder.file(), &mut |_| ()), Err(StoreError::Foreign { .. })));
+    std::fs::write(folder.file(), b"").unwrap();
+    assert_eq!(inspect(&folder.file(), &mut |_| ()), Ok(InspectVerdict::Unfinished));
 }

@@ -1,0 +1,322 @@
+//! Looks into a file without changing it, also while a server uses it, and says what it is worth.
+//!
+//! Made for any bytes: a hostile or rotten file gives lines and a verdict, never a panic.
+
+use std::path::Path;
+
+use crate::ids::Zxid;
+use crate::store::error::StoreError;
+use crate::store::layout::{SLOT_AT, sb};
+use crate::store::log::{Kind, Records};
+use crate::store::map::{MappedFile, ReadAt};
+use crate::store::recover::{Chain, Verdict, unfinished};
+use crate::store::snapshot;
+use crate::store::superblock::{Copies, CopyFault, Superblock};
+
+/// What a file is worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InspectVerdict {
+    /// Whole. The log ends at `end`, in bytes from the start of the file.
+    Good {
+        /// Where the next frame goes.
+        end: u64,
+    },
+    /// A crash cut the log's last write, or spared it without saying so; opening the file goes on from here.
+    Torn {
+        /// Where the log ends.
+        at: u64,
+        /// What is there in place of a frame.
+        why: String,
+    },
+    /// Bytes that had been durable are gone; a server refuses the file.
+    Damaged {
+        /// The first damaged place.
+        at: u64,
+        /// What was expected and found.
+        what: String,
+        /// The last transaction that can be read.
+        good_to: Zxid,
+        /// The highest transaction known to be lost.
+        lost_to: Option<Zxid>,
+    },
+    /// A creation that was cut short; opening the file creates it.
+    Unfinished,
+}
+
+/// One superblock copy, as far as it can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SuperblockLine {
+    /// 0 or 1: generation modulo 2.
+    pub slot: usize,
+    /// 0 or 1.
+    pub mirror: usize,
+    /// In bytes from the start of the file.
+    pub offset: u64,
+    /// Counts the updates; `Err` says why the copy is not valid.
+    pub generation: Result<u64, String>,
+}
+
+/// One thing found in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InspectLine<'a> {
+    /// The file as a whole.
+    File {
+        /// Bytes.
+        len: u64,
+        /// Whether a server has it open, where that can be told.
+        in_use: bool,
+    },
+    /// One of the four superblock copies.
+    Superblock(SuperblockLine),
+    /// What the newest complete superblock says.
+    Root {
+        /// The file's identity.
+        file_uuid: [u8; 16],
+        /// The server it belongs to; 0 = not said.
+        server_id: u64,
+        /// Bytes of an extent.
+        extent_size: u64,
+        /// How often it was opened for writing.
+        incarnation: u32,
+        /// Whether it was stopped cleanly.
+        clean: bool,
+        /// The epoch promised to a leader.
+        accepted_epoch: u64,
+        /// The epoch of the history.
+        current_epoch: u64,
+    },
+    /// One extent.
+    Extent {
+        /// Its number.
+        index: u32,
+        /// Where it begins.
+        offset: u64,
+        /// What it is used for.
+        state: &'static str,
+        /// Its number in the log, or its position in the snapshot.
+        order: u64,
+    },
+    /// One kept snapshot.
+    Snapshot {
+        /// 0 or 1.
+        slot: usize,
+        /// Its number.
+        id: u64,
+        /// The state it holds.
+        zxid: Zxid,
+        /// Stream bytes.
+        bytes: u64,
+        /// Entries.
+        entries: u64,
+        /// `Err` names the first bad byte and what is wrong there.
+        whole: Result<(), (u64, String)>,
+    },
+    /// One frame of the log.
+    Frame {
+        /// Where it begins.
+        offset: u64,
+        /// Its number.
+        fseq: u64,
+        /// The opening that wrote it.
+        incarnation: u32,
+        /// OPEN, TXNS, MARK or TRUNC.
+        kind: &'static str,
+        /// Bytes it takes.
+        len: u64,
+        /// The last frame known to be durable when this one was made.
+        synced_fseq: u64,
+        /// The last transaction in it or before it.
+        last_zxid: Zxid,
+        /// How many records it has.
+        records: u32,
+    },
+    /// One record of the frame named last.
+    Record {
+        /// Its id.
+        zxid: Zxid,
+        /// Its bytes.
+        txn: &'a [u8],
+    },
+}
+
+/// How often a file in use is looked at again before what is seen is taken for damage.
+const TRIES: u32 = 8;
+
+/// Looks into the file at `path`: `each` gets what is found, in the order of [`InspectLine`]'s variants.
+///
+/// Takes no lock and writes nothing. On a file in use it shows the state of one moment.
+///
+/// # Errors
+/// [`StoreError::Foreign`] and [`StoreError::Newer`] for what is not ours to read, [`StoreError::Io`]. Damage is no error
+/// here but a verdict.
+pub fn inspect(path: &Path, each: &mut dyn FnMut(InspectLine<'_>)) -> Result<InspectVerdict, StoreError> {
+    let file = MappedFile::open(path)?;
+    inspect_bytes(&file, file.in_use(), each)
+}
+
+/// [`inspect`] over any bytes.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_bytes(
+    source: &dyn ReadAt,
+    in_use: bool,
+    each: &mut dyn FnMut(InspectLine<'_>),
+) -> Result<InspectVerdict, StoreError> {
+    let len = source.len().map_err(StoreError::io("examine the file"))?;
+    each(InspectLine::File { len, in_use });
+    let mut seen = look(source)?;
+    for _ in 1..TRIES {
+        // What an append or an update in the middle looks like is gone at the next look.
+        if !in_use || !matches!(seen.verdict, InspectVerdict::Damaged { .. }) {
+            break;
+        }
+        seen = look(source)?;
+    }
+    seen.tell(source, in_use, each)
+}
+
+struct Seen {
+    copies: Copies,
+    root: Option<Superblock>,
+    verdict: InspectVerdict,
+}
+
+fn look(source: &dyn ReadAt) -> Result<Seen, StoreError> {
+    let copies = Copies::read(source).map_err(StoreError::io("read the superblocks"))?;
+    let len = source.len().map_err(StoreError::io("examine the file"))?;
+    let seen = |copies, root, verdict| Ok(Seen { copies, root, verdict });
+    if unfinished(source, &copies).map_err(StoreError::io("read the superblocks"))? {
+        return seen(copies, None, InspectVerdict::Unfinished);
+    }
+    let damaged = |error: StoreError| match error {
+        StoreError::Corrupt { offset, what, good_to, lost_to } => {
+            Ok(InspectVerdict::Damaged { at: offset, what, good_to, lost_to })
+        }
+        other => Err(other),
+    };
+    let root = match copies.choose() {
+        Ok(root) => root.clone(),
+        Err(error) => {
+            let verdict = damaged(error)?;
+            let root = copies.newest().cloned().filter(|root| root.file_len() <= len);
+            return seen(copies, root, verdict);
+        }
+    };
+    if len < root.file_len() {
+        let what = format!("the file ends here and should have {} bytes", root.file_len());
+        return seen(copies, None, damaged(StoreError::corrupt(len, what))?);
+    }
+    let chain = match Chain::walk(source, &root, &mut |_, _| Ok(())) {
+        Ok(chain) => chain,
+        Err(error) => {
+            let verdict = damaged(error)?;
+            return seen(copies, Some(root), verdict);
+        }
+    };
+    let verdict = match chain.judge(source, &root) {
+        Verdict::Clean => InspectVerdict::Good { end: chain.at },
+        Verdict::Torn { .. } => InspectVerdict::Torn { at: chain.at, why: chain.why.to_owned() },
+        Verdict::Damaged { what, lost_to } => {
+            InspectVerdict::Damaged { at: chain.at, what, good_to: chain.last_zxid, lost_to }
+        }
+    };
+    let marked = root.flags & (sb::FLAG_DAMAGED | sb::FLAG_RESYNC) != 0;
+    let verdict = match verdict {
+        InspectVerdict::Good { .. } | InspectVerdict::Torn { .. } if marked => InspectVerdict::Damaged {
+            at: 0,
+            what: "marked as damaged: it waits to be filled by its peers".to_owned(),
+            good_to: chain.last_zxid,
+            lost_to: None,
+        },
+        verdict => verdict,
+    };
+    seen(copies, Some(root), verdict)
+}
+
+impl Seen {
+    fn tell(
+        self,
+        source: &dyn ReadAt,
+        in_use: bool,
+        each: &mut dyn FnMut(InspectLine<'_>),
+    ) -> Result<InspectVerdict, StoreError> {
+        for (slot, mirrors) in self.copies.found.iter().enumerate() {
+            for (mirror, copy) in mirrors.iter().enumerate() {
+                let generation = match copy {
+                    Ok(copy) => Ok(copy.generation),
+                    Err(CopyFault::Empty) => Err("empty".to_owned()),
+                    Err(CopyFault::Foreign) => Err("no superblock".to_owned()),
+                    Err(CopyFault::Bad(what)) => Err(what.clone()),
+                    Err(CopyFault::Newer { found, .. }) => Err(format!("format or feature {found:#x} is not known")),
+                };
+                let offset = SLOT_AT[slot][mirror];
+                each(InspectLine::Superblock(SuperblockLine { slot, mirror, offset, generation }));
+            }
+        }
+        let Some(root) = &self.root else { return Ok(self.verdict) };
+        each(InspectLine::Root {
+            file_uuid: root.file_uuid,
+            server_id: root.server_id,
+            extent_size: root.extent_size(),
+            incarnation: root.incarnation,
+            clean: root.clean(),
+            accepted_epoch: root.accepted_epoch,
+            current_epoch: root.current_epoch,
+        });
+        for (index, extent) in (0u32..).zip(&root.map) {
+            let (offset, state) = (root.extent_at(index), extent.state.name());
+            each(InspectLine::Extent { index, offset, state, order: extent.order });
+        }
+        let mut first_fault = None;
+        let mut whole_ones = 0;
+        for (slot, kept) in root.snapshots.iter().enumerate() {
+            let Some(kept) = kept else { continue };
+            let whole = snapshot::read_chunks(source, root, slot, kept, &mut |_, _| Ok(()));
+            match &whole {
+                Ok(()) => whole_ones += 1,
+                Err(fault) => first_fault = first_fault.or(Some(fault.clone())),
+            }
+            let (id, zxid, bytes, entries) = (kept.id, kept.zxid, kept.bytes, kept.entries);
+            each(InspectLine::Snapshot { slot, id, zxid, bytes, entries, whole });
+        }
+        let mut last_zxid = Zxid::ZERO;
+        let walked = Chain::walk(source, root, &mut |head, body| {
+            last_zxid = head.last_zxid;
+            each(InspectLine::Frame {
+                offset: head.own_offset,
+                fseq: head.fseq,
+                incarnation: head.incarnation,
+                kind: head.kind.name(),
+                len: head.len(),
+                synced_fseq: head.synced_fseq,
+                last_zxid: head.last_zxid,
+                records: head.records,
+            });
+            if head.kind == Kind::Txns {
+                for one in Records::of(body).flatten() {
+                    each(InspectLine::Record { zxid: one.zxid, txn: one.txn });
+                }
+            }
+            Ok(())
+        });
+        match (self.verdict, first_fault) {
+            (InspectVerdict::Damaged { at, what, good_to, lost_to }, _) => {
+                Ok(InspectVerdict::Damaged { at, what, good_to, lost_to })
+            }
+            // A snapshot that a server has replaced meanwhile is no damage.
+            (_, Some((at, what))) if whole_ones == 0 && !in_use => Ok(InspectVerdict::Damaged {
+                at,
+                what: format!("no snapshot is whole: {what}"),
+                good_to: Zxid::ZERO,
+                lost_to: Some(last_zxid),
+            }),
+            // The end of a file in use is where its server writes next, and not a crash.
+            (InspectVerdict::Torn { at, .. }, _) if in_use => {
+                Ok(InspectVerdict::Good { end: walked.map_or(at, |chain| chain.at) })
+            }
+            (verdict, _) => Ok(verdict),
+        }
+    }
+}
