@@ -7,10 +7,21 @@
 
 pub mod client;
 pub mod config;
+pub mod engine;
+mod error;
 pub mod ids;
 pub mod jute;
 pub mod path;
+pub mod peer;
 pub mod records;
+pub mod server;
+pub mod session;
 pub mod store;
 pub mod tree;
+pub mod watches;
 pub mod words;
+pub mod zab;
+
+pub use config::Config;
+pub use error::Error;
+pub use server::Server;

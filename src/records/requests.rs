@@ -158,7 +158,7 @@ pub struct SetWatchesRequest<'a> {
 }
 
 /// What `setWatches2` has on top of [`SetWatchesRequest`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersistentWatches<'a> {
     /// Paths with a persistent watch.
     #[serde(borrow)]

@@ -15,7 +15,8 @@ pub struct AclList {
 }
 
 impl AclList {
-    fn new(entries: &[Acl<'_>]) -> AclList {
+    /// A list of its own, for comparing and checking; those of znodes are shared.
+    pub(crate) fn new(entries: &[Acl<'_>]) -> AclList {
         AclList {
             entries: entries.iter().map(|acl| acl.clone().into_owned()).collect(),
             open: entries.is_empty() || is_open(entries),

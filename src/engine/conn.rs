@@ -1,0 +1,229 @@
+//! One client connection as the engine sees it: bytes out, requests that wait, who it is.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::identity::Identities;
+use crate::ids::{Millis, SessionId, Zxid};
+use crate::jute::encode;
+use crate::records::replies::ReplyHeader;
+use crate::records::{ErrorCode, OpCode};
+use crate::words::Latency;
+
+/// A connection: a slot, and which use of that slot.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct ConnId {
+    /// Index, reused.
+    pub slot: u32,
+    /// Grows with each use of the slot, so that late work finds nobody (S-16).
+    pub generation: u32,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// Nothing was accepted yet.
+    New,
+    /// Its session is being created; nothing more is read until then.
+    Creating,
+    /// It has a session.
+    Open,
+}
+
+/// Something that must be answered in its turn.
+pub(super) enum Pending {
+    /// A write, answered when its transaction is applied.
+    Write { zxid: Zxid, xid: i32, op: OpCode, since: Millis },
+    /// A read that waits for the writes before it. It is judged by the identities of the moment it came.
+    Read { xid: i32, op: OpCode, body: Box<[u8]>, who: Arc<Identities>, since: Millis },
+    /// A `sync`: answered once everything proposed before it is applied.
+    Sync { upto: Zxid, xid: i32, path: Box<str>, since: Millis },
+    /// An answer that is known already.
+    Reply { xid: i32, zxid: Option<i64>, err: ErrorCode, body: Vec<u8>, close: Option<CloseReason> },
+}
+
+impl Pending {
+    fn size(&self) -> usize {
+        64 + match self {
+            Pending::Read { body, .. } => body.len(),
+            Pending::Sync { path, .. } => path.len(),
+            Pending::Reply { body, .. } => body.len(),
+            Pending::Write { .. } => 0,
+        }
+    }
+}
+
+/// Why a connection is closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The client asked for the end of its session.
+    Asked,
+    /// Its session expired, or was ended through another connection.
+    SessionEnded,
+    /// Its session is resumed on another connection.
+    Moved,
+    /// The handshake was refused with an answer.
+    Refused,
+    /// Authentication failed or is required.
+    Unauthenticated,
+    /// The server stops.
+    Stopping,
+    /// The client broke a rule or a limit: says which.
+    Violation(String),
+}
+
+/// Counters of one connection, for `stat` and `cons`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConnStats {
+    /// Frames received.
+    pub received: u64,
+    /// Frames sent.
+    pub sent: u64,
+    /// The last operation.
+    pub last_op: Option<OpCode>,
+    /// The last xid.
+    pub last_xid: i32,
+    /// The last zxid sent.
+    pub last_zxid: i64,
+    /// When the last reply was made.
+    pub last_reply: Millis,
+    /// Latency of the last reply, ms.
+    pub last_latency: u64,
+    /// Latencies of all replies, ms.
+    pub latency: Latency,
+}
+
+/// One connection.
+pub(super) struct Conn {
+    pub generation: u32,
+    pub address: SocketAddr,
+    pub opened: Millis,
+    pub phase: Phase,
+    pub session: SessionId,
+    pub timeout_ms: i32,
+    /// The read-only byte of the request, if it had one: the response has the same form.
+    pub read_only: Option<bool>,
+    pub who: Arc<Identities>,
+    pub pending: VecDeque<Pending>,
+    /// Bytes held by `pending`.
+    pub pending_size: usize,
+    pub out: Vec<u8>,
+    /// Bytes of `out` that the engine-wide sum knows of.
+    pub out_counted: usize,
+    pub close: Option<CloseReason>,
+    pub touched: bool,
+    pub stats: ConnStats,
+}
+
+impl Conn {
+    pub(super) fn push(&mut self, pending: Pending) {
+        self.pending_size += pending.size();
+        self.pending.push_back(pending);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Pending> {
+        let pending = self.pending.pop_front()?;
+        self.pending_size -= pending.size();
+        Some(pending)
+    }
+
+    /// Appends one frame: whatever `body` writes, with its length in front.
+    pub(super) fn frame(&mut self, body: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.out.len();
+        self.out.extend_from_slice(&[0; 4]);
+        body(&mut self.out);
+        let length = u32::try_from(self.out.len() - start - 4).expect("R-23 keeps replies below 4 GiB");
+        self.out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+        self.stats.sent += 1;
+    }
+
+    /// Appends a reply.
+    pub(super) fn reply(&mut self, xid: i32, zxid: i64, err: ErrorCode, body: impl FnOnce(&mut Vec<u8>)) {
+        self.stats.last_zxid = zxid;
+        self.stats.last_xid = xid;
+        self.frame(|out| {
+            encode(&ReplyHeader { xid, zxid, err: err.to_i32() }, out);
+            body(out);
+        });
+    }
+}
+
+/// All connections, by slot.
+#[derive(Default)]
+pub(super) struct Conns {
+    slots: Vec<Option<Box<Conn>>>,
+    free: Vec<u32>,
+    generation: u32,
+    len: usize,
+}
+
+impl Conns {
+    pub(super) fn insert(&mut self, address: SocketAddr, now: Millis) -> ConnId {
+        self.generation = self.generation.wrapping_add(1);
+        let conn = Box::new(Conn {
+            generation: self.generation,
+            address,
+            opened: now,
+            phase: Phase::New,
+            session: SessionId::NONE,
+            timeout_ms: 0,
+            read_only: None,
+            who: Arc::new(Identities::new(address.ip().to_canonical())),
+            pending: VecDeque::new(),
+            pending_size: 0,
+            out: Vec::new(),
+            out_counted: 0,
+            close: None,
+            touched: false,
+            stats: ConnStats::default(),
+        });
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = Some(conn);
+                slot
+            }
+            None => {
+                self.slots.push(Some(conn));
+                u32::try_from(self.slots.len() - 1).expect("R-05 keeps connections below 2^32")
+            }
+        };
+        self.len += 1;
+        ConnId { slot, generation: self.generation }
+    }
+
+    pub(super) fn remove(&mut self, id: ConnId) -> Option<Box<Conn>> {
+        self.get(id)?;
+        self.len -= 1;
+        self.free.push(id.slot);
+        self.slots[id.slot as usize].take()
+    }
+
+    #[inline]
+    pub(super) fn get(&self, id: ConnId) -> Option<&Conn> {
+        self.slots.get(id.slot as usize)?.as_deref().filter(|conn| conn.generation == id.generation)
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.slots.get_mut(id.slot as usize)?.as_deref_mut().filter(|conn| conn.generation == id.generation)
+    }
+
+    /// The connection in a slot, whoever it is.
+    #[inline]
+    pub(super) fn id_of(&self, slot: u32) -> Option<ConnId> {
+        let conn = self.slots.get(slot as usize)?.as_deref()?;
+        Some(ConnId { slot, generation: conn.generation })
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
+        self.slots.iter().zip(0u32..).filter_map(|(conn, slot)| {
+            let conn = conn.as_deref()?;
+            Some((ConnId { slot, generation: conn.generation }, conn))
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+}

@@ -1,0 +1,451 @@
+//! From request to transaction: each write is checked against the state it will apply to, and becomes a transaction or
+//! a refusal. The first failing check decides the error; their order is ZooKeeper's.
+//!
+//! Source: ZooKeeper 3.9 `PrepRequestProcessor`.
+
+use std::sync::Arc;
+
+use super::conn::ConnId;
+use super::identity::{Identities, fix_up};
+use super::outstanding::View;
+use super::receive::decoder;
+use super::{Engine, Room};
+use crate::ids::SessionId;
+use crate::jute::{Buffer, Text};
+use crate::path;
+use crate::records::multi::{MultiError, MultiOp, decode_ops};
+use crate::records::requests::{
+    CreateRequest, CreateTtlRequest, PathVersionRequest, ReconfigRequest, SetAclRequest, SetDataRequest,
+};
+use crate::records::txn::{
+    CheckVersionTxn, CloseSessionTxn, CreateContainerTxn, CreateTtlTxn, CreateTxn, DeleteTxn, SetAclTxn, SetDataTxn,
+    SubTxn, Txn,
+};
+use crate::records::{Acl, CreateMode, ErrorCode, OpCode, perms};
+use crate::tree::{AclList, Owner};
+
+const TTL_MS_MAX: i64 = (1 << 40) - 1;
+
+/// Who asks.
+struct Caller {
+    session: SessionId,
+    who: Arc<Identities>,
+}
+
+/// How a refused request is answered.
+enum Refused {
+    /// As a transaction, like every write.
+    Logged(ErrorCode),
+    /// At once, leaving no trace in the history.
+    Unlogged(ErrorCode),
+}
+
+impl From<ErrorCode> for Refused {
+    fn from(code: ErrorCode) -> Self {
+        Refused::Logged(code)
+    }
+}
+
+/// A request that could not be parsed leaves no trace.
+fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
+    decoder(body).read().map_err(|_| Refused::Unlogged(ErrorCode::MarshallingError))
+}
+
+impl Engine {
+    /// Decides a write of a client and proposes the outcome.
+    pub(super) fn write(&mut self, id: ConnId, xid: i32, op: OpCode, body: &[u8]) {
+        let Some(who) = self.identities(id) else { return };
+        let Some(session) = self.conns.get(id).map(|conn| conn.session) else { return };
+        let caller = Caller { session, who };
+        if op == OpCode::Multi {
+            return self.multi(id, xid, &caller, body);
+        }
+        match self.decide(&caller, op, body) {
+            Ok(txn) => self.propose_for(id, session, xid, op, &txn),
+            Err(Refused::Logged(code)) => self.propose_for(id, session, xid, op, &Txn::error(code)),
+            Err(Refused::Unlogged(code)) => self.answer(id, xid, None, code, Vec::new(), None),
+        }
+    }
+
+    fn decide<'a>(&mut self, caller: &Caller, op: OpCode, body: &'a [u8]) -> Result<Txn<'a>, Refused> {
+        if op == OpCode::CloseSession {
+            return self.decide_close(caller.session);
+        }
+        self.has_room_for(op, body)?;
+        let txn = match op {
+            OpCode::Create | OpCode::Create2 | OpCode::CreateContainer => {
+                self.create(caller, op, parse::<CreateRequest<'_>>(body)?, -1, false)
+            }
+            OpCode::CreateTtl => {
+                let CreateTtlRequest { create, ttl } = parse(body)?;
+                self.create(caller, op, create, ttl, false)
+            }
+            OpCode::Delete => self.delete(caller, parse(body)?),
+            OpCode::SetData => self.set_data(caller, parse(body)?),
+            OpCode::SetAcl => self.set_acl(caller, parse(body)?),
+            OpCode::Reconfig => {
+                parse::<ReconfigRequest<'_>>(body)?;
+                self.reconfig(caller)
+            }
+            _ => Err(ErrorCode::Unimplemented),
+        };
+        match txn {
+            // A path that is null where one is needed is a malformed record.
+            Err(ErrorCode::MarshallingError) => Err(Refused::Unlogged(ErrorCode::MarshallingError)),
+            other => Ok(other?),
+        }
+    }
+
+    /// when memory or the file is full, what makes room goes on and what takes room is refused, without a
+    /// transaction, since the refusal itself would take room.
+    fn has_room_for(&self, op: OpCode, body: &[u8]) -> Result<(), Refused> {
+        let full = self.tree.memory_bytes() >= self.settings.limits.tree_size_max;
+        if self.room == Room::Plenty && !full {
+            return Ok(());
+        }
+        let grows = match op {
+            OpCode::Delete => false,
+            OpCode::SetData => {
+                let SetDataRequest { path, data, .. } = parse(body)?;
+                let present = self.outstanding.view(&self.tree, path.as_str()).map_or(0, |view| view.data_len);
+                data.len() > present
+            }
+            _ => true,
+        };
+        if grows || self.room == Room::None { Err(Refused::Unlogged(ErrorCode::QuotaExceeded)) } else { Ok(()) }
+    }
+
+    fn is_live(&self, caller: &Caller) -> Result<(), ErrorCode> {
+        if self.sessions.is_live(caller.session) { Ok(()) } else { Err(ErrorCode::SessionExpired) }
+    }
+
+    fn permit(&self, caller: &Caller, acl: &AclList, wanted: i32) -> Result<(), ErrorCode> {
+        if self.settings.skip_acl || acl.is_open() || caller.who.permits(acl.entries(), wanted) {
+            Ok(())
+        } else {
+            Err(ErrorCode::NoAuth)
+        }
+    }
+
+    fn view(&self, path: &str) -> Result<View, ErrorCode> {
+        self.outstanding.view(&self.tree, path).ok_or(ErrorCode::NoNode)
+    }
+
+    /// R-17, checked wherever a path enters the tree.
+    fn path_fits(&self, path: &str) -> Result<(), ErrorCode> {
+        let limits = &self.settings.limits;
+        if path.len() <= limits.path_size_max && path::depth(path) <= limits.path_depth_max {
+            Ok(())
+        } else {
+            Err(ErrorCode::BadArguments)
+        }
+    }
+
+    fn fix_acl<'a>(&self, caller: &Caller, acl: Option<Vec<Acl<'a>>>) -> Result<Vec<Acl<'a>>, ErrorCode> {
+        fix_up(acl, &caller.who, self.settings.digest_enabled, self.settings.limits.acl_entries_max)
+    }
+
+    /// `ttl` is −1 where the request has none.
+    fn create<'a>(
+        &mut self,
+        caller: &Caller,
+        op: OpCode,
+        request: CreateRequest<'a>,
+        ttl: i64,
+        in_multi: bool,
+    ) -> Result<Txn<'a>, ErrorCode> {
+        let mode = CreateMode::from_i32(request.flags).ok_or(ErrorCode::BadArguments)?;
+        if mode.is_ttl() {
+            if !self.settings.extended_types {
+                return Err(ErrorCode::Unimplemented);
+            }
+            if !(1..=TTL_MS_MAX).contains(&ttl) {
+                return Err(ErrorCode::BadArguments);
+            }
+        } else if op == OpCode::CreateTtl && !in_multi {
+            // ZooKeeper 3.9.5 lets a negative one through, and then cannot apply it, for ever.
+            return Err(ErrorCode::BadArguments);
+        }
+        if op == OpCode::CreateContainer && mode.is_ephemeral() {
+            return Err(ErrorCode::BadArguments);
+        }
+        self.is_live(caller)?;
+        if request.path.is_null() {
+            return Err(ErrorCode::MarshallingError);
+        }
+        if !path::is_plausible(request.path.as_str()) {
+            return Err(ErrorCode::BadArguments);
+        }
+        self.path_fits(request.path.as_str())?;
+        let acl = self.fix_acl(caller, request.acl)?;
+        let (parent_path, _) = path::split(request.path.as_str()).ok_or(ErrorCode::BadArguments)?;
+        let mut parent = self.view(parent_path)?;
+        self.permit(caller, &parent.acl, perms::CREATE)?;
+        let parent_path = parent_path.to_owned();
+        let path = if mode.is_sequential() {
+            Text::from(path::with_sequence(request.path.as_str(), parent.cversion))
+        } else {
+            request.path
+        };
+        if !path::is_valid(path.as_str()) {
+            return Err(ErrorCode::BadArguments);
+        }
+        if self.outstanding.view(&self.tree, path.as_str()).is_some() {
+            return Err(ErrorCode::NodeExists);
+        }
+        if matches!(parent.owner, Owner::Session(_)) {
+            return Err(ErrorCode::NoChildrenForEphemerals);
+        }
+        if self.settings.enforce_quota
+            && let Some(quota) = self.tree.quota(path.as_str())
+        {
+            quota.check_create(request.data.len(), 0, 0)?;
+        }
+        let owner = match mode {
+            _ if op == OpCode::CreateContainer => Owner::Container,
+            CreateMode::Container => Owner::Container,
+            mode if mode.is_ephemeral() => Owner::Session(caller.session),
+            mode if mode.is_ttl() => Owner::Ttl(ttl.unsigned_abs()),
+            _ => Owner::None,
+        };
+        // The counter stays at its maximum rather than wrap (ZooKeeper never stores a lower one).
+        let parent_cversion = parent.cversion.saturating_add(1);
+        parent.cversion = parent_cversion;
+        parent.child_count += 1;
+        self.outstanding.set(&parent_path, Some(parent));
+        let view = View {
+            version: 0,
+            cversion: 0,
+            aversion: 0,
+            child_count: 0,
+            data_len: request.data.len(),
+            owner,
+            acl: self.acl_list(&acl),
+        };
+        self.outstanding.set(path.as_str(), Some(view));
+        let data = request.data;
+        Ok(match owner {
+            Owner::Container => Txn::CreateContainer(CreateContainerTxn { path, data, acl, parent_cversion }),
+            Owner::Ttl(_) => Txn::CreateTtl(CreateTtlTxn { path, data, acl, parent_cversion, ttl }),
+            Owner::None | Owner::Session(_) => {
+                let ephemeral = mode.is_ephemeral();
+                let txn = CreateTxn { path, data, acl, ephemeral, parent_cversion };
+                if op == OpCode::Create2 { Txn::Create2(txn) } else { Txn::Create(txn) }
+            }
+        })
+    }
+
+    /// A list for a view, shared where it is the usual one.
+    fn acl_list(&self, acl: &[Acl<'_>]) -> Arc<AclList> {
+        if acl == [Acl::open()] {
+            return Arc::clone(&self.open_acl);
+        }
+        Arc::new(AclList::new(acl))
+    }
+
+    fn delete<'a>(&mut self, caller: &Caller, request: PathVersionRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
+        self.is_live(caller)?;
+        if request.path.is_null() {
+            return Err(ErrorCode::MarshallingError);
+        }
+        let path = request.path.as_str();
+        if !path::is_plausible(path) || path::is_reserved(path) {
+            return Err(ErrorCode::BadArguments);
+        }
+        let (parent_path, _) = path::split(path).ok_or(ErrorCode::BadArguments)?;
+        let parent = self.view(parent_path)?;
+        self.permit(caller, &parent.acl, perms::DELETE)?;
+        let node = self.view(path)?;
+        expect_version(request.version, node.version)?;
+        if node.child_count > 0 {
+            return Err(ErrorCode::NotEmpty);
+        }
+        self.note_deletion(path, parent_path, parent);
+        Ok(Txn::Delete(DeleteTxn { path: request.path }))
+    }
+
+    fn note_deletion(&mut self, path: &str, parent_path: &str, mut parent: View) {
+        parent.child_count -= 1;
+        self.outstanding.set(parent_path, Some(parent));
+        self.outstanding.set(path, None);
+    }
+
+    fn set_data<'a>(&mut self, caller: &Caller, request: SetDataRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
+        self.is_live(caller)?;
+        if request.path.is_null() {
+            return Err(ErrorCode::MarshallingError);
+        }
+        let path = request.path.as_str();
+        if !path::is_valid(path) {
+            return Err(ErrorCode::BadArguments);
+        }
+        let mut node = self.view(path)?;
+        self.permit(caller, &node.acl, perms::WRITE)?;
+        if self.settings.enforce_quota
+            && let Some(quota) = self.tree.quota(path)
+        {
+            quota.check_set(request.data.len() as i64 - node.data_len as i64, 0)?;
+        }
+        expect_version(request.version, node.version)?;
+        let version = node.version.wrapping_add(1);
+        node.version = version;
+        node.data_len = request.data.len();
+        self.outstanding.set(path, Some(node));
+        Ok(Txn::SetData(SetDataTxn { path: request.path, data: request.data, version }))
+    }
+
+    fn set_acl<'a>(&mut self, caller: &Caller, request: SetAclRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
+        self.is_live(caller)?;
+        if request.path.is_null() {
+            return Err(ErrorCode::MarshallingError);
+        }
+        if !path::is_valid(request.path.as_str()) {
+            return Err(ErrorCode::BadArguments);
+        }
+        let acl = self.fix_acl(caller, request.acl)?;
+        let path = request.path.as_str();
+        let mut node = self.view(path)?;
+        self.permit(caller, &node.acl, perms::ADMIN)?;
+        expect_version(request.version, node.aversion)?;
+        let version = node.aversion.wrapping_add(1);
+        node.aversion = version;
+        node.acl = self.acl_list(&acl);
+        self.outstanding.set(path, Some(node));
+        Ok(Txn::SetAcl(SetAclTxn { path: request.path, acl, version }))
+    }
+
+    fn check<'a>(&mut self, caller: &Caller, request: PathVersionRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
+        self.is_live(caller)?;
+        if request.path.is_null() {
+            return Err(ErrorCode::MarshallingError);
+        }
+        let path = request.path.as_str();
+        if !path::is_valid(path) {
+            return Err(ErrorCode::BadArguments);
+        }
+        let node = self.view(path)?;
+        self.permit(caller, &node.acl, perms::READ)?;
+        expect_version(request.version, node.version)?;
+        Ok(Txn::Check(CheckVersionTxn { path: request.path, version: node.version.wrapping_add(1) }))
+    }
+
+    /// As a standalone server answers.
+    fn reconfig(&self, caller: &Caller) -> Result<Txn<'static>, ErrorCode> {
+        if !self.settings.reconfig_enabled {
+            return Err(ErrorCode::ReconfigDisabled);
+        }
+        self.is_live(caller)?;
+        Err(ErrorCode::Unimplemented)
+    }
+
+    /// The end of a session, asked for or by expiry: one transaction with everything it owns (G-11).
+    fn decide_close(&mut self, session: SessionId) -> Result<Txn<'static>, Refused> {
+        let paths = self.outstanding.ephemerals(&self.tree, session);
+        for path in &paths {
+            if let Some((parent_path, _)) = path::split(path)
+                && let Some(parent) = self.outstanding.view(&self.tree, parent_path)
+            {
+                self.note_deletion(path, parent_path, parent);
+            }
+        }
+        self.sessions.set_closing(session);
+        let paths = paths.into_iter().map(Text::from).collect();
+        Ok(Txn::CloseSession(Some(CloseSessionTxn { paths })))
+    }
+
+    /// Proposes the end of an expired session.
+    pub(super) fn propose_expiry(&mut self, session: SessionId) {
+        if let Ok(txn) = self.decide_close(session) {
+            self.propose(session, 0, &txn);
+        }
+    }
+
+    /// Proposes the removal of a container or expired znode, if nothing outstanding speaks against it.
+    pub(super) fn propose_reaping(&mut self, path: &str) {
+        let Some((parent_path, _)) = path::split(path) else { return };
+        let Some(node) = self.outstanding.view(&self.tree, path) else { return };
+        let Some(parent) = self.outstanding.view(&self.tree, parent_path) else { return };
+        if node.child_count > 0 || matches!(node.owner, Owner::Session(_)) || path::is_reserved(path) {
+            return;
+        }
+        self.note_deletion(path, parent_path, parent);
+        self.propose(SessionId::NONE, 0, &Txn::DeleteContainer(DeleteTxn { path: path.into() }));
+    }
+
+    fn multi(&mut self, id: ConnId, xid: i32, caller: &Caller, body: &[u8]) {
+        let session = caller.session;
+        let ops = match decode_ops(body, self.settings.limits.multi_ops_max) {
+            Ok(ops) if ops.iter().all(is_multi_write) => ops,
+            Ok(_) | Err(MultiError::Malformed(_)) => {
+                return self.propose_for(id, session, xid, OpCode::Multi, &Txn::error(ErrorCode::MarshallingError));
+            }
+            Err(MultiError::TooMany { .. }) => {
+                return self.answer(id, xid, None, ErrorCode::BadArguments, Vec::new(), None);
+            }
+        };
+        let full = self.tree.memory_bytes() >= self.settings.limits.tree_size_max;
+        let shrinks = ops.iter().all(|op| matches!(op, MultiOp::Delete(_) | MultiOp::Check(_)));
+        if self.room == Room::None || ((self.room == Room::Reserve || full) && !shrinks) {
+            return self.answer(id, xid, None, ErrorCode::QuotaExceeded, Vec::new(), None);
+        }
+        let count = ops.len();
+        let mut parts: Vec<(OpCode, Vec<u8>)> = Vec::with_capacity(count);
+        self.outstanding.begin();
+        let mut failed = None;
+        for op in ops {
+            let decided = match failed {
+                Some(_) => Err(ErrorCode::RuntimeInconsistency),
+                None => self.decide_part(caller, op),
+            };
+            let txn = decided.unwrap_or_else(|code| {
+                failed.get_or_insert(code);
+                Txn::error(code)
+            });
+            let mut bytes = Vec::new();
+            txn.encode(&mut bytes);
+            parts.push((txn.op(), bytes));
+        }
+        match failed {
+            // Nothing of it happened: sequence numbers are not used up, nothing stays pending (G-13).
+            Some(_) => self.outstanding.roll_back(),
+            None => self.outstanding.commit(),
+        }
+        let parts = parts.iter().map(|(op, bytes)| SubTxn { op: op.to_i32(), data: Buffer::new(bytes) }).collect();
+        self.propose_for(id, session, xid, OpCode::Multi, &Txn::Multi(parts));
+    }
+
+    fn decide_part<'a>(&mut self, caller: &Caller, op: MultiOp<'a>) -> Result<Txn<'a>, ErrorCode> {
+        match op {
+            MultiOp::Create(op, request) => self.create(caller, op, request, -1, true),
+            MultiOp::CreateTtl(CreateTtlRequest { create, ttl }) => {
+                // With another flag it is an ordinary create.
+                let is_ttl = CreateMode::from_i32(create.flags).is_some_and(CreateMode::is_ttl);
+                let op = if is_ttl { OpCode::CreateTtl } else { OpCode::Create };
+                self.create(caller, op, create, ttl, true)
+            }
+            MultiOp::Delete(request) => self.delete(caller, request),
+            MultiOp::SetData(request) => self.set_data(caller, request),
+            MultiOp::Check(request) => self.check(caller, request),
+            MultiOp::GetData(_) | MultiOp::GetChildren(_) => Err(ErrorCode::MarshallingError),
+        }
+    }
+}
+
+/// Whether the whole request may stand with this operation in it.
+fn is_multi_write(op: &MultiOp<'_>) -> bool {
+    match op {
+        MultiOp::Create(_, request) => {
+            request.acl.is_some() && CreateMode::from_i32(request.flags).is_some_and(|mode| !mode.is_ttl())
+        }
+        MultiOp::CreateTtl(request) => {
+            request.create.acl.is_some() && CreateMode::from_i32(request.create.flags).is_some()
+        }
+        MultiOp::GetData(_) | MultiOp::GetChildren(_) => false,
+        MultiOp::Delete(_) | MultiOp::SetData(_) | MultiOp::Check(_) => true,
+    }
+}
+
+/// Minus one stands for any version; other negative numbers match nothing but themselves.
+fn expect_version(expected: i32, present: i32) -> Result<(), ErrorCode> {
+    if expected == -1 || expected == present { Ok(()) } else { Err(ErrorCode::BadVersion) }
+}

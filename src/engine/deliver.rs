@@ -1,0 +1,175 @@
+//! Committed transactions: applied to the tree, then their events, then the reply to who asked.
+
+use std::fmt;
+
+use super::conn::{CloseReason, ConnId, Pending};
+use super::read::encode_path;
+use super::watching::Firing;
+use super::{Awaiting, Engine};
+use crate::ids::{SessionId, Zxid};
+use crate::jute::encode;
+use crate::records::multi::MultiHeader;
+use crate::records::replies::{ErrorReply, PathStatReply, StatReply};
+use crate::records::txn::{Txn, TxnHeader, decode_txn};
+use crate::records::{ErrorCode, OpCode};
+use crate::tree::Outcome;
+
+/// A transaction that cannot be one: its bytes are damaged, or out of order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage(pub String);
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Damage {}
+
+impl Engine {
+    /// Applies a committed transaction and answers who waits for it.
+    ///
+    /// # Errors
+    /// [`Damage`] when the bytes are no transaction; nothing was applied then.
+    pub fn deliver(&mut self, zxid: Zxid, bytes: &[u8]) -> Result<(), Damage> {
+        let (header, txn, _) = decode_txn(bytes).map_err(|error| Damage(format!("transaction {zxid}: {error}")))?;
+        if header.zxid != zxid {
+            return Err(Damage(format!("transaction {} stands at {zxid}", header.zxid)));
+        }
+        assert!(zxid > self.applied, "delivery goes backwards: {zxid} after {}", self.applied);
+        let mut firing = Firing::default();
+        let outcome = self.apply(&header, &txn, &mut firing)?;
+        self.send_events(firing, zxid);
+        self.reply_to_write(&header, &outcome);
+        if header.op == OpCode::CloseSession.to_i32() {
+            self.session_ended(header.session);
+        }
+        if self.applied == self.proposed {
+            self.outstanding.clear();
+        }
+        Ok(())
+    }
+
+    /// Applies a transaction of the log while recovering. Those already contained in the snapshot are skipped.
+    ///
+    /// # Errors
+    /// [`Damage`] when the bytes are no transaction.
+    pub fn replay(&mut self, zxid: Zxid, bytes: &[u8]) -> Result<(), Damage> {
+        if zxid <= self.applied {
+            return Ok(());
+        }
+        let (header, txn, _) = decode_txn(bytes).map_err(|error| Damage(format!("transaction {zxid}: {error}")))?;
+        if header.zxid != zxid {
+            return Err(Damage(format!("transaction {} stands at {zxid}", header.zxid)));
+        }
+        self.apply(&header, &txn, &mut Firing::default())?;
+        self.proposed = self.applied;
+        Ok(())
+    }
+
+    fn apply<'t>(&mut self, header: &TxnHeader, txn: &Txn<'t>, firing: &mut Firing) -> Result<Outcome<'t>, Damage> {
+        let watches = &mut self.watches;
+        let outcome = self
+            .tree
+            .apply(header, txn, &mut |change| firing.observe(watches, change))
+            .map_err(|error| Damage(format!("transaction {}: {error}", header.zxid)))?;
+        match txn {
+            Txn::CreateSession(txn) => self.sessions.begin(self.now, header.session, txn.timeout),
+            Txn::CloseSession(_) => self.sessions.end(header.session),
+            _ => {}
+        }
+        self.applied = header.zxid;
+        self.counters.applied += 1;
+        Ok(outcome)
+    }
+
+    fn reply_to_write(&mut self, header: &TxnHeader, outcome: &Outcome<'_>) {
+        let Some(&Awaiting { zxid, conn: id }) = self.awaiting.front() else { return };
+        if zxid != header.zxid {
+            return;
+        }
+        self.awaiting.pop_front();
+        if let Outcome::SessionCreated = outcome {
+            let timeout_ms = self.sessions.get(header.session).map_or(0, |session| session.timeout_ms);
+            return self.session_created(id, header.session, timeout_ms);
+        }
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if !matches!(conn.pending.front(), Some(Pending::Write { zxid, .. }) if *zxid == header.zxid) {
+            // The connection was closed by us in the meantime and its queue emptied.
+            return;
+        }
+        let Some(Pending::Write { xid, op, since, .. }) = conn.pop() else { return };
+        let code = match outcome {
+            // A failed multi is a success whose results say what failed; one that was refused whole is not.
+            Outcome::Error(code) => *code,
+            _ => ErrorCode::Ok,
+        };
+        conn.reply(xid, zxid.0, code, |out| encode_outcome(op, outcome, out));
+        self.replied(id, since);
+        if op == OpCode::CloseSession {
+            self.touch(id);
+            self.close(id, CloseReason::Asked);
+        } else {
+            self.drain(id);
+        }
+    }
+
+    /// The session is over: its connection goes without a word, the client learns when it comes back.
+    fn session_ended(&mut self, session: SessionId) {
+        if let Some(id) = self.owners.get(&session).copied() {
+            self.close(id, CloseReason::SessionEnded);
+        }
+    }
+
+    /// For tests and the loop: whether a connection waits for a write.
+    pub fn is_waiting(&self, id: ConnId) -> bool {
+        self.conns.get(id).is_some_and(|conn| !conn.pending.is_empty())
+    }
+}
+
+/// The reply's body. `op` is what was asked: it decides whether a create is answered with a stat.
+fn encode_outcome(op: OpCode, outcome: &Outcome<'_>, out: &mut Vec<u8>) {
+    match outcome {
+        Outcome::Created { path, .. } if op == OpCode::Create => encode_path(path, out),
+        Outcome::Created { path, stat, .. } => {
+            encode(&PathStatReply { path: path.as_str().into(), stat: *stat }, out);
+        }
+        Outcome::DataSet(stat) | Outcome::AclSet(stat) => encode(&StatReply { stat: *stat }, out),
+        Outcome::Multi(results) => {
+            for result in results {
+                encode_result(result, out);
+            }
+            encode(&MultiHeader::END, out);
+        }
+        Outcome::Deleted | Outcome::Checked | Outcome::SessionCreated | Outcome::SessionClosed | Outcome::Error(_) => {}
+    }
+}
+
+/// One result of a multi. Every create but the plain one has type `create2`, and a stat.
+fn encode_result(result: &Outcome<'_>, out: &mut Vec<u8>) {
+    match result {
+        Outcome::Created { op: OpCode::Create, path, .. } => {
+            encode(&MultiHeader::success(OpCode::Create), out);
+            encode_path(path, out);
+        }
+        Outcome::Created { path, stat, .. } => {
+            encode(&MultiHeader::success(OpCode::Create2), out);
+            encode(&PathStatReply { path: path.as_str().into(), stat: *stat }, out);
+        }
+        Outcome::Deleted => encode(&MultiHeader::success(OpCode::Delete), out),
+        Outcome::DataSet(stat) => {
+            encode(&MultiHeader::success(OpCode::SetData), out);
+            encode(&StatReply { stat: *stat }, out);
+        }
+        Outcome::Checked => encode(&MultiHeader::success(OpCode::Check), out),
+        Outcome::Error(code) => {
+            encode(&MultiHeader::failure(*code), out);
+            encode(&ErrorReply { err: code.to_i32() }, out);
+        }
+        // None of these can be part of a multi: the decoder of transactions refuses them.
+        Outcome::AclSet(_) | Outcome::SessionCreated | Outcome::SessionClosed | Outcome::Multi(_) => {
+            encode(&MultiHeader::failure(ErrorCode::RuntimeInconsistency), out);
+            encode(&ErrorReply { err: ErrorCode::RuntimeInconsistency.to_i32() }, out);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The handshake: a new session, or one resumed.
+//!
+//! Source: ZooKeeper 3.9 `ZooKeeperServer.processConnectRequest`, `reopenSession`, `finishSessionInit`.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::conn::{CloseReason, ConnId, Phase};
+use super::{Awaiting, Engine, Room};
+use crate::ids::{Millis, SessionId};
+use crate::jute::Buffer;
+use crate::records::connect::{ConnectRequest, ConnectResponse};
+use crate::records::txn::{CreateSessionTxn, Txn};
+use crate::session::PASSWORD_SIZE;
+
+/// New sessions per address lately: a bucket of tokens each.
+#[derive(Default)]
+pub(super) struct Arrivals {
+    tokens: HashMap<IpAddr, (Millis, u64)>,
+}
+
+impl Arrivals {
+    /// Takes a token; false if the address has to wait.
+    fn admit(&mut self, now: Millis, address: IpAddr, per_second: u64, burst: u64) -> bool {
+        if self.tokens.len() > 10_000 {
+            // Full again after this long, so nothing is forgotten.
+            let refill_ms = burst * 1000 / per_second.max(1);
+            self.tokens.retain(|_, (at, _)| now.since(*at) < refill_ms);
+        }
+        // Counted in thousandths, so that a millisecond's worth is not lost.
+        let (at, tokens) = self.tokens.entry(address).or_insert((now, burst * 1000));
+        *tokens = (*tokens + now.since(*at) * per_second).min(burst * 1000);
+        *at = now;
+        let admitted = *tokens >= 1000;
+        if admitted {
+            *tokens -= 1000;
+        }
+        admitted
+    }
+}
+
+/// What to do with a handshake.
+pub(super) enum Handshake {
+    /// It was dealt with.
+    Done,
+    /// Offer it again later.
+    Later,
+}
+
+impl Engine {
+    pub(super) fn handshake(&mut self, id: ConnId, payload: &[u8]) -> Handshake {
+        if !self.serving {
+            self.close(id, CloseReason::Violation("not serving yet".into()));
+            return Handshake::Done;
+        }
+        let (request, read_only) = match ConnectRequest::decode(payload) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                self.close(id, CloseReason::Violation(format!("bad handshake: {error}")));
+                return Handshake::Done;
+            }
+        };
+        // Serving it would let the client travel back in time (G-08).
+        if request.last_zxid_seen > self.applied.0 {
+            let (seen, applied) = (request.last_zxid_seen, self.applied);
+            let why = format!("the client has seen zxid 0x{seen:x}, our last is {applied}");
+            self.close(id, CloseReason::Violation(why));
+            return Handshake::Done;
+        }
+        let timeout_ms =
+            request.timeout.clamp(self.settings.session_timeout_min_ms, self.settings.session_timeout_max_ms);
+        let Some(conn) = self.conns.get_mut(id) else { return Handshake::Done };
+        conn.read_only = read_only;
+        conn.timeout_ms = timeout_ms;
+        if request.session_id == 0 {
+            self.create_session(id, timeout_ms)
+        } else {
+            self.resume_session(id, &request, timeout_ms);
+            Handshake::Done
+        }
+    }
+
+    fn create_session(&mut self, id: ConnId, timeout_ms: i32) -> Handshake {
+        let limits = &self.settings.limits;
+        let Some(conn) = self.conns.get_mut(id) else { return Handshake::Done };
+        if self.sessions.len() >= limits.sessions_max {
+            let why = format!("{} sessions is the limit", limits.sessions_max);
+            self.close(id, CloseReason::Violation(why));
+            return Handshake::Done;
+        }
+        if self.room == Room::None {
+            self.close(id, CloseReason::Violation("no room in the file for a new session".into()));
+            return Handshake::Done;
+        }
+        let address = conn.address.ip();
+        if !self.arrivals.admit(self.now, address, limits.sessions_per_second, limits.sessions_burst) {
+            return Handshake::Later;
+        }
+        conn.phase = Phase::Creating;
+        let session = self.sessions.new_id();
+        let zxid = self.propose(session, 0, &Txn::CreateSession(CreateSessionTxn { timeout: timeout_ms }));
+        self.awaiting.push_back(Awaiting { zxid, conn: id });
+        Handshake::Done
+    }
+
+    /// The password is looked at before anything of the session is touched: to know an id is not enough to cut its owner
+    /// off (SC-40).
+    fn resume_session(&mut self, id: ConnId, request: &ConnectRequest<'_>, timeout_ms: i32) {
+        let session = SessionId(request.session_id);
+        let known = self.passwords.check(session, request.password.0.unwrap_or(&[])) && self.sessions.is_live(session);
+        if !known {
+            self.answer_handshake(id, SessionId::NONE, 0);
+            self.close(id, CloseReason::Refused);
+            return;
+        }
+        if let Some(&old) = self.owners.get(&session) {
+            self.close(old, CloseReason::Moved);
+        }
+        self.sessions.set_timeout(self.now, session, timeout_ms);
+        self.counters.resumed += 1;
+        self.bind(id, session);
+        self.answer_handshake(id, session, timeout_ms);
+    }
+
+    /// The session was created: this is its connection from now on.
+    pub(super) fn session_created(&mut self, id: ConnId, session: SessionId, timeout_ms: i32) {
+        if self.conns.get(id).is_some_and(|conn| conn.close.is_none()) {
+            self.bind(id, session);
+            self.answer_handshake(id, session, timeout_ms);
+        }
+    }
+
+    fn bind(&mut self, id: ConnId, session: SessionId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.phase = Phase::Open;
+            conn.session = session;
+            self.sessionless -= 1;
+            self.owners.insert(session, id);
+        }
+    }
+
+    fn answer_handshake(&mut self, id: ConnId, session: SessionId, timeout: i32) {
+        let password = if session == SessionId::NONE { [0; PASSWORD_SIZE] } else { self.passwords.of(session) };
+        if let Some(conn) = self.conns.get_mut(id) {
+            let response = ConnectResponse {
+                protocol_version: 0,
+                timeout,
+                session_id: session.0,
+                password: Buffer::new(&password),
+            };
+            // The flag says whether this server is read-only, whatever the client would put up with.
+            let flag = conn.read_only.map(|_| false);
+            conn.frame(|out| response.encode(flag, out));
+            self.touch(id);
+        }
+    }
+
+    /// room for a newcomer.
+    pub(super) fn close_oldest_sessionless(&mut self) {
+        while let Some((_, id)) = self.handshakes.pop_front() {
+            if self.conns.get(id).is_some_and(|conn| conn.session == SessionId::NONE && conn.close.is_none()) {
+                let why = format!("more than {} connections without a session", self.settings.limits.sessionless_max);
+                self.close(id, CloseReason::Violation(why));
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_of_sessions_is_admitted_and_then_a_rate() {
+        //
+        let mut arrivals = Arrivals::default();
+        let address = "10.0.0.1".parse().unwrap();
+        let admitted = (0..50).filter(|_| arrivals.admit(Millis(0), address, 10, 20)).count();
+        assert_eq!(admitted, 20);
+        assert!(!arrivals.admit(Millis(99), address, 10, 20));
+        assert!(arrivals.admit(Millis(100), address, 10, 20));
+        assert!(!arrivals.admit(Millis(100), address, 10, 20));
+        assert!(arrivals.admit(Millis(100), "10.0.0.2".parse().unwrap(), 10, 20), "others do not wait");
+    }
+}

@@ -1,0 +1,78 @@
+//! What happens by itself: expiry, removal of containers and expired znodes, overdue handshakes.
+
+use super::Engine;
+use super::conn::{CloseReason, ConnId, Phase};
+use crate::ids::Millis;
+use crate::ids::SessionId;
+
+/// Sessions expired in one turn; the rest in the next.
+const EXPIRIES_PER_TURN_MAX: usize = 500;
+/// Delayed handshakes are offered again this often, ms.
+const ARRIVALS_RETRY_MS: u64 = 50;
+
+impl Engine {
+    /// Does what is due. Returns whether more is due at once.
+    pub fn tick(&mut self) -> bool {
+        self.close_overdue_handshakes();
+        if !self.serving {
+            return false;
+        }
+        let expired = self.sessions.expired(self.now, EXPIRIES_PER_TURN_MAX);
+        for &session in &expired {
+            log::info!("session {session} expired");
+            self.counters.expired += 1;
+            self.propose_expiry(session);
+        }
+        if self.now >= self.next_reaping {
+            self.reap();
+        }
+        expired.len() >= EXPIRIES_PER_TURN_MAX
+    }
+
+    /// When [`Engine::tick`] has something to do, if nothing else happens before.
+    pub fn poll_timeout(&self) -> Option<Millis> {
+        let handshake = self.handshakes.front().map(|&(deadline, _)| deadline);
+        if !self.serving {
+            return handshake;
+        }
+        [handshake, self.sessions.poll_timeout(), Some(self.next_reaping)].into_iter().flatten().min()
+    }
+
+    /// When a connection whose handshake was delayed is worth another try, ms from now.
+    pub fn arrivals_retry_ms(&self) -> u64 {
+        ARRIVALS_RETRY_MS
+    }
+
+    ///
+    fn close_overdue_handshakes(&mut self) {
+        while let Some(&(deadline, id)) = self.handshakes.front() {
+            let waiting = self.waits_for_handshake(id);
+            if waiting && deadline > self.now {
+                return;
+            }
+            self.handshakes.pop_front();
+            if waiting {
+                self.counters.handshakes_overdue += 1;
+                let why = format!("no handshake within {} ms", self.settings.limits.handshake_ms);
+                self.close(id, CloseReason::Violation(why));
+            }
+        }
+    }
+
+    fn waits_for_handshake(&self, id: ConnId) -> bool {
+        self.conns
+            .get(id)
+            .is_some_and(|conn| conn.session == SessionId::NONE && conn.close.is_none() && conn.phase == Phase::New)
+    }
+
+    /// At most so many per minute, spread over the looks in a minute.
+    fn reap(&mut self) {
+        let interval = self.settings.container_check_interval_ms.max(1);
+        self.next_reaping = self.now.plus(interval);
+        let per_look = (self.settings.container_max_per_minute.saturating_mul(interval) / 60_000).max(1);
+        let max = usize::try_from(per_look.min(self.settings.container_max_per_minute)).unwrap_or(usize::MAX);
+        for path in self.tree.reapable(self.wall, max, self.settings.container_never_used_max_ms) {
+            self.propose_reaping(&path);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Who a connection is, and what that permits.
+//!
+//! Source: ZooKeeper 3.9 `PrepRequestProcessor.fixupACL`, `ZooKeeperServer.checkACL`, `DigestAuthenticationProvider`,
+//! `IPAuthenticationProvider`.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use sha1_smol::Sha1;
+
+use crate::jute::Text;
+use crate::records::{Acl, ErrorCode, Id};
+
+/// The identities of one connection. Only ever grows.
+#[derive(Clone, Debug)]
+pub(crate) struct Identities {
+    address: IpAddr,
+    ids: Vec<Id<'static>>,
+    is_super: bool,
+}
+
+impl Identities {
+    /// What every connection is: its address.
+    pub(crate) fn new(address: IpAddr) -> Identities {
+        let id = Id { scheme: "ip".into(), id: java_address(address).into() };
+        Identities { address, ids: vec![id], is_super: false }
+    }
+
+    /// All of them, `ip` first.
+    pub(crate) fn ids(&self) -> &[Id<'static>] {
+        &self.ids
+    }
+
+    pub(crate) fn has_scheme(&self, scheme: &str) -> bool {
+        self.ids.iter().any(|id| id.scheme.as_str() == scheme)
+    }
+
+    /// Adds the identity that `user:password` stands for, and `super` if it is the configured one. There is no wrong
+    /// password: any credentials give some identity.
+    pub(crate) fn add_digest(&mut self, credentials: &[u8], super_digest: Option<&str>) {
+        let id = digest_of(credentials);
+        if super_digest.is_some_and(|expected| crate::session::same_bytes(expected.as_bytes(), id.as_bytes())) {
+            self.is_super = true;
+            self.add(Id::new("super", ""));
+        }
+        self.add(Id { scheme: "digest".into(), id: id.into() });
+    }
+
+    fn add(&mut self, id: Id<'static>) {
+        if !self.ids.contains(&id) {
+            self.ids.push(id);
+        }
+    }
+
+    /// Whether one of `entries` grants one of the bits in `wanted`.
+    pub(crate) fn permits(&self, entries: &[Acl<'_>], wanted: i32) -> bool {
+        self.is_super
+            || entries.is_empty()
+            || entries.iter().any(|entry| entry.perms & wanted != 0 && self.matches(&entry.id))
+    }
+
+    fn matches(&self, id: &Id<'_>) -> bool {
+        match id.scheme.as_str() {
+            "world" => id.id.as_str() == "anyone",
+            "ip" => Network::from_str(id.id.as_str()).is_ok_and(|network| network.contains(self.address)),
+            _ => self.ids.contains(id),
+        }
+    }
+}
+
+/// The identity of `user:password`: the user, a colon, and the SHA-1 of the whole in Base64.
+pub(crate) fn digest_of(credentials: &[u8]) -> String {
+    let text = String::from_utf8_lossy(credentials);
+    let user = text.split(':').next().unwrap_or("");
+    let hash = base64::engine::general_purpose::STANDARD.encode(Sha1::from(credentials).digest().bytes());
+    format!("{user}:{hash}")
+}
+
+/// The ACL as it will be stored: duplicates dropped, `auth` replaced by the caller's identities.
+///
+/// # Errors
+/// [`ErrorCode::InvalidAcl`] for an empty list, an unknown scheme or an id its scheme does not accept.
+pub(crate) fn fix_up<'a>(
+    acl: Option<Vec<Acl<'a>>>,
+    caller: &Identities,
+    digest_enabled: bool,
+    entries_max: usize,
+) -> Result<Vec<Acl<'a>>, ErrorCode> {
+    let requested = acl.unwrap_or_default();
+    if requested.is_empty() || requested.len() > entries_max {
+        return Err(ErrorCode::InvalidAcl);
+    }
+    // The usual case, without looking further.
+    if requested.len() == 1 && requested[0].id == Id::ANYONE {
+        return Ok(requested);
+    }
+    let mut fixed: Vec<Acl<'a>> = Vec::with_capacity(requested.len());
+    let mut seen = std::collections::HashSet::with_capacity(requested.len());
+    for acl in requested {
+        if !seen.insert(acl.clone()) {
+            continue;
+        }
+        if acl.id.scheme.is_null() {
+            return Err(ErrorCode::InvalidAcl);
+        }
+        match (acl.id.scheme.as_str(), acl.id.id.as_str()) {
+            ("world", "anyone") => fixed.push(acl),
+            ("auth", _) => {
+                // Identities by address are not proof of anything, and `super` has no provider.
+                let known = caller.ids.iter().filter(|id| id.scheme.as_str() == "digest");
+                let before = fixed.len();
+                fixed.extend(known.map(|id| Acl { perms: acl.perms, id: id.clone() }));
+                if fixed.len() == before {
+                    return Err(ErrorCode::InvalidAcl);
+                }
+            }
+            ("digest", id) if digest_enabled && is_digest_id(id) => fixed.push(acl),
+            ("ip", id) if Network::from_str(id).is_ok() => fixed.push(acl),
+            _ => return Err(ErrorCode::InvalidAcl),
+        }
+    }
+    Ok(fixed)
+}
+
+/// As Java splits at colons: two parts, trailing empty ones not counted.
+fn is_digest_id(id: &str) -> bool {
+    let mut parts: Vec<&str> = id.split(':').collect();
+    while parts.last().is_some_and(|part| part.is_empty()) {
+        parts.pop();
+    }
+    parts.len() == 2
+}
+
+/// `id` without the secret part, for those who may read the ACL but not change it (SC-68).
+pub(crate) fn masked(id: &Id<'_>) -> Id<'static> {
+    if id.scheme.as_str() != "digest" {
+        return id.clone().into_owned();
+    }
+    let user = id.id.as_str().split(':').next().unwrap_or("");
+    Id { scheme: Text::from("digest"), id: format!("{user}:x").into() }
+}
+
+/// The user part of an identity, for `whoAmI`.
+pub(crate) fn user_of<'a>(id: &'a Id<'_>) -> &'a str {
+    match id.scheme.as_str() {
+        "digest" => id.id.as_str().split(':').next().unwrap_or(""),
+        _ => id.id.as_str(),
+    }
+}
+
+/// An address as Java prints it: IPv6 in full, without `::`.
+pub fn java_address(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => v6.segments().map(|part| format!("{part:x}")).join(":"),
+    }
+}
+
+/// `address` or `address/bits`.
+struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl FromStr for Network {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Network, ()> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(drop)?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let bits = match bits {
+            Some(bits) => bits.parse().map_err(drop)?,
+            None => width,
+        };
+        if bits > width { Err(()) } else { Ok(Network { address, bits }) }
+    }
+}
+
+impl Network {
+    fn contains(&self, other: IpAddr) -> bool {
+        let same = |a: u128, b: u128, width: u32| {
+            let shift = width - u32::from(self.bits);
+            shift == width || (a ^ b) >> shift == 0
+        };
+        match (self.address, other.to_canonical()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => same(u128::from(u32::from(a)), u128::from(u32::from(b)), 32),
+            (IpAddr::V6(a), IpAddr::V6(b)) => same(u128::from(a), u128::from(b), 128),
+            (IpAddr::V6(a), IpAddr::V4(b)) => same(u128::from(a), u128::from(b.to_ipv6_mapped()), 128),
+            (IpAddr::V4(_), IpAddr::V6(_)) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local() -> Identities {
+        Identities::new("127.0.0.1".parse().unwrap())
+    }
+
+    #[test]
+    fn digests_are_those_of_zookeeper() {
+        for (credentials, id) in [
+            ("super:test", "super:D/InIHSb7yEEbrWz8b9l71RjZJU="),
+            ("user:password", "user:tpUq/4Pn5A64fVZyQ0gOJ8ZWqkY="),
+            ("u:p", "u:Jq7wMyA/w2Vd5WIDAKdu4OIIFEQ="),
+        ] {
+            assert_eq!(digest_of(credentials.as_bytes()), id);
+        }
+        assert!(digest_of(b"x").starts_with("x:"));
+        assert!(digest_of(b"").starts_with(':'));
+    }
+
+    fn fixed(acl: Vec<Acl<'static>>, who: &Identities) -> Result<Vec<Acl<'static>>, ErrorCode> {
+        fix_up(Some(acl), who, true, 1000)
+    }
+
+    #[test]
+    fn auth_becomes_the_identities_of_the_caller_in_place() {
+        let mut who = local();
+        let acl = vec![Acl::new(31, "auth", "ignored"), Acl::new(1, "world", "anyone")];
+        assert_eq!(fixed(acl.clone(), &who), Err(ErrorCode::InvalidAcl));
+        who.add_digest(b"u:p", None);
+        who.add_digest(b"v:p", None);
+        let fixed = fixed(acl, &who).unwrap();
+        assert_eq!(fixed.len(), 3);
+        assert_eq!(fixed[0], Acl::new(31, "digest", "u:Jq7wMyA/w2Vd5WIDAKdu4OIIFEQ="));
+        assert_eq!(fixed[2], Acl::new(1, "world", "anyone"));
+    }
+
+    #[test]
+    fn malformed_acls_are_refused() {
+        //
+        let who = local();
+        for (scheme, id) in [
+            ("world", "someone"),
+            ("digest", "abc:"),
+            ("digest", "a:b:c"),
+            ("super", "x"),
+            ("nope", "x"),
+            ("ip", "1.2.3.4/33"),
+            ("ip", "1.2.3"),
+            ("ip", "1.2.3.4/x"),
+        ] {
+            assert_eq!(fixed(vec![Acl::new(31, scheme, id)], &who), Err(ErrorCode::InvalidAcl), "{scheme}:{id}");
+        }
+        assert_eq!(fixed(vec![], &who), Err(ErrorCode::InvalidAcl));
+        assert_eq!(fix_up(None, &who, true, 1000), Err(ErrorCode::InvalidAcl));
+        assert_eq!(fix_up(Some(vec![Acl::open(); 3]), &who, true, 2), Err(ErrorCode::InvalidAcl));
+        for (scheme, id) in [("digest", ":h"), ("digest", "a:b"), ("ip", "10.0.0.0/8"), ("ip", "::1")] {
+            assert!(fixed(vec![Acl::new(31, scheme, id)], &who).is_ok(), "{scheme}:{id}");
+        }
+        let twice = vec![Acl::new(1, "ip", "::1"), Acl::new(1, "ip", "::1"), Acl::new(2, "ip", "::1")];
+        assert_eq!(fixed(twice, &who).unwrap().len(), 2, "exact duplicates are dropped");
+    }
+
+    #[test]
+    fn addresses_match_by_their_first_bits() {
+        let permits =
+            |who: &str, entry: &str| Identities::new(who.parse().unwrap()).permits(&[Acl::new(1, "ip", entry)], 1);
+        assert!(permits("10.1.2.3", "10.0.0.0/8"));
+        assert!(!permits("11.1.2.3", "10.0.0.0/8"));
+        assert!(permits("11.1.2.3", "10.0.0.0/0"));
+        assert!(permits("10.1.2.3", "10.1.2.3"));
+        assert!(permits("::1", "0:0:0:0:0:0:0:1"));
+        assert!(permits("fe80::1", "fe80::/16"));
+        assert!(!permits("fe80::1", "10.0.0.0/0"));
+        assert!(permits("::ffff:10.0.0.1", "10.0.0.1"), "an IPv4 client on a socket that serves both");
+    }
+
+    #[test]
+    fn super_passes_every_check() {
+        let mut who = local();
+        let nobody = [Acl::new(31, "digest", "a:b")];
+        assert!(!who.permits(&nobody, 1));
+        who.add_digest(b"super:test", Some("super:D/InIHSb7yEEbrWz8b9l71RjZJU="));
+        assert!(who.permits(&nobody, 16));
+        assert!(who.has_scheme("super"));
+    }
+
+    #[test]
+    fn an_empty_acl_is_open_and_bits_must_meet() {
+        let who = local();
+        assert!(who.permits(&[], 31));
+        assert!(!who.permits(&[Acl::new(1, "world", "anyone")], 2));
+        assert!(who.permits(&[Acl::new(16, "world", "anyone")], 1 | 16));
+    }
+
+    #[test]
+    fn secrets_are_masked() {
+        // SC-68
+        assert_eq!(masked(&Id::new("digest", "u:hash")), Id::new("digest", "u:x"));
+        assert_eq!(masked(&Id::new("ip", "::1")), Id::new("ip", "::1"));
+        assert_eq!(java_address("::1".parse().unwrap()), "0:0:0:0:0:0:0:1");
+    }
+}

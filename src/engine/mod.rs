@@ -1,0 +1,349 @@
+//! What a server decides: bytes of clients in, transactions out; committed transactions in, replies and events out.
+//!
+//! A write takes the whole road whoever leads: request → decided against what is outstanding → transaction → proposed →
+//! durable on a quorum → delivered here → applied → reply and events. Refused writes take it too.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::ids::{Millis, SessionId, WallMillis, Zxid};
+use crate::records::Acl;
+use crate::records::OpCode;
+use crate::records::txn::{Txn, TxnHeader, encode_txn};
+use crate::session::{Passwords, Sessions};
+use crate::tree::{AclList, Tree, TreeLoader};
+use crate::watches::Watches;
+
+mod complaints;
+mod conn;
+mod decide;
+mod deliver;
+mod handshake;
+mod housekeeping;
+mod identity;
+mod outstanding;
+mod persist;
+mod read;
+mod receive;
+mod settings;
+mod status;
+mod watching;
+
+#[cfg(test)]
+mod tests;
+
+use complaints::Complaints;
+pub use conn::{CloseReason, ConnId, ConnStats};
+use conn::{Conns, Pending};
+pub use deliver::Damage;
+pub use identity::java_address;
+use outstanding::Outstanding;
+pub use receive::{Received, Verdict};
+pub use settings::{Limits, Settings};
+pub use status::{ConnStatus, SessionStatus, Status};
+
+/// A transaction to be made durable and agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Its place in the history.
+    pub zxid: Zxid,
+    /// Header and record, as logged.
+    pub txn: Vec<u8>,
+}
+
+/// How much room the log has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Room {
+    /// Enough.
+    Plenty,
+    /// Only the reserve: creates and growing sets are refused; deletes and the end of sessions go on.
+    Reserve,
+    /// None: every write is refused.
+    None,
+}
+
+/// A write that was proposed and whose connection waits for it.
+struct Awaiting {
+    zxid: Zxid,
+    conn: ConnId,
+}
+
+/// One server's state machine. Does no I/O and reads no clock.
+///
+/// In each turn of the loop: [`Engine::set_time`]; [`Engine::receive`] for what sockets brought; [`Engine::tick`]; take
+/// [`Engine::poll_proposals`], make them durable and agreed on; hand each to [`Engine::deliver`] in zxid order and only
+/// then; then, for each connection from [`Engine::poll_touched`], send [`Engine::output`] and report
+/// [`Engine::flushed`]. So no reply and no read can show a write that a crash could take back (G-09, D-10).
+pub struct Engine {
+    settings: Settings,
+    tree: Tree,
+    loader: Option<TreeLoader>,
+    seed: [u64; 2],
+    watches: Watches,
+    sessions: Sessions,
+    passwords: Passwords,
+    conns: Conns,
+    /// Which connection of this server speaks for a session.
+    owners: HashMap<SessionId, ConnId>,
+    outstanding: Outstanding,
+    /// The list nearly every znode has.
+    open_acl: Arc<AclList>,
+    awaiting: VecDeque<Awaiting>,
+    proposals: Vec<Proposal>,
+    /// The last transaction applied here.
+    applied: Zxid,
+    /// The last transaction proposed.
+    proposed: Zxid,
+    now: Millis,
+    wall: WallMillis,
+    room: Room,
+    serving: bool,
+    touched: Vec<ConnId>,
+    handshakes: VecDeque<(Millis, ConnId)>,
+    sessionless: usize,
+    arrivals: handshake::Arrivals,
+    next_reaping: Millis,
+    out_total: usize,
+    complaints: Complaints,
+    counters: status::Counters,
+}
+
+impl Engine {
+    /// An engine with an empty tree, not serving yet. `secret` keys session passwords; `seed` the tree's hash.
+    pub fn new(settings: Settings, secret: [u8; 32], seed: [u64; 2]) -> Engine {
+        Engine {
+            tree: Tree::new(seed),
+            loader: None,
+            seed,
+            watches: Watches::new(),
+            sessions: Sessions::new(settings.server_id, settings.tick_ms),
+            passwords: Passwords::new(secret),
+            conns: Conns::default(),
+            owners: HashMap::new(),
+            outstanding: Outstanding::default(),
+            open_acl: Arc::new(AclList::new(&[Acl::open()])),
+            awaiting: VecDeque::new(),
+            proposals: Vec::new(),
+            applied: Zxid::ZERO,
+            proposed: Zxid::ZERO,
+            now: Millis(0),
+            wall: WallMillis(0),
+            room: Room::Plenty,
+            serving: false,
+            touched: Vec::new(),
+            handshakes: VecDeque::new(),
+            sessionless: 0,
+            arrivals: handshake::Arrivals::default(),
+            next_reaping: Millis(0),
+            out_total: 0,
+            complaints: Complaints::default(),
+            counters: status::Counters::default(),
+            settings,
+        }
+    }
+
+    /// Keys session passwords with `secret`, known once the file is open.
+    pub fn set_secret(&mut self, secret: [u8; 32]) {
+        self.passwords = Passwords::new(secret);
+    }
+
+    /// Begins to serve as the one that decides. Every session gets a full timeout from now (G-10).
+    pub fn activate(&mut self, now: Millis, wall: WallMillis) {
+        self.set_time(now, wall);
+        self.sessions.activate(now, wall.0);
+        self.proposed = self.applied;
+        self.outstanding.clear();
+        self.next_reaping = now.plus(self.settings.container_check_interval_ms);
+        self.serving = true;
+    }
+
+    /// What time it is, once per turn.
+    pub fn set_time(&mut self, now: Millis, wall: WallMillis) {
+        self.now = now;
+        self.wall = wall;
+    }
+
+    /// How much room the log has, once per turn.
+    pub fn set_room(&mut self, room: Room) {
+        self.room = room;
+    }
+
+    /// The last transaction applied.
+    pub fn applied(&self) -> Zxid {
+        self.applied
+    }
+
+    /// The tree as applied.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// A client connected.
+    pub fn open(&mut self, address: SocketAddr) -> ConnId {
+        let id = self.conns.insert(address, self.now);
+        self.sessionless += 1;
+        self.handshakes.push_back((self.now.plus(self.settings.limits.handshake_ms), id));
+        if self.sessionless > self.settings.limits.sessionless_max {
+            self.close_oldest_sessionless();
+        }
+        id
+    }
+
+    /// The socket is gone. The session, if any, lives on.
+    pub fn closed(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.remove(id) else { return };
+        self.out_total -= conn.out_counted;
+        self.watches.remove_watcher(id.slot);
+        if conn.session == SessionId::NONE {
+            self.sessionless -= 1;
+        } else if self.owners.get(&conn.session) == Some(&id) {
+            self.owners.remove(&conn.session);
+        }
+    }
+
+    /// Transactions decided since the last call, in zxid order.
+    pub fn poll_proposals(&mut self) -> std::vec::Drain<'_, Proposal> {
+        self.proposals.drain(..)
+    }
+
+    /// Whether [`Engine::poll_proposals`] would give any.
+    pub fn has_proposals(&self) -> bool {
+        !self.proposals.is_empty()
+    }
+
+    /// What was proposed and not delivered will never be: forget it, and close the connections that wait for it, because
+    /// we cannot say that it did not happen (G-14).
+    pub fn abandon_proposals(&mut self) {
+        self.proposals.clear();
+        self.outstanding.clear();
+        self.sessions.clear_closing();
+        self.proposed = self.applied;
+        for Awaiting { conn, .. } in std::mem::take(&mut self.awaiting) {
+            self.close(conn, CloseReason::Violation("the write could not be logged".into()));
+        }
+    }
+
+    /// The next connection that has output, is to be closed, or may be read from again.
+    pub fn poll_touched(&mut self) -> Option<ConnId> {
+        while let Some(id) = self.touched.pop() {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.touched = false;
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// Bytes to send, and whether to close after them.
+    pub fn output(&self, id: ConnId) -> Option<(&[u8], Option<&CloseReason>)> {
+        self.conns.get(id).map(|conn| (&conn.out[..], conn.close.as_ref()))
+    }
+
+    /// The first `sent` bytes of the output have left.
+    pub fn flushed(&mut self, id: ConnId, sent: usize) {
+        let soft_max = self.settings.limits.output_soft_max;
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let was_full = conn.out.len() > soft_max;
+        if sent == conn.out.len() {
+            if conn.out.capacity() > 64 << 10 {
+                conn.out = Vec::new();
+            } else {
+                conn.out.clear();
+            }
+        } else {
+            conn.out.drain(..sent);
+        }
+        self.out_total -= conn.out_counted - conn.out.len();
+        conn.out_counted = conn.out.len();
+        if was_full && conn.out.len() <= soft_max {
+            self.drain(id);
+            self.touch(id);
+        }
+    }
+
+    /// Bytes queued for all clients.
+    pub fn output_total(&self) -> usize {
+        self.out_total
+    }
+
+    /// Closes a connection once its output has left.
+    pub fn close(&mut self, id: ConnId, reason: CloseReason) {
+        if let Some(conn) = self.conns.get_mut(id)
+            && conn.close.is_none()
+        {
+            if let CloseReason::Violation(why) = &reason {
+                let (address, session) = (conn.address, conn.session);
+                self.complaints.say(self.now, why, || format!("closing {address}, session {session}: {why}"));
+            }
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.close = Some(reason);
+                conn.pending.clear();
+                conn.pending_size = 0;
+            }
+            self.touch(id);
+        }
+    }
+
+    /// Closes every connection, as when the server stops serving.
+    pub fn close_all(&mut self, reason: &CloseReason) {
+        let all: Vec<ConnId> = self.conns.iter().map(|(id, _)| id).collect();
+        for id in all {
+            self.close(id, reason.clone());
+        }
+    }
+
+    /// Whether nothing was accepted from the connection yet.
+    pub fn is_new(&self, id: ConnId) -> bool {
+        self.conns.get(id).is_some_and(|conn| conn.phase == conn::Phase::New)
+    }
+
+    /// Connections, with a session or not.
+    pub fn connection_count(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// Puts the connection on the list for the loop and brings the sums up to date.
+    fn touch(&mut self, id: ConnId) {
+        let hard_max = self.settings.limits.output_hard_max;
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        self.out_total = self.out_total + conn.out.len() - conn.out_counted;
+        conn.out_counted = conn.out.len();
+        if !conn.touched {
+            conn.touched = true;
+            self.touched.push(id);
+        }
+        if conn.out.len() > hard_max && conn.close.is_none() {
+            conn.out = Vec::new();
+            self.out_total -= conn.out_counted;
+            conn.out_counted = 0;
+            self.close(id, CloseReason::Violation(format!("output above {hard_max} bytes, the client does not read")));
+        }
+    }
+
+    /// Gives a transaction its place and its bytes.
+    fn propose(&mut self, session: SessionId, cxid: i32, txn: &Txn<'_>) -> Zxid {
+        // Alone, the counter may run over into the epoch, as ZooKeeper's does; in an ensemble a new epoch comes first.
+        let zxid = self.proposed.next().unwrap_or(Zxid(self.proposed.0 + 1));
+        self.proposed = zxid;
+        let header = TxnHeader { session, cxid, zxid, time: self.wall.0, op: txn.op().to_i32() };
+        let mut bytes = Vec::with_capacity(128);
+        encode_txn(&header, txn, &mut bytes);
+        self.proposals.push(Proposal { zxid, txn: bytes });
+        zxid
+    }
+
+    /// Proposes for a connection, which gets its reply when the transaction is delivered.
+    fn propose_for(&mut self, id: ConnId, session: SessionId, xid: i32, op: OpCode, txn: &Txn<'_>) {
+        let zxid = self.propose(session, xid, txn);
+        let since = self.now;
+        self.awaiting.push_back(Awaiting { zxid, conn: id });
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.push(Pending::Write { zxid, xid, op, since });
+        }
+    }
+
+    fn identities(&self, id: ConnId) -> Option<Arc<identity::Identities>> {
+        self.conns.get(id).map(|conn| Arc::clone(&conn.who))
+    }
+}

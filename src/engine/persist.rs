@@ -1,0 +1,94 @@
+//! State to bytes and back: snapshots taken while transactions run, and loading one.
+//!
+//! Entries are opaque to the store. Tags below 16 are the tree's; ours are for sessions.
+
+use super::{Damage, Engine};
+use crate::ids::{Millis, SessionId, Zxid};
+use crate::jute::{Decoder, encode};
+use crate::tree::{Tree, TreeLoader};
+use crate::watches::Watches;
+
+/// A session: id, timeout in ms.
+const TAG_SESSION: u8 = 16;
+/// The highest session id ever seen.
+const TAG_HIGHEST_ID: u8 = 17;
+
+impl Engine {
+    /// Begins a snapshot of the state as applied now. Sessions are written at once, the tree in slices.
+    pub fn snapshot_begin(&mut self, emit: &mut dyn FnMut(&[u8])) {
+        let mut entry = vec![TAG_HIGHEST_ID];
+        encode(&self.sessions.highest_id(), &mut entry);
+        emit(&entry);
+        for (id, session) in self.sessions.iter() {
+            entry.clear();
+            entry.push(TAG_SESSION);
+            encode(&(id.0, session.timeout_ms), &mut entry);
+            emit(&entry);
+        }
+        self.tree.snapshot_begin(emit);
+    }
+
+    /// Writes some more of it; true when it is whole.
+    pub fn snapshot_slice(&mut self, nodes_max: usize, emit: &mut dyn FnMut(&[u8])) -> bool {
+        self.tree.snapshot_slice(nodes_max, emit)
+    }
+
+    /// Forgets about it.
+    pub fn snapshot_abort(&mut self) {
+        self.tree.snapshot_abort();
+    }
+
+    /// About how many bytes a snapshot would take now.
+    pub fn snapshot_estimate(&self) -> u64 {
+        self.tree.snapshot_estimate() + 32 * self.sessions.len() as u64
+    }
+
+    /// Starts over from nothing: a snapshot of `zxid` follows.
+    pub fn load_begin(&mut self, zxid: Zxid) {
+        self.loader = Some(TreeLoader::new(self.seed));
+        self.tree = Tree::new(self.seed);
+        self.watches = Watches::new();
+        for id in self.sessions.iter().map(|(id, _)| id).collect::<Vec<_>>() {
+            self.sessions.end(id);
+        }
+        self.applied = zxid;
+        self.proposed = zxid;
+    }
+
+    /// Takes one entry of a snapshot.
+    ///
+    /// # Errors
+    /// [`Damage`] when it is none.
+    pub fn load_entry(&mut self, entry: &[u8]) -> Result<(), Damage> {
+        match entry.split_first() {
+            Some((&TAG_SESSION, body)) => {
+                let (id, timeout_ms): (i64, i32) = read(body)?;
+                self.sessions.begin(Millis(0), SessionId(id), timeout_ms);
+                Ok(())
+            }
+            Some((&TAG_HIGHEST_ID, body)) => {
+                self.sessions.saw(read(body)?);
+                Ok(())
+            }
+            _ => match &mut self.loader {
+                Some(loader) => loader.entry(entry).map_err(Damage),
+                None => Err(Damage("a snapshot entry without a snapshot".into())),
+            },
+        }
+    }
+
+    /// The snapshot is whole.
+    ///
+    /// # Errors
+    /// [`Damage`] when something is missing from it.
+    pub fn load_end(&mut self) -> Result<(), Damage> {
+        if let Some(loader) = self.loader.take() {
+            self.tree = loader.finish().map_err(Damage)?;
+        }
+        Ok(())
+    }
+}
+
+fn read<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Damage> {
+    Decoder::new(body).read().map_err(|error| Damage(format!("snapshot entry: {error}")))
+}

@@ -1,0 +1,277 @@
+//! Reads: answered from the applied state, in one step with the watch they leave.
+//!
+//! Source: ZooKeeper 3.9 `FinalRequestProcessor`.
+
+use std::sync::Arc;
+
+use super::Engine;
+use super::conn::ConnId;
+use super::identity::{Identities, masked, user_of};
+use super::receive::decoder;
+use crate::ids::{Millis, SessionId};
+use crate::jute::{Buffer, Text, encode};
+use crate::records::multi::{MultiHeader, MultiOp, decode_ops};
+use crate::records::replies::{
+    AclReply, ClientInfo, DataReply, ErrorReply, NumberReply, PathReply, StatReply, WhoAmIReply,
+};
+use crate::records::requests::{PathRequest, PathWatchRequest, PersistentWatches, SetWatchesRequest, WatchRequest};
+use crate::records::{Acl, ErrorCode, OpCode, perms};
+use crate::tree::NodeId;
+use crate::watches::{Modes, WatchKind};
+
+/// The xid of every ping reply, whatever the request had.
+const PING_XID: i32 = -2;
+
+impl Engine {
+    /// Answers a read. `who` are the identities the connection had when it asked.
+    pub(super) fn serve_read(
+        &mut self,
+        id: ConnId,
+        xid: i32,
+        op: OpCode,
+        body: &[u8],
+        who: &Arc<Identities>,
+        since: Millis,
+    ) {
+        let xid = if op == OpCode::Ping { PING_XID } else { xid };
+        // What follows writes the body behind a header of known size; events of `setWatches` go in front of it.
+        let mut out = std::mem::take(&mut self.counters.scratch);
+        out.clear();
+        let result = self.read_body(id, op, body, who, &mut out);
+        let zxid = self.applied.0;
+        if let Some(conn) = self.conns.get_mut(id) {
+            match result {
+                Ok(()) => conn.reply(xid, zxid, ErrorCode::Ok, |frame| frame.extend_from_slice(&out)),
+                Err(code) => conn.reply(xid, zxid, code, |_| {}),
+            }
+        }
+        if out.capacity() <= 256 << 10 {
+            self.counters.scratch = out;
+        }
+        self.replied(id, since);
+        self.touch(id);
+    }
+
+    fn read_body(
+        &mut self,
+        id: ConnId,
+        op: OpCode,
+        body: &[u8],
+        who: &Arc<Identities>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ErrorCode> {
+        match op {
+            OpCode::Ping => Ok(()),
+            OpCode::Exists => self.exists(id, who, parse(body)?, out),
+            OpCode::GetData => {
+                let request: PathWatchRequest<'_> = parse(body)?;
+                let node = self.readable(who, &request.path)?;
+                if request.watch {
+                    self.watch(id, request.path.as_str(), Modes::DATA, Some(node))?;
+                }
+                encode(&DataReply { data: Buffer(self.tree.data(node)), stat: self.tree.stat(node) }, out);
+                Ok(())
+            }
+            OpCode::GetChildren | OpCode::GetChildren2 => {
+                let request: PathWatchRequest<'_> = parse(body)?;
+                let node = self.readable(who, &request.path)?;
+                if request.watch {
+                    self.watch(id, request.path.as_str(), Modes::CHILD, Some(node))?;
+                }
+                self.names(node, out)?;
+                if op == OpCode::GetChildren2 {
+                    encode(&self.tree.stat(node), out);
+                }
+                Ok(())
+            }
+            OpCode::GetAcl => self.get_acl(who, parse(body)?, out),
+            OpCode::GetAllChildrenNumber => {
+                let request: PathRequest<'_> = parse(body)?;
+                let node = self.readable(who, &request.path)?;
+                let total = i32::try_from(self.tree.descendants(node)).unwrap_or(i32::MAX);
+                encode(&NumberReply { total }, out);
+                Ok(())
+            }
+            OpCode::GetEphemerals => {
+                let request: PathRequest<'_> = parse(body)?;
+                self.get_ephemerals(id, request.path.as_str(), out);
+                Ok(())
+            }
+            OpCode::WhoAmI => {
+                let infos = who.ids().iter();
+                let infos = infos
+                    .map(|id| ClientInfo { scheme: id.scheme.as_str().into(), user: user_of(id).into() })
+                    .collect();
+                encode(&WhoAmIReply { infos }, out);
+                Ok(())
+            }
+            OpCode::MultiRead => self.multi_read(who, body, out),
+            OpCode::AddWatch => self.add_watch(id, parse(body)?, out),
+            OpCode::CheckWatches => {
+                let (path, kind) = watch_kind(parse(body)?)?;
+                if self.watches.contains(id.slot, path.as_str(), kind) { Ok(()) } else { Err(ErrorCode::NoWatcher) }
+            }
+            OpCode::RemoveWatches => {
+                let (path, kind) = watch_kind(parse(body)?)?;
+                if self.watches.remove(id.slot, path.as_str(), kind) { Ok(()) } else { Err(ErrorCode::NoWatcher) }
+            }
+            OpCode::SetWatches => self.set_watches(id, who, parse(body)?, PersistentWatches::default()),
+            OpCode::SetWatches2 => {
+                let mut decoder = decoder(body);
+                let one_shot: SetWatchesRequest<'_> = decoder.read().map_err(|_| ErrorCode::MarshallingError)?;
+                let persistent = decoder.read().map_err(|_| ErrorCode::MarshallingError)?;
+                self.set_watches(id, who, one_shot, persistent)
+            }
+            _ => Err(ErrorCode::Unimplemented),
+        }
+    }
+
+    /// The znode at `path`, if it is there and `who` may read it.
+    fn readable(&self, who: &Identities, path: &Text<'_>) -> Result<NodeId, ErrorCode> {
+        if path.is_null() {
+            return Err(ErrorCode::MarshallingError);
+        }
+        let node = self.tree.lookup(path.as_str()).ok_or(ErrorCode::NoNode)?;
+        if self.may(who, node, perms::READ) { Ok(node) } else { Err(ErrorCode::NoAuth) }
+    }
+
+    pub(super) fn may(&self, who: &Identities, node: NodeId, wanted: i32) -> bool {
+        let acl = self.tree.acl(node);
+        self.settings.skip_acl || acl.is_open() || who.permits(acl.entries(), wanted)
+    }
+
+    fn exists(
+        &mut self,
+        id: ConnId,
+        who: &Identities,
+        request: PathWatchRequest<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ErrorCode> {
+        if request.path.is_null() {
+            return Err(ErrorCode::MarshallingError);
+        }
+        let path = request.path.as_str();
+        if path.contains('\0') {
+            return Err(ErrorCode::BadArguments);
+        }
+        let node = self.tree.lookup(path);
+        // SC-69: as ZooKeeper answers since 3.9.2.
+        if node.is_some_and(|node| !self.may(who, node, perms::READ)) {
+            return Err(ErrorCode::NoAuth);
+        }
+        if request.watch {
+            self.watch(id, path, Modes::DATA, node)?;
+        }
+        let node = node.ok_or(ErrorCode::NoNode)?;
+        encode(&StatReply { stat: self.tree.stat(node) }, out);
+        Ok(())
+    }
+
+    fn get_acl(&self, who: &Identities, request: PathRequest<'_>, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        if request.path.is_null() {
+            return Err(ErrorCode::MarshallingError);
+        }
+        let node = self.tree.lookup(request.path.as_str()).ok_or(ErrorCode::NoNode)?;
+        if !self.may(who, node, perms::READ | perms::ADMIN) {
+            return Err(ErrorCode::NoAuth);
+        }
+        let entries = self.tree.acl(node).entries();
+        let is_admin = self.may(who, node, perms::ADMIN);
+        let shown = |entry: &Acl<'static>| match is_admin {
+            true => entry.clone(),
+            false => Acl { perms: entry.perms, id: masked(&entry.id) },
+        };
+        let acl = if entries.is_empty() { vec![Acl::open()] } else { entries.iter().map(shown).collect() };
+        encode(&AclReply { acl, stat: self.tree.stat(node) }, out);
+        Ok(())
+    }
+
+    fn names(&self, node: NodeId, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        let count = self.tree.view(node).child_count;
+        let limit = self.settings.limits.reply_size_max;
+        let start = out.len();
+        encode(&i32::try_from(count).unwrap_or(i32::MAX), out);
+        for name in self.tree.children(node) {
+            encode(name, out);
+            if out.len() - start > limit {
+                return Err(ErrorCode::MarshallingError);
+            }
+        }
+        Ok(())
+    }
+
+    fn get_ephemerals(&self, id: ConnId, prefix: &str, out: &mut Vec<u8>) {
+        let session = self.conns.get(id).map_or(SessionId::NONE, |conn| conn.session);
+        let all = prefix.trim().is_empty() || prefix == "/";
+        let paths: Vec<String> = self
+            .tree
+            .ephemerals(session)
+            .map(|node| self.tree.path(node))
+            .filter(|path| all || path.starts_with(prefix))
+            .collect();
+        encode(&paths, out);
+    }
+
+    fn multi_read(&self, who: &Identities, body: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        let ops = decode_ops(body, self.settings.limits.multi_ops_max).map_err(|_| ErrorCode::MarshallingError)?;
+        if !ops.iter().all(|op| matches!(op, MultiOp::GetData(_) | MultiOp::GetChildren(_))) {
+            return Err(ErrorCode::MarshallingError);
+        }
+        let limit = self.settings.limits.reply_size_max;
+        for op in ops {
+            let result = match &op {
+                MultiOp::GetData(request) => self.readable(who, &request.path).map(|node| (OpCode::GetData, node)),
+                MultiOp::GetChildren(request) => {
+                    self.readable(who, &request.path).map(|node| (OpCode::GetChildren, node))
+                }
+                _ => Err(ErrorCode::MarshallingError),
+            };
+            match result {
+                Ok((op, node)) => {
+                    encode(&MultiHeader::success(op), out);
+                    if op == OpCode::GetData {
+                        encode(&DataReply { data: Buffer(self.tree.data(node)), stat: self.tree.stat(node) }, out);
+                    } else {
+                        self.names(node, out)?;
+                    }
+                }
+                Err(code) => {
+                    encode(&MultiHeader::failure(code), out);
+                    encode(&ErrorReply { err: code.to_i32() }, out);
+                }
+            }
+            if out.len() > limit {
+                return Err(ErrorCode::MarshallingError);
+            }
+        }
+        encode(&MultiHeader::END, out);
+        Ok(())
+    }
+
+    fn add_watch(&mut self, id: ConnId, request: WatchRequest<'_>, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        let modes = match request.kind {
+            0 => Modes::PERSISTENT,
+            1 => Modes::RECURSIVE,
+            _ => return Err(ErrorCode::MarshallingError),
+        };
+        let path = request.path.as_str();
+        let node = self.tree.lookup(path);
+        self.watch(id, path, modes, node)?;
+        encode(&ErrorReply { err: 0 }, out);
+        Ok(())
+    }
+}
+
+fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, ErrorCode> {
+    decoder(body).read().map_err(|_| ErrorCode::MarshallingError)
+}
+
+fn watch_kind(request: WatchRequest<'_>) -> Result<(Text<'_>, WatchKind), ErrorCode> {
+    let kind = WatchKind::from_i32(request.kind).ok_or(ErrorCode::MarshallingError)?;
+    Ok((request.path, kind))
+}
+
+/// The reply to `create`, shared with writes.
+pub(super) fn encode_path(path: &Text<'_>, out: &mut Vec<u8>) {
+    encode(&PathReply { path: path.as_str().into() }, out);
+}

@@ -1,0 +1,313 @@
+//! From bytes to requests: framing, the order of first checks, and who answers what.
+
+use std::sync::Arc;
+
+use super::Engine;
+use super::conn::{CloseReason, ConnId, Pending, Phase};
+use super::handshake::Handshake;
+use super::identity::Identities;
+use crate::ids::Zxid;
+use crate::jute::{Buffer, Decoder, decode, encoded};
+use crate::records::requests::{AuthRequest, PathRequest, RequestHeader, SaslToken};
+use crate::records::{ErrorCode, OpCode};
+
+/// Requests of one connection before another gets its turn.
+const REQUESTS_PER_TURN_MAX: usize = 64;
+const REQUEST_HEADER_SIZE: usize = 8;
+
+/// What became of some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes that need not be offered again.
+    pub consumed: usize,
+    /// What to do with the rest.
+    pub verdict: Verdict,
+}
+
+/// What to do next with a connection's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Read more: what is left is no whole frame. The next frame is this long, its length included; 0 if not known.
+    More(usize),
+    /// Stop reading, offer the rest when the connection is touched again.
+    Blocked,
+    /// Offer the rest in the next turn: others wait.
+    Yield,
+}
+
+impl Engine {
+    /// Takes what a connection sent. Whole frames are acted on, the rest must be offered again with what follows.
+    pub fn receive(&mut self, id: ConnId, input: &[u8]) -> Received {
+        let mut consumed = 0;
+        for _ in 0..REQUESTS_PER_TURN_MAX {
+            let rest = &input[consumed..];
+            let Some(conn) = self.conns.get(id) else {
+                return Received { consumed: input.len(), verdict: Verdict::Blocked };
+            };
+            if conn.close.is_some() {
+                return Received { consumed: input.len(), verdict: Verdict::Blocked };
+            }
+            if !self.has_capacity(id) {
+                return Received { consumed, verdict: Verdict::Blocked };
+            }
+            let Some((head, body)) = rest.split_first_chunk::<4>() else {
+                return Received { consumed, verdict: Verdict::More(0) };
+            };
+            let length = i32::from_be_bytes(*head);
+            let limit = match conn.phase {
+                Phase::New => self.settings.limits.first_frame_size_max,
+                _ => self.settings.limits.frame_size_max,
+            };
+            // refused by what it claims, before a byte of it is kept.
+            let length = match usize::try_from(length) {
+                Ok(length) if length > 0 && length <= limit => length,
+                _ => {
+                    let why = format!("frame length {length} is not within 1..={limit} (jute.maxbuffer)");
+                    self.close(id, CloseReason::Violation(why));
+                    continue;
+                }
+            };
+            let Some(frame) = body.get(..length) else {
+                return Received { consumed, verdict: Verdict::More(4 + length) };
+            };
+            if conn.phase == Phase::New {
+                match self.handshake(id, frame) {
+                    Handshake::Done => {}
+                    Handshake::Later => return Received { consumed, verdict: Verdict::Blocked },
+                }
+            } else {
+                self.request(id, frame);
+            }
+            consumed += 4 + length;
+            self.counters.received += 1;
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.stats.received += 1;
+            }
+        }
+        Received { consumed, verdict: if consumed == input.len() { Verdict::More(0) } else { Verdict::Yield } }
+    }
+
+    /// Back-pressure: whether another request of this connection may be taken.
+    fn has_capacity(&self, id: ConnId) -> bool {
+        let limits = &self.settings.limits;
+        self.conns.get(id).is_some_and(|conn| {
+            conn.phase != Phase::Creating
+                && conn.pending.len() < limits.in_flight_per_connection_max
+                && conn.pending_size < limits.waiting_size_max
+                && conn.out.len() <= limits.output_soft_max
+                && (conn.pending.is_empty() || self.awaiting.len() < limits.in_flight_max)
+        })
+    }
+
+    fn request(&mut self, id: ConnId, frame: &[u8]) {
+        if frame.len() < REQUEST_HEADER_SIZE {
+            let why = format!("a request of {} bytes has no header", frame.len());
+            return self.close(id, CloseReason::Violation(why));
+        }
+        let (header, body) = frame.split_at(REQUEST_HEADER_SIZE);
+        let Ok(RequestHeader { xid, op: number }) = decode(header) else { return };
+        let op = OpCode::from_i32(number);
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        conn.stats.last_op = op;
+        let session = conn.session;
+        self.sessions.touch(now, session);
+        match op {
+            Some(OpCode::Auth) => return self.auth(id, xid, body),
+            Some(OpCode::Sasl) => return self.sasl(id, xid, body),
+            _ => {}
+        }
+        if !self.is_authenticated_enough(id) {
+            let close = Some(CloseReason::Unauthenticated);
+            return self.answer(id, xid, Some(0), ErrorCode::SessionClosedRequireSaslAuth, Vec::new(), close);
+        }
+        match op {
+            Some(
+                op @ (OpCode::Create
+                | OpCode::Create2
+                | OpCode::CreateContainer
+                | OpCode::CreateTtl
+                | OpCode::Delete
+                | OpCode::SetData
+                | OpCode::SetAcl
+                | OpCode::Multi
+                | OpCode::Reconfig
+                | OpCode::CloseSession),
+            ) => self.write(id, xid, op, body),
+            Some(OpCode::Sync) => self.sync(id, xid, body),
+            Some(
+                op @ (OpCode::Exists
+                | OpCode::GetData
+                | OpCode::GetAcl
+                | OpCode::GetChildren
+                | OpCode::GetChildren2
+                | OpCode::Ping
+                | OpCode::CheckWatches
+                | OpCode::RemoveWatches
+                | OpCode::MultiRead
+                | OpCode::SetWatches
+                | OpCode::SetWatches2
+                | OpCode::GetEphemerals
+                | OpCode::GetAllChildrenNumber
+                | OpCode::AddWatch
+                | OpCode::WhoAmI),
+            ) => self.read(id, xid, op, body),
+            // SC-61. Also what clients have no business to ask: `check` outside a multi, `deleteContainer` (which
+            // ignores ACLs) and `createSession` (which would be answered with a handshake).
+            _ => {
+                let close = Some(CloseReason::Violation(format!("operation {number} is not one of ours")));
+                self.answer(id, xid, Some(-1), ErrorCode::Unimplemented, Vec::new(), close);
+            }
+        }
+    }
+
+    fn is_authenticated_enough(&self, id: ConnId) -> bool {
+        let schemes = &self.settings.enforced_schemes;
+        schemes.is_empty()
+            || self.conns.get(id).is_some_and(|conn| schemes.iter().any(|scheme| conn.who.has_scheme(scheme)))
+    }
+
+    /// Adds an identity. It counts for what is sent after it, and for nothing before; the reply comes in its turn.
+    fn auth(&mut self, id: ConnId, xid: i32, body: &[u8]) {
+        let request: AuthRequest<'_> = match decode(body) {
+            Ok(request) => request,
+            Err(error) => return self.close(id, CloseReason::Violation(format!("bad auth request: {error}"))),
+        };
+        let accepted = match (request.scheme.as_str(), request.auth.0) {
+            ("digest", Some(credentials)) if self.settings.digest_enabled => {
+                self.add_digest(id, credentials);
+                true
+            }
+            ("ip", _) => true,
+            _ => false,
+        };
+        if accepted {
+            self.answer(id, xid, Some(0), ErrorCode::Ok, Vec::new(), None);
+        } else {
+            self.counters.auth_failed += 1;
+            self.answer(id, xid, Some(0), ErrorCode::AuthFailed, Vec::new(), Some(CloseReason::Unauthenticated));
+        }
+    }
+
+    fn add_digest(&mut self, id: ConnId, credentials: &[u8]) {
+        let limit = self.settings.limits.identities_max;
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if conn.who.ids().len() >= limit {
+            let why = format!("more than {limit} identities on one connection");
+            return self.close(id, CloseReason::Violation(why));
+        }
+        let mut who: Identities = (*conn.who).clone();
+        who.add_digest(credentials, self.settings.super_digest.as_deref());
+        conn.who = Arc::new(who);
+    }
+
+    /// As a server without SASL configuration: the exchange is over, nobody was authenticated.
+    fn sasl(&mut self, id: ConnId, xid: i32, body: &[u8]) {
+        match decode::<SaslToken<'_>>(body) {
+            Ok(SaslToken { token: Buffer(Some(_)) }) => {
+                let token = encoded(&SaslToken { token: Buffer(None) });
+                self.answer(id, xid, Some(0), ErrorCode::Ok, token, None);
+            }
+            _ => self.close(id, CloseReason::Violation("bad SASL token".into())),
+        }
+    }
+
+    /// Answered when everything proposed before it has been applied here (G-04).
+    fn sync(&mut self, id: ConnId, xid: i32, body: &[u8]) {
+        let Ok(request) = decode::<PathRequest<'_>>(body) else {
+            return self.answer(id, xid, None, ErrorCode::MarshallingError, Vec::new(), None);
+        };
+        let (upto, since) = (self.proposed, self.now);
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.push(Pending::Sync { upto, xid, path: request.path.as_str().into(), since });
+            self.drain(id);
+        }
+    }
+
+    /// A read: at once if nothing of its connection is in front of it, else in its turn (G-02).
+    fn read(&mut self, id: ConnId, xid: i32, op: OpCode, body: &[u8]) {
+        let (now, soft_max) = (self.now, self.settings.limits.output_soft_max);
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if conn.pending.is_empty() && conn.out.len() <= soft_max {
+            let who = Arc::clone(&conn.who);
+            self.serve_read(id, xid, op, body, &who, now);
+        } else {
+            let who = Arc::clone(&conn.who);
+            conn.push(Pending::Read { xid, op, body: body.into(), who, since: now });
+        }
+    }
+
+    /// Answers in turn. Without `zxid` the header names the state of the moment the reply leaves.
+    pub(super) fn answer(
+        &mut self,
+        id: ConnId,
+        xid: i32,
+        zxid: Option<i64>,
+        err: ErrorCode,
+        body: Vec<u8>,
+        close: Option<CloseReason>,
+    ) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.push(Pending::Reply { xid, zxid, err, body, close });
+            self.drain(id);
+        }
+    }
+
+    /// Answers whatever is in front and need not wait any longer.
+    pub(super) fn drain(&mut self, id: ConnId) {
+        let applied = self.applied;
+        let soft_max = self.settings.limits.output_soft_max;
+        loop {
+            let Some(conn) = self.conns.get_mut(id) else { return };
+            if conn.close.is_some() || conn.out.len() > soft_max {
+                break;
+            }
+            match conn.pending.front() {
+                None | Some(Pending::Write { .. }) => break,
+                Some(Pending::Sync { upto, .. }) if *upto > applied => break,
+                Some(_) => {}
+            }
+            match conn.pop() {
+                Some(Pending::Read { xid, op, body, who, since }) => self.serve_read(id, xid, op, &body, &who, since),
+                Some(Pending::Sync { xid, path, since, .. }) => self.serve_sync(id, xid, &path, since),
+                Some(Pending::Reply { xid, zxid, err, body, close }) => {
+                    conn.reply(xid, zxid.unwrap_or(applied.0), err, |out| out.extend_from_slice(&body));
+                    self.counters.sent += 1;
+                    if let Some(reason) = close {
+                        self.close(id, reason);
+                    }
+                }
+                Some(Pending::Write { .. }) | None => break,
+            }
+        }
+        self.touch(id);
+    }
+
+    fn serve_sync(&mut self, id: ConnId, xid: i32, path: &str, since: crate::ids::Millis) {
+        let Zxid(zxid) = self.applied;
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.reply(xid, zxid, ErrorCode::Ok, |out| {
+                crate::jute::encode(&crate::records::replies::PathReply { path: path.into() }, out);
+            });
+            self.replied(id, since);
+        }
+    }
+
+    /// A reply was made: count it.
+    pub(super) fn replied(&mut self, id: ConnId, since: crate::ids::Millis) {
+        let now = self.now;
+        let latency = now.since(since);
+        self.counters.sent += 1;
+        self.counters.latency.record(latency);
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.stats.last_reply = now;
+            conn.stats.last_latency = latency;
+            conn.stats.latency.record(latency);
+        }
+    }
+}
+
+/// A cursor over a request's record with the engine's field limit.
+pub(super) fn decoder(body: &[u8]) -> Decoder<'_> {
+    Decoder::with_limit(body, body.len())
+}

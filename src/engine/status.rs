@@ -1,0 +1,178 @@
+//! What the engine tells about itself: the numbers behind the four-letter words.
+
+use std::net::SocketAddr;
+
+use super::Engine;
+use super::conn::ConnStats;
+use crate::ids::{Millis, SessionId, Zxid};
+use crate::words::Latency;
+
+#[derive(Default)]
+pub(super) struct Counters {
+    pub received: u64,
+    pub sent: u64,
+    pub latency: Latency,
+    pub applied: u64,
+    pub expired: u64,
+    pub resumed: u64,
+    pub auth_failed: u64,
+    pub handshakes_overdue: u64,
+    /// A buffer that replies are built in.
+    pub scratch: Vec<u8>,
+}
+
+/// The server as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Status {
+    /// The last transaction applied.
+    pub applied: Zxid,
+    /// Frames received since the counters were reset.
+    pub received: u64,
+    /// Replies sent.
+    pub sent: u64,
+    /// Of all requests.
+    pub latency: Latency,
+    /// Connections, with a session or not.
+    pub connections: usize,
+    /// Requests taken and not answered.
+    pub outstanding: usize,
+    /// Sessions.
+    pub sessions: usize,
+    /// Znodes.
+    pub znodes: usize,
+    /// Of them ephemeral.
+    pub ephemerals: usize,
+    /// Bytes of paths and data.
+    pub data_size: u64,
+    /// Bytes of the tree in memory.
+    pub tree_memory: u64,
+    /// Watches of both tables.
+    pub watches: usize,
+    /// Sessions that expired.
+    pub sessions_expired: u64,
+    /// Sessions that were resumed.
+    pub sessions_resumed: u64,
+    /// Refused credentials.
+    pub auth_failed: u64,
+    /// Connections that never completed a handshake.
+    pub handshakes_overdue: u64,
+    /// Transactions applied since the start, replayed ones included.
+    pub transactions: u64,
+    /// Bytes queued for clients.
+    pub output_total: usize,
+}
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub struct ConnStatus {
+    /// The client's end.
+    pub address: SocketAddr,
+    /// Its session, if it has one.
+    pub session: SessionId,
+    /// Granted timeout, ms.
+    pub timeout_ms: i32,
+    /// When it was opened.
+    pub opened: Millis,
+    /// Requests taken and not answered.
+    pub queued: usize,
+    /// Counters.
+    pub stats: ConnStats,
+}
+
+/// One expiry bucket, or one session with its ephemerals.
+#[derive(Clone, Debug)]
+pub struct SessionStatus {
+    /// The session.
+    pub session: SessionId,
+    /// Its ephemeral znodes.
+    pub ephemerals: Vec<String>,
+}
+
+impl Engine {
+    /// The server as a whole.
+    pub fn status(&self) -> Status {
+        Status {
+            applied: self.applied,
+            received: self.counters.received,
+            sent: self.counters.sent,
+            latency: self.counters.latency,
+            connections: self.conns.len(),
+            outstanding: self.awaiting.len(),
+            sessions: self.sessions.len(),
+            znodes: self.tree.node_count(),
+            ephemerals: self.tree.ephemeral_count(),
+            data_size: self.tree.approximate_data_size(),
+            tree_memory: self.tree.memory_bytes(),
+            watches: self.watches.count(),
+            sessions_expired: self.counters.expired,
+            sessions_resumed: self.counters.resumed,
+            auth_failed: self.counters.auth_failed,
+            handshakes_overdue: self.counters.handshakes_overdue,
+            transactions: self.counters.applied,
+            output_total: self.out_total,
+        }
+    }
+
+    /// Sets the counters of the server to zero.
+    pub fn reset_counters(&mut self) {
+        self.counters.received = 0;
+        self.counters.sent = 0;
+        self.counters.latency = Latency::default();
+    }
+
+    /// Sets the counters of every connection to zero.
+    pub fn reset_connection_counters(&mut self) {
+        let all: Vec<_> = self.conns.iter().map(|(id, _)| id).collect();
+        for id in all {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.stats = ConnStats::default();
+            }
+        }
+    }
+
+    /// Every connection.
+    pub fn connections(&self) -> impl Iterator<Item = ConnStatus> {
+        self.conns.iter().map(|(_, conn)| ConnStatus {
+            address: conn.address,
+            session: conn.session,
+            timeout_ms: conn.timeout_ms,
+            opened: conn.opened,
+            queued: conn.pending.len(),
+            stats: conn.stats,
+        })
+    }
+
+    /// Expiry buckets in order, with the moment each comes due.
+    pub fn expiry_buckets(&self) -> impl Iterator<Item = (Millis, Vec<SessionId>)> {
+        self.sessions.buckets()
+    }
+
+    /// Sessions that own ephemerals, in order of their ids.
+    pub fn ephemeral_owners(&self) -> Vec<SessionStatus> {
+        let mut owners: Vec<SessionStatus> = self
+            .tree
+            .ephemeral_owners()
+            .map(|(session, _)| SessionStatus {
+                session,
+                ephemerals: self.tree.ephemerals(session).map(|node| self.tree.path(node)).collect(),
+            })
+            .collect();
+        owners.sort_by_key(|owner| owner.session);
+        owners
+    }
+
+    /// Paths with a data watch and the sessions that set it, in order of the paths.
+    pub fn data_watches(&self) -> Vec<(String, Vec<SessionId>)> {
+        let session_of = |slot| {
+            let id = self.conns.id_of(slot)?;
+            self.conns.get(id).map(|conn| conn.session)
+        };
+        let mut watches: Vec<(String, Vec<SessionId>)> = self
+            .watches
+            .data_watches()
+            .map(|(path, watchers)| (path.to_owned(), watchers.filter_map(session_of).collect()))
+            .collect();
+        watches.sort();
+        watches
+    }
+}

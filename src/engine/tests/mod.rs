@@ -1,0 +1,203 @@
+//! The engine without sockets, clock or disk: bytes in, bytes out, time written down.
+
+use std::collections::HashMap;
+
+use super::*;
+use crate::ids::{Millis, WallMillis};
+use crate::jute::{Buffer, decode, encode};
+use crate::records::connect::{ConnectRequest, ConnectResponse};
+use crate::records::replies::*;
+use crate::records::requests::*;
+use crate::records::{Acl, ErrorCode, EventType, OpCode, perms};
+
+mod limits;
+mod sessions;
+mod watching;
+mod writes;
+
+/// An engine whose proposals commit when the test says so.
+struct World {
+    engine: Engine,
+    inputs: HashMap<ConnId, Vec<u8>>,
+    now: Millis,
+    xid: i32,
+    /// Committed so far, for replaying.
+    log: Vec<Proposal>,
+}
+
+/// What came out of a connection.
+#[derive(Debug, PartialEq)]
+struct Frame {
+    header: ReplyHeader,
+    body: Vec<u8>,
+}
+
+impl Frame {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::from_i32(self.header.err).unwrap()
+    }
+
+    fn event(&self) -> (EventType, String) {
+        assert_eq!(self.header.xid, -1, "not an event: {self:?}");
+        let event: WatcherEvent<'_> = decode(&self.body).unwrap();
+        assert_eq!(event.state, 3);
+        (EventType::from_i32(event.kind).unwrap(), event.path.as_str().to_owned())
+    }
+}
+
+impl World {
+    fn new() -> World {
+        World::with(Settings { tick_ms: 1000, session_timeout_min_ms: 2000, ..Settings::default() })
+    }
+
+    fn with(settings: Settings) -> World {
+        let mut engine = Engine::new(settings, [3; 32], [1, 2]);
+        engine.activate(Millis(0), WallMillis(1_700_000_000_000));
+        World { engine, inputs: HashMap::new(), now: Millis(0), xid: 0, log: Vec::new() }
+    }
+
+    fn open(&mut self) -> ConnId {
+        self.engine.open("127.0.0.1:4000".parse().unwrap())
+    }
+
+    /// A connection with a session.
+    fn client(&mut self) -> ConnId {
+        let conn = self.open();
+        self.send(conn, &handshake(0, &[0; 16], 0));
+        self.commit();
+        let bytes = self.bytes(conn);
+        assert_eq!(bytes.len(), 41, "a handshake reply");
+        conn
+    }
+
+    fn session(&self, conn: ConnId) -> SessionId {
+        self.engine.conns.get(conn).unwrap().session
+    }
+
+    /// Offers a payload as one frame.
+    fn send(&mut self, conn: ConnId, payload: &[u8]) -> Verdict {
+        let mut frame = (payload.len() as u32).to_be_bytes().to_vec();
+        frame.extend_from_slice(payload);
+        self.offer(conn, &frame)
+    }
+
+    /// Offers raw bytes after what was not taken yet.
+    fn offer(&mut self, conn: ConnId, bytes: &[u8]) -> Verdict {
+        let mut input = self.inputs.remove(&conn).unwrap_or_default();
+        input.extend_from_slice(bytes);
+        let received = self.engine.receive(conn, &input);
+        input.drain(..received.consumed);
+        self.inputs.insert(conn, input);
+        received.verdict
+    }
+
+    /// Sends a request without committing anything.
+    fn request(&mut self, conn: ConnId, op: OpCode, body: &impl serde::Serialize) -> i32 {
+        self.xid += 1;
+        let mut payload = Vec::new();
+        encode(&RequestHeader { xid: self.xid, op: op.to_i32() }, &mut payload);
+        encode(body, &mut payload);
+        self.send(conn, &payload);
+        self.xid
+    }
+
+    /// Commits everything proposed, and what follows from that.
+    fn commit(&mut self) {
+        loop {
+            let proposals: Vec<Proposal> = self.engine.poll_proposals().collect();
+            if proposals.is_empty() {
+                break;
+            }
+            for proposal in proposals {
+                self.engine.deliver(proposal.zxid, &proposal.txn).unwrap();
+                self.log.push(proposal);
+            }
+        }
+        let waiting: Vec<ConnId> = self.inputs.keys().copied().collect();
+        for conn in waiting {
+            if self.inputs.get(&conn).is_some_and(|input| !input.is_empty()) && self.engine.output(conn).is_some() {
+                self.offer(conn, &[]);
+            }
+        }
+    }
+
+    /// All output of a connection, taken.
+    fn bytes(&mut self, conn: ConnId) -> Vec<u8> {
+        let out = self.engine.output(conn).map(|(out, _)| out.to_vec()).unwrap_or_default();
+        self.engine.flushed(conn, out.len());
+        out
+    }
+
+    fn frames(&mut self, conn: ConnId) -> Vec<Frame> {
+        let bytes = self.bytes(conn);
+        let mut rest = &bytes[..];
+        let mut frames = Vec::new();
+        while let Some((length, after)) = rest.split_first_chunk::<4>() {
+            let (frame, after) = after.split_at(u32::from_be_bytes(*length) as usize);
+            frames.push(Frame { header: decode(frame).unwrap(), body: frame[16..].to_vec() });
+            rest = after;
+        }
+        frames
+    }
+
+    /// One request, committed, with its only answer.
+    fn call(&mut self, conn: ConnId, op: OpCode, body: &impl serde::Serialize) -> Frame {
+        let xid = self.request(conn, op, body);
+        self.commit();
+        let mut frames = self.frames(conn);
+        let frame = frames.pop().unwrap_or_else(|| panic!("no answer to {op}"));
+        assert!(frames.is_empty(), "more than one answer to {op}: {frames:?}");
+        assert_eq!(frame.header.xid, xid);
+        frame
+    }
+
+    fn create(&mut self, conn: ConnId, path: &str, flags: i32) -> Frame {
+        self.call(conn, OpCode::Create, &create(path, flags))
+    }
+
+    fn set(&mut self, conn: ConnId, path: &str) -> Frame {
+        self.call(conn, OpCode::SetData, &SetDataRequest { path: path.into(), data: Buffer::new(b"x"), version: -1 })
+    }
+
+    fn delete(&mut self, conn: ConnId, path: &str) -> Frame {
+        self.call(conn, OpCode::Delete, &PathVersionRequest { path: path.into(), version: -1 })
+    }
+
+    fn exists(&mut self, conn: ConnId, path: &str, watch: bool) -> bool {
+        let frame = self.call(conn, OpCode::Exists, &PathWatchRequest { path: path.into(), watch });
+        frame.code() == ErrorCode::Ok
+    }
+
+    fn events(&mut self, conn: ConnId) -> Vec<(EventType, String)> {
+        self.frames(conn).iter().map(Frame::event).collect()
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now = self.now.plus(ms);
+        self.engine.set_time(self.now, WallMillis(1_700_000_000_000 + self.now.0 as i64));
+        while self.engine.tick() {}
+        self.commit();
+    }
+
+    fn is_closing(&self, conn: ConnId) -> bool {
+        self.engine.output(conn).is_none_or(|(_, close)| close.is_some())
+    }
+}
+
+fn handshake(session: i64, password: &[u8], last_zxid_seen: i64) -> Vec<u8> {
+    let mut payload = Vec::new();
+    let request = ConnectRequest {
+        protocol_version: 0,
+        last_zxid_seen,
+        timeout: 4000,
+        session_id: session,
+        password: Buffer::new(password),
+    };
+    encode(&request, &mut payload);
+    payload.push(0);
+    payload
+}
+
+fn create(path: &str, flags: i32) -> CreateRequest<'_> {
+    CreateRequest { path: path.into(), data: Buffer::new(b"d"), acl: Some(vec![Acl::open()]), flags }
+}

@@ -1,0 +1,206 @@
+//! Watches: setting them, catching up after a reconnect, and telling who watches what happened.
+//!
+//! Source: ZooKeeper 3.9 `WatchManager.triggerWatch`, `DataTree.setWatches`.
+
+use std::sync::Arc;
+
+use super::Engine;
+use super::conn::{Conn, ConnId};
+use super::identity::Identities;
+use crate::ids::Zxid;
+use crate::jute::{Text, encode};
+use crate::records::replies::{ReplyHeader, WatcherEvent};
+use crate::records::requests::{PersistentWatches, SetWatchesRequest};
+use crate::records::{ErrorCode, EventType, perms};
+use crate::tree::{AclList, Change, NodeId};
+use crate::watches::{Modes, Watcher, Watches};
+
+/// The xid of events.
+const EVENT_XID: i32 = -1;
+/// The zxid of events that make up for missed ones.
+const CATCH_UP_ZXID: i64 = -1;
+/// "Connected", the only state a server sends.
+const STATE_CONNECTED: i32 = 3;
+
+/// An event that is due, and who is to get it if it may.
+pub(super) struct Fired {
+    kind: EventType,
+    path: Box<str>,
+    acl: Arc<AclList>,
+    watchers: Vec<Watcher>,
+}
+
+/// Events of one transaction, collected while it is applied and sent when all of it is (G-06).
+#[derive(Default)]
+pub(super) struct Firing {
+    fired: Vec<Fired>,
+    /// Created paths that somebody watches on: their znodes need the mark.
+    marks: Vec<(Box<str>, u8)>,
+    hits: Vec<Watcher>,
+}
+
+impl Firing {
+    /// One change: spends the watches it meets. The marks on the znodes save the look-ups where nobody watches.
+    pub(super) fn observe(&mut self, watches: &mut Watches, change: &Change<'_>) {
+        if watches.is_empty() {
+            return;
+        }
+        // A znode created in this very transaction does not have its mark yet.
+        let unsure = change.kind == EventType::Created || !self.marks.is_empty() || watches.has_recursive();
+        if unsure || change.watched & 1 != 0 {
+            watches.trigger_data(change.path, &mut self.hits);
+            self.fire(change.kind, change.path, change.acl);
+        }
+        match change.kind {
+            EventType::Created => {
+                let bits = watches.bits(change.path);
+                if bits != 0 {
+                    self.marks.push((change.path.into(), bits));
+                }
+            }
+            EventType::Deleted if unsure || change.watched & 2 != 0 => self.deleted_for_child_watchers(watches, change),
+            _ => {}
+        }
+        if change.kind != EventType::DataChanged && (unsure || change.parent_watched & 2 != 0) {
+            watches.trigger_child(change.parent, &mut self.hits);
+            self.fire(EventType::ChildrenChanged, change.parent, change.parent_acl);
+        }
+    }
+
+    /// A child watch hears of the deletion too, unless its connection did already; it is spent all the same.
+    fn deleted_for_child_watchers(&mut self, watches: &mut Watches, change: &Change<'_>) {
+        watches.trigger_child(change.path, &mut self.hits);
+        if let Some(last) = self.fired.last()
+            && last.kind == EventType::Deleted
+            && &*last.path == change.path
+        {
+            self.hits.retain(|watcher| !last.watchers.contains(watcher));
+        }
+        self.fire(EventType::Deleted, change.path, change.acl);
+    }
+
+    fn fire(&mut self, kind: EventType, path: &str, acl: &Arc<AclList>) {
+        if !self.hits.is_empty() {
+            let watchers = std::mem::take(&mut self.hits);
+            self.fired.push(Fired { kind, path: path.into(), acl: Arc::clone(acl), watchers });
+        }
+    }
+}
+
+impl Engine {
+    /// Sends what a transaction fired to those who may know (SC-66). Who may not has spent its watch all the same.
+    pub(super) fn send_events(&mut self, firing: Firing, zxid: Zxid) {
+        for (path, bits) in firing.marks {
+            if let Some(node) = self.tree.lookup(&path) {
+                self.tree.set_watched(node, self.tree.watched(node) | bits);
+            }
+        }
+        for Fired { kind, path, acl, watchers } in firing.fired {
+            for watcher in watchers {
+                let Some(id) = self.conns.id_of(watcher) else { continue };
+                let Some(conn) = self.conns.get_mut(id) else { continue };
+                let permitted = self.settings.skip_acl || acl.is_open() || conn.who.permits(acl.entries(), perms::READ);
+                if permitted && conn.close.is_none() {
+                    send_event(conn, zxid.0, kind, &path);
+                    self.touch(id);
+                }
+            }
+        }
+    }
+
+    /// Registers a watch, within R-16.
+    pub(super) fn watch(
+        &mut self,
+        id: ConnId,
+        path: &str,
+        modes: Modes,
+        node: Option<NodeId>,
+    ) -> Result<(), ErrorCode> {
+        let limits = &self.settings.limits;
+        if self.watches.paths_of(id.slot) >= limits.watches_per_connection_max
+            || self.watches.count() >= limits.watches_max
+        {
+            return Err(ErrorCode::ThrottledOp);
+        }
+        self.watches.add(id.slot, path, modes);
+        if let Some(node) = node {
+            self.tree.set_watched(node, self.watches.bits(path));
+        }
+        Ok(())
+    }
+
+    /// A client is back and tells what it watched and how far it had seen. What it missed it gets at once, before the
+    /// reply; the rest is registered (G-07). Nobody learns this way of a change to a znode it may not read (SC-67).
+    pub(super) fn set_watches(
+        &mut self,
+        id: ConnId,
+        who: &Arc<Identities>,
+        request: SetWatchesRequest<'_>,
+        persistent: PersistentWatches<'_>,
+    ) -> Result<(), ErrorCode> {
+        let limits = &self.settings.limits;
+        let asked = request.data.len()
+            + request.exist.len()
+            + request.child.len()
+            + persistent.persistent.len()
+            + persistent.recursive.len();
+        if self.watches.paths_of(id.slot) + asked > limits.watches_per_connection_max
+            || self.watches.count() + asked > limits.watches_max
+        {
+            return Err(ErrorCode::ThrottledOp);
+        }
+        let since = request.relative_zxid;
+        for path in &request.data {
+            let changed = |engine: &Engine, node| engine.tree.view(node).mzxid.0 > since;
+            self.catch_up(id, who, path, Modes::DATA, EventType::DataChanged, changed)?;
+        }
+        for path in &request.exist {
+            let node = self.tree.lookup(path.as_str());
+            match node {
+                Some(node) if self.may(who, node, perms::READ) => self.missed(id, EventType::Created, path),
+                node => self.watch(id, path.as_str(), Modes::DATA, node)?,
+            }
+        }
+        for path in &request.child {
+            let changed = |engine: &Engine, node| engine.tree.view(node).pzxid.0 > since;
+            self.catch_up(id, who, path, Modes::CHILD, EventType::ChildrenChanged, changed)?;
+        }
+        for path in &persistent.persistent {
+            self.watch(id, path.as_str(), Modes::PERSISTENT, self.tree.lookup(path.as_str()))?;
+        }
+        for path in &persistent.recursive {
+            self.watch(id, path.as_str(), Modes::RECURSIVE, self.tree.lookup(path.as_str()))?;
+        }
+        Ok(())
+    }
+
+    fn catch_up(
+        &mut self,
+        id: ConnId,
+        who: &Identities,
+        path: &Text<'_>,
+        modes: Modes,
+        kind: EventType,
+        changed: impl Fn(&Engine, NodeId) -> bool,
+    ) -> Result<(), ErrorCode> {
+        match self.tree.lookup(path.as_str()) {
+            None => self.missed(id, EventType::Deleted, path),
+            Some(node) if changed(self, node) && self.may(who, node, perms::READ) => self.missed(id, kind, path),
+            node => self.watch(id, path.as_str(), modes, node)?,
+        }
+        Ok(())
+    }
+
+    fn missed(&mut self, id: ConnId, kind: EventType, path: &Text<'_>) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            send_event(conn, CATCH_UP_ZXID, kind, path.as_str());
+        }
+    }
+}
+
+fn send_event(conn: &mut Conn, zxid: i64, kind: EventType, path: &str) {
+    conn.frame(|out| {
+        encode(&ReplyHeader { xid: EVENT_XID, zxid, err: 0 }, out);
+        encode(&WatcherEvent { kind: kind.to_i32(), state: STATE_CONNECTED, path: path.into() }, out);
+    });
+}

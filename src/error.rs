@@ -1,0 +1,81 @@
+//! What can go wrong with a server as a whole.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use crate::store::StoreError;
+
+/// Why a server did not start, or stopped.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration asks for something that cannot be.
+    Config(String),
+    /// The data folder or something in it cannot be used: says which and why.
+    Folder {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The one file refuses.
+    Store(StoreError),
+    /// A transaction in the file is damaged, though its checksum is right.
+    Damage(String),
+    /// The address cannot be listened on.
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refused something else: says what.
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The server's thread panicked, which is a bug; the server fenced itself.
+    Panicked(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Config(why) => f.write_str(why),
+            Error::Folder { path, source } => write!(f, "data folder {}: {source}", path.display()),
+            Error::Store(error) => error.fmt(f),
+            Error::Damage(why) => write!(f, "damaged: {why}"),
+            Error::Listen { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "{address} is in use by another process; choose another clientPort")
+            }
+            Error::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            Error::System { what, source } => write!(f, "cannot {what}: {source}"),
+            Error::Panicked(what) => write!(f, "the server failed: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Folder { source, .. } | Error::Listen { source, .. } | Error::System { source, .. } => Some(source),
+            Error::Store(error) => Some(error),
+            Error::Config(_) | Error::Damage(_) | Error::Panicked(_) => None,
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Error::Store(error)
+    }
+}
+
+impl Error {
+    pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::System { what, source }
+    }
+}

@@ -1,0 +1,282 @@
+//! Four-letter words: gathers what they tell and sends it. The texts are made in `words`.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::listening::descriptors_max;
+use super::{Peer, link};
+use crate::engine::ConnStatus;
+use crate::ids::{Millis, SessionId, WallMillis, Zxid};
+use crate::words::{
+    self, ConfStatus, ConnectionStatus, Dump, Environment, Mode, MonitorStatus, ServerStatus, SessionStatus,
+    SessionsDump, Summary, WatchSummary, Word,
+};
+
+/// Longest answer; lists are cut there.
+const ANSWER_SIZE_MAX: usize = 16 << 20;
+
+/// What is remembered between words.
+pub(super) struct Words {
+    trace_mask: i64,
+    /// Words answered per address in this second.
+    recent: HashMap<IpAddr, u64>,
+    reset_at: Millis,
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        Words { trace_mask: words::TRACE_MASK, recent: HashMap::new(), reset_at: Millis(0) }
+    }
+}
+
+impl Words {
+    pub(super) fn sweep(&mut self, now: Millis) {
+        self.recent.clear();
+        self.reset_at = now;
+    }
+}
+
+impl Peer {
+    /// Answers a word and closes. `rest` is what came behind it.
+    pub(super) fn answer_word(&mut self, slot: u32, word: Word, rest: &[u8]) {
+        let Some(Some(link::Link { address, .. })) = self.links.get(slot as usize) else { return };
+        let address = *address;
+        let limit = self.config.limits.words_per_second;
+        let recent = self.words.recent.entry(address).or_default();
+        *recent += 1;
+        if !address.is_loopback() && *recent > limit {
+            return self.drop_link(slot, false);
+        }
+        let mut text = if words::is_allowed(word, &self.config.whitelist, self.config.read_only_mode) {
+            self.word_text(word, rest)
+        } else {
+            words::refused(word)
+        };
+        if text.len() > ANSWER_SIZE_MAX {
+            let cut = (0..=ANSWER_SIZE_MAX).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+            text.truncate(cut);
+        }
+        self.send_and_close(slot, text.as_bytes());
+    }
+
+    fn word_text(&mut self, word: Word, rest: &[u8]) -> String {
+        match word {
+            Word::Ruok => words::IMOK.to_owned(),
+            Word::Isro => words::isro(Some(false)).to_owned(),
+            Word::Srvr => words::srvr(&self.server_status()),
+            Word::Stat => words::stat(&self.server_status(), &self.connection_statuses()),
+            Word::Cons => words::cons(&self.connection_statuses()),
+            Word::Conf => words::conf(&self.conf_status()),
+            Word::Envi => words::envi(&environment()),
+            Word::Dirs => {
+                let bytes = self.store.stats().file_bytes;
+                words::dirs(bytes, bytes)
+            }
+            Word::Mntr => words::mntr(&self.monitor_status()),
+            Word::Dump => words::dump(&self.dump()),
+            Word::Wchs => words::wchs(self.watch_summary()),
+            Word::Wchp => {
+                let watches = self.engine.data_watches();
+                words::wchp(watches.iter().map(|(path, sessions)| (path.as_str(), sessions.iter().copied())))
+            }
+            Word::Wchc => {
+                let mut by_session: std::collections::BTreeMap<SessionId, Vec<String>> = Default::default();
+                for (path, sessions) in self.engine.data_watches() {
+                    for session in sessions {
+                        by_session.entry(session).or_default().push(path.clone());
+                    }
+                }
+                words::wchc(by_session.iter().map(|(&id, paths)| (id, paths.iter().map(String::as_str))))
+            }
+            Word::Hash => words::hash(std::iter::empty::<(Zxid, u64)>()),
+            Word::Crst => {
+                self.engine.reset_connection_counters();
+                words::CRST.to_owned()
+            }
+            Word::Srst => {
+                self.engine.reset_counters();
+                words::SRST.to_owned()
+            }
+            Word::Gtmk => words::trace_mask(self.words.trace_mask),
+            Word::Stmk => {
+                if let Some(mask) = rest.first_chunk::<8>() {
+                    self.words.trace_mask = i64::from_be_bytes(*mask);
+                }
+                words::trace_mask(self.words.trace_mask)
+            }
+        }
+    }
+
+    fn server_status(&self) -> ServerStatus {
+        let status = self.engine.status();
+        ServerStatus {
+            mode: Mode::Standalone,
+            latency: status.latency,
+            received: status.received,
+            sent: status.sent,
+            connections: status.connections,
+            outstanding: status.outstanding,
+            zxid: status.applied,
+            // ZooKeeper counts an alias of the root too.
+            node_count: status.znodes + 1,
+            proposals: None,
+        }
+    }
+
+    fn connection_statuses(&self) -> Vec<ConnectionStatus> {
+        self.engine.connections().map(|conn| self.connection_status(&conn)).collect()
+    }
+
+    fn connection_status(&self, conn: &ConnStatus) -> ConnectionStatus {
+        let session = (conn.session != SessionId::NONE).then(|| SessionStatus {
+            id: conn.session,
+            last_operation: conn.stats.last_op.map_or("NA", |op| words::operation_code(op.to_i32())),
+            established: self.wall_at(conn.opened),
+            timeout_ms: u64::try_from(conn.timeout_ms).unwrap_or(0),
+            last_xid: i64::from(conn.stats.last_xid),
+            last_zxid: Zxid(conn.stats.last_zxid),
+            last_response: conn.stats.last_reply,
+            last_latency_ms: conn.stats.last_latency,
+            latency: conn.stats.latency,
+        });
+        ConnectionStatus {
+            remote: conn.address,
+            interest: u8::from(session.is_some()),
+            queued: conn.queued,
+            received: conn.stats.received,
+            sent: conn.stats.sent,
+            session,
+        }
+    }
+
+    /// The wall clock at a moment of ours, as far as it has not jumped.
+    fn wall_at(&self, at: Millis) -> WallMillis {
+        let (now, wall) = self.time();
+        WallMillis(wall.0 + at.0 as i64 - now.0 as i64)
+    }
+
+    fn conf_status(&self) -> ConfStatus {
+        let config = &self.config;
+        let bytes = self.store.stats().file_bytes;
+        let folder = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+        let folder = folder.join("version-2").display().to_string();
+        ConfStatus {
+            client_port: self.addresses().first().map_or(-1, |address| i32::from(address.port())),
+            secure_client_port: -1,
+            data_dir: folder.clone(),
+            data_dir_size: bytes,
+            data_log_dir: folder,
+            data_log_size: bytes,
+            tick_time: config.tick_time_ms,
+            max_client_cnxns: config.max_client_cnxns,
+            min_session_timeout: config.session_timeout_min_ms(),
+            max_session_timeout: config.session_timeout_max_ms(),
+            client_port_listen_backlog: -1,
+            server_id: config.server_id.0,
+            membership: None,
+        }
+    }
+
+    fn monitor_status(&self) -> MonitorStatus {
+        let (status, store) = (self.engine.status(), self.store.stats());
+        let (now, _) = self.time();
+        let fsync = Summary {
+            name: "fsynctime",
+            count: store.fsync_count,
+            sum: store.fsync_total_us / 1000,
+            min: 0,
+            max: store.fsync_max_us / 1000,
+            percentiles: None,
+        };
+        MonitorStatus {
+            server: self.server_status(),
+            peer_state: None,
+            watch_count: status.watches,
+            ephemerals_count: status.ephemerals,
+            approximate_data_size: status.data_size,
+            global_sessions: status.sessions,
+            local_sessions: 0,
+            open_file_descriptor_count: std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64),
+            max_file_descriptor_count: descriptors_max().map(|max| max as u64),
+            uptime_ms: now.0,
+            auth_failed_count: status.auth_failed,
+            last_client_response_size: -1,
+            max_client_response_size: -1,
+            min_client_response_size: -1,
+            quorum_size: None,
+            leader: None,
+            counters: vec![
+                ("stale_sessions_expired", status.sessions_expired),
+                ("connection_rejected", self.listening.rejected),
+                ("sessionless_connections_expired", status.handshakes_overdue),
+                ("connection_revalidate_count", status.sessions_resumed),
+                ("commit_count", status.transactions),
+                ("snap_count", store.snapshots),
+                ("snapshot_error_count", store.snapshots_failed),
+                ("unrecoverable_error_count", u64::from(store.poisoned.is_some())),
+            ],
+            summaries: vec![fsync],
+            own: vec![
+                ("tree_memory_bytes", status.tree_memory),
+                ("output_queued_bytes", status.output_total as u64),
+                ("input_queued_bytes", self.input_total as u64),
+                ("file_bytes", store.file_bytes),
+                ("file_bound_bytes", store.file_bound),
+                ("file_max_bytes", store.file_max),
+                ("log_bytes", store.log_bytes),
+                ("log_since_snapshot_bytes", store.log_since_snapshot),
+                ("lingering_connections", self.lingering.len() as u64),
+            ],
+        }
+    }
+
+    fn dump(&self) -> Dump {
+        let buckets = self.engine.expiry_buckets().map(|(at, ids)| (self.wall_at(at), ids)).collect();
+        let owners = self.engine.ephemeral_owners();
+        let mut connections: Vec<(WallMillis, Vec<_>)> = Vec::new();
+        let mut all: Vec<ConnStatus> = self.engine.connections().collect();
+        all.sort_by_key(|conn| (conn.opened, conn.address));
+        for conn in all {
+            let until = self.wall_at(conn.opened.plus(u64::try_from(conn.timeout_ms).unwrap_or(0)));
+            match connections.last_mut() {
+                Some((at, list)) if *at == until => list.push((conn.address, conn.session)),
+                _ => connections.push((until, vec![(conn.address, conn.session)])),
+            }
+        }
+        Dump {
+            sessions: SessionsDump::Buckets(buckets),
+            ephemerals: owners.into_iter().map(|owner| (owner.session, owner.ephemerals)).collect(),
+            connections,
+        }
+    }
+
+    fn watch_summary(&self) -> WatchSummary {
+        let watches = self.engine.data_watches();
+        let mut sessions: Vec<SessionId> = watches.iter().flat_map(|(_, sessions)| sessions.iter().copied()).collect();
+        let total = sessions.len();
+        sessions.sort_unstable();
+        sessions.dedup();
+        WatchSummary { connections: sessions.len(), paths: watches.len(), watches: total }
+    }
+}
+
+fn environment() -> Environment {
+    let line = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    let memory = |key: &str| {
+        let text = std::fs::read_to_string("/proc/self/status").ok()?;
+        let line = text.lines().find(|line| line.starts_with(key))?.to_owned();
+        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
+    };
+    Environment {
+        host_name: line("/proc/sys/kernel/hostname"),
+        os_name: line("/proc/sys/kernel/ostype"),
+        os_arch: Some(std::env::consts::ARCH.to_owned()),
+        os_version: line("/proc/sys/kernel/osrelease"),
+        user_name: None,
+        user_home: None,
+        user_dir: std::env::current_dir().ok().map(|dir| dir.display().to_string()),
+        memory_free_mib: None,
+        memory_max_mib: memory("VmPeak"),
+        memory_total_mib: memory("VmRSS"),
+    }
+}

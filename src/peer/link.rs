@@ -1,0 +1,339 @@
+//! One client's socket: what it sent and what it has not taken yet.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::IpAddr;
+
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+
+use super::{LINKS, Peer};
+use crate::engine::{CloseReason, ConnId, Verdict};
+use crate::ids::Millis;
+use crate::words::Word;
+
+/// Above this many bytes of an incomplete frame a link waits when memory for input is short.
+const PARTIAL_SIZE_FREE: usize = 64 << 10;
+
+/// A client's socket.
+pub(super) struct Link {
+    stream: TcpStream,
+    pub conn: ConnId,
+    pub address: IpAddr,
+    /// Bytes that are no whole frame yet, or whose turn has not come.
+    input: Vec<u8>,
+    /// The first bytes were compared with the four-letter words.
+    greeted: bool,
+    readable: bool,
+    /// The engine takes no more of it for now.
+    blocked: bool,
+    queued: bool,
+    /// Since when there is output that the client does not take.
+    stalled_since: Option<Millis>,
+    /// When the incomplete frame last grew.
+    grew: Millis,
+}
+
+/// What became of reading from a socket.
+enum Reading {
+    Bytes(usize),
+    Nothing,
+    Gone,
+}
+
+impl Link {
+    fn read(&mut self, buffer: &mut [u8]) -> Reading {
+        loop {
+            return match self.stream.read(buffer) {
+                Ok(0) => Reading::Gone,
+                Ok(count) => {
+                    // A short read has emptied the socket: the next bytes come with an event of their own.
+                    self.readable = count == buffer.len();
+                    Reading::Bytes(count)
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    Reading::Nothing
+                }
+                Err(_) => Reading::Gone,
+            };
+        }
+    }
+}
+
+impl Peer {
+    /// Takes a new connection in.
+    pub(super) fn add_link(&mut self, mut stream: TcpStream, address: std::net::SocketAddr, now: Millis) {
+        // Replies are small and awaited; without this they would wait for acknowledgements of earlier ones.
+        let _ = stream.set_nodelay(true);
+        let conn = self.engine.open(address);
+        let slot = conn.slot as usize;
+        let token = Token(LINKS + slot);
+        if self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE).is_err() {
+            self.engine.closed(conn);
+            return;
+        }
+        if self.links.len() <= slot {
+            self.links.resize_with(slot + 1, || None);
+        }
+        self.listening.counts.enter(address.ip());
+        self.links[slot] = Some(Link {
+            stream,
+            conn,
+            address: address.ip(),
+            input: Vec::new(),
+            greeted: false,
+            readable: true,
+            blocked: false,
+            queued: false,
+            stalled_since: None,
+            grew: now,
+        });
+        self.enqueue(conn.slot);
+    }
+
+    pub(super) fn link_event(&mut self, slot: usize, event: &Event) {
+        let Some(Some(link)) = self.links.get_mut(slot) else { return };
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            link.readable = true;
+            if !link.blocked {
+                self.enqueue(slot as u32);
+            }
+        }
+        if event.is_writable() {
+            self.send(slot as u32);
+        }
+    }
+
+    fn enqueue(&mut self, slot: u32) {
+        if let Some(Some(link)) = self.links.get_mut(slot as usize)
+            && !link.queued
+        {
+            link.queued = true;
+            self.work.push(slot);
+        }
+    }
+
+    /// Reads from every link that has something, once each, so that none starves the others.
+    pub(super) fn serve_input(&mut self, now: Millis) {
+        for slot in std::mem::take(&mut self.delayed) {
+            if let Some(Some(link)) = self.links.get_mut(slot as usize) {
+                link.blocked = false;
+                self.enqueue(slot);
+            }
+        }
+        for slot in std::mem::take(&mut self.work) {
+            if let Some(Some(link)) = self.links.get_mut(slot as usize) {
+                link.queued = false;
+                self.serve_link(slot, now);
+            }
+        }
+    }
+
+    fn serve_link(&mut self, slot: u32, now: Millis) {
+        let Some(Some(link)) = self.links.get_mut(slot as usize) else { return };
+        if link.blocked {
+            return;
+        }
+        // What is left over comes first; more is read only once that is no whole frame.
+        let before = link.input.len();
+        let short_of_memory = self.input_total > self.config.limits.input_bytes_max && before > PARTIAL_SIZE_FREE;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let reading = if !link.readable || short_of_memory || before >= self.config.jute_maxbuffer + scratch.len() {
+            Reading::Nothing
+        } else {
+            link.read(&mut scratch)
+        };
+        match reading {
+            Reading::Gone => self.drop_link(slot, false),
+            Reading::Nothing if before == 0 => {}
+            Reading::Nothing => {
+                let mut input = std::mem::take(&mut link.input);
+                let consumed = self.take_input(slot, &input);
+                input.drain(..consumed);
+                self.keep_input(slot, before, input, now);
+            }
+            Reading::Bytes(count) if before == 0 => {
+                let consumed = self.take_input(slot, &scratch[..count]);
+                let rest = scratch[consumed..count].to_vec();
+                self.keep_input(slot, before, rest, now);
+            }
+            Reading::Bytes(count) => {
+                let mut input = std::mem::take(&mut link.input);
+                input.extend_from_slice(&scratch[..count]);
+                let consumed = self.take_input(slot, &input);
+                input.drain(..consumed);
+                self.keep_input(slot, before, input, now);
+            }
+        }
+        self.scratch = scratch;
+        if let Some(Some(link)) = self.links.get_mut(slot as usize)
+            && link.readable
+            && !link.blocked
+        {
+            self.enqueue(slot);
+        }
+    }
+
+    fn keep_input(&mut self, slot: u32, before: usize, mut input: Vec<u8>, now: Millis) {
+        self.input_total -= before;
+        if let Some(Some(link)) = self.links.get_mut(slot as usize) {
+            if input.is_empty() {
+                input = Vec::new();
+            } else if input.capacity() > 2 * input.len() + 1024 {
+                input.shrink_to_fit();
+            }
+            if input.len() > before {
+                link.grew = now;
+            }
+            self.input_total += input.len();
+            link.input = input;
+        }
+    }
+
+    /// Hands bytes to the engine; returns how many need not be offered again.
+    fn take_input(&mut self, slot: u32, input: &[u8]) -> usize {
+        let Some(Some(link)) = self.links.get_mut(slot as usize) else { return input.len() };
+        if !link.greeted {
+            let Some(first) = input.first_chunk::<4>() else { return 0 };
+            if let Some(word) = Word::from_bytes(*first) {
+                self.answer_word(slot, word, &input[4..]);
+                return input.len();
+            }
+            link.greeted = true;
+        }
+        let conn = link.conn;
+        let received = self.engine.receive(conn, input);
+        let waits = received.verdict == Verdict::Blocked;
+        let delayed = waits && self.engine.is_new(conn);
+        if let Some(Some(link)) = self.links.get_mut(slot as usize) {
+            link.blocked = waits;
+            match received.verdict {
+                Verdict::Yield => self.enqueue(slot),
+                Verdict::Blocked if delayed => self.delayed.push(slot),
+                Verdict::Blocked | Verdict::More(_) => {}
+            }
+        }
+        received.consumed
+    }
+
+    /// Sends what the engine has for its connections, and lets those go on that waited.
+    pub(super) fn send_output(&mut self) {
+        while let Some(conn) = self.engine.poll_touched() {
+            self.send(conn.slot);
+        }
+    }
+
+    /// Sends what it can of one connection's output.
+    pub(super) fn send(&mut self, slot: u32) {
+        let (now, _) = self.time();
+        let Some(Some(link)) = self.links.get_mut(slot as usize) else { return };
+        let conn = link.conn;
+        let Some((output, close)) = self.engine.output(conn) else { return };
+        let silent = matches!(close, Some(CloseReason::Violation(_)));
+        let closing = close.is_some();
+        let (total, mut sent) = (output.len(), 0);
+        let mut gone = false;
+        while sent < total {
+            match link.stream.write(&output[sent..]) {
+                Ok(0) => gone = true,
+                Ok(count) => {
+                    sent += count;
+                    link.stalled_since = None;
+                    continue;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    link.stalled_since.get_or_insert(now);
+                }
+                Err(_) => gone = true,
+            }
+            break;
+        }
+        if gone {
+            return self.drop_link(slot, false);
+        }
+        if sent == total && closing {
+            // Closing with unread input would reset the connection, and the client might never see the last reply.
+            return self.drop_link(slot, total > 0 || !silent);
+        }
+        self.engine.flushed(conn, sent);
+        if let Some(Some(link)) = self.links.get_mut(slot as usize)
+            && link.blocked
+            && !self.engine.is_new(conn)
+        {
+            link.blocked = false;
+            self.enqueue(slot);
+        }
+    }
+
+    /// Ends a link. `linger`: wait for the client to close its side, so that it gets what was sent last.
+    pub(super) fn drop_link(&mut self, slot: u32, linger: bool) {
+        let Some(mut link) = self.links.get_mut(slot as usize).and_then(Option::take) else { return };
+        self.input_total -= link.input.len();
+        self.listening.counts.leave(link.address);
+        self.engine.closed(link.conn);
+        let _ = self.poll.registry().deregister(&mut link.stream);
+        if linger {
+            let (now, _) = self.time();
+            self.lingering.add(link.stream, now, self.poll.registry());
+        }
+    }
+
+    /// Sends a text and closes: the answer to a four-letter word.
+    pub(super) fn send_and_close(&mut self, slot: u32, text: &[u8]) {
+        let Some(Some(link)) = self.links.get_mut(slot as usize) else { return };
+        // Such answers fit a socket's buffer or are cut: nobody may hold memory by not reading them.
+        let mut rest = text;
+        while !rest.is_empty() {
+            match link.stream.write(rest) {
+                Ok(0) => break,
+                Ok(count) => rest = &rest[count..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        if rest.is_empty() {
+            self.drop_link(slot, true);
+        } else if let Some(mut link) = self.links.get_mut(slot as usize).and_then(Option::take) {
+            self.input_total -= link.input.len();
+            self.listening.counts.leave(link.address);
+            self.engine.closed(link.conn);
+            let _ = self.poll.registry().deregister(&mut link.stream);
+            let (now, _) = self.time();
+            self.lingering.add_with(link.stream, rest.to_vec(), now, self.poll.registry());
+        }
+    }
+
+    /// clients that do not take their output, or keep memory busy with frames they never finish.
+    pub(super) fn close_the_stalled(&mut self, now: Millis) {
+        let limits = self.config.limits.clone();
+        let stalled = |link: &Link| link.stalled_since.is_some_and(|at| now.since(at) > limits.output_stall_ms);
+        let short = self.input_total > limits.input_bytes_max;
+        let dawdles =
+            |link: &Link| short && link.input.len() > PARTIAL_SIZE_FREE && !link.blocked && now.since(link.grew) > 2000;
+        let mut doomed: Vec<(ConnId, String)> = Vec::new();
+        for link in self.links.iter().flatten() {
+            if stalled(link) {
+                doomed.push((link.conn, format!("took no output for {} ms", limits.output_stall_ms)));
+            } else if dawdles(link) {
+                doomed.push((link.conn, format!("an unfinished frame while {} bytes of input wait", self.input_total)));
+            }
+        }
+        if self.engine.output_total() > limits.output_bytes_max {
+            let largest = self
+                .links
+                .iter()
+                .flatten()
+                .max_by_key(|link| self.engine.output(link.conn).map_or(0, |(output, _)| output.len()));
+            if let Some(link) = largest {
+                doomed.push((link.conn, format!("{} bytes of output wait in all", self.engine.output_total())));
+            }
+        }
+        for (conn, why) in doomed {
+            self.engine.close(conn, CloseReason::Violation(why));
+            self.drop_link(conn.slot, false);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Listening sockets, and who may come in.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use mio::net::TcpListener;
+use mio::{Interest, Registry, Token};
+
+use super::{LISTENERS, LISTENERS_MAX, Peer};
+use crate::Error;
+use crate::config::Config;
+use crate::ids::Millis;
+
+/// Connections taken in one turn, so that a flood does not keep the loop from its work.
+const ACCEPTS_PER_TURN_MAX: usize = 256;
+
+/// Connections per address and in all.
+#[derive(Default)]
+pub(super) struct Counts {
+    per_address: HashMap<IpAddr, usize>,
+    all: usize,
+}
+
+impl Counts {
+    pub(super) fn enter(&mut self, address: IpAddr) {
+        *self.per_address.entry(address).or_default() += 1;
+        self.all += 1;
+    }
+
+    pub(super) fn leave(&mut self, address: IpAddr) {
+        self.all -= 1;
+        if let Some(count) = self.per_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(&address);
+            }
+        }
+    }
+
+    fn of(&self, address: IpAddr) -> usize {
+        self.per_address.get(&address).copied().unwrap_or(0)
+    }
+}
+
+pub(super) struct Listening {
+    listeners: Vec<TcpListener>,
+    pub counts: Counts,
+    /// Connections refused for being too many.
+    pub rejected: u64,
+    connections_max: usize,
+    /// A descriptor kept so that, when all others are used up, one more connection can be taken and closed.
+    reserve: Option<File>,
+    retry_at: Option<Millis>,
+    last_complaint: Option<Millis>,
+}
+
+impl Listening {
+    pub(super) fn bind(config: &Config, registry: &Registry) -> Result<Listening, Error> {
+        let addresses =
+            config.client_addresses().map_err(|error| Error::Config(format!("clientPortAddress: {error}")))?;
+        let mut listeners = Vec::new();
+        for (index, address) in addresses.into_iter().take(LISTENERS_MAX).enumerate() {
+            let mut listener = bind(address)?;
+            registry
+                .register(&mut listener, Token(LISTENERS + index), Interest::READABLE)
+                .map_err(Error::system("watch a listening socket"))?;
+            listeners.push(listener);
+        }
+        let connections_max = match descriptors_max() {
+            Some(max) => config.connections_max().min(max / 2).max(1),
+            None => config.connections_max(),
+        };
+        Ok(Listening {
+            listeners,
+            counts: Counts::default(),
+            rejected: 0,
+            connections_max,
+            reserve: File::open("/dev/null").ok(),
+            retry_at: None,
+            last_complaint: None,
+        })
+    }
+
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Whether the pause after running out of descriptors is over.
+    pub(super) fn wants_retry(&self, now: Millis) -> bool {
+        self.retry_at.is_some_and(|at| at <= now)
+    }
+
+    pub(super) fn poll_timeout(&self, now: Millis) -> Option<u64> {
+        self.retry_at.map(|at| at.since(now))
+    }
+
+    fn complain(&mut self, now: Millis, line: &str) {
+        if self.last_complaint.is_none_or(|at| now.since(at) >= 1000) {
+            self.last_complaint = Some(now);
+            log::warn!("{line} ({} refused so far)", self.rejected);
+        }
+    }
+
+    /// All descriptors are in use: take one connection with the reserve and close it, so that its client knows.
+    fn turn_one_away(&mut self) {
+        self.reserve = None;
+        for listener in &self.listeners {
+            let _ = listener.accept();
+        }
+        self.reserve = File::open("/dev/null").ok();
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    match TcpListener::bind(address) {
+        // A machine without IPv6 has no wildcard for both.
+        Err(error)
+            if address.ip().is_unspecified()
+                && address.is_ipv6()
+                && matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::AddrNotAvailable) =>
+        {
+            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+            TcpListener::bind(v4).map_err(|source| Error::Listen { address: v4, source })
+        }
+        other => other.map_err(|source| Error::Listen { address, source }),
+    }
+}
+
+/// The process's limit on descriptors, where the system tells it in a file.
+pub(super) fn descriptors_max() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+    line.split_whitespace().nth(3)?.parse().ok()
+}
+
+impl Peer {
+    pub(super) fn accept(&mut self, now: Millis) {
+        self.listening.retry_at = None;
+        let mut left = ACCEPTS_PER_TURN_MAX;
+        for index in 0..self.listening.listeners.len() {
+            while left > 0 {
+                left -= 1;
+                match self.listening.listeners[index].accept() {
+                    Ok((stream, address)) => self.admit(stream, address, now),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    // The client was gone before we came to it.
+                    Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                    Err(error) => {
+                        self.listening.rejected += 1;
+                        self.listening.complain(now, &format!("cannot accept a connection: {error}"));
+                        self.listening.turn_one_away();
+                        self.listening.retry_at = Some(now.plus(self.config.limits.accept_pause_ms));
+                        return;
+                    }
+                }
+            }
+        }
+        if left == 0 {
+            self.listening.retry_at = Some(now);
+        }
+    }
+
+    fn admit(&mut self, stream: mio::net::TcpStream, address: SocketAddr, now: Millis) {
+        let per_address_max = self.config.max_client_cnxns;
+        let listening = &mut self.listening;
+        if per_address_max > 0 && listening.counts.of(address.ip()) >= per_address_max {
+            listening.rejected += 1;
+            let line = format!("too many connections from {}: maxClientCnxns is {per_address_max}", address.ip());
+            return listening.complain(now, &line);
+        }
+        if listening.counts.all >= listening.connections_max {
+            listening.rejected += 1;
+            let line = format!("too many connections: maxCnxns is {}", listening.connections_max);
+            return listening.complain(now, &line);
+        }
+        self.add_link(stream, address, now);
+    }
+}

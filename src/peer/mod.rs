@@ -1,0 +1,394 @@
+//! The loop: sockets, clock, disk. Carries out what the core decides, and decides nothing itself.
+//!
+//! One thread, nothing that blocks but the log's sync. A turn: sockets in → decide → one frame, one sync → deliver what
+//! is committed → one slice of a snapshot, if one is being taken → sockets out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::{Events, Poll, Token};
+
+use crate::config::Config;
+use crate::engine::{CloseReason, Engine, Room, Settings};
+use crate::ids::{Millis, ServerId, WallMillis};
+use crate::store::{Record, SpaceLevel, Store, StoreError, StoreOptions, SyncMode};
+use crate::words::Whitelist;
+use crate::zab::{Broadcast, Majority};
+use crate::{Error, engine};
+
+mod answers;
+mod lingering;
+mod link;
+mod listening;
+mod recovery;
+mod snapshots;
+
+use lingering::Lingering;
+use link::Link;
+use listening::Listening;
+use snapshots::Snapshots;
+
+/// Wakes the loop from another thread.
+const WAKER: Token = Token(0);
+/// The listening sockets' tokens begin here, those of connections behind them.
+const LISTENERS: usize = 1;
+const LISTENERS_MAX: usize = 64;
+const LINKS: usize = LISTENERS + LISTENERS_MAX;
+
+/// Bytes read from one socket in one turn.
+const READ_SIZE: usize = 128 << 10;
+/// Work that must be done now and then, ms.
+const SWEEP_MS: u64 = 1000;
+
+/// What other threads ask of the loop.
+#[derive(Debug)]
+pub enum Command {
+    /// Stop cleanly.
+    Stop,
+    /// Other four-letter words are allowed from now on.
+    Whitelist(Whitelist),
+    /// Tell how things are.
+    Status(Sender<Status>),
+}
+
+/// How a running server is.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The engine's numbers.
+    pub engine: engine::Status,
+    /// The store's numbers.
+    pub store: crate::store::StoreStats,
+    /// Milliseconds since the start.
+    pub uptime_ms: u64,
+}
+
+/// One peer with everything it owns.
+pub struct Peer {
+    config: Config,
+    engine: Engine,
+    broadcast: Broadcast,
+    store: Store,
+    snapshots: Snapshots,
+    me: ServerId,
+
+    poll: Poll,
+    waker: Arc<mio::Waker>,
+    commands: Receiver<Command>,
+    listening: Listening,
+    /// By the engine's slot.
+    links: Vec<Option<Link>>,
+    lingering: Lingering,
+    /// Slots that have input to look at in this turn.
+    work: Vec<u32>,
+    scratch: Box<[u8]>,
+    /// Bytes of incomplete frames, all links together.
+    input_total: usize,
+    /// Connections whose handshake waits for its turn.
+    delayed: Vec<u32>,
+    words: answers::Words,
+
+    started: Instant,
+    next_sweep: Millis,
+    fsync_max_seen_us: u64,
+}
+
+impl Peer {
+    /// Opens the file, recovers what it holds, and listens.
+    ///
+    /// # Errors
+    /// [`Error`] when the folder, the file or an address cannot be used.
+    pub fn open(config: Config, commands: Receiver<Command>) -> Result<Peer, Error> {
+        let mut seeds = [0; 16];
+        getrandom::fill(&mut seeds).map_err(|error| Error::System {
+            what: "get random numbers",
+            source: std::io::Error::other(error.to_string()),
+        })?;
+        let (low, high) = (u128::from_le_bytes(seeds) as u64, (u128::from_le_bytes(seeds) >> 64) as u64);
+        let settings = settings_of(&config);
+        let me = settings.server_id;
+        let engine = Engine::new(settings, [0; 32], [low, high]);
+        let started = Instant::now();
+        let (mut engine, store) = recovery::recover(engine, &config, &store_options(&config))?;
+        engine.set_secret(store.secret());
+
+        let poll = Poll::new().map_err(Error::system("create the event queue"))?;
+        let waker = mio::Waker::new(poll.registry(), WAKER).map_err(Error::system("create the waker"))?;
+        let listening = Listening::bind(&config, poll.registry())?;
+        let broadcast = Broadcast::new(me, Majority::new(vec![me]), engine.applied());
+        let snapshots = Snapshots::new();
+        let mut peer = Peer {
+            config,
+            engine,
+            broadcast,
+            store,
+            snapshots,
+            me,
+            poll,
+            waker: Arc::new(waker),
+            commands,
+            listening,
+            links: Vec::new(),
+            lingering: Lingering::default(),
+            work: Vec::new(),
+            scratch: vec![0; READ_SIZE].into_boxed_slice(),
+            input_total: 0,
+            delayed: Vec::new(),
+            words: answers::Words::default(),
+            started,
+            next_sweep: Millis(SWEEP_MS),
+            fsync_max_seen_us: 0,
+        };
+        let (now, wall) = peer.time();
+        peer.engine.activate(now, wall);
+        Ok(peer)
+    }
+
+    /// Where clients connect: ports are real ones even where 0 was configured.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listening.addresses()
+    }
+
+    /// Wakes the loop after a command was sent.
+    pub fn waker(&self) -> Arc<mio::Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    /// Runs until told to stop.
+    ///
+    /// # Errors
+    /// [`Error`] when the store failed: nothing is acknowledged from then on (S-42).
+    pub fn run(mut self) -> Result<(), Error> {
+        let mut events = Events::with_capacity(1024);
+        loop {
+            let timeout = self.poll_timeout();
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != std::io::ErrorKind::Interrupted
+            {
+                return Err(Error::System { what: "wait for events", source: error });
+            }
+            match self.turn(&events) {
+                Ok(true) => {}
+                Ok(false) => return self.stop(),
+                Err(error) => {
+                    log::error!("{error}: this server takes no more writes and stops");
+                    self.engine.close_all(&CloseReason::Stopping);
+                    self.send_output();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// One turn; false when asked to stop.
+    fn turn(&mut self, events: &Events) -> Result<bool, Error> {
+        let (now, wall) = self.time();
+        self.engine.set_time(now, wall);
+        self.engine.set_room(room_of(self.store.space().level));
+        let mut accept = false;
+        for event in events {
+            match event.token() {
+                WAKER => {}
+                Token(token) if token < LINKS => accept = true,
+                Token(token) => self.link_event(token - LINKS, event),
+            }
+        }
+        if !self.carry_out_commands() {
+            return Ok(false);
+        }
+        if accept || self.listening.wants_retry(now) {
+            self.accept(now);
+        }
+        self.serve_input(now);
+        while self.engine.tick() && self.broadcast.is_empty() {
+            self.commit()?;
+        }
+        self.commit()?;
+        self.snapshots.turn(&mut self.engine, &mut self.store)?;
+        let (now, wall) = self.time();
+        self.engine.set_time(now, wall);
+        self.send_output();
+        if let Some(done) = self.store.tick(now)? {
+            self.snapshots.done(&done);
+        }
+        if now >= self.next_sweep {
+            self.sweep(now);
+        }
+        Ok(true)
+    }
+
+    /// Whatever was decided goes to disk as one frame with one sync; what is committed by that is applied.
+    fn commit(&mut self) -> Result<(), Error> {
+        if !self.engine.has_proposals() {
+            return Ok(());
+        }
+        for proposal in self.engine.poll_proposals() {
+            self.broadcast.propose(proposal.zxid, proposal.txn);
+        }
+        let records: Vec<Record<'_>> =
+            self.broadcast.to_append().map(|proposal| Record { zxid: proposal.zxid, txn: &proposal.txn }).collect();
+        let Some(last) = records.last().map(|record| record.zxid) else { return Ok(()) };
+        match self.store.append(&records) {
+            Ok(()) => self.broadcast.ack(self.me, last),
+            Err(error @ (StoreError::Full { .. } | StoreError::TooLarge { .. })) => {
+                log::error!("{error}: {} writes were refused", records.len());
+                self.broadcast.abandon_unappended();
+                self.engine.abandon_proposals();
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        // Replies tell how long their requests took, the sync included.
+        let (now, wall) = self.time();
+        self.engine.set_time(now, wall);
+        while let Some(proposal) = self.broadcast.poll_commit() {
+            self.engine.deliver(proposal.zxid, &proposal.txn).map_err(|damage| Error::Damage(damage.0))?;
+        }
+        Ok(())
+    }
+
+    fn time(&self) -> (Millis, WallMillis) {
+        let now = Millis(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let wall = match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+            Err(_) => 0,
+        };
+        (now, WallMillis(wall))
+    }
+
+    fn poll_timeout(&self) -> Option<Duration> {
+        if !self.work.is_empty() || self.engine.has_proposals() {
+            return Some(Duration::ZERO);
+        }
+        let (now, _) = self.time();
+        let mut wait = self.next_sweep.since(now);
+        if let Some(at) = self.engine.poll_timeout() {
+            wait = wait.min(at.since(now));
+        }
+        if let Some(ms) = self.store.poll_timeout(now) {
+            wait = wait.min(ms);
+        }
+        if let Some(ms) = self.snapshots.poll_timeout(&self.store) {
+            wait = wait.min(ms);
+        }
+        if !self.delayed.is_empty() {
+            wait = wait.min(self.engine.arrivals_retry_ms());
+        }
+        if let Some(ms) = self.listening.poll_timeout(now) {
+            wait = wait.min(ms);
+        }
+        Some(Duration::from_millis(wait))
+    }
+
+    fn carry_out_commands(&mut self) -> bool {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Stop => return false,
+                Command::Whitelist(whitelist) => self.config.whitelist = whitelist,
+                Command::Status(reply) => {
+                    let (now, _) = self.time();
+                    let status = Status { engine: self.engine.status(), store: self.store.stats(), uptime_ms: now.0 };
+                    // Who asked may have gone in the meantime.
+                    let _ = reply.send(status);
+                }
+            }
+        }
+        true
+    }
+
+    /// What need not be looked at in every turn.
+    fn sweep(&mut self, now: Millis) {
+        self.next_sweep = now.plus(SWEEP_MS);
+        self.lingering.sweep(now);
+        self.close_the_stalled(now);
+        self.words.sweep(now);
+        let fsync = self.store.stats();
+        if fsync.fsync_max_us > self.fsync_max_seen_us {
+            self.fsync_max_seen_us = fsync.fsync_max_us;
+            if fsync.fsync_max_us / 1000 >= self.config.fsync_warning_ms {
+                log::warn!(
+                    "a sync of the log took {} ms (fsync.warningthresholdms {})",
+                    fsync.fsync_max_us / 1000,
+                    self.config.fsync_warning_ms
+                );
+            }
+        }
+    }
+
+    fn stop(mut self) -> Result<(), Error> {
+        log::info!("stopping at zxid {}", self.engine.applied());
+        self.engine.close_all(&CloseReason::Stopping);
+        self.send_output();
+        self.store.close()?;
+        Ok(())
+    }
+}
+
+fn room_of(level: SpaceLevel) -> Room {
+    match level {
+        SpaceLevel::Ample | SpaceLevel::Low | SpaceLevel::Slow => Room::Plenty,
+        SpaceLevel::Reserve => Room::Reserve,
+        SpaceLevel::Exhausted => Room::None,
+    }
+}
+
+fn store_options(config: &Config) -> StoreOptions {
+    let storage = &config.storage;
+    StoreOptions {
+        extent_size: storage.extent_size,
+        initial_size: storage.file_size_initial,
+        max_size: storage.file_size_max,
+        log_window: storage.log_window,
+        follower_window: storage.follower_window,
+        keep_snapshots: u32::try_from(storage.keep_snapshots).unwrap_or(2),
+        snapshot_rate: storage.snapshot_rate,
+        sync: if config.force_sync { SyncMode::Always } else { SyncMode::Never },
+        ..StoreOptions::default()
+    }
+}
+
+fn settings_of(config: &Config) -> Settings {
+    let limits = &config.limits;
+    let millis = |ms: u64| i32::try_from(ms).unwrap_or(i32::MAX);
+    Settings {
+        // ZooKeeper's own number for a server that has none.
+        server_id: if config.server_id == ServerId(0) { ServerId(1) } else { config.server_id },
+        tick_ms: config.tick_time_ms,
+        session_timeout_min_ms: millis(config.session_timeout_min_ms()),
+        session_timeout_max_ms: millis(config.session_timeout_max_ms()),
+        skip_acl: config.skip_acl,
+        enforce_quota: config.enforce_quota,
+        extended_types: config.extended_types_enabled,
+        digest_enabled: config.digest_auth_enabled,
+        super_digest: config.super_digest.as_ref().map(|secret| secret.expose().to_owned()),
+        enforced_schemes: config.enforce_auth_schemes.clone(),
+        reconfig_enabled: config.reconfig_enabled,
+        container_check_interval_ms: config.container_check_interval_ms,
+        container_max_per_minute: config.container_max_per_minute,
+        container_never_used_max_ms: config.container_max_never_used_interval_ms,
+        limits: engine::Limits {
+            frame_size_max: config.jute_maxbuffer,
+            first_frame_size_max: limits.first_frame_max,
+            handshake_ms: limits.handshake_timeout_ms,
+            sessionless_max: limits.sessionless_max(config.connections_max()),
+            in_flight_per_connection_max: limits.requests_per_connection_max,
+            in_flight_max: config.requests_max(),
+            waiting_size_max: limits.output_soft_max,
+            output_soft_max: limits.output_soft_max,
+            output_hard_max: limits.output_hard_max,
+            sessions_max: limits.sessions_max,
+            sessions_per_second: limits.session_rate,
+            sessions_burst: limits.session_burst,
+            watches_per_connection_max: limits.watches_per_session_max,
+            watches_max: limits.watches_max,
+            path_size_max: limits.path_size_max,
+            path_depth_max: limits.path_depth_max,
+            multi_ops_max: limits.multi_ops_max,
+            acl_entries_max: limits.acl_entries_max,
+            identities_max: limits.credentials_max,
+            tree_size_max: limits.tree_bytes_max.unwrap_or(u64::MAX),
+            reply_size_max: limits.reply_size_max,
+        },
+    }
+}

@@ -1,0 +1,99 @@
+//! Taking a snapshot while transactions run: a slice in each turn, no faster than the disk takes it.
+
+use std::time::{Duration, Instant};
+
+use crate::engine::Engine;
+use crate::store::{SnapshotDone, Store, StoreError};
+
+/// Znodes looked at before the clock is.
+const SLICE_NODES: usize = 128;
+/// Time for a slice in one turn.
+const SLICE_TIME: Duration = Duration::from_micros(200);
+/// Bytes handed to the store and not written yet, above which the walk waits.
+const BACKLOG_MAX: usize = 4 << 20;
+/// Turns while a snapshot is being taken come at least this often, ms.
+const PACE_MS: u64 = 1;
+
+/// The snapshot being taken, if any.
+pub(super) struct Snapshots {
+    walking: bool,
+    /// After a failure, so many turns pass before another try.
+    hold: u32,
+}
+
+impl Snapshots {
+    pub(super) fn new() -> Snapshots {
+        Snapshots { walking: false, hold: 0 }
+    }
+
+    /// Begins, continues or finishes, whatever is due.
+    pub(super) fn turn(&mut self, engine: &mut Engine, store: &mut Store) -> Result<(), StoreError> {
+        if self.hold > 0 {
+            self.hold -= 1;
+            return Ok(());
+        }
+        if !self.walking && (store.snapshot_running() || !store.wants_snapshot()) {
+            return Ok(());
+        }
+        let result = if self.walking { self.walk(engine, store) } else { self.begin(engine, store) };
+        match result {
+            Ok(()) => Ok(()),
+            // A failed sync is final; anything else costs no more than this snapshot.
+            Err(error) if store.stats().poisoned.is_some() => Err(error),
+            Err(error) => {
+                log::error!("snapshot given up: {error}");
+                engine.snapshot_abort();
+                store.snapshot_abort();
+                self.walking = false;
+                self.hold = 10_000;
+                Ok(())
+            }
+        }
+    }
+
+    fn begin(&mut self, engine: &mut Engine, store: &mut Store) -> Result<(), StoreError> {
+        log::info!("taking a snapshot at zxid {}", engine.applied());
+        store.snapshot_begin(engine.applied(), engine.snapshot_estimate())?;
+        self.walking = true;
+        let mut failed = None;
+        engine.snapshot_begin(&mut |entry| push(store, entry, &mut failed));
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn walk(&mut self, engine: &mut Engine, store: &mut Store) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        while store.snapshot_backlog() < BACKLOG_MAX {
+            let mut failed = None;
+            let whole = engine.snapshot_slice(SLICE_NODES, &mut |entry| push(store, entry, &mut failed));
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            if whole {
+                self.walking = false;
+                return store.snapshot_finish();
+            }
+            if begun.elapsed() >= SLICE_TIME {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The store has published one, or given up.
+    pub(super) fn done(&mut self, done: &SnapshotDone) {
+        log::info!("snapshot: {done:?}");
+    }
+
+    /// How soon another turn is wanted, ms.
+    pub(super) fn poll_timeout(&self, store: &Store) -> Option<u64> {
+        (self.walking || (self.hold == 0 && store.wants_snapshot() && !store.snapshot_running())).then_some(PACE_MS)
+    }
+}
+
+fn push(store: &mut Store, entry: &[u8], failed: &mut Option<StoreError>) {
+    if failed.is_none()
+        && let Err(error) = store.snapshot_push(entry)
+    {
+        *failed = Some(error);
+    }
+}

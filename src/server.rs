@@ -1,0 +1,167 @@
+//! The embedding API: start a peer on a thread of its own, ask how it is, stop it.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::Error;
+use crate::config::Config;
+use crate::peer::{Command, Peer, Status};
+use crate::words::Whitelist;
+
+/// A running peer. Dropping it stops it.
+///
+/// One thread, `zoarium-loop`, does all the work; another, `zoarium-snap`, exists while a snapshot is written or the
+/// file grows. No other thread, no signal handler, nothing printed.
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    commands: Sender<Command>,
+    waker: Arc<mio::Waker>,
+    ended: Arc<Ended>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How the loop ended, once it has.
+#[derive(Default)]
+struct Ended {
+    result: Mutex<Option<Result<(), Error>>>,
+    changed: Condvar,
+    over: std::sync::atomic::AtomicBool,
+}
+
+/// What can be changed while a server runs.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    /// Which four-letter words are answered.
+    pub whitelist: Whitelist,
+}
+
+impl Server {
+    /// Opens the file, recovers what it holds, listens, and serves. Returns when clients can connect.
+    ///
+    /// # Errors
+    /// [`Error`] when the folder, the file or an address cannot be used.
+    pub fn start(config: Config) -> Result<Server, Error> {
+        let (commands, inbox) = mpsc::channel();
+        let (ready, opened) = mpsc::channel();
+        let ended = Arc::new(Ended::default());
+        let at_end = Arc::clone(&ended);
+        let thread = std::thread::Builder::new()
+            .name("zoarium-loop".to_owned())
+            .spawn(move || {
+                // A bug stops this server, never its host; what was acknowledged is on disk.
+                let result = catch_unwind(AssertUnwindSafe(|| {
+                    let peer = match Peer::open(config, inbox) {
+                        Ok(peer) => peer,
+                        Err(error) => {
+                            let _ = ready.send(Err(error));
+                            return Ok(());
+                        }
+                    };
+                    let _ = ready.send(Ok((peer.addresses(), peer.waker())));
+                    peer.run()
+                }));
+                at_end.set(result.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(&*panic)))));
+            })
+            .map_err(Error::system("start the loop's thread"))?;
+        match opened.recv() {
+            Ok(Ok((addresses, waker))) => Ok(Server { addresses, commands, waker, ended, thread: Some(thread) }),
+            Ok(Err(error)) => {
+                let _ = thread.join();
+                Err(error)
+            }
+            Err(_) => {
+                let _ = thread.join();
+                Err(ended.take().err().unwrap_or_else(|| Error::Panicked("it ended while starting".into())))
+            }
+        }
+    }
+
+    /// Where clients connect. A port configured as 0 is the one that was chosen.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Waits until the server has ended, by [`Server::stop`] from another thread or by a failure.
+    pub fn wait(&self) {
+        self.ended.wait(None);
+    }
+
+    /// The same for at most `timeout`; true if it has ended.
+    pub fn wait_for(&self, timeout: Duration) -> bool {
+        self.ended.wait(Some(timeout))
+    }
+
+    /// How it is; `None` once it has ended.
+    pub fn status(&self) -> Option<Status> {
+        let (reply, answer) = mpsc::channel();
+        self.tell(Command::Status(reply));
+        answer.recv_timeout(Duration::from_secs(10)).ok()
+    }
+
+    /// Changes what can be changed while it runs.
+    pub fn reload(&self, reload: Reload) {
+        self.tell(Command::Whitelist(reload.whitelist));
+    }
+
+    /// Stops it cleanly: clients are disconnected, their sessions live on in the file.
+    ///
+    /// # Errors
+    /// What ended it, if that was a failure; or what went wrong in closing the file.
+    pub fn stop(mut self) -> Result<(), Error> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        self.tell(Command::Stop);
+        let _ = thread.join();
+        self.ended.take()
+    }
+
+    fn tell(&self, command: Command) {
+        if self.commands.send(command).is_ok() {
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            log::error!("stopped with: {error}");
+        }
+    }
+}
+
+impl Ended {
+    fn set(&self, result: Result<(), Error>) {
+        if let Ok(mut slot) = self.result.lock() {
+            *slot = Some(result);
+        }
+        self.over.store(true, std::sync::atomic::Ordering::Release);
+        self.changed.notify_all();
+    }
+
+    fn take(&self) -> Result<(), Error> {
+        self.result.lock().ok().and_then(|mut slot| slot.take()).unwrap_or(Ok(()))
+    }
+
+    fn wait(&self, timeout: Option<Duration>) -> bool {
+        let over = || self.over.load(std::sync::atomic::Ordering::Acquire);
+        let Ok(slot) = self.result.lock() else { return true };
+        match timeout {
+            None => drop(self.changed.wait_while(slot, |_| !over())),
+            Some(timeout) => drop(self.changed.wait_timeout_while(slot, timeout, |_| !over())),
+        }
+        over()
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+}

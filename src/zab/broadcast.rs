@@ -1,0 +1,144 @@
+//! A leader's broadcast: proposals in order, committed once a quorum has them on disk, delivered in the same order.
+
+use std::collections::VecDeque;
+
+use super::Majority;
+use crate::ids::{ServerId, Zxid};
+
+/// A proposal that is not committed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outstanding {
+    /// Its place in the history.
+    pub zxid: Zxid,
+    /// Header and record, as logged.
+    pub txn: Vec<u8>,
+    /// Who has it on disk.
+    acks: Vec<ServerId>,
+}
+
+/// A leader's outstanding proposals. Does no I/O and reads no clock.
+///
+/// [`Broadcast::propose`] in zxid order; append what [`Broadcast::to_append`] names; once that is durable,
+/// [`Broadcast::ack`] for this server, as for every follower that says so; deliver what [`Broadcast::poll_commit`]
+/// gives, in that order.
+///
+/// 1. Proposals are contiguous in order, each above the one before (S-13).
+/// 2. An acknowledgement counts for everything up to its zxid, because logs have no holes.
+/// 3. Only the head is ever committed (S-04, S-14).
+#[derive(Debug)]
+pub struct Broadcast {
+    me: ServerId,
+    quorum: Majority,
+    outstanding: VecDeque<Outstanding>,
+    last_proposed: Zxid,
+    appended: Zxid,
+}
+
+impl Broadcast {
+    /// Begins after `last`, the last transaction of the history.
+    pub fn new(me: ServerId, quorum: Majority, last: Zxid) -> Broadcast {
+        Broadcast { me, quorum, outstanding: VecDeque::new(), last_proposed: last, appended: last }
+    }
+
+    /// Takes a decided transaction.
+    pub fn propose(&mut self, zxid: Zxid, txn: Vec<u8>) {
+        assert!(zxid > self.last_proposed, "proposal goes backwards: {zxid} after {}", self.last_proposed);
+        self.last_proposed = zxid;
+        self.outstanding.push_back(Outstanding { zxid, txn, acks: Vec::new() });
+    }
+
+    /// Proposals that this server has not reported durable yet, in order.
+    pub fn to_append(&self) -> impl Iterator<Item = &Outstanding> {
+        let appended = self.appended;
+        self.outstanding.iter().filter(move |proposal| proposal.zxid > appended)
+    }
+
+    /// A server has everything up to `zxid` on disk. Ours counts by the same rule as any other's (D-05).
+    pub fn ack(&mut self, from: ServerId, zxid: Zxid) {
+        if from == self.me {
+            assert!(zxid <= self.last_proposed, "{zxid} is durable and was never proposed");
+            self.appended = self.appended.max(zxid);
+        }
+        for proposal in self.outstanding.iter_mut().take_while(|proposal| proposal.zxid <= zxid) {
+            if !proposal.acks.contains(&from) {
+                proposal.acks.push(from);
+            }
+        }
+    }
+
+    /// The next transaction to deliver, once a quorum has it.
+    pub fn poll_commit(&mut self) -> Option<Outstanding> {
+        let head = self.outstanding.front()?;
+        if self.quorum.is_quorum(&head.acks) { self.outstanding.pop_front() } else { None }
+    }
+
+    /// Proposals not committed yet.
+    pub fn len(&self) -> usize {
+        self.outstanding.len()
+    }
+
+    /// Whether everything proposed is committed.
+    pub fn is_empty(&self) -> bool {
+        self.outstanding.is_empty()
+    }
+
+    /// Takes back what this server, alone, could not append: nobody else has it.
+    pub fn abandon_unappended(&mut self) {
+        let appended = self.appended;
+        self.outstanding.retain(|proposal| proposal.zxid <= appended);
+        self.last_proposed = self.outstanding.back().map_or(appended, |proposal| proposal.zxid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proposed(quorum: &[u64], count: u32) -> Broadcast {
+        let voters = quorum.iter().copied().map(ServerId).collect();
+        let mut broadcast = Broadcast::new(ServerId(1), Majority::new(voters), Zxid::new(1, 0));
+        (1..=count).for_each(|counter| broadcast.propose(Zxid::new(1, counter), vec![counter as u8]));
+        broadcast
+    }
+
+    fn commits(broadcast: &mut Broadcast) -> Vec<u32> {
+        std::iter::from_fn(|| broadcast.poll_commit()).map(|proposal| proposal.zxid.counter()).collect()
+    }
+
+    #[test]
+    fn alone_a_proposal_is_committed_when_it_is_durable_and_not_before() {
+        // D-05, D-10
+        let mut broadcast = proposed(&[1], 3);
+        assert_eq!(commits(&mut broadcast), []);
+        broadcast.ack(ServerId(1), Zxid::new(1, 2));
+        assert_eq!(commits(&mut broadcast), [1, 2]);
+        assert_eq!(broadcast.to_append().count(), 1);
+        broadcast.ack(ServerId(1), Zxid::new(1, 3));
+        assert_eq!(commits(&mut broadcast), [3]);
+        assert!(broadcast.is_empty());
+    }
+
+    #[test]
+    fn of_three_two_commit_and_the_order_is_that_of_the_proposals() {
+        // S-04, S-11, S-14
+        let mut broadcast = proposed(&[1, 2, 3], 2);
+        broadcast.ack(ServerId(9), Zxid::new(1, 2));
+        broadcast.ack(ServerId(2), Zxid::new(1, 2));
+        broadcast.ack(ServerId(2), Zxid::new(1, 2));
+        assert_eq!(commits(&mut broadcast), [], "an observer and one follower, told twice, are no quorum");
+        broadcast.ack(ServerId(1), Zxid::new(1, 1));
+        assert_eq!(commits(&mut broadcast), [1]);
+        broadcast.ack(ServerId(3), Zxid::new(1, 2));
+        assert_eq!(commits(&mut broadcast), [2]);
+    }
+
+    #[test]
+    fn what_could_not_be_appended_is_forgotten() {
+        let mut broadcast = proposed(&[1], 3);
+        broadcast.ack(ServerId(1), Zxid::new(1, 1));
+        broadcast.abandon_unappended();
+        assert_eq!(commits(&mut broadcast), [1]);
+        broadcast.propose(Zxid::new(1, 2), Vec::new());
+        assert_eq!(broadcast.len(), 1);
+    }
+}

@@ -1,0 +1,104 @@
+//! A standalone peer in this process, with real sockets, a real file and a real client.
+
+use std::time::Duration;
+
+use zoarium::client::{Client, ConnectOptions};
+use zoarium::records::{Acl, CreateMode, ErrorCode, EventType};
+use zoarium::{Config, Server};
+
+/// A folder that goes when the test does.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("zoarium-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Folder(path)
+    }
+
+    fn config(&self) -> Config {
+        Config { data_dir: self.0.clone(), client_port: 0, ..Config::default() }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn address(server: &Server) -> String {
+    server.addresses()[0].to_string()
+}
+
+fn open() -> Vec<Acl<'static>> {
+    vec![Acl::open()]
+}
+
+#[test]
+fn a_znode_and_its_session_outlive_a_restart() {
+    // G-09, G-10, D-11
+    let folder = Folder::new("restart");
+    let server = Server::start(folder.config()).unwrap();
+    let mut client = Client::connect(&address(&server)).unwrap();
+    client.create("/kept", Some(b"data"), &open(), CreateMode::Persistent).unwrap();
+    client.create("/mine", None, &open(), CreateMode::Ephemeral).unwrap();
+    let (resume, seen) = ((client.session(), client.password()), client.last_zxid());
+    server.stop().unwrap();
+
+    let server = Server::start(folder.config()).unwrap();
+    let options = ConnectOptions { resume: Some(resume), last_zxid_seen: seen, ..ConnectOptions::default() };
+    let mut client = Client::connect_with(&address(&server), &options).unwrap();
+    assert_eq!(client.get_data("/kept", false).unwrap().0.as_deref(), Some(&b"data"[..]));
+    let (_, stat) = client.get_data("/mine", false).unwrap();
+    assert_eq!(stat.ephemeral_owner, client.session().0);
+    client.close().unwrap();
+    let mut other = Client::connect(&address(&server)).unwrap();
+    assert_eq!(other.exists("/mine", false).unwrap(), None);
+    server.stop().unwrap();
+}
+
+#[test]
+fn a_change_is_told_to_who_watches() {
+    let folder = Folder::new("watch");
+    let server = Server::start(folder.config()).unwrap();
+    let mut watcher = Client::connect(&address(&server)).unwrap();
+    let mut writer = Client::connect(&address(&server)).unwrap();
+    watcher.exists("/a", true).unwrap();
+    writer.create("/a", None, &open(), CreateMode::Persistent).unwrap();
+    let event = watcher.next_event(Duration::from_secs(10)).unwrap().expect("an event");
+    assert_eq!((event.kind, event.path.as_str()), (EventType::Created, "/a"));
+    server.stop().unwrap();
+}
+
+#[test]
+fn refusals_have_zookeepers_codes() {
+    let folder = Folder::new("codes");
+    let server = Server::start(folder.config()).unwrap();
+    let mut client = Client::connect(&address(&server)).unwrap();
+    client.create("/a", None, &open(), CreateMode::Persistent).unwrap();
+    let refused = |result: Result<String, zoarium::client::ClientError>| result.unwrap_err().refusal();
+    assert_eq!(refused(client.create("/a", None, &open(), CreateMode::Persistent)), Some(ErrorCode::NodeExists));
+    assert_eq!(refused(client.create("/b/c", None, &open(), CreateMode::Persistent)), Some(ErrorCode::NoNode));
+    server.stop().unwrap();
+}
+
+#[test]
+fn a_second_server_on_the_same_file_is_refused() {
+    // F-23
+    let folder = Folder::new("lock");
+    let server = Server::start(folder.config()).unwrap();
+    let error = Server::start(folder.config()).err().expect("two servers on one file");
+    assert!(error.to_string().contains("zoarium.db"), "{error}");
+    server.stop().unwrap();
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let folder = Folder::new("address");
+    let other = Folder::new("address2");
+    let server = Server::start(folder.config()).unwrap();
+    let config = Config { client_port: server.addresses()[0].port(), ..other.config() };
+    let error = Server::start(config).err().expect("two servers on one port");
+    assert!(error.to_string().contains("in use"), "{error}");
+}
