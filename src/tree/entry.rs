@@ -1,4 +1,4 @@
-//! The entries of a tree's snapshot as bytes. Numbers are little-endian; `docs/FORMAT.md` has the table.
+//! The entries of a tree's snapshot as bytes. Numbers are little-endian.
 //!
 //! ```text
 //! header   1 | version u8

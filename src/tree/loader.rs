@@ -1,6 +1,7 @@
 //! From the entries of a snapshot back to a tree. Trusts nothing that it reads.
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Slot;
 
 use super::entry::{self, Entry, NodeEntry, Totals};
 use super::hash::ROOT_HASH;
@@ -236,10 +237,12 @@ impl<V: Copy> Map<V> {
 
     /// Whether the number is new; if not, nothing is changed.
     fn insert(&mut self, number: u32, value: V, hash: impl Fn(u32) -> u64) -> bool {
-        let new = self.find(number, hash(number)).is_none();
-        if new {
-            self.0.insert_unique(hash(number), (number, value), |&(number, _)| hash(number));
+        match self.0.entry(hash(number), |&(other, _)| other == number, |&(number, _)| hash(number)) {
+            Slot::Occupied(_) => false,
+            Slot::Vacant(slot) => {
+                slot.insert((number, value));
+                true
+            }
         }
-        new
     }
 }
