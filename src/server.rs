@@ -107,6 +107,11 @@ impl Server {
         self.tell(Command::Whitelist(reload.whitelist));
     }
 
+    /// Asks it to stop and returns at once; [`Server::wait`] tells when it has, [`Server::stop`] how it went.
+    pub fn request_stop(&self) {
+        self.tell(Command::Stop);
+    }
+
     /// Stops it cleanly: clients are disconnected, their sessions live on in the file.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ fn zoarium(arguments: &[&str]) -> Output {
             command.env_remove(name);
         }
     }
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).output().unwrap()
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).output().expect("the binary runs")
 }
 
 fn check(arguments: &[&str], code: i32, expected: &[&str]) {

@@ -182,4 +182,23 @@ mod tests {
         assert_eq!(text_of("a=é".as_bytes()), "a=é");
         assert_eq!(text_of(b"\xef\xbb\xbfa=1"), "a=1");
     }
+
+    #[test]
+    fn no_text_makes_it_panic() {
+        const PIECES: [&str; 16] =
+            ["\\", "\n", "\r", " ", "\t", "=", ":", "#", "!", "u", "00e9", "a", "é", "😀", "\x0c", "\\u"];
+        // A small generator of numbers: the same texts in every run.
+        let mut state = 7_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize
+        };
+        for _ in 0..20_000 {
+            let text: String = (0..next() % 12).map(|_| PIECES[next() % PIECES.len()]).collect();
+            for property in parse(&text).unwrap_or_default() {
+                assert_eq!(property.value, property.value.trim(), "in {text:?}");
+                assert!(property.line >= 1);
+            }
+        }
+    }
 }

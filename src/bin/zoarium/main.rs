@@ -1,8 +1,12 @@
 //! The `zoarium` command: a server, and what one needs around it.
 
 mod check;
+mod describe;
+mod inspect;
+mod logging;
 mod options;
 mod paint;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -29,24 +33,33 @@ mod exit {
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    volume: logging::Volume,
 }
 
 const EXAMPLES: &str = "\
 Examples:
+  zoarium serve                        a server on its own: ./zoarium-data, 127.0.0.1, port 2181
+  zoarium serve zoo.cfg                a ZooKeeper server's configuration, unedited
   zoarium check /etc/zookeeper/conf/zoo.cfg
                                        what each setting of that file means here, and what is ignored
+  zoarium inspect zoarium-data         what is in a data file, transactions as lines
 
 Exit codes: 0 done, 1 refused, 2 wrong usage or configuration, 3 no connection.
 `zoarium COMMAND --help` says more about each command.";
 
 #[derive(Subcommand)]
 enum Command {
+    Serve(serve::Arguments),
     Check(check::Arguments),
+    Inspect(inspect::Arguments),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
+        Command::Serve(arguments) => serve::run(arguments, cli.volume),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
     }
 }

@@ -1,0 +1,271 @@
+//! `zoarium serve` as an operator meets it: the line that says how to connect, signals, exit codes.
+#![cfg(feature = "cli")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use zoarium::client::Client;
+use zoarium::records::{Acl, CreateMode};
+
+/// Longer than any of this takes; a test that hits it has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A folder of one test's own, removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("serve-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&path).expect("the folder of tests is ours");
+        Folder(path)
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running `zoarium serve`, killed at the end if the test did not end it.
+struct Serve {
+    child: Child,
+    greeting: String,
+    address: String,
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zoarium"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ZOARIUM_") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(folder).arg("serve").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Serve {
+    fn start(folder: &Path, arguments: &[&str]) -> Serve {
+        let mut child = command(folder, arguments).spawn().expect("the binary runs");
+        let mut greeting = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        stdout.read_line(&mut greeting).expect("stdout is readable");
+        let Some((_, address)) = greeting.trim_end().rsplit_once("-server ") else {
+            panic!("no address in {greeting:?}: {}", rest(&mut child));
+        };
+        let address = address.to_owned();
+        Serve { child, greeting, address }
+    }
+
+    fn word(&self, word: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        stream.write_all(word.as_bytes()).expect("the word is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the answer is text");
+        answer
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// The exit code and everything that was logged.
+    fn end(mut self) -> (Option<i32>, String) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.child.try_wait().expect("the child is ours").is_none() {
+            assert!(Instant::now() < deadline, "the server does not end");
+            std::thread::yield_now();
+        }
+        let code = self.child.wait().expect("the child is ours").code();
+        (code, rest(&mut self.child))
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn rest(child: &mut Child) -> String {
+    let mut text = String::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        let _ = stderr.read_to_string(&mut text);
+    }
+    text
+}
+
+/// Runs a serve that must not start.
+fn refused(folder: &Path, arguments: &[&str], code: i32, expected: &str) {
+    let output = command(folder, arguments).output().expect("the binary runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(text.contains(expected), "{expected:?} is missing in {text}");
+}
+
+#[test]
+fn one_line_says_how_to_connect_and_a_signal_stops_cleanly() {
+    let folder = Folder::new();
+    for signal in ["TERM", "INT"] {
+        let server = Serve::start(folder.path(), &["--port", "0"]);
+        assert!(server.greeting.contains("this machine only"), "{}", server.greeting);
+        assert!(server.greeting.contains("./zoarium-data/zoarium.db"), "{}", server.greeting);
+        assert_eq!(server.word("ruok"), "imok");
+        server.signal(signal);
+        let (code, log) = server.end();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains(&format!("stopping on SIG{signal}")), "{log}");
+    }
+    assert!(folder.path().join("zoarium-data/zoarium.db").is_file());
+}
+
+#[test]
+fn a_port_or_a_file_in_use_is_refused_by_name() {
+    let (one, two) = (Folder::new(), Folder::new());
+    let server = Serve::start(one.path(), &["--port", "0"]);
+    let port = server.address.rsplit_once(':').unwrap().1;
+    refused(two.path(), &["--port", port], 1, &format!("127.0.0.1:{port}"));
+    refused(one.path(), &["--port", "0"], 1, "in use");
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_before_anything_is_touched() {
+    let folder = Folder::new();
+    refused(folder.path(), &["-DtickTime=0"], 2, "tickTime=0 (command line)");
+    refused(folder.path(), &["-DtickTme=1", "--strict"], 2, "did you mean tickTime?");
+    refused(
+        folder.path(),
+        &["-Dserver.1=a:1:2", "-Dserver.2=b:1:2", "-DinitLimit=1", "-DsyncLimit=1"],
+        1,
+        "not serve yet",
+    );
+    refused(folder.path(), &["-DsessionRequireClientSASLAuth=true"], 1, "SASL");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn sighup_takes_the_whitelist_over_and_says_what_needs_a_restart() {
+    let folder = Folder::new();
+    let file = folder.path().join("zoo.cfg");
+    let text = "dataDir=data\nclientPort=0\nclientPortAddress=127.0.0.1\n";
+    std::fs::write(&file, format!("{text}4lw.commands.whitelist=srvr\n")).unwrap();
+    let server = Serve::start(folder.path(), &["zoo.cfg"]);
+    assert!(server.word("wchc").contains("not in the whitelist"));
+    std::fs::write(&file, format!("{text}4lw.commands.whitelist=*\ntickTime=500\n")).unwrap();
+    server.signal("HUP");
+    let deadline = Instant::now() + PATIENCE;
+    while server.word("wchc").contains("not in the whitelist") {
+        assert!(Instant::now() < deadline, "the whitelist stays as it was");
+        // Words are limited per second and address (R-30).
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    server.signal("TERM");
+    let (code, log) = server.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("other settings changed and need a restart"), "{log}");
+}
+
+#[test]
+fn quiet_says_nothing_but_warnings_and_verbose_says_more() {
+    let folder = Folder::new();
+    let arguments = ["--port", "0", "-DpreAllocSize=1", "-DtickTme=1"];
+    let server = Serve::start(folder.path(), &arguments);
+    server.signal("TERM");
+    let (_, log) = server.end();
+    assert!(log.contains("accepted without effect: preAllocSize") && log.contains("did you mean tickTime?"), "{log}");
+    assert!(!log.contains('\x1b'));
+
+    let mut child = command(folder.path(), &[&arguments[..], &["-q"]].concat()).spawn().unwrap();
+    // Without a greeting there is nothing to wait for but the file's log line: the warning comes before the start.
+    let mut first = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    stderr.read_line(&mut first).unwrap();
+    assert!(first.contains("WARN") && first.contains("tickTme"), "{first}");
+    let _ = child.kill();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.stdout.is_empty());
+}
+
+/// Runs `zoarium inspect` on what a server left.
+fn inspect(arguments: &[&str], folder: &Path) -> (Option<i32>, String) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_zoarium")).current_dir(folder).arg("inspect").args(arguments).output();
+    let output = output.expect("the binary runs");
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), text)
+}
+
+#[test]
+fn inspect_shows_transactions_as_lines_and_gives_a_verdict() {
+    let folder = Folder::new();
+    let server = Serve::start(folder.path(), &["--port", "0"]);
+    let mut client = Client::connect(&server.address).unwrap();
+    let acl = [Acl::open(), Acl::new(1, "digest", "bob:c2VjcmV0")];
+    client.create("/a", Some(b"top secret"), &acl, CreateMode::Ephemeral).unwrap();
+    client.set_data("/a", None, 0).unwrap();
+    assert!(client.delete("/missing", -1).is_err());
+    let (code, text) = inspect(&["zoarium-data"], folder.path());
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("in use by a server"), "{text}");
+    server.signal("TERM");
+    assert_eq!(server.end().0, Some(0));
+
+    let (code, text) = inspect(&["zoarium-data"], folder.path());
+    assert_eq!(code, Some(0), "{text}");
+    for part in [
+        "createSession timeout",
+        "/a ephemeral 10 bytes acl world:anyone:cdrwa,digest:bob:x:r",
+        "setData /a version 1 no data",
+        "refused: ",
+        "(-101)",
+        "stopped cleanly",
+        "verdict: good, the log ends at byte",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing in {text}");
+    }
+    assert!(!text.contains("top secret") && !text.contains("c2VjcmV0"), "{text}");
+    assert!(inspect(&["zoarium-data", "--data"], folder.path()).1.contains("\"top secret\""));
+    let brief = inspect(&["zoarium-data/zoarium.db", "--brief"], folder.path()).1;
+    assert!(brief.contains("verdict: good") && !brief.contains("/a") && !brief.contains("frame"), "{brief}");
+}
+
+#[test]
+fn inspect_tells_damage_from_what_is_no_file_of_ours() {
+    let folder = Folder::new();
+    std::fs::write(folder.path().join("other"), b"hello, this is a letter and no database".repeat(4096)).unwrap();
+    let (code, text) = inspect(&["other"], folder.path());
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("not a Zoarium file"), "{text}");
+    assert_eq!(inspect(&["missing"], folder.path()).0, Some(2));
+
+    let server = Serve::start(folder.path(), &["--port", "0"]);
+    let mut client = Client::connect(&server.address).unwrap();
+    for name in ["/a", "/b", "/c"] {
+        client.create(name, Some(b"findme-findme"), &[Acl::open()], CreateMode::Persistent).unwrap();
+    }
+    server.signal("TERM");
+    assert_eq!(server.end().0, Some(0));
+    let file = folder.path().join("zoarium-data/zoarium.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.windows(13).position(|window| window == b"findme-findme").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let (code, text) = inspect(&["zoarium-data"], folder.path());
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("verdict: damaged at byte"), "{text}");
+    refused(folder.path(), &["--port", "0"], 1, "damaged at byte");
+}
