@@ -153,7 +153,9 @@ impl Store {
     /// §4.4: extents the file stays within as long as snapshots are taken when wanted.
     pub(crate) fn bound_extents(&self) -> u64 {
         let size = self.sb.extent_size();
-        let (snapshot, window) = (self.largest_snapshot(), self.log_window());
+        // A file does not shrink when its snapshots do.
+        let snapshot = self.snapshot_largest.max(self.largest_snapshot());
+        let window = self.options.log_window.max(snapshot);
         let keep = u64::from(self.options.keep_snapshots) + 1;
         let snapshots = keep * u64::from(self.extents_for_snapshot(snapshot));
         let bound = snapshots
@@ -199,7 +201,7 @@ impl Store {
         Space { extent_size: self.sb.extent_size(), free, growable, reserve, most, level }
     }
 
-    fn full(&self) -> StoreError {
+    pub(crate) fn full(&self) -> StoreError {
         let most = match self.pool.refused_at {
             Some(_) => self.sb.map.len() as u32,
             None => extents_most(&self.options, self.sb.extent_size()),
@@ -260,11 +262,30 @@ impl Store {
         self.update_superblock(next)
     }
 
+    /// Takes the extent at `offset` out of use, because the device failed there. Only a FREE one: others hold something.
+    pub(crate) fn mark_bad(&mut self, offset: u64) -> Result<(), StoreError> {
+        let index = (offset.saturating_sub(EXTENTS_AT) / self.sb.extent_size()) as usize;
+        let bad = count(&self.sb, ExtentState::Bad) as usize;
+        // A device that fails everywhere must not eat the whole file.
+        if self.sb.map.get(index).is_none_or(|e| e.state != ExtentState::Free) || bad >= self.sb.map.len() / 8 {
+            return Ok(());
+        }
+        log::error!("extent {index} at byte {offset} is taken out of use");
+        let mut next = self.sb.clone();
+        next.map[index] = Extent { state: ExtentState::Bad, order: 0 };
+        self.update_superblock(next)
+    }
+
     /// Starts growth when room runs low, and counts what has been grown.
     pub(crate) fn tend_growth(&mut self) -> Result<(), StoreError> {
         // Half-grown batches are counted as they come only when someone waits; else in one update.
         if self.pool.growing == 0 || self.pool.count_free(&self.sb) == 0 {
             self.adopt_grown()?;
+        }
+        if count(&self.sb, ExtentState::Retired) > 0 {
+            // Left by an opening that dropped a damaged snapshot.
+            let next = self.sb.clone();
+            self.update_superblock(next)?;
         }
         if self.pool.growing > 0 {
             return Ok(());

@@ -48,6 +48,8 @@ pub struct Store {
     pub(crate) verified: bool,
     pub(crate) snapshot_id: u64,
     pub(crate) snapshot_estimate: u32,
+    /// Stream bytes of the largest snapshot since the file was opened.
+    pub(crate) snapshot_largest: u64,
     pub(crate) snapshot_not_before: Millis,
     /// Spreads the snapshots of an ensemble: 0 to 255 parts of an eighth of the window.
     pub(crate) jitter: u8,
@@ -261,6 +263,7 @@ impl Store {
             verified: false,
             snapshot_id: 0,
             snapshot_estimate: 0,
+            snapshot_largest: 0,
             snapshot_not_before: Millis(0),
             jitter: 0,
             log_since_snapshot: 0,

@@ -37,7 +37,7 @@ pub(crate) struct JobError {
 #[derive(Debug)]
 pub(crate) enum Done {
     Grown(Result<(), JobError>),
-    Chunk { len: usize, buf: AlignedBuf, result: io::Result<()> },
+    Chunk { at: u64, len: usize, buf: AlignedBuf, result: io::Result<()> },
     Verified(Result<(), snapshot::VerifyError>),
 }
 
@@ -90,6 +90,11 @@ impl Helper {
         let helper = Helper::default();
         helper.shared.lock().rate = rate;
         helper
+    }
+
+    /// Bytes per second from now on; 0 = unpaced.
+    pub(crate) fn set_rate(&mut self, rate: u64) {
+        self.shared.lock().rate = rate;
     }
 
     /// Hands over a job, starting the thread if it is not there.
@@ -211,7 +216,7 @@ fn carry_out(job: Job, disk: &dyn Disk, pace: &dyn Fn(usize) -> bool) -> Done {
         Job::Chunk { at, buf, len } => {
             let result = disk.write_at_direct(&buf.bytes()[..len], at);
             pace(len);
-            Done::Chunk { len, buf, result }
+            Done::Chunk { at, len, buf, result }
         }
         Job::Verify(plan) => Done::Verified(snapshot::verify(disk, &plan, pace)),
     }

@@ -176,6 +176,14 @@ impl Entries {
     }
 }
 
+/// Releases the snapshot in `slot`, if there is one.
+fn retire_snapshot(next: &mut Superblock, slot: usize) {
+    for extent in next.map.iter_mut().filter(|extent| extent.state == ExtentState::snapshot(slot)) {
+        *extent = Extent { state: ExtentState::Retired, order: 0 };
+    }
+    next.snapshots[slot] = None;
+}
+
 fn plan_of(sb: &Superblock, extents: &[u32], kept: SnapshotSlot) -> ChunkPlan {
     ChunkPlan {
         seed: sb.seed(),
@@ -281,12 +289,20 @@ impl Store {
             return Err(StoreError::SnapshotRunning);
         }
         assert!(zxid <= self.log.last_zxid, "a snapshot at {zxid:?}, the log ends at {:?}", self.log.last_zxid);
-        let needed = self.extents_for_snapshot(estimate_bytes + estimate_bytes / 8);
-        let space = self.space();
-        if space.free + space.growable < needed {
-            self.snapshot_not_before = self.now.plus(RETRY_MS);
-            return Err(StoreError::Full { capacity: u64::from(space.most) * space.extent_size });
+        // One extent is left to the log, which goes on meanwhile.
+        let needed = self.extents_for_snapshot(estimate_bytes + estimate_bytes / 8) + 1;
+        let room = |store: &Store| store.space().free + store.space().growable;
+        if room(self) < needed {
+            // Better one snapshot than two and a server that can never take another.
+            self.shed_older_snapshot()?;
         }
+        if room(self) < needed {
+            self.snapshot_not_before = self.now.plus(RETRY_MS);
+            return Err(self.full());
+        }
+        // Never so slow that a snapshot takes longer than half a minute.
+        let rate = self.options.snapshot_rate;
+        self.helper.set_rate(if rate == 0 { 0 } else { rate.max(estimate_bytes / 30) });
         let id = self.sb.snapshots.iter().flatten().map(|kept| kept.id).max().unwrap_or(0).max(self.snapshot_id) + 1;
         self.snapshot_id = id;
         self.snapshot_estimate = needed;
@@ -440,8 +456,8 @@ impl Store {
                         && space.growable == 0
                         && space.free <= 2
                     {
-                        let error = StoreError::Full { capacity: u64::from(space.most) * space.extent_size };
-                        self.fail_snapshot(error.clone());
+                        let error = self.full();
+                        self.fail_snapshot(error);
                     }
                     return Ok(());
                 };
@@ -478,13 +494,14 @@ impl Store {
         let Some(build) = self.build.as_mut() else { return Ok(()) };
         build.in_flight -= 1;
         match done {
-            Done::Chunk { len, buf, result } => {
+            Done::Chunk { at, len, buf, result } => {
                 build.in_flight_bytes -= len;
                 if build.spare.len() < 4 {
                     build.spare.push(buf);
                 }
                 if let Err(error) = result {
                     self.fail_snapshot(StoreError::Io { what: "write a snapshot", kind: error.kind() });
+                    self.mark_bad(at)?;
                 }
             }
             Done::Verified(Err(VerifyError::Sync(error))) => {
@@ -493,7 +510,9 @@ impl Store {
                 return Err(error);
             }
             Done::Verified(Err(VerifyError::Bad { offset, what })) => {
+                log::error!("the new snapshot cannot be read back at byte {offset}: {what}");
                 self.fail_snapshot(StoreError::SnapshotUnreadable { offset, what });
+                self.mark_bad(offset)?;
             }
             Done::Verified(Err(VerifyError::Stopped)) => self.fail_snapshot(StoreError::NoSnapshot),
             Done::Verified(Ok(())) if build.failed.is_none() => self.verified = true,
@@ -533,17 +552,9 @@ impl Store {
         // The place of the older one: an empty place is older than any.
         let slot = usize::from(self.sb.snapshots[0].map_or(0, |k| k.id) > self.sb.snapshots[1].map_or(0, |k| k.id));
         let mut next = self.sb.clone();
-        let retire = |next: &mut Superblock, slot: usize| {
-            for extent in &mut next.map {
-                if extent.state == ExtentState::snapshot(slot) {
-                    *extent = Extent { state: ExtentState::Retired, order: 0 };
-                }
-            }
-            next.snapshots[slot] = None;
-        };
-        retire(&mut next, slot);
+        retire_snapshot(&mut next, slot);
         if self.options.keep_snapshots == 1 {
-            retire(&mut next, 1 - slot);
+            retire_snapshot(&mut next, 1 - slot);
         }
         for (order, index) in build.extents.iter().enumerate() {
             let free = next.map[*index as usize].state == ExtentState::Free || plant::on(Plant::BuildInPlace);
@@ -553,15 +564,30 @@ impl Store {
         next.snapshots[slot] = Some(kept);
         self.retire_log(&mut next);
         self.pool.release_all();
-        self.update_superblock(next)?;
-        self.log.extents.retain(|extent| extent.lseq >= self.sb.log_base_lseq);
-        // The generation after makes the released extents free.
-        let next = self.sb.clone();
-        self.update_superblock(next)?;
+        self.release(next)?;
         self.log_since_snapshot = self.log_since_snapshot.saturating_sub(build.log_before);
+        self.snapshot_largest = self.snapshot_largest.max(kept.bytes);
         self.stats.snapshots += 1;
         self.draw_jitter();
         Ok(SnapshotDone { zxid: kept.zxid, outcome: Ok(kept.bytes) })
+    }
+
+    /// Gives up the older of two kept snapshots, and the log that only it needs.
+    fn shed_older_snapshot(&mut self) -> Result<(), StoreError> {
+        let [Some(a), Some(b)] = self.sb.snapshots else { return Ok(()) };
+        log::warn!("room for a new snapshot is made by giving up the one at zxid {}", a.zxid.min(b.zxid));
+        let mut next = self.sb.clone();
+        retire_snapshot(&mut next, usize::from(a.id > b.id));
+        self.retire_log(&mut next);
+        self.release(next)
+    }
+
+    /// Makes `next` count, and what it retires FREE in the generation after.
+    fn release(&mut self, next: Superblock) -> Result<(), StoreError> {
+        self.update_superblock(next)?;
+        self.log.extents.retain(|extent| extent.lseq >= self.sb.log_base_lseq);
+        let next = self.sb.clone();
+        self.update_superblock(next)
     }
 
     /// Releases log extents that neither the older kept snapshot nor a follower needs.

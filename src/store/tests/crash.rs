@@ -4,11 +4,12 @@ use super::world::{World, tiny};
 use crate::store::StoreOptions;
 use crate::store::plant::{self, Plant};
 
-/// `ZOA_SEED` replays one seed.
+/// `ZOA_SEED` replays one seed, `ZOA_RUNS` sets how many are tried.
 fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("ZOA_SEED").ok().and_then(|seed| seed.parse().ok()) {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    match number("ZOA_SEED") {
         Some(seed) => vec![seed],
-        None => (0..count).collect(),
+        None => (0..number("ZOA_RUNS").unwrap_or(count)).collect(),
     }
 }
 

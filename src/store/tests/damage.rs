@@ -281,6 +281,51 @@ fn a_last_frame_cut_at_any_byte_is_a_torn_tail() {
     }
 }
 
+// F-02, F-03: every subset of the last write's sectors, in an extent and across the end of one.
+#[test]
+fn any_subset_of_the_last_writes_sectors_is_all_or_nothing() {
+    let mut seen = [0, 0];
+    for seed in 0..40 {
+        let mut world = World::new(seed, tiny());
+        world.open().unwrap().unwrap();
+        for _ in 0..60 + seed {
+            world.step().unwrap().unwrap();
+        }
+        let (before, owed) = (world.disk.image(), world.owed.clone());
+        let log = |world: &World| world.store.as_ref().map(|s| (s.log.lseq, s.stats().frames)).unwrap();
+        let (lseq, frames) = log(&world);
+        let next = owed.last + 1;
+        world.append_these((0..2).map(|i| (next + i, vec![i as u8; 1500])).collect()).unwrap();
+        let after = world.disk.image();
+        let moved = log(&world).0 > lseq;
+        let writes = log(&world).1 - frames;
+        if writes > 1 || before.len() != after.len() || before[..EXTENTS_AT as usize] != after[..EXTENTS_AT as usize] {
+            continue; // Two frames, or it also grew or linked: more than one write.
+        }
+        let changed: Vec<usize> =
+            (0..after.len()).step_by(SECTOR).filter(|at| before[*at..at + SECTOR] != after[*at..at + SECTOR]).collect();
+        assert!(changed.len() <= 8, "{changed:?}");
+        seen[usize::from(moved)] += 1;
+        for subset in 0..1u32 << changed.len() {
+            let mut image = before.clone();
+            for (i, at) in changed.iter().enumerate().filter(|(i, _)| subset >> i & 1 == 1) {
+                let _ = i;
+                image[*at..at + SECTOR].copy_from_slice(&after[*at..at + SECTOR]);
+            }
+            let mut found = Model::default();
+            recover_image(&image, &mut found).unwrap_or_else(|e| panic!("seed {seed}, subset {subset:b}: {e}"));
+            let whole = image == after;
+            let right = found.same_state(if whole { &world.owed } else { &owed });
+            assert!(
+                right,
+                "seed {seed}, subset {subset:b} of {changed:?}: {} of {}..{}",
+                found.last, owed.last, world.owed.last
+            );
+        }
+    }
+    assert!(seen[0] > 10 && seen[1] > 0, "{seen:?} writes inside and across extents");
+}
+
 // F-20: a file that lost its end is refused, whatever is left of it.
 #[test]
 fn a_shortened_file_is_refused_or_empty() {

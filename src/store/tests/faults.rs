@@ -8,7 +8,7 @@ use super::sim_disk::{SimDisk, Trap};
 use super::world::{World, tiny};
 use crate::ids::{Millis, Zxid};
 use crate::store::plant::{self, Plant};
-use crate::store::{Disk, Record, SpaceLevel, Store, StoreError};
+use crate::store::{Disk, Record, SpaceLevel, Store, StoreError, StoreOptions, SyncMode};
 
 /// One run with a fault at the k-th call.
 fn fail_at(seed: u64, k: u64, trap: Trap) -> Result<(), String> {
@@ -215,4 +215,81 @@ fn the_file_stays_below_its_bound_when_snapshots_are_taken_in_time() {
             assert!(stats.snapshots > 50 || round < 11_999, "{stats:?}");
         }
     }
+}
+
+// §8: what cannot be read back is not published, and its place is not used again.
+#[test]
+fn a_snapshot_on_a_bad_place_is_given_up_and_the_next_goes_elsewhere() {
+    let mut world = World::new(11, tiny());
+    world.open().unwrap().unwrap();
+    for _ in 0..10 {
+        world.append().unwrap();
+        world.store.as_mut().unwrap().tick(Millis(1)).unwrap();
+    }
+    let owed = world.owed.clone();
+    let store = world.store.as_mut().unwrap();
+    let free = store.pool.first_free(&store.sb).unwrap();
+    let at = store.sb.extent_at(free);
+    world.disk.fail_reads(at, at + 512);
+    let mut take = |now: u64| {
+        store.snapshot_begin(store.last_zxid(), 4000).unwrap();
+        for entry in owed.entries() {
+            store.snapshot_push(&entry).unwrap();
+        }
+        store.snapshot_finish().unwrap();
+        (0..20).find_map(|i| store.tick(Millis(now + i)).unwrap()).expect("the snapshot ends").outcome
+    };
+    let first = take(10_000);
+    assert!(matches!(first, Err(StoreError::SnapshotUnreadable { offset, .. }) if offset == at), "{first:?}");
+    let second = take(20_000);
+    assert!(second.is_ok(), "{second:?}");
+    assert_eq!(store.stats().snapshots_failed, 1);
+    assert_eq!(store.sb.map[free as usize].state.name(), "BAD");
+}
+
+// R-22, SC-52: two snapshots and their log may fill the file; one of them then makes room for the next.
+#[test]
+fn a_file_filled_by_its_snapshots_still_takes_another() {
+    let options = StoreOptions { max_size: (128 << 10) + 12 * (16 << 10), ..tiny() };
+    let mut world = World::new(2, options.clone());
+    world.open().unwrap().unwrap();
+    let mut now = 0;
+    for round in 0..60 {
+        // Eight keys of up to 6 KiB: a snapshot takes three or four of twelve extents.
+        let next = world.owed.last + 1;
+        let _ = world.append_these((0..2).map(|i| (next + i, vec![(next + i) as u8; 6000])).collect());
+        let store = world.store.as_mut().unwrap();
+        now += 5000;
+        store.tick(Millis(now)).unwrap();
+        if store.wants_snapshot() || store.space().level >= SpaceLevel::Reserve {
+            let entries = world.owed.entries();
+            let bytes: usize = entries.iter().map(|e| e.len() + 4).sum();
+            store.snapshot_begin(store.last_zxid(), bytes as u64).unwrap_or_else(|e| panic!("round {round}: {e}"));
+            for entry in entries {
+                store.snapshot_push(&entry).unwrap();
+            }
+            store.snapshot_finish().unwrap();
+            let done = (0..20).find_map(|i| store.tick(Millis(now + i)).unwrap()).expect("the snapshot ends");
+            assert!(done.outcome.is_ok(), "round {round}: {done:?}, {:?}", store.space());
+            world.snapshots += 1;
+        }
+    }
+    assert!(world.snapshots > 5, "{} snapshots, {} times full", world.snapshots, world.full);
+    world.store = None;
+    world.come_back().unwrap();
+}
+
+// Without syncs a killed process loses nothing, and nobody is told that a power cut would not.
+#[test]
+fn a_store_without_syncs_says_so_and_survives_a_kill() {
+    let options = StoreOptions { sync: SyncMode::Never, ..tiny() };
+    let mut world = World::new(6, options);
+    world.open().unwrap().unwrap();
+    for _ in 0..400 {
+        world.step().unwrap().unwrap();
+    }
+    assert!(!world.store.as_ref().unwrap().stats().durable);
+    world.store = None;
+    world.disk = Arc::new(world.disk.after_kill(1));
+    world.open().unwrap().unwrap();
 }
