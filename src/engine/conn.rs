@@ -138,6 +138,13 @@ impl Conn {
         self.stats.sent += 1;
     }
 
+    /// A reply was appended.
+    pub(super) fn count_reply(&mut self, xid: i32, zxid: i64) {
+        self.stats.sent += 1;
+        self.stats.last_zxid = zxid;
+        self.stats.last_xid = xid;
+    }
+
     /// Appends a reply.
     pub(super) fn reply(&mut self, xid: i32, zxid: i64, err: ErrorCode, body: impl FnOnce(&mut Vec<u8>)) {
         self.stats.last_zxid = zxid;

@@ -12,7 +12,7 @@ use crate::ids::{Millis, SessionId};
 use crate::jute::{Buffer, Text, encode};
 use crate::records::multi::{MultiHeader, MultiOp, decode_ops};
 use crate::records::replies::{
-    AclReply, ClientInfo, DataReply, ErrorReply, NumberReply, PathReply, StatReply, WhoAmIReply,
+    AclReply, ClientInfo, DataReply, ErrorReply, NumberReply, PathReply, ReplyHeader, StatReply, WhoAmIReply,
 };
 use crate::records::requests::{PathRequest, PathWatchRequest, PersistentWatches, SetWatchesRequest, WatchRequest};
 use crate::records::{Acl, ErrorCode, OpCode, perms};
@@ -34,22 +34,49 @@ impl Engine {
         since: Millis,
     ) {
         let xid = if op == OpCode::Ping { PING_XID } else { xid };
-        // What follows writes the body behind a header of known size; events of `setWatches` go in front of it.
-        let mut out = std::mem::take(&mut self.counters.scratch);
-        out.clear();
-        let result = self.read_body(id, op, body, who, &mut out);
         let zxid = self.applied.0;
-        if let Some(conn) = self.conns.get_mut(id) {
-            match result {
-                Ok(()) => conn.reply(xid, zxid, ErrorCode::Ok, |frame| frame.extend_from_slice(&out)),
-                Err(code) => conn.reply(xid, zxid, code, |_| {}),
+        if matches!(op, OpCode::SetWatches | OpCode::SetWatches2) {
+            // Its events go out in front of the reply, which has no body.
+            let code = self.set_watches_request(id, op, body, who).err().unwrap_or(ErrorCode::Ok);
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.reply(xid, zxid, code, |_| {});
             }
-        }
-        if out.capacity() <= 256 << 10 {
-            self.counters.scratch = out;
+        } else {
+            // Written straight behind what the connection has to send already.
+            let Some(mut out) = self.conns.get_mut(id).map(|conn| std::mem::take(&mut conn.out)) else { return };
+            let start = out.len();
+            out.extend_from_slice(&[0; 4]);
+            encode(&ReplyHeader { xid, zxid, err: 0 }, &mut out);
+            if let Err(code) = self.read_body(id, op, body, who, &mut out) {
+                out.truncate(start + 4);
+                encode(&ReplyHeader { xid, zxid, err: code.to_i32() }, &mut out);
+            }
+            let length = u32::try_from(out.len() - start - 4).expect("R-23 keeps replies below 4 GiB");
+            out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.out = out;
+                conn.count_reply(xid, zxid);
+            }
         }
         self.replied(id, since);
         self.touch(id);
+    }
+
+    fn set_watches_request(
+        &mut self,
+        id: ConnId,
+        op: OpCode,
+        body: &[u8],
+        who: &Arc<Identities>,
+    ) -> Result<(), ErrorCode> {
+        let malformed = |_| ErrorCode::MarshallingError;
+        let mut decoder = decoder(body);
+        let one_shot: SetWatchesRequest<'_> = decoder.read().map_err(malformed)?;
+        let persistent = match op {
+            OpCode::SetWatches2 => decoder.read().map_err(malformed)?,
+            _ => PersistentWatches::default(),
+        };
+        self.set_watches(id, who, one_shot, persistent)
     }
 
     fn read_body(
@@ -114,13 +141,6 @@ impl Engine {
             OpCode::RemoveWatches => {
                 let (path, kind) = watch_kind(parse(body)?)?;
                 if self.watches.remove(id.slot, path.as_str(), kind) { Ok(()) } else { Err(ErrorCode::NoWatcher) }
-            }
-            OpCode::SetWatches => self.set_watches(id, who, parse(body)?, PersistentWatches::default()),
-            OpCode::SetWatches2 => {
-                let mut decoder = decoder(body);
-                let one_shot: SetWatchesRequest<'_> = decoder.read().map_err(|_| ErrorCode::MarshallingError)?;
-                let persistent = decoder.read().map_err(|_| ErrorCode::MarshallingError)?;
-                self.set_watches(id, who, one_shot, persistent)
             }
             _ => Err(ErrorCode::Unimplemented),
         }
@@ -217,7 +237,7 @@ impl Engine {
         if !ops.iter().all(|op| matches!(op, MultiOp::GetData(_) | MultiOp::GetChildren(_))) {
             return Err(ErrorCode::MarshallingError);
         }
-        let limit = self.settings.limits.reply_size_max;
+        let (start, limit) = (out.len(), self.settings.limits.reply_size_max);
         for op in ops {
             let result = match &op {
                 MultiOp::GetData(request) => self.readable(who, &request.path).map(|node| (OpCode::GetData, node)),
@@ -240,7 +260,7 @@ impl Engine {
                     encode(&ErrorReply { err: code.to_i32() }, out);
                 }
             }
-            if out.len() > limit {
+            if out.len() - start > limit {
                 return Err(ErrorCode::MarshallingError);
             }
         }

@@ -17,8 +17,6 @@ pub(super) struct Counters {
     pub resumed: u64,
     pub auth_failed: u64,
     pub handshakes_overdue: u64,
-    /// A buffer that replies are built in.
-    pub scratch: Vec<u8>,
 }
 
 /// The server as a whole.
