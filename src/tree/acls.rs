@@ -53,9 +53,6 @@ pub(super) struct Acls {
     slots: Vec<Slot>,
     by_content: HashTable<u32>,
     free: Vec<u32>,
-    /// Numbers given up while a snapshot runs: it may have written them, so they must not mean another list yet.
-    retired: Vec<u32>,
-    retire: bool,
     keys: Keys,
     bytes: u64,
 }
@@ -71,15 +68,7 @@ struct Slot {
 impl Acls {
     pub(super) fn new(keys: Keys) -> Acls {
         let open = Slot { list: Some(Arc::new(AclList::new(&[Acl::open()]))), users: 0, hash: 0, mark: 0 };
-        Acls {
-            slots: vec![open],
-            by_content: HashTable::new(),
-            free: Vec::new(),
-            retired: Vec::new(),
-            retire: false,
-            keys,
-            bytes: 0,
-        }
+        Acls { slots: vec![open], by_content: HashTable::new(), free: Vec::new(), keys, bytes: 0 }
     }
 
     /// The number of this list, with one more user.
@@ -131,7 +120,7 @@ impl Acls {
         let hash = slot.hash;
         self.bytes -= list.bytes();
         self.by_content.find_entry(hash, |&other| other == id).expect("every list is in the table").remove();
-        if self.retire { &mut self.retired } else { &mut self.free }.push(id);
+        self.free.push(id);
     }
 
     #[inline]
@@ -161,14 +150,6 @@ impl Acls {
     /// Forgets which snapshots have which list.
     pub(super) fn clear_marks(&mut self) {
         self.slots.iter_mut().for_each(|slot| slot.mark = 0);
-    }
-
-    /// Whether numbers given up from now on stay unused.
-    pub(super) fn set_retire(&mut self, retire: bool) {
-        self.retire = retire;
-        if !retire {
-            self.free.append(&mut self.retired);
-        }
     }
 
     fn hash(&self, entries: &[Acl<'_>]) -> u64 {
@@ -216,17 +197,5 @@ mod tests {
         assert!(acls.get(empty).is_open());
         let read = acls.intern(&read());
         assert!(!acls.get(read).is_open());
-    }
-
-    #[test]
-    fn numbers_given_up_during_a_snapshot_rest_until_its_end() {
-        let mut acls = Acls::new(Keys([1, 2]));
-        let old = acls.intern(&read());
-        acls.set_retire(true);
-        acls.release(old);
-        let other = acls.intern(&[]);
-        assert_ne!(other, old);
-        acls.set_retire(false);
-        assert_eq!(acls.intern(&read()), old);
     }
 }

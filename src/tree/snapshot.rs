@@ -3,7 +3,8 @@
 //! Each znode carries the mark of the last snapshot that has it. The walk writes what is unmarked; whoever is about to
 //! change or delete an unmarked znode has it written first, as it still is; new znodes are born marked. So every znode
 //! that was there at the beginning is written exactly once, as it was then, and an id that is given out anew meanwhile is
-//! never mistaken for the old znode.
+//! never mistaken for the old znode. The same goes for the numbers of ACLs: one is free for another list only when no
+//! unmarked znode names it, and new lists are named by marked znodes only.
 
 use std::collections::VecDeque;
 
@@ -53,7 +54,6 @@ impl Tree {
         });
         // Counted as given up until it is complete.
         snapshots.unfinished += 1;
-        self.acls.set_retire(true);
         let mut walk = Box::new(Walk { end: self.nodes.end(), ..Walk::default() });
         let mut header = Vec::new();
         entry::write_header(&mut header);
@@ -93,15 +93,12 @@ impl Tree {
         entry::write_trailer(walk.totals, &mut out);
         emit(&out);
         self.snapshots.unfinished = 0;
-        self.acls.set_retire(false);
         true
     }
 
     /// Gives up the snapshot that is running, if one is.
     pub fn snapshot_abort(&mut self) {
-        if self.snapshots.walk.take().is_some() {
-            self.acls.set_retire(false);
-        }
+        if self.snapshots.walk.take().is_some() {}
     }
 
     /// Whether a snapshot has begun and is not over.
