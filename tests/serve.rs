@@ -269,3 +269,35 @@ fn inspect_tells_damage_from_what_is_no_file_of_ours() {
     assert!(text.contains("verdict: damaged at byte"), "{text}");
     refused(folder.path(), &["--port", "0"], 1, "damaged at byte");
 }
+
+#[test]
+fn a_larger_jute_maxbuffer_lets_larger_writes_in_and_keeps_them() {
+    let folder = Folder::new();
+    let arguments = ["--port", "0", "-Djute.maxbuffer=0x400000"];
+    let data = vec![7; 3_500_000];
+    let server = Serve::start(folder.path(), &arguments);
+    let mut client = Client::connect(&server.address).unwrap();
+    client.create("/large", Some(&data), &[Acl::open()], CreateMode::Persistent).unwrap();
+    drop(client);
+    server.signal("TERM");
+    let (code, log) = server.end();
+    assert_eq!(code, Some(0), "{log}");
+    let server = Serve::start(folder.path(), &arguments);
+    let mut client = Client::connect(&server.address).unwrap();
+    // Our client takes no reply as large as that; the stat tells.
+    assert_eq!(client.exists("/large", false).unwrap().unwrap().data_length, 3_500_000);
+}
+
+#[test]
+fn a_write_too_large_for_the_extents_of_an_older_file_stops_nobody_else() {
+    let folder = Folder::new();
+    let server = Serve::start(folder.path(), &["--port", "0"]);
+    server.signal("TERM");
+    assert_eq!(server.end().0, Some(0));
+    let server = Serve::start(folder.path(), &["--port", "0", "-Djute.maxbuffer=0x400000"]);
+    let mut healthy = Client::connect(&server.address).unwrap();
+    let mut client = Client::connect(&server.address).unwrap();
+    let data = vec![7; 3_500_000];
+    assert!(client.create("/large", Some(&data), &[Acl::open()], CreateMode::Persistent).is_err());
+    healthy.create("/small", None, &[Acl::open()], CreateMode::Persistent).unwrap();
+}

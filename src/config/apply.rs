@@ -38,6 +38,7 @@ pub(super) fn apply(config: &mut Config, given: &Given<'_>, notes: &mut Vec<Note
     match &given.key.kind {
         Kind::Honoured(set) => put(config, given, set, notes).map(|()| Fate::Honoured),
         Kind::Ensemble(set) => put(config, given, set, notes).map(|()| Fate::Ensemble),
+        Kind::Kept(set, _) => put(config, given, set, notes).map(|()| Fate::WithoutEffect),
         Kind::WithoutEffect(_) => Ok(Fate::WithoutEffect),
         Kind::NotYet(_) if given.value.eq_ignore_ascii_case(given.key.default) => Ok(Fate::WithoutEffect),
         // A provider of what is always there asks for nothing that is missing.

@@ -18,6 +18,8 @@ pub(super) enum Kind {
     Honoured(Set),
     /// Understood and kept; matters only in an ensemble.
     Ensemble(Set),
+    /// Read, checked and kept in the [`Config`], where nothing acts upon it yet, for this reason.
+    Kept(Set, &'static str),
     /// Accepted and ignored, for this reason.
     WithoutEffect(&'static str),
     /// Any value but the default asks for something that is missing: a warning says so.
@@ -95,7 +97,9 @@ static HONOURED: &[Key] = &[
         int(-1, I32_MAX, |c, v| c.min_session_timeout_ms = optional(v))),
     key("maxSessionTimeout", "-1", "longest session timeout in milliseconds, -1 for 20 ticks",
         int(-1, I32_MAX, |c, v| c.max_session_timeout_ms = optional(v))),
-    key("snapCount", "100000", "transactions between snapshots", int(2, I32_MAX, |c, v| c.snap_count = v as u64)),
+    key("snapCount", "100000", "transactions between snapshots", Kind::Kept(
+        Set::Int { min: 2, max: I32_MAX, set: |c, v| c.snap_count = v as u64 },
+        "snapshots follow the size of the log: zoarium.logWindow")),
     key("forceSync", "yes", "sync the log before acknowledging; no may lose acknowledged writes in a power cut",
         text("yes or no", |c, v| { c.force_sync = yes_no(v)?; Some(()) })),
     key("fsync.warningthresholdms", "1000", "log a sync slower than this many milliseconds",
@@ -123,7 +127,8 @@ static HONOURED: &[Key] = &[
     key("DigestAuthenticationProvider.digestAlg", "SHA1", "hash of scheme digest",
         text("SHA1 (others are not there yet)", |_, v| matches!(v, "SHA1" | "SHA-1").then_some(()))),
     key("DigestAuthenticationProvider.enabled", "true", "scheme digest exists", property(|c, v| c.digest_auth_enabled = v)),
-    key("digest.enabled", "true", "keep a content digest of the tree (word hash)", property(|c, v| c.digest_enabled = v)),
+    key("digest.enabled", "true", "keep a content digest of the tree (word hash)",
+        Kind::Kept(Set::Property(|c, v| c.digest_enabled = v), "no content digest is kept yet")),
     key("enforce.auth.enabled", "false", "requests need an identity of enforce.auth.schemes",
         Kind::Honoured(Set::Property(|_, _| {}))), // applied together with the schemes, in `apply`
     key("enforce.auth.schemes", "none", "schemes of which one is needed, when enforce.auth.enabled",

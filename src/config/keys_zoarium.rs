@@ -15,6 +15,11 @@ const fn some(set: fn(&mut Config, i64)) -> Kind {
     Kind::Honoured(Set::Int { min: 1, max: I32_MAX, set })
 }
 
+/// As [`some`], for a limit that is fixed so far.
+const fn unenforced(set: fn(&mut Config, i64)) -> Kind {
+    Kind::Kept(Set::Int { min: 1, max: I32_MAX, set }, "this limit cannot be changed yet")
+}
+
 /// The keys that begin with `zoarium.`.
 #[rustfmt::skip]
 pub(super) static ZOARIUM: &[Key] = &[
@@ -68,17 +73,17 @@ pub(super) static ZOARIUM: &[Key] = &[
     key("zoarium.pathDepthMax", "1000", "names in a path (R-17)", some(|c, v| c.limits.path_depth_max = v as usize)),
     key("zoarium.multiOpsMax", "10000", "operations in a multi (R-18)", some(|c, v| c.limits.multi_ops_max = v as usize)),
     key("zoarium.aclEntriesMax", "1000", "entries in an ACL (R-19)", some(|c, v| c.limits.acl_entries_max = v as usize)),
-    key("zoarium.aclListsMax", "100000", "different ACLs in the tree (R-19)", some(|c, v| c.limits.acl_lists_max = v as usize)),
+    key("zoarium.aclListsMax", "100000", "different ACLs in the tree (R-19)", unenforced(|c, v| c.limits.acl_lists_max = v as usize)),
     key("zoarium.credentialsMax", "64", "identities of a connection (R-20)", some(|c, v| c.limits.credentials_max = v as usize)),
-    key("zoarium.failedLoginsMax", "3", "failed logins on a connection (R-20)", some(|c, v| c.limits.failed_logins_max = v as usize)),
+    key("zoarium.failedLoginsMax", "3", "failed logins on a connection (R-20)", unenforced(|c, v| c.limits.failed_logins_max = v as usize)),
     key("zoarium.treeBytesMax", "0", "memory of the tree, 0 without limit (R-21)",
         size(0, TIB, |c, v| c.limits.tree_bytes_max = (v > 0).then_some(v))),
     key("zoarium.replySizeMax", "64M", "size of a reply (R-23)", size(MIB, 1 << 30, |c, v| c.limits.reply_size_max = v as usize)),
-    key("zoarium.sliceMs", "5", "longest work at a stretch for one request (R-24)", some(|c, v| c.limits.slice_ms = v as u64)),
+    key("zoarium.sliceMs", "5", "longest work at a stretch for one request (R-24)", unenforced(|c, v| c.limits.slice_ms = v as u64)),
     key("zoarium.wordsPerSecond", "10", "four-letter words per second and address (R-30)",
         some(|c, v| c.limits.words_per_second = v as u64)),
     key("zoarium.logLinesPerSecond", "10", "log lines of a kind per second (R-31)",
-        some(|c, v| c.limits.log_lines_per_second = v as u64)),
+        unenforced(|c, v| c.limits.log_lines_per_second = v as u64)),
     key("zoarium.timersPerTick", "10000", "sessions, containers and TTL nodes looked at in a tick (R-33)",
-        some(|c, v| c.limits.timers_per_tick = v as usize)),
+        unenforced(|c, v| c.limits.timers_per_tick = v as usize)),
 ];

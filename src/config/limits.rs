@@ -50,11 +50,11 @@ pub struct Limits {
     pub multi_ops_max: usize,
     /// `zoarium.aclEntriesMax`: entries in one ACL.
     pub acl_entries_max: usize,
-    /// `zoarium.aclListsMax`: different ACLs in the tree.
+    /// `zoarium.aclListsMax`: different ACLs in the tree. Not acted upon yet.
     pub acl_lists_max: usize,
     /// `zoarium.credentialsMax`: identities of one connection.
     pub credentials_max: usize,
-    /// `zoarium.failedLoginsMax`: failed logins on one connection.
+    /// `zoarium.failedLoginsMax`: failed logins on one connection. Not acted upon yet.
     pub failed_logins_max: usize,
     /// `zoarium.treeBytesMax`: memory of the tree; `None` is no limit.
     ///
@@ -62,13 +62,13 @@ pub struct Limits {
     pub tree_bytes_max: Option<u64>,
     /// `zoarium.replySizeMax`: size of one reply.
     pub reply_size_max: usize,
-    /// `zoarium.sliceMs`: longest work at a stretch on the loop for one request.
+    /// `zoarium.sliceMs`: longest work at a stretch on the loop for one request. Not acted upon yet.
     pub slice_ms: u64,
     /// `zoarium.wordsPerSecond`: four-letter words per second and client address.
     pub words_per_second: u64,
-    /// `zoarium.logLinesPerSecond`: log lines of one kind per second; more are counted.
+    /// `zoarium.logLinesPerSecond`: log lines of one kind per second; more are counted. Not acted upon yet.
     pub log_lines_per_second: u64,
-    /// `zoarium.timersPerTick`: sessions, containers and TTL nodes looked at in one tick.
+    /// `zoarium.timersPerTick`: sessions, containers and TTL nodes looked at in one tick. Not acted upon yet.
     pub timers_per_tick: usize,
 }
 

@@ -58,7 +58,9 @@ fn fate(key: &Key) -> (Fate, &'static str) {
     match &key.kind {
         Kind::Honoured(_) => (Fate::Honoured, ""),
         Kind::Ensemble(_) => (Fate::Ensemble, "matters only in an ensemble"),
-        Kind::WithoutEffect(reason) | Kind::RefusedIfTrue(reason) => (Fate::WithoutEffect, reason),
+        Kind::Kept(_, reason) | Kind::WithoutEffect(reason) | Kind::RefusedIfTrue(reason) => {
+            (Fate::WithoutEffect, reason)
+        }
         Kind::NotYet(reason) => (Fate::NotYet, reason),
     }
 }

@@ -75,7 +75,7 @@ pub struct Config {
     /// `maxSessionTimeout` in milliseconds; `None` is 20 ticks. Ask [`Config::session_timeout_max_ms`].
     pub max_session_timeout_ms: Option<u64>,
 
-    /// `snapCount`: transactions between snapshots.
+    /// `snapCount`: transactions between snapshots. Not acted upon: [`Storage::log_window`] decides.
     pub snap_count: u64,
     /// `forceSync`: sync the log before acknowledging. `false` loses acknowledged writes in a power cut.
     pub force_sync: bool,
@@ -105,7 +105,7 @@ pub struct Config {
     pub super_digest: Option<Secret>,
     /// `DigestAuthenticationProvider.enabled`: scheme `digest` exists.
     pub digest_auth_enabled: bool,
-    /// `digest.enabled`: keep a content digest of the tree (word `hash`).
+    /// `digest.enabled`: keep a content digest of the tree (word `hash`). Not acted upon yet.
     pub digest_enabled: bool,
     /// `enforce.auth.schemes`, when `enforce.auth.enabled` is on: a request needs an identity of one of these
     /// schemes. Empty is no such rule.

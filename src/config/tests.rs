@@ -138,9 +138,9 @@ fn every_number_is_taken_at_its_bounds_and_refused_one_past_them() {
     let mut walked = 0;
     for key in keys::all() {
         let (min, max) = match &key.kind {
-            Kind::Honoured(Set::Int { min, max, .. }) | Kind::Ensemble(Set::Int { min, max, .. }) => {
-                (i128::from(*min), i128::from(*max))
-            }
+            Kind::Honoured(Set::Int { min, max, .. })
+            | Kind::Kept(Set::Int { min, max, .. }, _)
+            | Kind::Ensemble(Set::Int { min, max, .. }) => (i128::from(*min), i128::from(*max)),
             Kind::Honoured(Set::Size { min, max, .. }) => (i128::from(*min), i128::from(*max)),
             _ => continue,
         };
@@ -161,7 +161,7 @@ fn every_number_is_taken_at_its_bounds_and_refused_one_past_them() {
 fn every_honoured_key_changes_the_config() {
     let unchanged = read(&[]).unwrap().config;
     for key in keys::all() {
-        let Kind::Honoured(set) = &key.kind else { continue };
+        let (Kind::Honoured(set) | Kind::Kept(set, _)) = &key.kind else { continue };
         let values: Vec<String> = match set {
             Set::Int { min, max, .. } => vec![min.to_string(), (min + 1).to_string(), max.to_string()],
             Set::Size { min, max, .. } => vec![min.to_string(), max.to_string()],
@@ -225,11 +225,11 @@ fn with_a_file_it_listens_everywhere_unless_told() {
 
 #[test]
 fn the_command_line_beats_the_environment_which_beats_the_file() {
-    let file = "tickTime=1\ndataDir=/file\nsnapCount=11\nclientPort=1\n";
-    let env = [("ZOARIUM_TICKTIME", "2"), ("ZOARIUM_DATADIR", "/env"), ("HOME", "/"), ("ZOARIUM_SNAPCOUNT", "")];
+    let file = "tickTime=1\ndataDir=/file\nmaxClientCnxns=11\nclientPort=1\n";
+    let env = [("ZOARIUM_TICKTIME", "2"), ("ZOARIUM_DATADIR", "/env"), ("HOME", "/"), ("ZOARIUM_MAXCLIENTCNXNS", "")];
     let loaded = load_all(file, &env, &[("zookeeper.tickTime", "3")]).unwrap();
     let config = &loaded.config;
-    assert_eq!((config.tick_time_ms, config.snap_count), (3, 11), "an empty variable is not set");
+    assert_eq!((config.tick_time_ms, config.max_client_cnxns), (3, 11), "an empty variable is not set");
     assert_eq!(config.data_dir, PathBuf::from("/env"));
     let tick = &loaded.settings[0];
     assert_eq!((tick.name.as_str(), &tick.origin, tick.overrides.len()), ("tickTime", &Origin::CommandLine, 2));

@@ -13,7 +13,7 @@ use mio::{Events, Poll, Token};
 use crate::config::Config;
 use crate::engine::{CloseReason, Engine, Room, Settings};
 use crate::ids::{Millis, ServerId, WallMillis};
-use crate::store::{Record, SpaceLevel, Store, StoreError, StoreOptions, SyncMode};
+use crate::store::{Record, SpaceLevel, Store, StoreError};
 use crate::words::Whitelist;
 use crate::zab::{Broadcast, Majority};
 use crate::{Error, engine};
@@ -110,7 +110,7 @@ impl Peer {
         let me = settings.server_id;
         let engine = Engine::new(settings, [0; 32], [low, high]);
         let started = Instant::now();
-        let (mut engine, store) = recovery::recover(engine, &config, &store_options(&config))?;
+        let (mut engine, store) = recovery::recover(engine, &config, &config.store_options())?;
         engine.set_secret(store.secret());
 
         let poll = Poll::new().map_err(Error::system("create the event queue"))?;
@@ -330,21 +330,6 @@ fn room_of(level: SpaceLevel) -> Room {
         SpaceLevel::Ample | SpaceLevel::Low | SpaceLevel::Slow => Room::Plenty,
         SpaceLevel::Reserve => Room::Reserve,
         SpaceLevel::Exhausted => Room::None,
-    }
-}
-
-fn store_options(config: &Config) -> StoreOptions {
-    let storage = &config.storage;
-    StoreOptions {
-        extent_size: storage.extent_size,
-        initial_size: storage.file_size_initial,
-        max_size: storage.file_size_max,
-        log_window: storage.log_window,
-        follower_window: storage.follower_window,
-        keep_snapshots: u32::try_from(storage.keep_snapshots).unwrap_or(2),
-        snapshot_rate: storage.snapshot_rate,
-        sync: if config.force_sync { SyncMode::Always } else { SyncMode::Never },
-        ..StoreOptions::default()
     }
 }
 
