@@ -1,5 +1,7 @@
 //! A standalone peer in this process, with real sockets, a real file and a real client.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use zoarium::client::{Client, ConnectOptions};

@@ -104,7 +104,7 @@ static HONOURED: &[Key] = &[
         text("yes or no", |c, v| { c.force_sync = yes_no(v)?; Some(()) })),
     key("fsync.warningthresholdms", "1000", "log a sync slower than this many milliseconds",
         int(0, I32_MAX, |c, v| c.fsync_warning_ms = v as u64)),
-    key("4lw.commands.whitelist", "ruok,srvr,stat,mntr,isro,conf,envi,dirs,wchs",
+    key("4lw.commands.whitelist", "srvr",
         "four-letter words that are answered, * for all; srvr always is",
         text("words separated by commas, or *", |c, v| { c.whitelist = Whitelist::parse(v); Some(()) })),
     key("readonlymode.enabled", "false", "serve reads without a quorum to clients that ask for it",

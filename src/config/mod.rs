@@ -142,7 +142,7 @@ impl Default for Config {
             snap_count: 100_000,
             force_sync: true,
             fsync_warning_ms: 1000,
-            whitelist: Whitelist::Default,
+            whitelist: Whitelist::default(),
             read_only_mode: false,
             reconfig_enabled: false,
             extended_types_enabled: false,

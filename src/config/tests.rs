@@ -433,7 +433,7 @@ fn myid_is_read_when_it_is_there_and_binds_an_ensemble_only() {
 
 #[test]
 fn the_whitelist_is_absent_unless_named() {
-    assert_eq!(read(&[]).unwrap().config.whitelist, Whitelist::Default);
+    assert_eq!(read(&[]).unwrap().config.whitelist, Whitelist::default());
     assert_eq!(read(&[("4lw.commands.whitelist", "*")]).unwrap().config.whitelist, Whitelist::All);
     assert_eq!(read(&[("4lw.commands.whitelist", "")]).unwrap().config.whitelist, Whitelist::Only(vec![]));
 }

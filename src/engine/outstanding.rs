@@ -40,12 +40,15 @@ impl View {
     }
 }
 
+/// A path and the view that was replaced there, if there was one.
+type Replaced = (Box<str>, Option<Option<View>>);
+
 /// Pending views by path; `None` for a znode that will be gone.
 #[derive(Default)]
 pub(super) struct Outstanding {
     views: HashMap<Box<str>, Option<View>>,
     /// While a multi is decided: what its views replaced, oldest first. `None`: there was no view.
-    undo: Option<Vec<(Box<str>, Option<Option<View>>)>>,
+    undo: Option<Vec<Replaced>>,
 }
 
 impl Outstanding {

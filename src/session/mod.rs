@@ -293,7 +293,7 @@ mod tests {
             sessions.begin(Millis(0), SessionId(i), 1000);
         }
         let mut seen = 0;
-        while sessions.len() > 0 {
+        while !sessions.is_empty() {
             let slice = sessions.expired(Millis(1100), 100);
             assert!(slice.len() <= 100 && !slice.is_empty());
             seen += slice.len();

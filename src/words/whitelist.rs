@@ -76,12 +76,6 @@ impl Word {
         }
     }
 
-    /// Whether it is answered without a setting: cheap, read-only, and reveals no more than a monitor needs.
-    fn is_cheap(self) -> bool {
-        use Word::*;
-        matches!(self, Ruok | Srvr | Stat | Mntr | Isro | Conf | Envi | Dirs | Wchs)
-    }
-
     /// Whether it is answered with its own text while there is no quorum, not with [`NOT_SERVING`](super::NOT_SERVING).
     pub fn works_without_quorum(self) -> bool {
         matches!(self, Word::Ruok | Word::Envi | Word::Gtmk | Word::Stmk | Word::Isro)
@@ -89,17 +83,20 @@ impl Word {
 }
 
 /// `4lw.commands.whitelist`.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whitelist {
-    /// The key is absent: the cheap, read-only words are answered.
-    ///
-    /// ZooKeeper answers `srvr` alone then; monitors that need more had to set the key, so this breaks nobody.
-    #[default]
-    Default,
     /// `*`: every word.
     All,
     /// These, and `srvr` always, and `isro` where read-only mode is on.
     Only(Vec<Word>),
+}
+
+impl Default for Whitelist {
+    /// Without the key: `srvr` alone, as in ZooKeeper since 3.5.3. None of the others may be asked by anybody who can
+    /// connect, because they cost or tell more.
+    fn default() -> Self {
+        Whitelist::Only(Vec::new())
+    }
 }
 
 impl Whitelist {
@@ -119,7 +116,6 @@ impl Whitelist {
 pub fn is_allowed(word: Word, whitelist: &Whitelist, read_only_mode: bool) -> bool {
     match whitelist {
         Whitelist::All => true,
-        Whitelist::Default => word.is_cheap(),
         Whitelist::Only(words) => word == Word::Srvr || (word == Word::Isro && read_only_mode) || words.contains(&word),
     }
 }
@@ -143,8 +139,10 @@ mod tests {
     }
 
     #[test]
-    fn without_the_key_cheap_words_are_allowed() {
-        assert_eq!(allowed(&Whitelist::Default, false), "conf dirs envi isro mntr ruok srvr stat wchs");
+    fn without_the_key_srvr_alone_is_allowed() {
+        //
+        assert_eq!(allowed(&Whitelist::default(), false), "srvr");
+        assert_eq!(allowed(&Whitelist::default(), true), "isro srvr");
     }
 
     #[test]
