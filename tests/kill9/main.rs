@@ -2,7 +2,7 @@
 //!
 //! `ZOA_KILL9_ROUNDS` sets the number of rounds, `ZOA_RESTART_ZNODES` the size of the tree whose restart is timed, and
 //! `ZOA_RESTART_MS_MAX` a bound on that time; `ZOA_SEED` replays the choices of a run (the moment of a kill is chosen
-//! too, but the machine has its say). `ZOA_KILL9_SERVER=zookeeper` runs the same against Apache ZooKeeper.
+//! too, but the machine has its say). `ZOA_KILL9_SERVER` names another server, `zookeeper` for Apache ZooKeeper.
 #![allow(clippy::unwrap_used, reason = "a test stops where it goes wrong")]
 
 mod model;

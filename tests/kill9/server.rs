@@ -107,9 +107,11 @@ impl Drop for Server {
     }
 }
 
-/// `ZOA_KILL9_SERVER=zookeeper` proves the test itself on Apache ZooKeeper.
+/// `ZOA_KILL9_SERVER` names another binary than the one built with this test, such as the release build; `zookeeper`
+/// proves the test itself on Apache ZooKeeper.
 fn command(config: &Path) -> Command {
-    if std::env::var("ZOA_KILL9_SERVER").is_ok_and(|name| name == "zookeeper") {
+    let named = std::env::var("ZOA_KILL9_SERVER");
+    if named.as_deref() == Ok("zookeeper") {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/zookeeper/classpath");
         let classpath = Command::new(script).stderr(Stdio::inherit()).output().unwrap();
         assert!(classpath.status.success(), "no Apache ZooKeeper");
@@ -118,7 +120,7 @@ fn command(config: &Path) -> Command {
         command.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain").arg(config);
         return command;
     }
-    let mut command = Command::new(env!("CARGO_BIN_EXE_zoarium"));
+    let mut command = Command::new(named.as_deref().unwrap_or(env!("CARGO_BIN_EXE_zoarium")));
     command.arg("serve").arg(config);
     command
 }
