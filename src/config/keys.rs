@@ -254,17 +254,21 @@ pub(super) fn squeeze(name: &str) -> String {
 /// The known key nearest to `name`, if one is near enough to be meant.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     let name = name.strip_prefix("zookeeper.").unwrap_or(name).to_ascii_lowercase();
-    let (distance, nearest) =
-        all().map(|key| (distance(&name, &key.name.to_ascii_lowercase()), key.name)).min_by_key(|(d, _)| *d)?;
-    (distance <= (name.len() / 4).max(2) && distance < name.len()).then_some(nearest)
+    nearest_of(&name, |key| key.name.to_ascii_lowercase())
 }
 
 /// As [`nearest`], for the name of an environment variable.
 pub(super) fn nearest_variable(variable: &str) -> Option<&'static str> {
     let name = squeeze(variable.strip_prefix("ZOARIUM_").unwrap_or(variable));
-    let near = |key: &Key| distance(&name, &squeeze(key.name.strip_prefix("zoarium.").unwrap_or(key.name)));
-    let (distance, nearest) = all().map(|key| (near(key), key.name)).min_by_key(|(d, _)| *d)?;
-    (distance <= (name.len() / 4).max(2) && distance < name.len()).then_some(nearest)
+    nearest_of(&name, |key| squeeze(key.name.strip_prefix("zoarium.").unwrap_or(key.name)))
+}
+
+fn nearest_of(name: &str, spelled: impl Fn(&Key) -> String) -> Option<&'static str> {
+    let limit = (name.len() / 4).max(2);
+    // The distance takes time by the product of the lengths, and is no less than their difference.
+    let near = all().map(|key| (spelled(key), key.name)).filter(|(other, _)| other.len().abs_diff(name.len()) <= limit);
+    let (distance, nearest) = near.map(|(other, key)| (distance(name, &other), key)).min_by_key(|(d, _)| *d)?;
+    (distance <= limit && distance < name.len()).then_some(nearest)
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that lead from one word to the other.

@@ -9,7 +9,7 @@ use crate::store::error::StoreError;
 use crate::store::layout::{SLOT_AT, sb};
 use crate::store::log::{Kind, Records};
 use crate::store::map::{MappedFile, ReadAt};
-use crate::store::recover::{Chain, Verdict, unfinished};
+use crate::store::recover::{Chain, Replay, Verdict, unfinished};
 use crate::store::snapshot;
 use crate::store::superblock::{Copies, CopyFault, Superblock};
 
@@ -235,6 +235,25 @@ fn look(source: &dyn ReadAt) -> Result<Seen, StoreError> {
     seen(copies, Some(root), verdict)
 }
 
+/// Counts as a reader of a snapshot, and keeps nothing of it.
+struct Unread;
+
+impl Replay for Unread {
+    fn snapshot_begin(&mut self, _: Zxid) {}
+
+    fn snapshot_entry(&mut self, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn snapshot_end(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn txn(&mut self, _: Zxid, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
 impl Seen {
     fn tell(
         self,
@@ -270,12 +289,12 @@ impl Seen {
             each(InspectLine::Extent { index, offset, state, order: extent.order });
         }
         let mut first_fault = None;
-        let mut whole_ones = 0;
+        let mut whole_ones = Vec::new();
         for (slot, kept) in root.snapshots.iter().enumerate() {
             let Some(kept) = kept else { continue };
-            let whole = snapshot::read_chunks(source, root, slot, kept, &mut |_, _| Ok(()));
+            let whole = snapshot::load(source, root, slot, kept, &mut Unread);
             match &whole {
-                Ok(()) => whole_ones += 1,
+                Ok(()) => whole_ones.push(kept.zxid),
                 Err(fault) => first_fault = first_fault.or(Some(fault.clone())),
             }
             let (id, zxid, bytes, entries) = (kept.id, kept.zxid, kept.bytes, kept.entries);
@@ -301,12 +320,23 @@ impl Seen {
             }
             Ok(())
         });
+        if let Ok(chain) = &walked {
+            // One without its log is of no use to an opening either.
+            let log_from = chain.extents.first().map_or(Zxid::ZERO, |first| first.base_zxid);
+            whole_ones.retain(|&zxid| {
+                let inside = (log_from..=chain.last_zxid).contains(&zxid);
+                if !inside {
+                    first_fault.get_or_insert((0, format!("its zxid {zxid} is outside the log")));
+                }
+                inside
+            });
+        }
         match (self.verdict, first_fault) {
             (InspectVerdict::Damaged { at, what, good_to, lost_to }, _) => {
                 Ok(InspectVerdict::Damaged { at, what, good_to, lost_to })
             }
             // A snapshot that a server has replaced meanwhile is no damage.
-            (_, Some((at, what))) if whole_ones == 0 && !in_use => Ok(InspectVerdict::Damaged {
+            (_, Some((at, what))) if whole_ones.is_empty() && !in_use => Ok(InspectVerdict::Damaged {
                 at,
                 what: format!("no snapshot is whole: {what}"),
                 good_to: Zxid::ZERO,

@@ -108,6 +108,16 @@ pub(super) fn write_trailer(totals: Totals, out: &mut Vec<u8>) {
     }
 }
 
+/// The trailer that belongs behind these entries: for tests that change entries and want to come past it.
+#[doc(hidden)]
+pub fn snapshot_trailer<'a>(entries: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut totals = Totals::default();
+    entries.for_each(|entry| totals.count(entry));
+    let mut out = Vec::new();
+    write_trailer(totals, &mut out);
+    out
+}
+
 /// Reads one entry. Memory is taken only for what is there.
 pub(super) fn read(entry: &[u8]) -> Result<Entry<'_>, String> {
     let (&tag, rest) = entry.split_first().ok_or("an empty entry")?;

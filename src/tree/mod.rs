@@ -27,6 +27,8 @@ mod tests;
 
 pub use acls::AclList;
 pub use apply::{ApplyError, Change, Outcome};
+#[doc(hidden)]
+pub use entry::snapshot_trailer;
 pub use loader::TreeLoader;
 pub use node::NodeId;
 pub use owner::Owner;
