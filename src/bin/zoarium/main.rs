@@ -1,5 +1,6 @@
 //! The `zoarium` command: a server, and what one needs around it.
 
+mod bench;
 mod check;
 mod describe;
 mod inspect;
@@ -44,6 +45,7 @@ Examples:
   zoarium check /etc/zookeeper/conf/zoo.cfg
                                        what each setting of that file means here, and what is ignored
   zoarium inspect zoarium-data         what is in a data file, transactions as lines
+  zoarium bench --table                how fast a server is, this one or another
 
 Exit codes: 0 done, 1 refused, 2 wrong usage or configuration, 3 no connection.
 `zoarium COMMAND --help` says more about each command.";
@@ -51,6 +53,7 @@ Exit codes: 0 done, 1 refused, 2 wrong usage or configuration, 3 no connection.
 #[derive(Subcommand)]
 enum Command {
     Serve(serve::Arguments),
+    Bench(bench::Arguments),
     Check(check::Arguments),
     Inspect(inspect::Arguments),
 }
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Serve(arguments) => serve::run(arguments, cli.volume),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
     }
