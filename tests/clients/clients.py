@@ -5,8 +5,8 @@
     tests/clients/clients.py --server zookeeper            # the same on Apache ZooKeeper
     UPDATE=1 tests/clients/clients.py --server zookeeper   # write the transcripts anew, from Apache ZooKeeper
 
-Clients: `cli_mt` (the C client), `zkCli.sh` (the Java client) and `rust-client` (a program of this folder around the
-crate zookeeper-client). A transcript of the first two holds commands, each with the lines it must bring:
+Clients: `cli_mt` (the C client), `zkCli.sh` (the Java client, in two versions) and `rust-client` (a program of this
+folder around the crate zookeeper-client). A transcript of the former holds commands, each with the lines it must bring:
 
     > command         a line given to the client
     output            what it prints, in order; what differs from run to run is masked
@@ -154,6 +154,24 @@ class ZkCli:
         return sorted(output) if command == "> whoami" else output
 
 
+class ZkCli39(ZkCli):
+    """The same shell as of ZooKeeper 3.9, from the jars of the reference server."""
+
+    name = "zkcli-3.9"
+    connected = "WatchedEvent state:SyncConnected type:None path:null zxid: -1"
+    disconnected = "WatchedEvent state:Disconnected type:None path:null zxid: -1"
+
+    def command(self, address):
+        java = ["java", "-Dorg.slf4j.simpleLogger.defaultLogLevel=off", "-cp", servers.zookeeper_classpath()]
+        return [*java, "org.apache.zookeeper.ZooKeeperMain", "-server", address]
+
+    def mask(self, line, names):
+        return super().mask(re.sub(r"(?<= zxid: )[0-9]+$", names.decimal_zxid, line), names)
+
+
+CLIENTS = {client.name: client for client in (CliMt, ZkCli, ZkCli39)}
+
+
 class Names:
     """Gives the numbers of one run names that are the same in every run."""
 
@@ -161,14 +179,16 @@ class Names:
         self.known = {}
 
     def zxid(self, match):
-        return self._name("ZXID", match)
+        return self._name("ZXID", int(match.group(), 16))
+
+    def decimal_zxid(self, match):
+        return self._name("ZXID", int(match.group()))
 
     def session(self, match):
-        return self._name("SESSION", match)
+        return self._name("SESSION", int(match.group(), 16))
 
-    def _name(self, kind, match):
+    def _name(self, kind, number):
         of_kind = self.known.setdefault(kind, {})
-        number = int(match.group(), 16)
         return of_kind.setdefault(number, f"{kind}-{len(of_kind) + 1}")
 
 
@@ -229,18 +249,21 @@ class Player:
         self.conversation.say(command)
         self._wait_for_line(answer)
         self._wait_for_events(len(wanted.events))
-        for line in self.conversation.take():
-            if self.client.is_noise(line) or line == answer:
-                continue
-            kind = found.events if self.client.is_event(line) else found.output
-            kind.append(self.client.mask(line, self.names).replace(self.server.address, "ADDRESS"))
-        found.output = self.client.sort(found.line, found.output)
+        lines = [line for line in self.conversation.take() if not self.client.is_noise(line) and line != answer]
+        # Output first, for the order of events is not to decide the names; of two events the shorter zxid is earlier.
+        events = sorted(filter(self.client.is_event, lines), key=lambda line: (len(line.split()[-1]), line.split()[-1]))
+        output = [line for line in lines if not self.client.is_event(line)]
+        found.output = self.client.sort(found.line, [self._mask(line) for line in output])
+        found.events = [self._mask(line) for line in events]
         return found
 
     def end(self):
         if self.conversation is not None:
             self.conversation.end(self.client.farewell)
             self.conversation = None
+
+    def _mask(self, line):
+        return self.client.mask(line, self.names).replace(self.server.address, "ADDRESS")
 
     def _wait_for_line(self, wanted):
         self.conversation.wait(lambda lines: wanted in lines, f"the line {wanted!r}")
@@ -325,8 +348,7 @@ def check(name, server_kind, update):
             if name == "rust-client":
                 passed, failures = play_rust_client(server)
             else:
-                client = {"cli_mt": CliMt, "zkcli": ZkCli}[name]()
-                passed, failures = play_transcript(client, server, update)
+                passed, failures = play_transcript(CLIENTS[name](), server, update)
         except RuntimeError as error:
             passed, failures = 0, [f"{name}: {error}"]
         finally:
@@ -340,13 +362,19 @@ def missing(name):
     """What this machine lacks for a client, or None."""
     if name == "rust-client":
         return None if shutil.which("cargo") else "no cargo on PATH"
-    client = {"cli_mt": CliMt, "zkcli": ZkCli}[name]
+    if name == "zkcli-3.9":
+        try:
+            version = servers.zookeeper_version()
+        except servers.Missing as lack:
+            return str(lack)
+        return None if version.startswith("3.9.") else f"no ZooKeeper 3.9, only {version}"
+    program = CLIENTS[name].program
     package = {"cli_mt": "zookeeper-bin", "zkcli": "zookeeper"}[name]
-    return None if os.access(client.program, os.X_OK) else f"no {client.program}: apt-get install {package}"
+    return None if os.access(program, os.X_OK) else f"no {program}: apt-get install {package}"
 
 
 def main():
-    names = ["cli_mt", "zkcli", "rust-client"]
+    names = [*CLIENTS, "rust-client"]
     parser = argparse.ArgumentParser(description="conversations of unmodified clients, across kill -9 and restart")
     parser.add_argument("--server", choices=["zoarium", "zookeeper"], default="zoarium")
     parser.add_argument("clients", nargs="*", metavar="client", help=f"only these of {', '.join(names)}")
