@@ -9,6 +9,7 @@ pub mod client;
 pub mod config;
 pub mod engine;
 mod error;
+pub mod handle;
 pub mod ids;
 pub mod jute;
 pub mod path;

@@ -1,0 +1,122 @@
+//! Requests that were sent and wait for their replies, in order.
+
+use std::collections::VecDeque;
+
+use super::code::{self, Code};
+use super::transport::{Completion, Event, Listener, Reply};
+use crate::jute::{Decoder, encode};
+use crate::records::replies::{ReplyHeader, WatcherEvent};
+use crate::records::requests::RequestHeader;
+use crate::records::{EventType, OpCode};
+
+/// Xid of watch events.
+pub const XID_EVENT: i32 = -1;
+/// Xid of pings.
+pub const XID_PING: i32 = -2;
+/// Xid of authentication packets.
+pub const XID_AUTH: i32 = -4;
+/// Xid of re-registered watches.
+pub const XID_SET_WATCHES: i32 = -8;
+
+/// A request under way.
+pub struct Waiting {
+    /// The number its reply will have.
+    pub xid: i32,
+    /// Whom to tell.
+    pub done: Completion,
+}
+
+/// The requests of one connection that were not answered yet, oldest first. Servers answer in this order.
+#[derive(Default)]
+pub struct Pending {
+    waiting: VecDeque<Waiting>,
+    last_xid: i32,
+}
+
+/// A frame that does not belong into this conversation: the connection cannot be used any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nonsense(pub String);
+
+impl Pending {
+    /// Numbers a request and appends it as a frame to `out`, length in front.
+    pub fn push(&mut self, op: OpCode, body: &[u8], done: Completion, out: &mut Vec<u8>) {
+        let xid = match op {
+            OpCode::Ping => XID_PING,
+            OpCode::Auth => XID_AUTH,
+            OpCode::SetWatches | OpCode::SetWatches2 => XID_SET_WATCHES,
+            _ => {
+                self.last_xid = if self.last_xid == i32::MAX { 1 } else { self.last_xid + 1 };
+                self.last_xid
+            }
+        };
+        let length = u32::try_from(8 + body.len()).expect("requests are below 4 GiB");
+        out.extend_from_slice(&length.to_be_bytes());
+        encode(&RequestHeader { xid, op: op.to_i32() }, out);
+        out.extend_from_slice(body);
+        self.waiting.push_back(Waiting { xid, done });
+    }
+
+    /// Takes the request that a reply with this xid answers.
+    ///
+    /// # Errors
+    /// [`Nonsense`] when another reply was due.
+    pub fn pop(&mut self, xid: i32) -> Result<Waiting, Nonsense> {
+        match self.waiting.front() {
+            Some(front) if front.xid == xid => Ok(self.waiting.pop_front().expect("it has a front")),
+            Some(front) => Err(Nonsense(format!("a reply to {xid} where one to {} was due", front.xid))),
+            None => Err(Nonsense(format!("a reply to {xid} that nobody waits for"))),
+        }
+    }
+
+    /// Takes all of them, as when the connection is lost.
+    pub fn take(&mut self) -> VecDeque<Waiting> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+/// Completes requests that will never be answered.
+pub fn fail(waiting: VecDeque<Waiting>, code: Code) {
+    for one in waiting {
+        (one.done)(Reply::failed(code));
+    }
+}
+
+/// A frame's header and what follows it, the length in front taken off already.
+///
+/// # Errors
+/// [`Nonsense`] when it is too short.
+pub fn split_frame(frame: &[u8]) -> Result<(ReplyHeader, &[u8]), Nonsense> {
+    let mut decoder = Decoder::new(frame);
+    let header = decoder.read().map_err(|_| Nonsense(format!("a reply of {} bytes", frame.len())))?;
+    Ok((header, decoder.rest()))
+}
+
+/// Tells the listener of an event, given a frame's header and body.
+///
+/// # Errors
+/// [`Nonsense`] when it is none.
+pub fn tell_event(header: &ReplyHeader, body: &[u8], listener: &dyn Listener) -> Result<(), Nonsense> {
+    let mut decoder = Decoder::new(body);
+    let event: WatcherEvent<'_> = decoder.read().map_err(|error| Nonsense(format!("a bad event: {error}")))?;
+    // Servers send session events to nobody; a kind from the future is not worth a connection.
+    if let Some(kind) = EventType::from_i32(event.kind) {
+        listener.event(Event { kind, path: event.path.as_str().to_owned(), zxid: header.zxid });
+    }
+    Ok(())
+}
+
+/// The reply that a header and a body make.
+pub fn reply_of(header: &ReplyHeader, body: &[u8]) -> Reply {
+    let body = if header.err == code::OK { body.to_vec() } else { Vec::new() };
+    Reply { code: header.err, zxid: header.zxid, body }
+}

@@ -1,0 +1,220 @@
+//! What a client needs of whatever carries its requests: a socket, or memory shared with a server in this process.
+//!
+//! A [`Transport`] holds one session. It numbers requests, matches replies, keeps the session alive and, where
+//! connections can be lost, finds the next server and resumes the session there. It knows nothing of callbacks, watches
+//! and chroots: that is the handle's part, which hears from it through a [`Listener`]. All paths here are the server's.
+
+use std::fmt;
+
+use super::code::{self, Code};
+use crate::ids::{SessionId, Zxid};
+use crate::records::{EventType, OpCode};
+
+/// The answer to one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// 0, the server's error code, or one of ours.
+    pub code: Code,
+    /// The last transaction the server had applied when it answered; −1 when nothing came from a server.
+    pub zxid: i64,
+    /// The reply's record, empty on most errors. Belongs to `op`'s family of records.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// A reply that no server sent.
+    pub fn failed(code: Code) -> Reply {
+        Reply { code, zxid: -1, body: Vec::new() }
+    }
+}
+
+/// What to do with a reply. Called exactly once, on the transport's thread: it must neither block nor call back into the
+/// transport's `submit`.
+pub type Completion = Box<dyn FnOnce(Reply) + Send>;
+
+/// A change of a watched znode, as the server sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventType,
+    /// To which znode.
+    pub path: String,
+    /// The transaction that did it; −1 for what was caught up on after a reconnect.
+    pub zxid: i64,
+}
+
+/// How a session is. The numbers are those of the C header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(i32)]
+pub enum State {
+    /// No server has answered yet.
+    Connecting = 0,
+    /// Requests are answered.
+    Connected = 1,
+    /// Reads are answered by a server without quorum.
+    ConnectedReadOnly = 2,
+    /// The connection is lost, the session may live: another server is being looked for.
+    Suspended = 3,
+    /// The session is over: its ephemerals are gone. Final.
+    Expired = 4,
+    /// The server refused the credentials. Final.
+    AuthFailed = 5,
+    /// Closed or detached here, or the server in this process has stopped. Final.
+    Ended = 6,
+}
+
+impl State {
+    /// Whether no other state can follow.
+    pub fn is_final(self) -> bool {
+        matches!(self, State::Expired | State::AuthFailed | State::Ended)
+    }
+
+    /// Whether a server answers.
+    pub fn is_connected(self) -> bool {
+        matches!(self, State::Connected | State::ConnectedReadOnly)
+    }
+}
+
+/// What identifies a session, and how far it has seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionInfo {
+    /// [`SessionId::NONE`] until a server has answered.
+    pub id: SessionId,
+    /// With the id, all it takes to resume the session.
+    pub password: [u8; 16],
+    /// As granted, ms; 0 until a server has answered.
+    pub timeout_ms: i32,
+    /// The highest zxid in any reply.
+    pub last_zxid: Zxid,
+    /// How it is.
+    pub state: State,
+}
+
+/// Why a request was not taken. Nothing of it was sent, and its completion will not be called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// The session was closed or detached, or its server has stopped.
+    Closed,
+    /// The session has expired.
+    Expired,
+    /// The server refused the credentials.
+    AuthFailed,
+    /// Too many bytes wait to be sent.
+    Full,
+}
+
+impl Refused {
+    /// The number for it.
+    pub fn code(self) -> Code {
+        match self {
+            Refused::Closed => code::CLOSED,
+            Refused::Expired => code::SESSION_EXPIRED,
+            Refused::AuthFailed => code::AUTH_FAILED,
+            Refused::Full => code::THROTTLED_OP,
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refused::Closed => "the client is closed",
+            Refused::Expired => "the session has expired",
+            Refused::AuthFailed => "authentication failed",
+            Refused::Full => "too many requests wait to be sent",
+        })
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// What a session watches, by the list of `setWatches2` each path belongs in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WatchedPaths {
+    /// One-shot, on the data of a znode that was there.
+    pub data: Vec<String>,
+    /// One-shot, on the creation of a znode that was not there.
+    pub exist: Vec<String>,
+    /// One-shot, on the children.
+    pub child: Vec<String>,
+    /// Persistent.
+    pub persistent: Vec<String>,
+    /// Persistent and recursive.
+    pub recursive: Vec<String>,
+}
+
+impl WatchedPaths {
+    /// Whether nothing is watched.
+    pub fn is_empty(&self) -> bool {
+        [&self.data, &self.exist, &self.child, &self.persistent, &self.recursive].iter().all(|list| list.is_empty())
+    }
+}
+
+/// Who hears of what a transport did not have to be asked for.
+///
+/// Called on the transport's thread, in the order of the wire and interleaved with completions in that same order: an
+/// event is told before the reply to any later read is. Must not block, nor call back into the transport.
+pub trait Listener: Send + Sync {
+    /// A watched znode changed.
+    fn event(&self, event: Event);
+
+    /// The session's state changed. Called once per change; nothing follows a final state.
+    ///
+    /// Requests that were sent and not answered are completed (with [`code::CONNECTION_LOSS`], or with what the final
+    /// state means) before the state that explains it is told. Those that were not sent wait across
+    /// [`State::Suspended`].
+    fn state(&self, state: State);
+
+    /// What must be registered again: asked when the session is resumed on another connection, before any request that
+    /// waits is sent.
+    fn watches(&self) -> WatchedPaths;
+
+    /// A burst of replies and events is over: the time to wake whoever runs callbacks, once for all of them.
+    fn flush(&self);
+}
+
+/// One session with somebody who answers requests. Used from any thread.
+///
+/// Requests are answered in the order in which they were submitted. None is ever sent a second time: once a byte of it
+/// has left, it is answered by the server or completed with [`code::CONNECTION_LOSS`].
+pub trait Transport: Send + Sync {
+    /// Takes a request: its operation and its record without header. Returns at once.
+    ///
+    /// In [`State::Connecting`] and [`State::Suspended`] the request waits for a connection. `done` is called exactly
+    /// once, never by the submitting thread itself from within this call.
+    ///
+    /// # Errors
+    /// [`Refused`] when it will not be sent; `done` is dropped without being called.
+    fn submit(&self, op: OpCode, body: &[u8], done: Completion) -> Result<(), Refused>;
+
+    /// Answers a plain read (`getData`, `exists`, `getChildren2`, `getAcl`; no watch) at once and on the caller's
+    /// thread, where that is possible without breaking the order of this session's requests.
+    ///
+    /// `None` where it is not; then [`Transport::submit`] is the way.
+    fn read_now(&self, op: OpCode, path: &str) -> Option<Reply> {
+        let _ = (op, path);
+        None
+    }
+
+    /// Adds an identity to the session, here and on every later connection. `done` gets the server's answer; a refusal
+    /// ends in [`State::AuthFailed`].
+    ///
+    /// # Errors
+    /// As [`Transport::submit`].
+    fn add_auth(&self, scheme: &str, credentials: &[u8], done: Completion) -> Result<(), Refused>;
+
+    /// The session as it is now.
+    fn session(&self) -> SessionInfo;
+
+    /// Asks the server to end the session. Requests submitted before are answered first.
+    ///
+    /// `done` is called when the server has said so, or no longer can; then everything else has been completed and the
+    /// state is [`State::Ended`]. Closing what is closed calls `done` with [`code::OK`]. Where no server is connected,
+    /// nobody is asked and the session expires by itself.
+    fn close(&self, done: Completion);
+
+    /// Lets go of the connection at once and leaves the session alive, to be resumed by whoever has id and password.
+    /// What is under way is completed with [`code::CLOSED`] before this returns, possibly on this thread; then the state is
+    /// [`State::Ended`] and nothing more is told to the listener.
+    fn detach(&self);
+}
