@@ -17,6 +17,8 @@ pub mod peer;
 pub mod records;
 pub mod server;
 pub mod session;
+#[cfg(test)]
+mod sim;
 pub mod store;
 pub mod tree;
 pub mod watches;

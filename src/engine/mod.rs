@@ -293,6 +293,12 @@ impl Engine {
         }
     }
 
+    /// A planted bug of the simulator: the next proposal takes a zxid that is in use.
+    #[cfg(test)]
+    pub(crate) fn rewind_proposed(&mut self, zxid: Zxid) {
+        self.proposed = zxid;
+    }
+
     /// Whether nothing was accepted from the connection yet.
     pub fn is_new(&self, id: ConnId) -> bool {
         self.conns.get(id).is_some_and(|conn| conn.phase == conn::Phase::New)

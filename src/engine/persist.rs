@@ -19,7 +19,7 @@ impl Engine {
         let mut entry = vec![TAG_HIGHEST_ID];
         encode(&self.sessions.highest_id(), &mut entry);
         emit(&entry);
-        for (id, session) in self.sessions.iter() {
+        for (id, session) in self.sessions.sorted() {
             entry.clear();
             entry.push(TAG_SESSION);
             encode(&(id.0, session.timeout_ms), &mut entry);
@@ -48,9 +48,7 @@ impl Engine {
         self.loader = Some(TreeLoader::new(self.seed));
         self.tree = Tree::new(self.seed);
         self.watches = Watches::new();
-        for id in self.sessions.iter().map(|(id, _)| id).collect::<Vec<_>>() {
-            self.sessions.end(id);
-        }
+        self.sessions.clear();
         self.applied = zxid;
         self.proposed = zxid;
     }

@@ -65,6 +65,8 @@ impl Sessions {
             session.bucket = session.deadline;
             self.buckets.entry(session.bucket).or_default().push(id);
         }
+        // The order of a hash map must not become the order in which sessions end.
+        self.buckets.values_mut().for_each(|ids| ids.sort_unstable());
     }
 
     /// An id that was never issued before and cannot be taken for a container or TTL mark.
@@ -108,9 +110,17 @@ impl Sessions {
         self.sessions.is_empty()
     }
 
-    /// All of them with their timeouts, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (SessionId, &Session)> {
-        self.sessions.iter().map(|(&id, session)| (id, session))
+    /// All of them, in order of their ids.
+    pub fn sorted(&self) -> Vec<(SessionId, Session)> {
+        let mut all: Vec<(SessionId, Session)> = self.sessions.iter().map(|(&id, session)| (id, *session)).collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all
+    }
+
+    /// Forgets all of them, as before loading a snapshot.
+    pub fn clear(&mut self) {
+        self.sessions.clear();
+        self.buckets.clear();
     }
 
     /// Begins or overwrites a session.

@@ -19,7 +19,7 @@ mod recover;
 mod snapshot;
 mod superblock;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::StoreError;
 pub use file::Store;

@@ -5,7 +5,7 @@ mod damage;
 mod document;
 mod faults;
 mod real;
-mod sim_disk;
+pub(crate) mod sim_disk;
 mod world;
 
 use std::collections::BTreeMap;
