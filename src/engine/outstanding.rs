@@ -111,19 +111,11 @@ impl Outstanding {
 
     /// Paths of the ephemerals `session` will own.
     pub(super) fn ephemerals(&self, tree: &Tree, session: SessionId) -> Vec<String> {
-        let mut paths: Vec<String> = tree
-            .ephemerals(session)
-            .map(|id| tree.path(id))
-            .filter(|path| self.views.get(path.as_str()).is_none_or(Option::is_some))
-            .collect();
-        let applied = paths.len();
-        for (path, view) in &self.views {
-            if view.as_ref().is_some_and(|view| view.owner == Owner::Session(session))
-                && !paths[..applied].iter().any(|known| known.as_str() == &**path)
-            {
-                paths.push(path.to_string());
-            }
-        }
+        let owned = |view: &Option<View>| view.as_ref().is_some_and(|view| view.owner == Owner::Session(session));
+        // A view has the last word: the path may be gone by then, or be somebody else's.
+        let applied = tree.ephemerals(session).map(|id| tree.path(id));
+        let mut paths: Vec<String> = applied.filter(|path| !self.views.contains_key(path.as_str())).collect();
+        paths.extend(self.views.iter().filter(|(_, view)| owned(view)).map(|(path, _)| path.to_string()));
         // The order of a hash map must not reach the history (S-20).
         paths.sort_unstable();
         paths

@@ -30,6 +30,9 @@ pub(super) struct Node {
     begun: bool,
 }
 
+/// A transaction as the log has it.
+pub(super) type LoggedTxn = (Zxid, Vec<u8>);
+
 /// Feeds recovery to an engine and writes down what it gave.
 struct Loading {
     engine: Engine,
@@ -79,7 +82,7 @@ impl Node {
         now: Millis,
         wall: WallMillis,
         bug: Bug,
-    ) -> Result<(Node, Vec<(Zxid, Vec<u8>)>), Failed> {
+    ) -> Result<(Node, Vec<LoggedTxn>), Failed> {
         let engine = Engine::new(settings(), [0; 32], [seed, !seed]);
         let mut loading = Loading { engine, replayed: Vec::new() };
         let store = match Store::open_on(Arc::clone(&disk) as Arc<_>, &options(), &mut loading) {

@@ -135,6 +135,20 @@ fn an_ephemeral_that_is_still_outstanding_goes_with_its_session() {
 }
 
 #[test]
+fn a_path_that_is_no_longer_the_sessions_does_not_go_with_it() {
+    // G-11: deleted and created anew by somebody else, none of it applied yet. Found by the simulator, seed 644.
+    let mut world = World::new();
+    let (owner, other) = (world.client(), world.client());
+    world.create(owner, "/e", 1);
+    world.request(other, OpCode::Delete, &PathVersionRequest { path: "/e".into(), version: -1 });
+    world.request(other, OpCode::Create, &create("/e", 0));
+    world.request(owner, OpCode::CloseSession, &());
+    world.commit();
+    world.frames(other);
+    assert!(world.exists(other, "/e", false));
+}
+
+#[test]
 fn the_log_replayed_gives_the_same_state() {
     // S-20, S-23
     let mut world = World::new();
