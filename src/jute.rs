@@ -341,7 +341,13 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JuteError> {
-        let count = self.length()?;
+        let count = i32::from_be_bytes(self.array()?);
+        // Java's loops run zero times for any negative count; only −1 is null, which is not allowed here.
+        let count = match usize::try_from(count) {
+            Ok(count) => count,
+            Err(_) if count < -1 => 0,
+            Err(_) => return Err(JuteError::BadLength { length: count, limit: self.input.len() }),
+        };
         // Every element takes at least one byte, so a larger count is a lie; say so before anything is reserved.
         if count > self.input.len() {
             return Err(JuteError::Truncated { needed: count, left: self.input.len() });
@@ -710,7 +716,7 @@ mod tests {
         for length in [i32::MAX, i32::MIN, -2, 5] {
             assert!(decode::<Text<'_>>(&claim(length)).is_err(), "string of {length}");
             assert!(decode::<Buffer<'_>>(&claim(length)).is_err(), "buffer of {length}");
-            assert!(decode::<Vec<i64>>(&claim(length)).is_err(), "vector of {length}");
+            assert_eq!(decode::<Vec<i64>>(&claim(length)).is_err(), length > 0, "vector of {length}");
         }
         assert_eq!(
             Decoder::with_limit(&claim(4), 3).read::<Buffer<'_>>(),

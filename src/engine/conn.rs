@@ -141,14 +141,20 @@ impl Conn {
     /// A reply was appended.
     pub(super) fn count_reply(&mut self, xid: i32, zxid: i64) {
         self.stats.sent += 1;
+        self.note_reply(xid, zxid);
+    }
+
+    fn note_reply(&mut self, xid: i32, zxid: i64) {
         self.stats.last_zxid = zxid;
-        self.stats.last_xid = xid;
+        // Those of pings and the like are negative and tell nothing.
+        if xid >= 0 {
+            self.stats.last_xid = xid;
+        }
     }
 
     /// Appends a reply.
     pub(super) fn reply(&mut self, xid: i32, zxid: i64, err: ErrorCode, body: impl FnOnce(&mut Vec<u8>)) {
-        self.stats.last_zxid = zxid;
-        self.stats.last_xid = xid;
+        self.note_reply(xid, zxid);
         self.frame(|out| {
             encode(&ReplyHeader { xid, zxid, err: err.to_i32() }, out);
             body(out);

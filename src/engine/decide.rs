@@ -272,9 +272,7 @@ impl Engine {
 
     fn set_data<'a>(&mut self, caller: &Caller, request: SetDataRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
         self.is_live(caller)?;
-        if request.path.is_null() {
-            return Err(ErrorCode::MarshallingError);
-        }
+        // A null path is an invalid one here, not a malformed record.
         let path = request.path.as_str();
         if !path::is_valid(path) {
             return Err(ErrorCode::BadArguments);
@@ -296,9 +294,6 @@ impl Engine {
 
     fn set_acl<'a>(&mut self, caller: &Caller, request: SetAclRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
         self.is_live(caller)?;
-        if request.path.is_null() {
-            return Err(ErrorCode::MarshallingError);
-        }
         if !path::is_valid(request.path.as_str()) {
             return Err(ErrorCode::BadArguments);
         }
@@ -405,6 +400,11 @@ impl Engine {
             txn.encode(&mut bytes);
             parts.push((txn.op(), bytes));
         }
+        if failed == Some(ErrorCode::MarshallingError) {
+            // Quota limits that cannot be read end the whole request, as an exception does there.
+            self.outstanding.roll_back();
+            return self.propose_for(id, session, xid, OpCode::Multi, &Txn::error(ErrorCode::MarshallingError));
+        }
         match failed {
             // Nothing of it happened: sequence numbers are not used up, nothing stays pending (G-13).
             Some(_) => self.outstanding.roll_back(),
@@ -435,13 +435,14 @@ impl Engine {
 fn is_multi_write(op: &MultiOp<'_>) -> bool {
     match op {
         MultiOp::Create(_, request) => {
-            request.acl.is_some() && CreateMode::from_i32(request.flags).is_some_and(|mode| !mode.is_ttl())
+            !request.path.is_null()
+                && request.acl.is_some()
+                && CreateMode::from_i32(request.flags).is_some_and(|mode| !mode.is_ttl())
         }
-        MultiOp::CreateTtl(request) => {
-            request.create.acl.is_some() && CreateMode::from_i32(request.create.flags).is_some()
-        }
+        MultiOp::CreateTtl(request) => !request.create.path.is_null(),
+        MultiOp::Delete(request) | MultiOp::Check(request) => !request.path.is_null(),
+        MultiOp::SetData(request) => !request.path.is_null(),
         MultiOp::GetData(_) | MultiOp::GetChildren(_) => false,
-        MultiOp::Delete(_) | MultiOp::SetData(_) | MultiOp::Check(_) => true,
     }
 }
 

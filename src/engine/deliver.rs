@@ -105,7 +105,7 @@ impl Engine {
             _ => ErrorCode::Ok,
         };
         conn.reply(xid, zxid.0, code, |out| encode_outcome(op, outcome, out));
-        self.replied(id, since);
+        self.replied(id, since, true);
         if op == OpCode::CloseSession {
             self.touch(id);
             self.close(id, CloseReason::Asked);

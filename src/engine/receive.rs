@@ -289,16 +289,18 @@ impl Engine {
             conn.reply(xid, zxid, ErrorCode::Ok, |out| {
                 crate::jute::encode(&crate::records::replies::PathReply { path: path.into() }, out);
             });
-            self.replied(id, since);
+            self.replied(id, since, false);
         }
     }
 
     /// A reply was made: count it.
-    pub(super) fn replied(&mut self, id: ConnId, since: crate::ids::Millis) {
+    pub(super) fn replied(&mut self, id: ConnId, since: crate::ids::Millis, is_write: bool) {
         let now = self.now;
         let latency = now.since(since);
         self.counters.sent += 1;
         self.counters.latency.record(latency);
+        let spread = if is_write { &mut self.counters.update_latency } else { &mut self.counters.read_latency };
+        spread.record(latency);
         if let Some(conn) = self.conns.get_mut(id) {
             conn.stats.last_reply = now;
             conn.stats.last_latency = latency;

@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use super::Engine;
 use super::conn::ConnStats;
 use crate::ids::{Millis, SessionId, Zxid};
-use crate::words::Latency;
+use crate::words::{Latency, Spread};
 
 #[derive(Default)]
 pub(super) struct Counters {
     pub received: u64,
     pub sent: u64,
     pub latency: Latency,
+    pub read_latency: Spread,
+    pub update_latency: Spread,
     pub applied: u64,
     pub expired: u64,
     pub resumed: u64,
@@ -111,11 +113,18 @@ impl Engine {
         }
     }
 
+    /// How long reads and writes took.
+    pub fn latencies(&self) -> (&Spread, &Spread) {
+        (&self.counters.read_latency, &self.counters.update_latency)
+    }
+
     /// Sets the counters of the server to zero.
     pub fn reset_counters(&mut self) {
         self.counters.received = 0;
         self.counters.sent = 0;
         self.counters.latency = Latency::default();
+        self.counters.read_latency = Spread::default();
+        self.counters.update_latency = Spread::default();
     }
 
     /// Sets the counters of every connection to zero.

@@ -8,8 +8,8 @@ use super::{Peer, link};
 use crate::engine::ConnStatus;
 use crate::ids::{Millis, SessionId, WallMillis, Zxid};
 use crate::words::{
-    self, ConfStatus, ConnectionStatus, Dump, Environment, Mode, MonitorStatus, ServerStatus, SessionStatus,
-    SessionsDump, Summary, WatchSummary, Word,
+    self, ConfStatus, ConnectionStatus, Dump, Environment, Mode, MonitorStatus, Percentiles, ServerStatus,
+    SessionStatus, SessionsDump, Spread, Summary, WatchSummary, Word,
 };
 
 /// Longest answer; lists are cut there.
@@ -57,6 +57,16 @@ impl Peer {
             text.truncate(cut);
         }
         self.send_and_close(slot, text.as_bytes());
+    }
+
+    /// A telnet client wants to go. Its interrupt counts as a word that only `*` allows.
+    pub(super) fn answer_interrupt(&mut self, slot: u32) {
+        match self.config.whitelist {
+            words::Whitelist::All => self.drop_link(slot, true),
+            words::Whitelist::Only(_) => {
+                self.send_and_close(slot, b"telnet close is not executed because it is not in the whitelist.\n");
+            }
+        }
     }
 
     fn word_text(&mut self, word: Word, rest: &[u8]) -> String {
@@ -180,6 +190,7 @@ impl Peer {
     fn monitor_status(&self) -> MonitorStatus {
         let (status, store) = (self.engine.status(), self.store.stats());
         let (now, _) = self.time();
+        let (reads, writes) = self.engine.latencies();
         let fsync = Summary {
             name: "fsynctime",
             count: store.fsync_count,
@@ -206,6 +217,11 @@ impl Peer {
             quorum_size: None,
             leader: None,
             counters: vec![
+                // No connection is dropped by lot, and there is no TLS port yet.
+                ("connection_drop_probability", 0),
+                ("outstanding_tls_handshake", 0),
+                ("non_mtls_remote_conn_count", 0),
+                ("non_mtls_local_conn_count", 0),
                 ("stale_sessions_expired", status.sessions_expired),
                 ("connection_rejected", self.listening.rejected),
                 ("sessionless_connections_expired", status.handshakes_overdue),
@@ -215,7 +231,12 @@ impl Peer {
                 ("snapshot_error_count", store.snapshots_failed),
                 ("unrecoverable_error_count", u64::from(store.poisoned.is_some())),
             ],
-            summaries: vec![fsync],
+            summaries: vec![
+                spread("readlatency", reads),
+                spread("updatelatency", writes),
+                fsync,
+                self.snapshots.summary(),
+            ],
             own: vec![
                 ("tree_memory_bytes", status.tree_memory),
                 ("output_queued_bytes", status.output_total as u64),
@@ -260,6 +281,23 @@ impl Peer {
     }
 }
 
+fn spread(name: &'static str, spread: &Spread) -> Summary {
+    let latency = spread.latency();
+    Summary {
+        name,
+        count: latency.count(),
+        sum: latency.sum_ms(),
+        min: latency.min_ms(),
+        max: latency.max_ms(),
+        percentiles: Some(Percentiles {
+            p50: spread.percentile(500),
+            p95: spread.percentile(950),
+            p99: spread.percentile(990),
+            p999: spread.percentile(999),
+        }),
+    }
+}
+
 fn environment() -> Environment {
     let line = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     let memory = |key: &str| {
@@ -272,8 +310,8 @@ fn environment() -> Environment {
         os_name: line("/proc/sys/kernel/ostype"),
         os_arch: Some(std::env::consts::ARCH.to_owned()),
         os_version: line("/proc/sys/kernel/osrelease"),
-        user_name: None,
-        user_home: None,
+        user_name: Some(std::env::var("USER").unwrap_or_else(|_| "?".to_owned())),
+        user_home: Some(std::env::var("HOME").unwrap_or_else(|_| "?".to_owned())),
         user_dir: std::env::current_dir().ok().map(|dir| dir.display().to_string()),
         memory_free_mib: None,
         memory_max_mib: memory("VmPeak"),

@@ -15,6 +15,9 @@ use crate::words::Word;
 /// Above this many bytes of an incomplete frame a link waits when memory for input is short.
 const PARTIAL_SIZE_FREE: usize = 64 << 10;
 
+/// What a telnet client sends when it is interrupted: known so that it is not taken for the length of a frame.
+const TELNET_INTERRUPT: [u8; 4] = [0xff, 0xf4, 0xff, 0xfd];
+
 /// A client's socket.
 pub(super) struct Link {
     stream: TcpStream,
@@ -199,6 +202,10 @@ impl Peer {
             let Some(first) = input.first_chunk::<4>() else { return 0 };
             if let Some(word) = Word::from_bytes(*first) {
                 self.answer_word(slot, word, &input[4..]);
+                return input.len();
+            }
+            if *first == TELNET_INTERRUPT {
+                self.answer_interrupt(slot);
                 return input.len();
             }
             link.greeted = true;

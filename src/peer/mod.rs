@@ -210,7 +210,7 @@ impl Peer {
         self.engine.set_time(now, wall);
         self.send_output();
         if let Some(done) = self.store.tick(now)? {
-            self.snapshots.done(&done);
+            self.snapshots.done(&mut self.engine, &done);
         }
         if now >= self.next_sweep {
             self.sweep(now);

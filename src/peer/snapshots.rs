@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Engine;
 use crate::store::{SnapshotDone, Store, StoreError};
+use crate::words::{Latency, Summary};
 
 /// Znodes looked at before the clock is.
 const SLICE_NODES: usize = 128;
@@ -19,11 +20,14 @@ pub(super) struct Snapshots {
     walking: bool,
     /// After a failure, so many turns pass before another try.
     hold: u32,
+    begun: Option<Instant>,
+    /// How long those took that were published.
+    took: Latency,
 }
 
 impl Snapshots {
     pub(super) fn new() -> Snapshots {
-        Snapshots { walking: false, hold: 0 }
+        Snapshots { walking: false, hold: 0, begun: None, took: Latency::default() }
     }
 
     /// Begins, continues or finishes, whatever is due.
@@ -55,6 +59,7 @@ impl Snapshots {
         log::info!("taking a snapshot at zxid {}", engine.applied());
         store.snapshot_begin(engine.applied(), engine.snapshot_estimate())?;
         self.walking = true;
+        self.begun = Some(Instant::now());
         let mut failed = None;
         engine.snapshot_begin(&mut |entry| push(store, entry, &mut failed));
         failed.map_or(Ok(()), Err)
@@ -80,8 +85,32 @@ impl Snapshots {
     }
 
     /// The store has published one, or given up.
-    pub(super) fn done(&mut self, done: &SnapshotDone) {
-        log::info!("snapshot: {done:?}");
+    pub(super) fn done(&mut self, engine: &mut Engine, done: &SnapshotDone) {
+        let ms = self.begun.take().map_or(0, |begun| u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
+        match &done.outcome {
+            Ok(bytes) => {
+                self.took.record(ms);
+                log::info!("snapshot of zxid {} published: {bytes} bytes in {ms} ms", done.zxid);
+            }
+            Err(error) => {
+                // Whatever has been walked is of no use any more.
+                log::error!("snapshot of zxid {} given up: {error}", done.zxid);
+                engine.snapshot_abort();
+                self.walking = false;
+            }
+        }
+    }
+
+    /// What `mntr` tells.
+    pub(super) fn summary(&self) -> Summary {
+        Summary {
+            name: "snapshottime",
+            count: self.took.count(),
+            sum: self.took.sum_ms(),
+            min: self.took.min_ms(),
+            max: self.took.max_ms(),
+            percentiles: None,
+        }
     }
 
     /// How soon another turn is wanted, ms.

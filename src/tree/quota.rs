@@ -130,10 +130,10 @@ impl Quota<'_> {
     /// # Errors
     /// As [`Quota::check_create`].
     pub fn check_set(&self, growth: i64, bytes: i64) -> Result<(), ErrorCode> {
+        let Some((limits, usage)) = self.numbers()? else { return Ok(()) };
         if growth == 0 {
             return Ok(());
         }
-        let Some((limits, usage)) = self.numbers()? else { return Ok(()) };
         let hard = limits.bytes_hard();
         if hard > -1 && usage.bytes().saturating_add(bytes).saturating_add(growth) > hard {
             return Err(ErrorCode::QuotaExceeded);

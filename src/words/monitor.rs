@@ -89,7 +89,7 @@ pub struct MonitorStatus {
     pub counters: Vec<Counter>,
     /// Measured quantities.
     pub summaries: Vec<Summary>,
-    /// Our own numbers, which get `zoarium_` before their key, not `zk_`.
+    /// Our own numbers, which get `zk_zoarium_` before their key: readers of the answer expect `zk_` on every line.
     pub own: Vec<(&'static str, u64)>,
 }
 
@@ -143,7 +143,7 @@ pub fn mntr(status: &MonitorStatus) -> String {
         lines.put_summary(summary);
     }
     for (name, value) in &status.own {
-        lines.0 += &format!("zoarium_{name}\t{value}\n");
+        lines.0 += &format!("zk_zoarium_{name}\t{value}\n");
     }
     lines.0
 }

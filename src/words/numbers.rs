@@ -53,6 +53,68 @@ impl Latency {
     }
 }
 
+/// How latencies are spread, in milliseconds: exact below 64, in steps of an eighth above.
+#[derive(Clone, Debug)]
+pub struct Spread {
+    latency: Latency,
+    buckets: Box<[u64; Spread::BUCKETS]>,
+}
+
+impl Default for Spread {
+    fn default() -> Self {
+        Spread { latency: Latency::default(), buckets: Box::new([0; Spread::BUCKETS]) }
+    }
+}
+
+impl Spread {
+    const EXACT: u64 = 64;
+    const BUCKETS: usize = 64 + 8 * 26;
+
+    /// Counts one request.
+    pub fn record(&mut self, ms: u64) {
+        self.latency.record(ms);
+        self.buckets[Spread::bucket(ms)] += 1;
+    }
+
+    fn bucket(ms: u64) -> usize {
+        if ms < Spread::EXACT {
+            return ms as usize;
+        }
+        let power = u64::from(ms.ilog2());
+        let eighth = (ms >> (power - 3)) & 7;
+        let index = Spread::EXACT + (power - 6) * 8 + eighth;
+        (index as usize).min(Spread::BUCKETS - 1)
+    }
+
+    /// The smallest value of a bucket.
+    fn value(bucket: usize) -> u64 {
+        let bucket = bucket as u64;
+        if bucket < Spread::EXACT {
+            return bucket;
+        }
+        let (power, eighth) = ((bucket - Spread::EXACT) / 8 + 6, (bucket - Spread::EXACT) % 8);
+        (8 + eighth) << (power - 3)
+    }
+
+    /// Smallest, largest, sum and count.
+    pub fn latency(&self) -> Latency {
+        self.latency
+    }
+
+    /// The value that `thousandths` of all do not exceed, to within an eighth; 0 of nothing.
+    pub fn percentile(&self, thousandths: u64) -> u64 {
+        let wanted = (self.latency.count * thousandths).div_ceil(1000);
+        let mut seen = 0;
+        for (bucket, count) in self.buckets.iter().enumerate() {
+            seen += count;
+            if *count > 0 && seen >= wanted {
+                return Spread::value(bucket);
+            }
+        }
+        0
+    }
+}
+
 /// `sum / count` with 1 to 4 decimals, rounded half up; `0.0` without a count.
 pub(super) fn average(sum: u64, count: u64) -> String {
     if count == 0 {
@@ -116,5 +178,19 @@ mod tests {
         check("[::1]:2181", "/[0:0:0:0:0:0:0:1]:2181");
         check("[::ffff:10.0.0.1]:2181", "/10.0.0.1:2181");
         check("[2001:db8::ab]:1", "/[2001:db8:0:0:0:0:0:ab]:1");
+    }
+
+    #[test]
+    fn percentiles_are_exact_where_it_matters_and_close_elsewhere() {
+        let mut spread = Spread::default();
+        assert_eq!(spread.percentile(500), 0);
+        (1..=100).for_each(|ms| spread.record(ms));
+        assert_eq!((spread.percentile(500), spread.percentile(10)), (50, 1));
+        assert!((88..=99).contains(&spread.percentile(990)));
+        spread.record(u64::MAX);
+        assert!(spread.percentile(1000) > 1 << 30);
+        for bucket in 0..Spread::BUCKETS - 1 {
+            assert_eq!(Spread::bucket(Spread::value(bucket)), bucket);
+        }
     }
 }

@@ -230,7 +230,7 @@ fn mntr_of_a_leader_counts_followers_under_the_old_name_too() {
     for line in ["zk_followers\t2", "zk_avg_fsynctime\t1.5", "zk_cnt_fsynctime\t4", "zk_p999_readlatency\t4"] {
         assert!(text.lines().any(|found| found == line), "{line} in {text}");
     }
-    assert!(text.ends_with("zoarium_limit_bytes\t1\n") && text.contains("zk_commit_count\t9\n"));
+    assert!(text.ends_with("zk_zoarium_limit_bytes\t1\n") && text.contains("zk_commit_count\t9\n"));
 }
 
 /// go-zk's `FLWSrvr`, in its newer form and in the one that knows no ISO dates.

@@ -28,7 +28,14 @@ pub const IN_SCRIPTS: &[Difference] = &[
 ];
 
 /// Differences that masking allows for.
-pub const MASKED: &[&str] = &["malformed-write-zxid", "version-line", "dump-empty-owners", "wchs-idle-connections"];
+pub const MASKED: &[&str] = &[
+    "malformed-write-zxid",
+    "version-line",
+    "dump-empty-owners",
+    "wchs-idle-connections",
+    "quota-statistics-size",
+    "java-machine",
+];
 
 /// The name of the difference these two lines are, if they are one.
 pub fn excuse(request: Option<&Request>, theirs: &str, ours: &str) -> Option<&'static str> {

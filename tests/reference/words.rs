@@ -38,7 +38,6 @@ const MNTR_EQUAL: &[&str] = &[
     "zk_znode_count",
     "zk_watch_count",
     "zk_ephemerals_count",
-    "zk_approximate_data_size",
     "zk_global_sessions",
     "zk_local_sessions",
     "zk_connection_drop_probability",
@@ -47,6 +46,7 @@ const MNTR_EQUAL: &[&str] = &[
 /// Values of `mntr` that monitoring reads.
 const MNTR_PRESENT: &[&str] = &[
     "zk_version",
+    "zk_approximate_data_size",
     "zk_avg_latency",
     "zk_max_latency",
     "zk_min_latency",
@@ -72,7 +72,6 @@ const MNTR_PRESENT: &[&str] = &[
     "zk_cnt_fsynctime",
     "zk_avg_snapshottime",
     "zk_cnt_snapshottime",
-    "zk_avg_election_time",
 ];
 
 /// The answer with everything masked in which servers may differ.
@@ -85,7 +84,11 @@ pub fn shape(word: &str, answer: &str, masks: &Masks) -> String {
         }),
         "cons" => sorted_lines(answer, |line| connection_line(line, masks)),
         "conf" => lines(answer, conf_line),
-        "envi" => lines(answer, |line| line.split('=').next().unwrap_or("").to_owned()),
+        "envi" => {
+            let of_the_java_machine = |line: &&str| line.starts_with("java.") || line.starts_with("os.memory.free");
+            let keys = answer.split('\n').filter(|line| !of_the_java_machine(line));
+            keys.map(|line| line.split('=').next().unwrap_or("")).collect::<Vec<_>>().join("\n")
+        }
         "dirs" => lines(answer, digits_masked),
         "dump" => dump(answer, masks),
         "wchs" => lines(answer, |line| match line.split_once(" connections watching ") {
