@@ -74,7 +74,7 @@ pub fn outcome(code: Code) -> Outcome {
         // A session that ended with requests under way cannot tell which of them came through.
         CONNECTION_LOSS | MARSHALLING_ERROR | -7 | SESSION_EXPIRED | SESSION_MOVED | PANIC | TIMEOUT | CLOSED
         | SYSTEM => Outcome::Unknown,
-        -3 | -2 | -1 => Outcome::Unknown,
+        -3..=-1 => Outcome::Unknown,
         _ => Outcome::NotDone,
     }
 }
