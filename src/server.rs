@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::config::Config;
+use crate::peer::local::Hub;
 use crate::peer::{Command, Peer, Status};
 use crate::words::Whitelist;
 
@@ -20,6 +21,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     commands: Sender<Command>,
     waker: Arc<mio::Waker>,
+    hub: Arc<Hub>,
     ended: Arc<Ended>,
     thread: Option<JoinHandle<()>>,
 }
@@ -61,14 +63,16 @@ impl Server {
                             return Ok(());
                         }
                     };
-                    let _ = ready.send(Ok((peer.addresses(), peer.waker())));
+                    let _ = ready.send(Ok((peer.addresses(), peer.waker(), peer.hub())));
                     peer.run()
                 }));
                 at_end.set(result.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(&*panic)))));
             })
             .map_err(Error::system("start the loop's thread"))?;
         match opened.recv() {
-            Ok(Ok((addresses, waker))) => Ok(Server { addresses, commands, waker, ended, thread: Some(thread) }),
+            Ok(Ok((addresses, waker, hub))) => {
+                Ok(Server { addresses, commands, waker, hub, ended, thread: Some(thread) })
+            }
             Ok(Err(error)) => {
                 let _ = thread.join();
                 Err(error)
@@ -83,6 +87,11 @@ impl Server {
     /// Where clients connect. A port configured as 0 is the one that was chosen.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where clients in this process come in, see [`crate::handle::Handle::open`].
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
     }
 
     /// Waits until the server has ended, by [`Server::stop`] from another thread or by a failure.

@@ -19,7 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("engine", &["jute", "records", "tree", "watches", "session", "words"]),
     ("zab", &[]),
     ("config", &["store", "words"]),
-    ("handle", &["jute", "records"]),
+    ("handle", &["engine", "jute", "peer", "records"]),
     ("client", &["handle", "jute", "records"]),
     ("peer", &["Error", "config", "engine", "store", "words", "zab"]),
     ("server", &["Error", "config", "peer", "words"]),

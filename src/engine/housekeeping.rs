@@ -17,6 +17,9 @@ impl Engine {
         if !self.serving {
             return false;
         }
+        if self.sessions.poll_timeout().is_some_and(|due| due <= self.now) {
+            self.touch_the_kept_alive();
+        }
         let expired = self.sessions.expired(self.now, EXPIRIES_PER_TURN_MAX);
         for &session in &expired {
             log::info!("session {session} expired");
@@ -41,6 +44,14 @@ impl Engine {
     /// When a connection whose handshake was delayed is worth another try, ms from now.
     pub fn arrivals_retry_ms(&self) -> u64 {
         ARRIVALS_RETRY_MS
+    }
+
+    fn touch_the_kept_alive(&mut self) {
+        for id in &self.kept_alive {
+            if let Some(conn) = self.conns.get(*id).filter(|conn| conn.close.is_none()) {
+                self.sessions.touch(self.now, conn.session);
+            }
+        }
     }
 
     ///

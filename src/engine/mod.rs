@@ -27,6 +27,7 @@ mod persist;
 mod read;
 mod receive;
 mod settings;
+mod shared;
 mod status;
 mod watching;
 
@@ -101,6 +102,8 @@ pub struct Engine {
     serving: bool,
     touched: Vec<ConnId>,
     handshakes: VecDeque<(Millis, ConnId)>,
+    /// Connections that are alive as long as we are.
+    kept_alive: Vec<ConnId>,
     sessionless: usize,
     arrivals: handshake::Arrivals,
     next_reaping: Millis,
@@ -133,6 +136,7 @@ impl Engine {
             serving: false,
             touched: Vec::new(),
             handshakes: VecDeque::new(),
+            kept_alive: Vec::new(),
             sessionless: 0,
             arrivals: handshake::Arrivals::default(),
             next_reaping: Millis(0),
@@ -190,9 +194,15 @@ impl Engine {
         id
     }
 
+    /// The client lives in this process: its session does not expire while the connection is there.
+    pub fn keep_alive(&mut self, id: ConnId) {
+        self.kept_alive.push(id);
+    }
+
     /// The socket is gone. The session, if any, lives on.
     pub fn closed(&mut self, id: ConnId) {
         let Some(conn) = self.conns.remove(id) else { return };
+        self.kept_alive.retain(|kept| *kept != id);
         self.out_total -= conn.out_counted;
         self.watches.remove_watcher(id.slot);
         if conn.session == SessionId::NONE {

@@ -149,7 +149,7 @@ impl Engine {
     }
 
     /// The znode at `path`, if it is there and `who` may read it.
-    fn readable(&self, who: &Identities, path: &Text<'_>) -> Result<NodeId, ErrorCode> {
+    pub(super) fn readable(&self, who: &Identities, path: &Text<'_>) -> Result<NodeId, ErrorCode> {
         if path.is_null() {
             return Err(ErrorCode::MarshallingError);
         }
@@ -189,7 +189,12 @@ impl Engine {
         Ok(())
     }
 
-    fn get_acl(&self, who: &Identities, request: PathRequest<'_>, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+    pub(super) fn get_acl(
+        &self,
+        who: &Identities,
+        request: PathRequest<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ErrorCode> {
         if request.path.is_null() {
             return Err(ErrorCode::MarshallingError);
         }
@@ -208,7 +213,7 @@ impl Engine {
         Ok(())
     }
 
-    fn names(&self, node: NodeId, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+    pub(super) fn names(&self, node: NodeId, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
         let count = self.tree.view(node).child_count;
         let limit = self.settings.limits.reply_size_max;
         let start = out.len();
@@ -286,6 +291,11 @@ impl Engine {
 
 fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, ErrorCode> {
     decoder(body).read().map_err(|_| ErrorCode::MarshallingError)
+}
+
+/// A request that names nothing but a path.
+pub(super) fn parse_path(path: &str) -> PathRequest<'_> {
+    PathRequest { path: path.into() }
 }
 
 fn watch_kind(request: WatchRequest<'_>) -> Result<(Text<'_>, WatchKind), ErrorCode> {

@@ -161,7 +161,7 @@ impl Engine {
         }
     }
 
-    fn is_authenticated_enough(&self, id: ConnId) -> bool {
+    pub(super) fn is_authenticated_enough(&self, id: ConnId) -> bool {
         let schemes = &self.settings.enforced_schemes;
         schemes.is_empty()
             || self.conns.get(id).is_some_and(|conn| schemes.iter().any(|scheme| conn.who.has_scheme(scheme)))

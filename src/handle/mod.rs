@@ -1,9 +1,481 @@
 //! The client handle: one session, whatever carries it.
+//!
+//! A [`Handle`] turns a [`Transport`] into what programs use: blocking calls with limits, callbacks on one known thread,
+//! watches, a chroot. All of it may be used from any thread.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use crate::ids::SessionId;
+use crate::jute::encoded;
+use crate::peer::local::Hub;
+use crate::records::OpCode;
+use crate::records::requests::{PathRequest, PathWatchRequest, WatchRequest};
+
+mod chroot;
 pub mod code;
+mod local;
 pub mod pending;
+pub mod queue;
 pub mod resume;
 pub mod transport;
+pub mod watching;
 
+pub use chroot::Chroot;
 pub use code::Code;
+pub use local::Local;
+use queue::{Callbacks, Job, Queue};
 pub use transport::{Completion, Event, Listener, Refused, Reply, SessionInfo, State, Transport, WatchedPaths};
+pub use watching::WatchMode;
+use watching::{Kind, Removed, Watch, WatchFn, Watching};
+
+/// A session to take over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resume {
+    /// Its id.
+    pub id: SessionId,
+    /// Its password.
+    pub password: [u8; 16],
+}
+
+/// How to begin a session.
+#[derive(Clone)]
+pub struct Options {
+    /// Session timeout to ask for, ms; the server clamps it.
+    pub session_timeout_ms: i32,
+    /// All paths are below this one; empty for none.
+    pub chroot: Chroot,
+    /// A session to take over instead of beginning one.
+    pub resume: Option<Resume>,
+    /// Be content with a server without quorum.
+    pub allow_read_only: bool,
+    /// Where callbacks wait; `None` for the process's own thread.
+    pub queue: Option<Arc<Queue>>,
+    /// Told of every change of the session's state, where callbacks run.
+    pub on_state: Option<Arc<dyn Fn(State) + Send + Sync>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            session_timeout_ms: 10_000,
+            chroot: Chroot::default(),
+            resume: None,
+            allow_read_only: false,
+            queue: None,
+            on_state: None,
+        }
+    }
+}
+
+/// One session. Dropping it ends the session as well as it can within [`Handle::DROP_LIMIT`].
+pub struct Handle {
+    core: Arc<Core>,
+}
+
+/// Where callbacks run.
+enum Runner {
+    Host(Arc<Queue>),
+    Ours(Arc<Callbacks>),
+}
+
+/// What transports and callbacks hold of a handle.
+struct Core {
+    id: queue::ClientId,
+    transport: OnceLock<Box<dyn Transport>>,
+    runner: Runner,
+    on_state: Option<Arc<dyn Fn(State) + Send + Sync>>,
+    chroot: Chroot,
+    watching: Mutex<Watching>,
+    /// Jobs of the burst under way.
+    staged: Mutex<Vec<Job>>,
+    state: Mutex<State>,
+    state_changed: Condvar,
+}
+
+/// Where a blocked thread waits for its reply.
+#[derive(Default)]
+struct Slot {
+    reply: Mutex<Option<Reply>>,
+    filled: Condvar,
+}
+
+impl Slot {
+    fn fill(&self, reply: Reply) {
+        *self.reply.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply);
+        self.filled.notify_one();
+    }
+
+    fn wait(&self, limit: Option<Duration>) -> Option<Reply> {
+        let slot = self.reply.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = match limit {
+            None => self.filled.wait_while(slot, |reply| reply.is_none()).unwrap_or_else(PoisonError::into_inner),
+            Some(limit) => {
+                let waited = self.filled.wait_timeout_while(slot, limit, |reply| reply.is_none());
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        slot.take()
+    }
+}
+
+static LAST_CLIENT: AtomicU64 = AtomicU64::new(0);
+
+impl Handle {
+    /// How long a dropped handle waits for the server to end its session.
+    pub const DROP_LIMIT: Duration = Duration::from_secs(2);
+
+    /// Begins a session with the server behind `hub`, in this process. Returns at once, see [`Handle::wait`].
+    ///
+    /// # Errors
+    /// What the system says when it has no thread for callbacks.
+    pub fn open(hub: Arc<Hub>, options: &Options) -> std::io::Result<Handle> {
+        Handle::with(options, |listener| Ok(Box::new(Local::open(hub, options, listener))))
+    }
+
+    /// Begins a session over whatever `connect` makes. It gets whom to tell; nothing need be connected yet.
+    ///
+    /// # Errors
+    /// What `connect` says, or the system when it has no thread for callbacks.
+    pub fn with(
+        options: &Options,
+        connect: impl FnOnce(Weak<dyn Listener>) -> std::io::Result<Box<dyn Transport>>,
+    ) -> std::io::Result<Handle> {
+        let runner = match &options.queue {
+            Some(queue) => Runner::Host(Arc::clone(queue)),
+            None => Runner::Ours(Callbacks::shared()?),
+        };
+        let core = Arc::new(Core {
+            id: LAST_CLIENT.fetch_add(1, Ordering::Relaxed) + 1,
+            transport: OnceLock::new(),
+            runner,
+            on_state: options.on_state.clone(),
+            chroot: options.chroot.clone(),
+            watching: Mutex::default(),
+            staged: Mutex::default(),
+            state: Mutex::new(State::Connecting),
+            state_changed: Condvar::new(),
+        });
+        let listener: Weak<dyn Listener> = Arc::downgrade(&(Arc::clone(&core) as Arc<dyn Listener>));
+        let transport = connect(listener)?;
+        let _ = core.transport.set(transport);
+        Ok(Handle { core })
+    }
+
+    /// Waits until a server answers. `None` waits for ever.
+    ///
+    /// # Errors
+    /// [`code::TIMEOUT`], or what the final state means.
+    pub fn wait(&self, limit: Option<Duration>) -> Result<(), Code> {
+        let pending = |state: &mut State| !state.is_connected() && !state.is_final();
+        let state = self.core.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = &self.core.state_changed;
+        let state = match limit {
+            None => *changed.wait_while(state, pending).unwrap_or_else(PoisonError::into_inner),
+            Some(limit) => *changed.wait_timeout_while(state, limit, pending).unwrap_or_else(PoisonError::into_inner).0,
+        };
+        match state {
+            State::Connected | State::ConnectedReadOnly => Ok(()),
+            State::Expired => Err(code::SESSION_EXPIRED),
+            State::AuthFailed => Err(code::AUTH_FAILED),
+            State::Ended => Err(code::CLOSED),
+            State::Connecting | State::Suspended => Err(code::TIMEOUT),
+        }
+    }
+
+    /// The session as it is now.
+    pub fn session(&self) -> SessionInfo {
+        self.core.transport().session()
+    }
+
+    /// The prefix of all paths.
+    pub fn chroot(&self) -> &Chroot {
+        &self.core.chroot
+    }
+
+    /// Sends a request, paths in it the server's; `done` runs where callbacks run, with the reply.
+    ///
+    /// # Errors
+    /// Why it was not sent; `done` is dropped then.
+    pub fn submit(&self, op: OpCode, body: &[u8], done: impl FnOnce(Reply) + Send + 'static) -> Result<(), Code> {
+        let core = Arc::clone(&self.core);
+        let completion = Box::new(move |reply| core.stage(Box::new(move || done(reply))));
+        self.core.transport().submit(op, body, completion).map_err(Refused::code)
+    }
+
+    /// Sends a request and waits for its reply. Past `limit` the code is [`code::TIMEOUT`], and the request goes on.
+    pub fn call(&self, op: OpCode, body: &[u8], limit: Option<Duration>) -> Reply {
+        self.blocking(limit, |completion| self.core.transport().submit(op, body, completion))
+    }
+
+    fn blocking(&self, limit: Option<Duration>, submit: impl FnOnce(Completion) -> Result<(), Refused>) -> Reply {
+        let slot = Arc::new(Slot::default());
+        let filled = Arc::clone(&slot);
+        match submit(Box::new(move |reply| filled.fill(reply))) {
+            Ok(()) => slot.wait(limit).unwrap_or_else(|| Reply::failed(code::TIMEOUT)),
+            Err(refused) => Reply::failed(refused.code()),
+        }
+    }
+
+    /// A plain read of a path below the chroot: `getData`, `exists`, `getChildren2` or `getAcl`. In this process it is
+    /// answered on the caller's thread where the order of the session's requests allows it.
+    pub fn read(&self, op: OpCode, path: &str, limit: Option<Duration>) -> Reply {
+        let path = self.core.chroot.outer(path);
+        if let Some(reply) = self.core.transport().read_now(op, &path) {
+            return reply;
+        }
+        self.call(op, &read_body(op, &path, false), limit)
+    }
+
+    /// A read that leaves a one-shot watch, in one step.
+    pub fn read_watched(&self, op: OpCode, path: &str, watch: WatchFn, limit: Option<Duration>) -> Reply {
+        self.blocking(limit, |completion| self.submit_watched(op, path, watch, completion))
+    }
+
+    /// The same with the reply going where callbacks run.
+    ///
+    /// # Errors
+    /// As [`Handle::submit`].
+    pub fn submit_read_watched(
+        &self,
+        op: OpCode,
+        path: &str,
+        watch: WatchFn,
+        done: impl FnOnce(Reply) + Send + 'static,
+    ) -> Result<(), Code> {
+        let core = Arc::clone(&self.core);
+        let completion = Box::new(move |reply| core.stage(Box::new(move || done(reply))));
+        self.submit_watched(op, path, watch, completion).map_err(Refused::code)
+    }
+
+    fn submit_watched(&self, op: OpCode, path: &str, watch: WatchFn, then: Completion) -> Result<(), Refused> {
+        let core = &self.core;
+        let path = core.chroot.outer(path).into_owned();
+        let watch = core.watching().make(watch);
+        let body = read_body(op, &path, true);
+        let at_reply = Arc::clone(core);
+        let completion = move |reply: Reply| {
+            at_reply.register(op, &path, watch, &reply);
+            then(reply);
+        };
+        core.transport().submit(op, &body, Box::new(completion))
+    }
+
+    /// Sets a watch that stays (or, for the `Once…` modes, one that does not) and returns its number.
+    ///
+    /// # Errors
+    /// The server's code; [`code::NO_NODE`] for [`WatchMode::OnceChildren`] where there is no znode.
+    pub fn watch(&self, path: &str, mode: WatchMode, watch: WatchFn, limit: Option<Duration>) -> Result<u64, Code> {
+        let core = &self.core;
+        let outer = core.chroot.outer(path).into_owned();
+        let watch = core.watching().make(watch);
+        let id = watch.id;
+        let (op, body) = match mode {
+            WatchMode::OnceData => (OpCode::Exists, read_body(OpCode::Exists, &outer, true)),
+            WatchMode::OnceChildren => (OpCode::GetChildren, read_body(OpCode::GetChildren, &outer, true)),
+            WatchMode::Persistent | WatchMode::Recursive => {
+                let kind = i32::from(mode == WatchMode::Recursive);
+                (OpCode::AddWatch, encoded(&WatchRequest { path: outer.as_str().into(), kind }))
+            }
+        };
+        let at_reply = Arc::clone(core);
+        let registered = move |reply: &Reply| match mode {
+            WatchMode::OnceData | WatchMode::OnceChildren => at_reply.register(op, &outer, watch, reply),
+            WatchMode::Persistent if reply.code == code::OK => at_reply.watching().add(Kind::Persistent, &outer, watch),
+            WatchMode::Recursive if reply.code == code::OK => at_reply.watching().add(Kind::Recursive, &outer, watch),
+            _ => {}
+        };
+        let reply = self.blocking(limit, |then| {
+            let completion = move |reply: Reply| {
+                registered(&reply);
+                then(reply);
+            };
+            core.transport().submit(op, &body, Box::new(completion))
+        });
+        match reply.code {
+            code::OK => Ok(id),
+            code::NO_NODE if mode == WatchMode::OnceData => Ok(id),
+            code => Err(code),
+        }
+    }
+
+    /// Ends a watch. No callback of it begins after this returns; the server is told where nobody else here needs it.
+    ///
+    /// # Errors
+    /// [`code::NO_WATCHER`] when there is none of that number (any more).
+    pub fn unwatch(&self, id: u64, limit: Option<Duration>) -> Result<(), Code> {
+        let (removed, path) = self.core.watching().remove(id);
+        let (Removed::Last(kind), Some(path)) = (removed, path) else {
+            return if removed == Removed::Nothing { Err(code::NO_WATCHER) } else { Ok(()) };
+        };
+        let number = match kind {
+            Kind::Child => 1,
+            Kind::Data | Kind::Exist => 2,
+            Kind::Persistent => 4,
+            Kind::Recursive => 5,
+        };
+        // A path watched for data both before and after its creation has two lists here and one watch there.
+        let other = match kind {
+            Kind::Data => Some(Kind::Exist),
+            Kind::Exist => Some(Kind::Data),
+            _ => None,
+        };
+        if other.is_some_and(|other| self.core.watching().contains(other, &path)) {
+            return Ok(());
+        }
+        let body = encoded(&WatchRequest { path: path.as_str().into(), kind: number });
+        match self.call(OpCode::RemoveWatches, &body, limit).code {
+            // It fired meanwhile.
+            code::OK | code::NO_WATCHER => Ok(()),
+            code => Err(code),
+        }
+    }
+
+    /// Adds an identity to the session. There is no wrong password in scheme `digest`; what the server refuses ends the
+    /// session in [`State::AuthFailed`].
+    pub fn add_auth(&self, scheme: &str, credentials: &[u8], limit: Option<Duration>) -> Reply {
+        self.blocking(limit, |completion| self.core.transport().add_auth(scheme, credentials, completion))
+    }
+
+    /// Ends the session. When this returns, every request has been answered, every callback has run and none will run
+    /// again; except when called from a callback, where those that wait run after it.
+    ///
+    /// # Errors
+    /// [`code::TIMEOUT`]: the server has not answered; the session is left to expire, and the handle is closed all the
+    /// same.
+    pub fn close(&self, limit: Option<Duration>) -> Result<(), Code> {
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        let slot = Arc::new(Slot::default());
+        let filled = Arc::clone(&slot);
+        self.core.transport().close(Box::new(move |reply| filled.fill(reply)));
+        let answered = slot.wait(limit).is_some();
+        if !answered {
+            self.core.transport().detach();
+        }
+        let settled = self.settle(deadline);
+        if answered && settled { Ok(()) } else { Err(code::TIMEOUT) }
+    }
+
+    /// Lets go of the session and leaves it alive for [`Options::resume`]. Callbacks as after [`Handle::close`].
+    pub fn detach(&self) {
+        self.core.transport().detach();
+        self.settle(None);
+    }
+
+    fn settle(&self, deadline: Option<Instant>) -> bool {
+        self.core.end();
+        self.core.flush();
+        self.core.queue().settle(self.core.id, deadline)
+    }
+
+    /// Whether this is called from a callback of the queue that runs this handle's callbacks.
+    pub fn is_in_callback(&self) -> bool {
+        self.core.queue().is_running_here()
+    }
+
+    /// Runs `job` where callbacks run, after those that wait.
+    pub fn defer(&self, job: impl FnOnce() + Send + 'static) {
+        self.core.stage(Box::new(job));
+        self.core.flush();
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let _ = self.close(Some(Handle::DROP_LIMIT));
+        // Whatever a callback that hangs holds up: none may run once the handle is gone.
+        self.settle(None);
+    }
+}
+
+fn read_body(op: OpCode, path: &str, watch: bool) -> Vec<u8> {
+    match op {
+        OpCode::GetAcl => encoded(&PathRequest { path: path.into() }),
+        _ => encoded(&PathWatchRequest { path: path.into(), watch }),
+    }
+}
+
+impl Core {
+    fn transport(&self) -> &dyn Transport {
+        self.transport.get().expect("a handle is made with its transport").as_ref()
+    }
+
+    fn queue(&self) -> &Queue {
+        match &self.runner {
+            Runner::Host(queue) => queue,
+            Runner::Ours(callbacks) => callbacks.queue(),
+        }
+    }
+
+    fn watching(&self) -> std::sync::MutexGuard<'_, Watching> {
+        self.watching.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stage(&self, job: Job) {
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+    }
+
+    /// A read that asked for a watch was answered: whether the server set one, and in which list it belongs.
+    fn register(&self, op: OpCode, path: &str, watch: Arc<Watch>, reply: &Reply) {
+        let kind = match (op, reply.code) {
+            (OpCode::Exists, code::NO_NODE) => Kind::Exist,
+            (OpCode::GetChildren | OpCode::GetChildren2, code::OK) => Kind::Child,
+            (_, code::OK) => Kind::Data,
+            _ => return,
+        };
+        self.watching().add(kind, path, watch);
+    }
+
+    /// Nothing more will come from the transport.
+    fn end(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.is_final() {
+            *state = State::Ended;
+            self.state_changed.notify_all();
+        }
+    }
+}
+
+impl Listener for Core {
+    fn event(&self, event: Event) {
+        let told = self.watching().trigger(event.kind, &event.path);
+        if told.is_empty() {
+            return;
+        }
+        let path = self.chroot.inner(&event.path).to_owned();
+        let event = Event { path, ..event };
+        self.stage(Box::new(move || {
+            for watch in told {
+                watch.tell(&event);
+            }
+        }));
+    }
+
+    fn state(&self, state: State) {
+        {
+            let mut current = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if current.is_final() {
+                return;
+            }
+            *current = state;
+        }
+        self.state_changed.notify_all();
+        if let Some(on_state) = self.on_state.clone() {
+            self.stage(Box::new(move || on_state(state)));
+        }
+        self.flush();
+    }
+
+    fn watches(&self) -> WatchedPaths {
+        self.watching().paths()
+    }
+
+    fn flush(&self) {
+        let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
+        if !staged.is_empty() {
+            // Under the lock, so that two bursts keep their order.
+            self.queue().push(self.id, staged.drain(..));
+        }
+    }
+}

@@ -22,6 +22,8 @@ pub const XID_SET_WATCHES: i32 = -8;
 pub struct Waiting {
     /// The number its reply will have.
     pub xid: i32,
+    /// What was asked.
+    pub op: OpCode,
     /// Whom to tell.
     pub done: Completion,
 }
@@ -53,7 +55,7 @@ impl Pending {
         out.extend_from_slice(&length.to_be_bytes());
         encode(&RequestHeader { xid, op: op.to_i32() }, out);
         out.extend_from_slice(body);
-        self.waiting.push_back(Waiting { xid, done });
+        self.waiting.push_back(Waiting { xid, op, done });
     }
 
     /// Takes the request that a reply with this xid answers.

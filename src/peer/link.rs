@@ -121,6 +121,7 @@ impl Peer {
     /// Reads from every link that has something, once each, so that none starves the others.
     pub(super) fn serve_input(&mut self, now: Millis) {
         for slot in std::mem::take(&mut self.delayed) {
+            self.locals.unblock(slot);
             if let Some(Some(link)) = self.links.get_mut(slot as usize) {
                 link.blocked = false;
                 self.enqueue(slot);
@@ -230,10 +231,14 @@ impl Peer {
         while let Some(conn) = self.engine.poll_touched() {
             self.send(conn.slot);
         }
+        self.untold = false;
     }
 
     /// Sends what it can of one connection's output.
     pub(super) fn send(&mut self, slot: u32) {
+        if self.locals.is_local(slot) {
+            return self.send_local(slot);
+        }
         let (now, _) = self.time();
         let Some(Some(link)) = self.links.get_mut(slot as usize) else { return };
         let conn = link.conn;

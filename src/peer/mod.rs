@@ -22,12 +22,16 @@ mod answers;
 mod lingering;
 mod link;
 mod listening;
+pub mod local;
 mod recovery;
+pub mod seat;
 mod snapshots;
 
 use lingering::Lingering;
 use link::Link;
 use listening::Listening;
+use local::{Hub, Locals};
+use seat::Seat;
 use snapshots::Snapshots;
 
 /// Wakes the loop from another thread.
@@ -67,7 +71,7 @@ pub struct Status {
 /// One peer with everything it owns.
 pub struct Peer {
     config: Config,
-    engine: Engine,
+    engine: Seat,
     broadcast: Broadcast,
     store: Store,
     snapshots: Snapshots,
@@ -79,6 +83,10 @@ pub struct Peer {
     listening: Listening,
     /// By the engine's slot.
     links: Vec<Option<Link>>,
+    /// Clients in this process.
+    locals: Locals,
+    /// Something was applied whose events have not left yet.
+    untold: bool,
     lingering: Lingering,
     /// Slots that have input to look at in this turn.
     work: Vec<u32>,
@@ -118,6 +126,8 @@ impl Peer {
         let listening = Listening::bind(&config, poll.registry())?;
         let broadcast = Broadcast::new(me, Majority::new(vec![me]), engine.applied());
         let snapshots = Snapshots::new();
+        let (engine, waker) = (Seat::new(engine), Arc::new(waker));
+        let hub = Hub::new(Arc::clone(&waker), engine.lent());
         let mut peer = Peer {
             config,
             engine,
@@ -126,10 +136,12 @@ impl Peer {
             snapshots,
             me,
             poll,
-            waker: Arc::new(waker),
+            waker,
             commands,
             listening,
             links: Vec::new(),
+            locals: Locals::new(hub),
+            untold: false,
             lingering: Lingering::default(),
             work: Vec::new(),
             scratch: vec![0; READ_SIZE].into_boxed_slice(),
@@ -155,6 +167,11 @@ impl Peer {
         Arc::clone(&self.waker)
     }
 
+    /// Where clients in this process come in.
+    pub fn hub(&self) -> Arc<Hub> {
+        Arc::clone(&self.locals.hub)
+    }
+
     /// Runs until told to stop.
     ///
     /// # Errors
@@ -163,7 +180,10 @@ impl Peer {
         let mut events = Events::with_capacity(1024);
         loop {
             let timeout = self.poll_timeout();
-            if let Err(error) = self.poll.poll(&mut events, timeout)
+            self.engine.lend();
+            let polled = self.poll.poll(&mut events, timeout);
+            self.engine.take_back();
+            if let Err(error) = polled
                 && error.kind() != std::io::ErrorKind::Interrupted
             {
                 return Err(Error::System { what: "wait for events", source: error });
@@ -201,6 +221,7 @@ impl Peer {
             self.accept(now);
         }
         self.serve_input(now);
+        self.serve_locals();
         while self.engine.tick() && self.broadcast.is_empty() {
             self.commit()?;
         }
@@ -229,7 +250,16 @@ impl Peer {
         let records: Vec<Record<'_>> =
             self.broadcast.to_append().map(|proposal| Record { zxid: proposal.zxid, txn: &proposal.txn }).collect();
         let Some(last) = records.last().map(|record| record.zxid) else { return Ok(()) };
-        match self.store.append(&records) {
+        // Others may read meanwhile, unless they would see what its watchers in this process have not been told.
+        let lent = !self.untold;
+        if lent {
+            self.engine.lend();
+        }
+        let appended = self.store.append(&records);
+        if lent {
+            self.engine.take_back();
+        }
+        match appended {
             Ok(()) => self.broadcast.ack(self.me, last),
             Err(error @ (StoreError::Full { .. } | StoreError::TooLarge { .. })) => {
                 log::error!("{error}: {} writes were refused", records.len());
@@ -242,6 +272,7 @@ impl Peer {
         // Replies tell how long their requests took, the sync included.
         let (now, wall) = self.time();
         self.engine.set_time(now, wall);
+        self.untold = true;
         while let Some(proposal) = self.broadcast.poll_commit() {
             self.engine.deliver(proposal.zxid, &proposal.txn).map_err(|damage| Error::Damage(damage.0))?;
         }
@@ -258,7 +289,7 @@ impl Peer {
     }
 
     fn poll_timeout(&self) -> Option<Duration> {
-        if !self.work.is_empty() || self.engine.has_proposals() {
+        if !self.work.is_empty() || self.engine.has_proposals() || !self.locals.may_sleep() {
             return Some(Duration::ZERO);
         }
         let (now, _) = self.time();

@@ -1,0 +1,49 @@
+//! Reads by other threads of this process, on the state as applied.
+
+use super::Engine;
+use super::conn::{ConnId, Phase};
+use super::read::parse_path;
+use crate::ids::Zxid;
+use crate::jute::{Buffer, encode};
+use crate::records::replies::{DataReply, StatReply};
+use crate::records::{ErrorCode, OpCode, perms};
+
+impl Engine {
+    /// Answers a plain read for a connection without going through its queue: `getData`, `exists`, `getChildren2` or
+    /// `getAcl`, with no watch. Appends the reply's record to `out`; the state it shows is that of the zxid returned.
+    ///
+    /// Rules and codes are those of a request. `None` when the connection has no session (any more), or has to say who it
+    /// is first: such requests are for the queue. The caller sees to it that no write of the session is under way.
+    pub fn read_shared(&self, id: ConnId, op: OpCode, path: &str, out: &mut Vec<u8>) -> Option<(Zxid, ErrorCode)> {
+        let conn = self.conns.get(id).filter(|conn| conn.phase == Phase::Open && conn.close.is_none())?;
+        if !self.is_authenticated_enough(id) {
+            return None;
+        }
+        let who = &*conn.who;
+        let text = path.into();
+        let result = match op {
+            OpCode::GetData => self.readable(who, &text).map(|node| {
+                let data = self.tree.data(node);
+                out.reserve(4 + data.map_or(0, <[u8]>::len) + 68);
+                encode(&DataReply { data: Buffer(data), stat: self.tree.stat(node) }, out);
+            }),
+            OpCode::Exists => self.stat_of(who, path).map(|stat| encode(&StatReply { stat }, out)),
+            OpCode::GetChildren2 => self.readable(who, &text).and_then(|node| {
+                self.names(node, out)?;
+                encode(&self.tree.stat(node), out);
+                Ok(())
+            }),
+            OpCode::GetAcl => self.get_acl(who, parse_path(path), out),
+            _ => return None,
+        };
+        Some((self.applied, result.err().unwrap_or(ErrorCode::Ok)))
+    }
+
+    fn stat_of(&self, who: &super::identity::Identities, path: &str) -> Result<crate::records::Stat, ErrorCode> {
+        if path.contains('\0') {
+            return Err(ErrorCode::BadArguments);
+        }
+        let node = self.tree.lookup(path).ok_or(ErrorCode::NoNode)?;
+        if self.may(who, node, perms::READ) { Ok(self.tree.stat(node)) } else { Err(ErrorCode::NoAuth) }
+    }
+}

@@ -1,0 +1,488 @@
+//! A session with a server in this process: no socket, everything else as over one.
+//!
+//! Threads append frames to a buffer and poke the loop once per burst; the loop hands frames back, and completions and
+//! events leave on its thread. Plain reads go past the loop, straight to the state it lends, unless the session has
+//! something under way that has to come first.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::code::{self, Code};
+use super::pending::{self, Pending, Waiting};
+use super::resume::set_watches;
+use super::transport::{Completion, Listener, Refused, Reply, SessionInfo, State, Transport};
+use super::{Options, Resume};
+use crate::engine::{CloseReason, ConnId};
+use crate::ids::{SessionId, Zxid};
+use crate::jute::{Buffer, decode, encode, encoded};
+use crate::peer::local::{Hub, LocalLink};
+use crate::records::OpCode;
+use crate::records::connect::{ConnectRequest, ConnectResponse};
+use crate::records::replies::ReplyHeader;
+use crate::records::requests::AuthRequest;
+
+/// Bytes that may wait for the loop. It takes all there are in every turn, unless the session has too much under way.
+const OUT_SIZE_MAX: usize = 64 << 20;
+const NO_CONN: u64 = u64::MAX;
+
+/// A session with a server in this process.
+pub struct Local {
+    link: Arc<Link>,
+}
+
+struct Link {
+    hub: Arc<Hub>,
+    listener: Weak<dyn Listener>,
+    me: Weak<Link>,
+    out: Mutex<Out>,
+    /// On the loop's list already.
+    poked: AtomicBool,
+    conn: AtomicU64,
+    hung_up: AtomicBool,
+    /// Requests under way that a read must not overtake.
+    orders: AtomicUsize,
+    connected: AtomicBool,
+    last_zxid: AtomicI64,
+    /// Held while completions and events leave, so that [`Transport::detach`] can wait for the last of them.
+    dispatch: Mutex<Vec<(Option<Waiting>, ReplyHeader, std::ops::Range<usize>)>>,
+}
+
+struct Out {
+    bytes: Vec<u8>,
+    pending: Pending,
+    /// Not sent: there is no session yet.
+    unsent: VecDeque<(OpCode, Vec<u8>, Completion)>,
+    state: State,
+    session: SessionId,
+    password: [u8; 16],
+    timeout_ms: i32,
+    wanted_timeout_ms: i32,
+    credentials: Vec<(String, Vec<u8>)>,
+    closing: Vec<Completion>,
+    asked_to_close: bool,
+}
+
+impl Local {
+    /// Begins a session, or resumes one, with the server behind `hub`. Returns at once; the listener hears when it is
+    /// connected.
+    pub fn open(hub: Arc<Hub>, options: &Options, listener: Weak<dyn Listener>) -> Local {
+        let Resume { id, password } = options.resume.unwrap_or(Resume { id: SessionId::NONE, password: [0; 16] });
+        let link = Arc::new_cyclic(|me: &Weak<Link>| Link {
+            hub,
+            listener,
+            me: Weak::clone(me),
+            out: Mutex::new(Out {
+                bytes: Vec::new(),
+                pending: Pending::default(),
+                unsent: VecDeque::new(),
+                state: State::Connecting,
+                session: id,
+                password,
+                timeout_ms: 0,
+                wanted_timeout_ms: options.session_timeout_ms,
+                credentials: Vec::new(),
+                closing: Vec::new(),
+                asked_to_close: false,
+            }),
+            poked: AtomicBool::new(false),
+            conn: AtomicU64::new(NO_CONN),
+            hung_up: AtomicBool::new(false),
+            orders: AtomicUsize::new(0),
+            connected: AtomicBool::new(false),
+            last_zxid: AtomicI64::new(0),
+            dispatch: Mutex::default(),
+        });
+        link.lock().handshake(0);
+        link.poke();
+        Local { link }
+    }
+}
+
+impl Out {
+    fn handshake(&mut self, last_zxid: i64) {
+        let request = ConnectRequest {
+            protocol_version: 0,
+            last_zxid_seen: last_zxid,
+            timeout: self.wanted_timeout_ms,
+            session_id: self.session.0,
+            password: Buffer::new(&self.password),
+        };
+        let mut frame = encoded(&request);
+        frame.push(0);
+        self.bytes.clear();
+        encode(&i32::try_from(frame.len()).expect("a handshake is short"), &mut self.bytes);
+        self.bytes.extend_from_slice(&frame);
+    }
+
+    fn push(&mut self, op: OpCode, body: &[u8], done: Completion) {
+        self.pending.push(op, body, done, &mut self.bytes);
+    }
+
+    /// What has to be said first on every connection.
+    ///
+    /// Returns how many requests were added that reads must not overtake.
+    fn introduce(&mut self, last_zxid: i64, listener: Option<&Arc<dyn Listener>>, is_resumed: bool) -> usize {
+        let mut added = self.credentials.len();
+        for (scheme, bytes) in std::mem::take(&mut self.credentials) {
+            self.push(OpCode::Auth, &auth_body(&scheme, &bytes), Box::new(|_| {}));
+            self.credentials.push((scheme, bytes));
+        }
+        if is_resumed && let Some(listener) = listener {
+            for (op, body) in set_watches(last_zxid, &listener.watches()) {
+                added += 1;
+                self.push(op, &body, Box::new(|_| {}));
+            }
+        }
+        let closes = self.unsent.iter().any(|(op, ..)| *op == OpCode::CloseSession);
+        for (op, body, done) in std::mem::take(&mut self.unsent) {
+            self.push(op, &body, done);
+        }
+        if self.asked_to_close && !closes {
+            // The request for it went down with the last connection.
+            added += 1;
+            self.push(OpCode::CloseSession, &[], Box::new(|_| {}));
+        }
+        added
+    }
+
+    /// Everything that will not be answered.
+    fn take_all(&mut self) -> VecDeque<Waiting> {
+        self.bytes.clear();
+        let mut all = self.pending.take();
+        all.extend(self.unsent.drain(..).map(|(op, _, done)| Waiting { xid: 0, op, done }));
+        all
+    }
+
+    fn refusal(&self) -> Result<(), Refused> {
+        match self.state {
+            State::Expired => Err(Refused::Expired),
+            State::AuthFailed => Err(Refused::AuthFailed),
+            State::Ended => Err(Refused::Closed),
+            _ if self.asked_to_close => Err(Refused::Closed),
+            _ if self.bytes.len() > OUT_SIZE_MAX => Err(Refused::Full),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a plain read of the same session may overtake a request of this kind.
+fn is_order(op: OpCode) -> bool {
+    !matches!(
+        op,
+        OpCode::GetData
+            | OpCode::Exists
+            | OpCode::GetChildren
+            | OpCode::GetChildren2
+            | OpCode::GetAcl
+            | OpCode::GetAllChildrenNumber
+            | OpCode::GetEphemerals
+            | OpCode::WhoAmI
+            | OpCode::MultiRead
+            | OpCode::Ping
+    )
+}
+
+fn auth_body(scheme: &str, credentials: &[u8]) -> Vec<u8> {
+    encoded(&AuthRequest { kind: 0, scheme: scheme.into(), auth: Buffer::new(credentials) })
+}
+
+impl Link {
+    fn lock(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gets the loop's attention, once per burst.
+    fn poke(&self) {
+        if !self.poked.swap(true, Ordering::SeqCst)
+            && let Some(me) = self.me.upgrade()
+            && !self.hub.poke(me)
+        {
+            self.gone(&CloseReason::Stopping);
+        }
+    }
+
+    fn submit(&self, op: OpCode, body: &[u8], done: Completion) -> Result<(), Refused> {
+        {
+            let mut out = self.lock();
+            out.refusal()?;
+            if is_order(op) {
+                self.orders.fetch_add(1, Ordering::SeqCst);
+            }
+            if op == OpCode::CloseSession {
+                out.asked_to_close = true;
+            }
+            if out.state.is_connected() {
+                out.push(op, body, done);
+            } else {
+                out.unsent.push_back((op, body.to_vec(), done));
+                return Ok(());
+            }
+        }
+        self.poke();
+        Ok(())
+    }
+
+    fn tell(&self, state: State) {
+        if let Some(listener) = self.listener.upgrade() {
+            listener.state(state);
+        }
+    }
+
+    fn flush(&self) {
+        if let Some(listener) = self.listener.upgrade() {
+            listener.flush();
+        }
+    }
+
+    /// The answer to the handshake.
+    fn welcome(&self, frame: &[u8]) {
+        let listener = self.listener.upgrade();
+        {
+            let mut out = self.lock();
+            let response = decode::<ConnectResponse<'_>>(frame).ok();
+            let Some(response) = response.filter(|response| response.session_id != 0 && response.timeout > 0) else {
+                // The loop closes the connection next, and says why.
+                return;
+            };
+            let is_resumed = out.session != SessionId::NONE;
+            out.session = SessionId(response.session_id);
+            out.timeout_ms = response.timeout;
+            if let Some(Ok(password)) = response.password.0.map(<[u8; 16]>::try_from) {
+                out.password = password;
+            }
+            out.state = State::Connected;
+            let added = out.introduce(self.last_zxid.load(Ordering::SeqCst), listener.as_ref(), is_resumed);
+            self.orders.fetch_add(added, Ordering::SeqCst);
+        }
+        self.connected.store(true, Ordering::SeqCst);
+        self.tell(State::Connected);
+        self.poke();
+    }
+
+    fn answered(&self, op: OpCode) {
+        if is_order(op) {
+            self.orders.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    fn fail(&self, waiting: VecDeque<Waiting>, code: Code) {
+        for one in waiting {
+            self.answered(one.op);
+            (one.done)(Reply::failed(code));
+        }
+    }
+}
+
+impl LocalLink for Link {
+    fn conn(&self) -> Option<ConnId> {
+        let packed = self.conn.load(Ordering::SeqCst);
+        (packed != NO_CONN).then_some(ConnId { slot: packed as u32, generation: (packed >> 32) as u32 })
+    }
+
+    fn opened(&self, conn: ConnId) {
+        self.conn.store(u64::from(conn.generation) << 32 | u64::from(conn.slot), Ordering::SeqCst);
+    }
+
+    fn take(&self, spare: Vec<u8>) -> Vec<u8> {
+        // First: what is appended from now on pokes again.
+        self.poked.store(false, Ordering::SeqCst);
+        std::mem::replace(&mut self.lock().bytes, spare)
+    }
+
+    fn hung_up(&self) -> bool {
+        self.hung_up.load(Ordering::SeqCst)
+    }
+
+    fn frames(&self, bytes: &[u8]) {
+        let mut dispatch = self.dispatch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut at = 0;
+        if !self.connected.load(Ordering::SeqCst) {
+            let Some((frame, next)) = frame_at(bytes, 0) else { return };
+            self.welcome(&bytes[frame]);
+            at = next;
+        }
+        {
+            // One lock for all of them, and none while they are told.
+            let mut out = self.lock();
+            if out.state.is_final() {
+                // Detached: nobody waits for these any more.
+                return;
+            }
+            let mut last_zxid = 0;
+            while let Some((frame, next)) = frame_at(bytes, at) {
+                at = next;
+                let Ok((header, _)) = pending::split_frame(&bytes[frame.clone()]) else { continue };
+                let body = frame.start + REPLY_HEADER_SIZE..frame.end;
+                let waiting = match header.xid {
+                    pending::XID_EVENT => None,
+                    xid => Some(out.pending.pop(xid).expect("the engine answers in order")),
+                };
+                last_zxid = last_zxid.max(header.zxid);
+                dispatch.push((waiting, header, body));
+            }
+            self.last_zxid.fetch_max(last_zxid, Ordering::SeqCst);
+        }
+        let listener = self.listener.upgrade();
+        for (waiting, header, body) in dispatch.drain(..) {
+            match waiting {
+                Some(Waiting { op, done, .. }) => {
+                    self.answered(op);
+                    done(pending::reply_of(&header, &bytes[body]));
+                }
+                None => {
+                    if let Some(listener) = &listener {
+                        let told = pending::tell_event(&header, &bytes[body], &**listener);
+                        told.expect("the engine's events are events");
+                    }
+                }
+            }
+        }
+        drop(dispatch);
+        self.flush();
+    }
+
+    fn gone(&self, reason: &CloseReason) {
+        let dispatch = self.dispatch.lock().unwrap_or_else(PoisonError::into_inner);
+        self.connected.store(false, Ordering::SeqCst);
+        self.conn.store(NO_CONN, Ordering::SeqCst);
+        let mut out = self.lock();
+        if out.state.is_final() {
+            return;
+        }
+        let (code, state) = match reason {
+            CloseReason::Asked => (code::CLOSED, State::Ended),
+            CloseReason::Stopping => (code::CLOSED, State::Ended),
+            CloseReason::SessionEnded | CloseReason::Refused => (code::SESSION_EXPIRED, State::Expired),
+            CloseReason::Moved => (code::SESSION_MOVED, State::Ended),
+            CloseReason::Unauthenticated => (code::AUTH_FAILED, State::AuthFailed),
+            // Refused before there was a session: trying again at once would be refused again.
+            CloseReason::Violation(_) if out.state != State::Connected => (code::CONNECTION_LOSS, State::Ended),
+            CloseReason::Violation(_) => (code::CONNECTION_LOSS, State::Suspended),
+        };
+        out.state = state;
+        let mut lost = out.pending.take();
+        if state.is_final() {
+            lost.append(&mut out.take_all());
+        } else {
+            out.handshake(self.last_zxid.load(Ordering::SeqCst));
+        }
+        let closing = if state.is_final() { std::mem::take(&mut out.closing) } else { Vec::new() };
+        drop(out);
+        self.fail(lost, code);
+        self.tell(state);
+        for done in closing {
+            done(Reply { code: code::OK, zxid: -1, body: Vec::new() });
+        }
+        drop(dispatch);
+        self.flush();
+        if state == State::Suspended {
+            self.poked.store(false, Ordering::SeqCst);
+            self.poke();
+        }
+    }
+}
+
+const REPLY_HEADER_SIZE: usize = 16;
+
+/// Where a frame's payload lies, and where the next frame begins.
+fn frame_at(bytes: &[u8], at: usize) -> Option<(std::ops::Range<usize>, usize)> {
+    let head = bytes.get(at..)?.first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_be_bytes(*head)).expect("usize holds 32 bits");
+    let end = at + 4 + length;
+    (end <= bytes.len()).then_some((at + 4..end, end))
+}
+
+impl Transport for Local {
+    fn submit(&self, op: OpCode, body: &[u8], done: Completion) -> Result<(), Refused> {
+        self.link.submit(op, body, done)
+    }
+
+    fn read_now(&self, op: OpCode, path: &str) -> Option<Reply> {
+        let link = &*self.link;
+        if link.orders.load(Ordering::SeqCst) != 0 {
+            return None;
+        }
+        let conn = link.conn()?;
+        let mut body = Vec::new();
+        let (Zxid(zxid), code) = link.hub.lent().read(|engine| engine.read_shared(conn, op, path, &mut body))??;
+        // Most reads see nothing new, and a load is cheaper than a write that all threads share.
+        if link.last_zxid.load(Ordering::Relaxed) < zxid {
+            link.last_zxid.fetch_max(zxid, Ordering::SeqCst);
+        }
+        if code.to_i32() != code::OK {
+            body.clear();
+        }
+        Some(Reply { code: code.to_i32(), zxid, body })
+    }
+
+    fn add_auth(&self, scheme: &str, credentials: &[u8], done: Completion) -> Result<(), Refused> {
+        let link = &*self.link;
+        {
+            let mut out = link.lock();
+            out.refusal()?;
+            out.credentials.push((scheme.to_owned(), credentials.to_vec()));
+            if !out.state.is_connected() {
+                // Said with the others on connecting; nothing can overtake it.
+                drop(out);
+                return link.submit(OpCode::Sync, &encoded(&"/"), done);
+            }
+        }
+        link.submit(OpCode::Auth, &auth_body(scheme, credentials), done)
+    }
+
+    fn session(&self) -> SessionInfo {
+        let out = self.link.lock();
+        SessionInfo {
+            id: out.session,
+            password: out.password,
+            timeout_ms: out.timeout_ms,
+            last_zxid: Zxid(self.link.last_zxid.load(Ordering::SeqCst)),
+            state: out.state,
+        }
+    }
+
+    fn close(&self, done: Completion) {
+        let done = {
+            let mut out = self.link.lock();
+            if out.state.is_final() {
+                Some(done)
+            } else {
+                out.closing.push(done);
+                None
+            }
+        };
+        match done {
+            Some(done) => done(Reply { code: code::OK, zxid: -1, body: Vec::new() }),
+            // The connection's end, which follows the reply, completes it. Refused where it was asked for already.
+            None => drop(self.link.submit(OpCode::CloseSession, &[], Box::new(|_| {}))),
+        }
+    }
+
+    fn detach(&self) {
+        let link = &*self.link;
+        let (lost, closing) = {
+            let mut out = link.lock();
+            if out.state.is_final() {
+                return;
+            }
+            out.state = State::Ended;
+            (out.take_all(), std::mem::take(&mut out.closing))
+        };
+        link.connected.store(false, Ordering::SeqCst);
+        link.hung_up.store(true, Ordering::SeqCst);
+        drop(link.dispatch.lock().unwrap_or_else(PoisonError::into_inner));
+        link.fail(lost, code::CLOSED);
+        for done in closing {
+            done(Reply { code: code::OK, zxid: -1, body: Vec::new() });
+        }
+        link.poked.store(false, Ordering::SeqCst);
+        link.poke();
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.detach();
+    }
+}

@@ -1,0 +1,287 @@
+//! Where callbacks wait for their turn, and who runs them.
+//!
+//! A queue is run by one thread at a time: the process's callback thread, or whoever calls [`Queue::run`]. Jobs of a
+//! client are run in the order in which they came, so events keep their place among replies.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Something to run. Knows itself what to do when its client has ended.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// Which client a job is for.
+pub type ClientId = u64;
+
+/// Jobs of any number of clients, in order of arrival.
+pub struct Queue {
+    state: Mutex<State>,
+    arrived: Condvar,
+    idle: Condvar,
+    /// A pipe for foreign event loops; the byte in it says that there is something to run.
+    pipe: Option<(std::io::PipeReader, std::io::PipeWriter)>,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<(ClientId, Job)>,
+    running: Option<ClientId>,
+    /// A thread is in [`Queue::run`].
+    has_runner: bool,
+    waiters: usize,
+    signalled: bool,
+    over: bool,
+}
+
+thread_local! {
+    /// The queue (by address) this thread runs, and the client whose callback is on the stack.
+    static RUNNING: Cell<(usize, ClientId)> = const { Cell::new((0, 0)) };
+}
+
+/// Why a queue did not run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotRun {
+    /// The call comes from a callback that this very queue runs.
+    Nested,
+    /// Another thread is running it.
+    Busy,
+}
+
+impl Queue {
+    /// A queue that a host runs itself, with a descriptor to poll.
+    ///
+    /// # Errors
+    /// What the system says when it has no descriptors left.
+    pub fn with_descriptor() -> std::io::Result<Queue> {
+        let (reader, writer) = std::io::pipe()?;
+        Ok(Queue { pipe: Some((reader, writer)), ..Queue::new() })
+    }
+
+    fn new() -> Queue {
+        Queue { state: Mutex::default(), arrived: Condvar::new(), idle: Condvar::new(), pipe: None }
+    }
+
+    /// Readable while something waits to be run. For polling only.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().map(|(reader, _)| reader.as_fd())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends jobs of one client and wakes whoever runs them.
+    pub fn push(&self, client: ClientId, jobs: impl IntoIterator<Item = Job>) {
+        let mut state = self.lock();
+        let before = state.jobs.len();
+        state.jobs.extend(jobs.into_iter().map(|job| (client, job)));
+        if state.jobs.len() == before {
+            return;
+        }
+        self.signal(&mut state);
+        let wanted = state.waiters > 0;
+        drop(state);
+        if wanted {
+            self.arrived.notify_one();
+        }
+    }
+
+    fn signal(&self, state: &mut State) {
+        if let Some((_, writer)) = &self.pipe
+            && !state.signalled
+        {
+            // One byte at a time is in the pipe, so this cannot block.
+            state.signalled = (&*writer).write(&[1]).is_ok();
+        }
+    }
+
+    fn unsignal(&self, state: &mut State) {
+        if let Some((reader, _)) = &self.pipe
+            && state.signalled
+            && state.jobs.is_empty()
+        {
+            let _ = (&*reader).read(&mut [0]);
+            state.signalled = false;
+        }
+    }
+
+    /// Runs up to `max` jobs, waiting up to `wait` for the first (`None`: for ever). Returns how many it ran.
+    ///
+    /// # Errors
+    /// [`NotRun`] from within one of its own callbacks, and while another thread is running it.
+    pub fn run(&self, max: usize, wait: Option<Duration>) -> Result<usize, NotRun> {
+        if self.is_running_here() {
+            return Err(NotRun::Nested);
+        }
+        let deadline = wait.map(|wait| Instant::now() + wait);
+        let mut state = self.lock();
+        if state.has_runner {
+            return Err(NotRun::Busy);
+        }
+        state.has_runner = true;
+        let _end = EndOfRun(self);
+        while state.jobs.is_empty() && !state.over {
+            state.waiters += 1;
+            state = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+                None => self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => {
+                    state.waiters -= 1;
+                    break;
+                }
+                Some(left) => self.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
+            state.waiters -= 1;
+        }
+        let mut ran = 0;
+        while ran < max {
+            let Some((client, job)) = state.jobs.pop_front() else { break };
+            state.running = Some(client);
+            drop(state);
+            self.run_one(client, job);
+            ran += 1;
+            state = self.lock();
+            state.running = None;
+            if state.waiters > 0 {
+                self.idle.notify_all();
+            }
+        }
+        self.unsignal(&mut state);
+        drop(state);
+        Ok(ran)
+    }
+
+    fn run_one(&self, client: ClientId, job: Job) {
+        let before = RUNNING.replace((self.address(), client));
+        // A callback's panic is the callback's: the next one must still run.
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
+            log::error!("a callback panicked");
+        }
+        RUNNING.set(before);
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Whether a callback of this queue is on this thread's stack.
+    pub fn is_running_here(&self) -> bool {
+        RUNNING.get().0 == self.address()
+    }
+
+    /// Waits until the jobs that this client has now have been run; at once when called from a callback of this queue,
+    /// whose end they wait for. False if `deadline` passed first.
+    ///
+    /// A queue that nobody is running is run for this client right here.
+    pub fn settle(&self, client: ClientId, deadline: Option<Instant>) -> bool {
+        if self.is_running_here() {
+            return true;
+        }
+        let mut state = self.lock();
+        loop {
+            let is_busy = state.running == Some(client);
+            if !is_busy && !state.jobs.iter().any(|(of, _)| *of == client) {
+                self.unsignal(&mut state);
+                return true;
+            }
+            if self.pipe.is_some() && !state.has_runner {
+                let at = state.jobs.iter().position(|(of, _)| *of == client).expect("one was found above");
+                let (_, job) = state.jobs.remove(at).expect("it is there");
+                state.has_runner = true;
+                state.running = Some(client);
+                drop(state);
+                let end = EndOfRun(self);
+                self.run_one(client, job);
+                drop(end);
+                state = self.lock();
+                continue;
+            }
+            let left = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => return false,
+                Some(left) => left.min(Duration::from_millis(100)),
+                None => Duration::from_millis(100),
+            };
+            state.waiters += 1;
+            state = self.idle.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.waiters -= 1;
+        }
+    }
+
+    fn end(&self) {
+        self.lock().over = true;
+        self.arrived.notify_all();
+    }
+
+    fn run_until_over(&self) {
+        loop {
+            let _ = self.run(usize::MAX, None);
+            let state = self.lock();
+            if state.over && state.jobs.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+/// Lets others run the queue, even if the thread that ran it is unwinding.
+struct EndOfRun<'a>(&'a Queue);
+
+impl Drop for EndOfRun<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.has_runner = false;
+        state.running = None;
+        self.0.idle.notify_all();
+    }
+}
+
+/// The process's own queue with its thread, there while somebody holds this.
+pub struct Callbacks {
+    queue: Arc<Queue>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Those of the moment. One for all clients of the process, so that threads do not grow with clients.
+static CALLBACKS: Mutex<Weak<Callbacks>> = Mutex::new(Weak::new());
+
+impl Callbacks {
+    /// The thread `zoarium-callbacks`, begun if this is the first to ask for it.
+    ///
+    /// # Errors
+    /// What the system says when it has no thread left.
+    pub fn shared() -> std::io::Result<Arc<Callbacks>> {
+        let mut shared = CALLBACKS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(callbacks) = shared.upgrade() {
+            return Ok(callbacks);
+        }
+        let queue = Arc::new(Queue::new());
+        let of_thread = Arc::clone(&queue);
+        let thread = std::thread::Builder::new()
+            .name("zoarium-callback".to_owned())
+            .spawn(move || of_thread.run_until_over())?;
+        let callbacks = Arc::new(Callbacks { queue, thread: Mutex::new(Some(thread)) });
+        *shared = Arc::downgrade(&callbacks);
+        Ok(callbacks)
+    }
+
+    /// Its queue.
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+}
+
+impl Drop for Callbacks {
+    fn drop(&mut self) {
+        self.queue.end();
+        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // The last client may be let go from within a callback: then the thread ends by itself.
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}

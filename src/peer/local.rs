@@ -1,0 +1,269 @@
+//! Clients in this process: links without sockets. They bring the same bytes to the same engine.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Peer;
+use super::seat::Lent;
+use crate::engine::{CloseReason, ConnId, Verdict};
+
+/// Times one link is offered to the engine in a turn. More requests in a turn share one sync; fewer let others in.
+const ROUNDS_MAX: usize = 16;
+
+/// A client's end of a link, as the loop sees it. All of it is called on the loop's thread and must not block.
+pub trait LocalLink: Send + Sync {
+    /// The connection it was given by [`LocalLink::opened`], if it has one.
+    fn conn(&self) -> Option<ConnId>;
+
+    /// The loop took it in.
+    fn opened(&self, conn: ConnId);
+
+    /// Gives what it has to send, whole frames only, in exchange for an empty buffer.
+    fn take(&self, spare: Vec<u8>) -> Vec<u8>;
+
+    /// Whether it let go: then the connection ends and the session lives on.
+    fn hung_up(&self) -> bool;
+
+    /// Whole frames from the engine.
+    fn frames(&self, bytes: &[u8]);
+
+    /// The connection is over.
+    fn gone(&self, reason: &CloseReason);
+}
+
+/// Where links in this process come to the loop's attention.
+pub struct Hub {
+    ready: Mutex<Ready>,
+    /// The loop will look at `ready` before it sleeps.
+    awake: AtomicBool,
+    waker: Arc<mio::Waker>,
+    lent: Arc<Lent>,
+}
+
+#[derive(Default)]
+struct Ready {
+    links: Vec<Arc<dyn LocalLink>>,
+    over: bool,
+}
+
+impl Hub {
+    pub(super) fn new(waker: Arc<mio::Waker>, lent: Arc<Lent>) -> Hub {
+        Hub { ready: Mutex::default(), awake: AtomicBool::new(true), waker, lent }
+    }
+
+    /// Asks the loop to look at a link: it is new, has something to send, or hung up. False when the loop has ended.
+    pub fn poke(&self, link: Arc<dyn LocalLink>) -> bool {
+        {
+            let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+            if ready.over {
+                return false;
+            }
+            ready.links.push(link);
+        }
+        // One wake-up however many links have something: whoever finds the loop awake need not wake it.
+        if !self.awake.swap(true, Ordering::SeqCst) {
+            let _ = self.waker.wake();
+        }
+        true
+    }
+
+    /// The engine for reading, see [`Lent::read`].
+    pub fn lent(&self) -> &Lent {
+        &self.lent
+    }
+
+    fn take_ready(&self, into: &mut Vec<Arc<dyn LocalLink>>) {
+        std::mem::swap(into, &mut self.ready.lock().unwrap_or_else(PoisonError::into_inner).links);
+    }
+
+    /// About to sleep: from now on a poke wakes. False when there is something to do already.
+    fn may_sleep(&self) -> bool {
+        self.awake.store(false, Ordering::SeqCst);
+        let idle = self.ready.lock().unwrap_or_else(PoisonError::into_inner).links.is_empty();
+        if !idle {
+            self.awake.store(true, Ordering::SeqCst);
+        }
+        idle
+    }
+
+    fn end(&self) -> Vec<Arc<dyn LocalLink>> {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.over = true;
+        std::mem::take(&mut ready.links)
+    }
+}
+
+/// One link.
+struct Local {
+    link: Arc<dyn LocalLink>,
+    conn: ConnId,
+    /// What the engine has not taken yet, from `consumed` on.
+    input: Vec<u8>,
+    consumed: usize,
+    blocked: bool,
+    queued: bool,
+}
+
+/// All of them, by the engine's slot.
+pub(super) struct Locals {
+    pub hub: Arc<Hub>,
+    by_slot: Vec<Option<Local>>,
+    work: Vec<u32>,
+    arrived: Vec<Arc<dyn LocalLink>>,
+}
+
+impl Locals {
+    pub(super) fn new(hub: Hub) -> Locals {
+        Locals { hub: Arc::new(hub), by_slot: Vec::new(), work: Vec::new(), arrived: Vec::new() }
+    }
+
+    pub(super) fn is_local(&self, slot: u32) -> bool {
+        matches!(self.by_slot.get(slot as usize), Some(Some(_)))
+    }
+
+    /// Whether the loop may wait for events.
+    pub(super) fn may_sleep(&self) -> bool {
+        self.work.is_empty() && self.hub.may_sleep()
+    }
+
+    fn get(&mut self, slot: u32) -> Option<&mut Local> {
+        self.by_slot.get_mut(slot as usize)?.as_mut()
+    }
+
+    fn enqueue(&mut self, slot: u32) {
+        if let Some(local) = self.get(slot)
+            && !local.queued
+        {
+            local.queued = true;
+            self.work.push(slot);
+        }
+    }
+
+    /// Its turn has come (again).
+    pub(super) fn unblock(&mut self, slot: u32) {
+        if let Some(local) = self.get(slot)
+            && local.blocked
+        {
+            local.blocked = false;
+            self.enqueue(slot);
+        }
+    }
+}
+
+impl Drop for Locals {
+    /// However the loop ended, nobody waits for it any longer.
+    fn drop(&mut self) {
+        for link in self.hub.end() {
+            link.gone(&CloseReason::Stopping);
+        }
+        for local in self.by_slot.drain(..).flatten() {
+            local.link.gone(&CloseReason::Stopping);
+        }
+    }
+}
+
+impl Peer {
+    /// Takes in what clients of this process have sent.
+    pub(super) fn serve_locals(&mut self) {
+        let mut arrived = std::mem::take(&mut self.locals.arrived);
+        self.locals.hub.take_ready(&mut arrived);
+        for link in arrived.drain(..) {
+            match link.conn() {
+                None => self.add_local(link),
+                // It may have been closed by us since it poked, and its slot be another's.
+                Some(conn) if self.locals.get(conn.slot).is_some_and(|local| local.conn == conn) => {
+                    self.locals.enqueue(conn.slot);
+                }
+                Some(_) => {}
+            }
+        }
+        self.locals.arrived = arrived;
+        for slot in std::mem::take(&mut self.locals.work) {
+            self.serve_local(slot);
+        }
+    }
+
+    fn add_local(&mut self, link: Arc<dyn LocalLink>) {
+        let conn = self.engine.open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        self.engine.keep_alive(conn);
+        link.opened(conn);
+        let slot = conn.slot as usize;
+        if self.locals.by_slot.len() <= slot {
+            self.locals.by_slot.resize_with(slot + 1, || None);
+        }
+        let local = Local { link, conn, input: Vec::new(), consumed: 0, blocked: false, queued: false };
+        self.locals.by_slot[slot] = Some(local);
+        self.locals.enqueue(conn.slot);
+    }
+
+    fn serve_local(&mut self, slot: u32) {
+        let Some(local) = self.locals.get(slot) else { return };
+        local.queued = false;
+        if local.link.hung_up() {
+            return self.hang_up(slot);
+        }
+        if local.consumed == local.input.len() {
+            let mut spare = std::mem::take(&mut local.input);
+            spare.clear();
+            local.consumed = 0;
+            local.input = local.link.take(spare);
+        }
+        if local.blocked {
+            return;
+        }
+        let conn = local.conn;
+        for _ in 0..ROUNDS_MAX {
+            let received = self.engine.receive(conn, &local.input[local.consumed..]);
+            local.consumed += received.consumed;
+            match received.verdict {
+                Verdict::More(_) => {
+                    assert!(local.consumed == local.input.len(), "a client in this process sent half a frame");
+                    return;
+                }
+                Verdict::Blocked => {
+                    local.blocked = true;
+                    if self.engine.is_new(conn) {
+                        self.delayed.push(slot);
+                    }
+                    return;
+                }
+                Verdict::Yield => {}
+            }
+        }
+        self.locals.enqueue(slot);
+    }
+
+    /// Hands a link what the engine has for it.
+    pub(super) fn send_local(&mut self, slot: u32) {
+        let Some(local) = self.locals.get(slot) else { return };
+        let conn = local.conn;
+        let Some((output, close)) = self.engine.output(conn) else { return };
+        let close = close.cloned();
+        let sent = output.len();
+        if sent > 0 {
+            local.link.frames(output);
+        }
+        if let Some(reason) = close {
+            return self.drop_local(slot, &reason);
+        }
+        self.engine.flushed(conn, sent);
+        if !self.engine.is_new(conn) {
+            self.locals.unblock(slot);
+        }
+    }
+
+    /// The client let go of its link; its session lives on.
+    fn hang_up(&mut self, slot: u32) {
+        if let Some(local) = self.locals.by_slot.get_mut(slot as usize).and_then(Option::take) {
+            self.engine.closed(local.conn);
+        }
+    }
+
+    pub(super) fn drop_local(&mut self, slot: u32, reason: &CloseReason) {
+        if let Some(local) = self.locals.by_slot.get_mut(slot as usize).and_then(Option::take) {
+            self.engine.closed(local.conn);
+            local.link.gone(reason);
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! Clients in the server's own process: the same sessions, order, watches, errors and limits as over a socket.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use zoarium::client::Client;
+use zoarium::handle::queue::{NotRun, Queue};
+use zoarium::handle::{Chroot, Handle, Options, Reply, Resume, State, WatchMode, code};
+use zoarium::jute::{Buffer, decode, encoded};
+use zoarium::records::replies::{DataReply, StatReply};
+use zoarium::records::requests::{CreateRequest, PathRequest, PathVersionRequest, SetDataRequest};
+use zoarium::records::{Acl, CreateMode, EventType, OpCode};
+use zoarium::{Config, Server};
+
+const LIMIT: Option<Duration> = Some(Duration::from_secs(20));
+
+/// A server with a folder that goes with it.
+struct Peer {
+    server: Option<Server>,
+    folder: PathBuf,
+}
+
+impl Peer {
+    fn start(name: &str) -> Peer {
+        let folder = std::env::temp_dir().join(format!("zoarium-in-process-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let config = Config { data_dir: folder.clone(), client_port: 0, ..Config::default() };
+        Peer { server: Some(Server::start(config).unwrap()), folder }
+    }
+
+    fn server(&self) -> &Server {
+        self.server.as_ref().unwrap()
+    }
+
+    fn open(&self) -> Handle {
+        self.open_with(&Options::default())
+    }
+
+    fn open_with(&self, options: &Options) -> Handle {
+        let handle = Handle::open(Arc::clone(self.server().hub()), options).unwrap();
+        handle.wait(LIMIT).unwrap();
+        handle
+    }
+
+    fn tcp(&self) -> Client {
+        Client::connect(&self.server().addresses()[0].to_string()).unwrap()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        drop(self.server.take());
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn create(path: &str, data: &[u8], mode: CreateMode) -> Vec<u8> {
+    let acl = Some(vec![Acl::open()]);
+    encoded(&CreateRequest { path: path.into(), data: Buffer::new(data), acl, flags: mode.to_i32() })
+}
+
+fn set(path: &str, data: &[u8]) -> Vec<u8> {
+    encoded(&SetDataRequest { path: path.into(), data: Buffer::new(data), version: -1 })
+}
+
+fn data(reply: &Reply) -> Vec<u8> {
+    assert_eq!(reply.code, code::OK);
+    decode::<DataReply<'_>>(&reply.body).unwrap().data.0.unwrap().to_vec()
+}
+
+#[test]
+fn what_one_side_writes_the_other_reads() {
+    let peer = Peer::start("both");
+    let (handle, mut tcp) = (peer.open(), peer.tcp());
+    assert_eq!(handle.call(OpCode::Create, &create("/a", b"1", CreateMode::Persistent), LIMIT).code, code::OK);
+    assert_eq!(tcp.get_data("/a", false).unwrap().0.unwrap(), b"1");
+    tcp.set_data("/a", Some(b"2"), -1).unwrap();
+    assert_eq!(data(&handle.read(OpCode::GetData, "/a", LIMIT)), b"2");
+    assert_eq!(handle.read(OpCode::GetData, "/b", LIMIT).code, code::NO_NODE);
+    let stat = decode::<StatReply>(&handle.read(OpCode::Exists, "/a", LIMIT).body).unwrap().stat;
+    assert_eq!(stat, tcp.exists("/a", false).unwrap().unwrap());
+}
+
+#[test]
+fn a_read_sees_the_writes_of_its_own_session() {
+    // G-02: also when the writes were only submitted.
+    let peer = Peer::start("own");
+    let handle = peer.open();
+    handle.call(OpCode::Create, &create("/a", b"", CreateMode::Persistent), LIMIT);
+    for round in 0..200_u32 {
+        handle.submit(OpCode::SetData, &set("/a", &round.to_be_bytes()), |_| {}).unwrap();
+        assert_eq!(data(&handle.read(OpCode::GetData, "/a", LIMIT)), round.to_be_bytes());
+    }
+}
+
+#[test]
+fn an_acl_holds_in_process_too() {
+    let peer = Peer::start("acl");
+    let (owner, other) = (peer.open(), peer.open());
+    assert_eq!(owner.add_auth("digest", b"me:secret", LIMIT).code, code::OK);
+    let acl = Some(vec![Acl::new(31, "auth", "")]);
+    let request = CreateRequest { path: "/mine".into(), data: Buffer::new(b"x"), acl, flags: 0 };
+    assert_eq!(owner.call(OpCode::Create, &encoded(&request), LIMIT).code, code::OK);
+    assert_eq!(data(&owner.read(OpCode::GetData, "/mine", LIMIT)), b"x");
+    for op in [OpCode::GetData, OpCode::Exists, OpCode::GetChildren2, OpCode::GetAcl] {
+        assert_eq!(other.read(op, "/mine", LIMIT).code, -102, "{op}");
+    }
+    other.add_auth("digest", b"me:secret", LIMIT);
+    assert_eq!(data(&other.read(OpCode::GetData, "/mine", LIMIT)), b"x");
+}
+
+#[test]
+fn the_end_of_a_session_takes_its_ephemerals() {
+    let peer = Peer::start("ephemeral");
+    let (handle, other) = (peer.open(), peer.open());
+    handle.call(OpCode::Create, &create("/e", b"", CreateMode::Ephemeral), LIMIT);
+    assert_eq!(other.read(OpCode::Exists, "/e", LIMIT).code, code::OK);
+    handle.close(LIMIT).unwrap();
+    assert_eq!(other.read(OpCode::Exists, "/e", LIMIT).code, code::NO_NODE);
+    assert_eq!(handle.read(OpCode::Exists, "/e", LIMIT).code, code::CLOSED);
+    assert_eq!(handle.close(LIMIT), Ok(()), "closing twice is fine");
+}
+
+#[test]
+fn a_detached_session_is_resumed_with_its_ephemerals() {
+    let peer = Peer::start("resume");
+    let first = peer.open();
+    first.call(OpCode::Create, &create("/e", b"", CreateMode::Ephemeral), LIMIT);
+    let session = first.session();
+    first.detach();
+    assert_eq!(first.session().state, State::Ended);
+    let resume = Some(Resume { id: session.id, password: session.password });
+    let second = peer.open_with(&Options { resume, ..Options::default() });
+    assert_eq!(second.session().id, session.id);
+    assert_eq!(second.read(OpCode::Exists, "/e", LIMIT).code, code::OK);
+
+    let wrong = Some(Resume { id: session.id, password: [7; 16] });
+    let third =
+        Handle::open(Arc::clone(peer.server().hub()), &Options { resume: wrong, ..Options::default() }).unwrap();
+    assert_eq!(third.wait(LIMIT), Err(code::SESSION_EXPIRED));
+    assert_eq!(second.read(OpCode::Exists, "/e", LIMIT).code, code::OK, "the guess did no harm");
+}
+
+#[test]
+fn every_watch_mode_tells_what_it_should() {
+    let peer = Peer::start("watch");
+    let (handle, mut tcp) = (peer.open(), peer.tcp());
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let tell = Arc::new(move |mode: WatchMode, event: &zoarium::handle::Event| {
+        tell.lock().unwrap().send((mode, event.kind, event.path.clone())).unwrap();
+    });
+    tcp.create("/a", None, &[Acl::open()], CreateMode::Persistent).unwrap();
+    let mut ids = Vec::new();
+    for mode in [WatchMode::OnceData, WatchMode::OnceChildren, WatchMode::Persistent, WatchMode::Recursive] {
+        let tell = Arc::clone(&tell);
+        ids.push(handle.watch("/a", mode, Box::new(move |event| tell(mode, event)), LIMIT).unwrap());
+    }
+    let take = |count: usize| {
+        let mut events: Vec<_> = (0..count).map(|_| told.recv_timeout(Duration::from_secs(20)).unwrap()).collect();
+        events.sort_by_key(|(mode, kind, _)| (*mode as i32, kind.to_i32()));
+        events
+    };
+    let a = || "/a".to_owned();
+    tcp.set_data("/a", Some(b"1"), -1).unwrap();
+    assert_eq!(
+        take(3),
+        [
+            (WatchMode::OnceData, EventType::DataChanged, a()),
+            (WatchMode::Persistent, EventType::DataChanged, a()),
+            (WatchMode::Recursive, EventType::DataChanged, a()),
+        ]
+    );
+    tcp.create("/a/b", None, &[Acl::open()], CreateMode::Persistent).unwrap();
+    assert_eq!(
+        take(3),
+        [
+            (WatchMode::OnceChildren, EventType::ChildrenChanged, a()),
+            (WatchMode::Persistent, EventType::ChildrenChanged, a()),
+            (WatchMode::Recursive, EventType::Created, "/a/b".to_owned()),
+        ]
+    );
+    handle.unwatch(ids[2], LIMIT).unwrap();
+    assert_eq!(handle.unwatch(ids[2], LIMIT), Err(code::NO_WATCHER));
+    assert_eq!(handle.unwatch(ids[0], LIMIT), Err(code::NO_WATCHER), "it was spent");
+    tcp.set_data("/a", Some(b"2"), -1).unwrap();
+    assert_eq!(take(1), [(WatchMode::Recursive, EventType::DataChanged, a())]);
+    handle.close(LIMIT).unwrap();
+    assert!(told.try_recv().is_err());
+}
+
+#[test]
+fn an_event_comes_before_the_reply_to_a_later_read() {
+    // G-05
+    let peer = Peer::start("order");
+    let (handle, writer) = (peer.open(), peer.open());
+    writer.call(OpCode::Create, &create("/a", b"0", CreateMode::Persistent), LIMIT);
+    for round in 1..=100_u32 {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (done, finished) = mpsc::channel();
+        let of_watch = Arc::clone(&log);
+        let watch = Box::new(move |_: &zoarium::handle::Event| of_watch.lock().unwrap().push("event"));
+        handle.watch("/a", WatchMode::OnceData, watch, LIMIT).unwrap();
+        writer.submit(OpCode::SetData, &set("/a", &round.to_be_bytes()), |_| {}).unwrap();
+        loop {
+            let (log, done) = (Arc::clone(&log), done.clone());
+            let body = encoded(&zoarium::records::requests::PathWatchRequest { path: "/a".into(), watch: false });
+            let on_reply = move |reply: Reply| {
+                let is_new = data(&reply) == round.to_be_bytes();
+                log.lock().unwrap().push(if is_new { "new" } else { "old" });
+                done.send(is_new).unwrap();
+            };
+            handle.submit(OpCode::GetData, &body, on_reply).unwrap();
+            if finished.recv().unwrap() {
+                break;
+            }
+        }
+        let log = log.lock().unwrap();
+        let event = log.iter().position(|what| *what == "event").unwrap();
+        assert!(event < log.iter().position(|what| *what == "new").unwrap(), "{log:?}");
+        assert!(log[..event].iter().all(|what| *what == "old"), "{log:?}");
+    }
+}
+
+#[test]
+fn a_callback_may_block_on_its_own_client() {
+    // C-07
+    let peer = Peer::start("nested");
+    let handle = Arc::new(peer.open());
+    let (done, finished) = mpsc::channel();
+    let inside = Arc::clone(&handle);
+    let body = create("/a", b"x", CreateMode::Persistent);
+    handle
+        .submit(OpCode::Create, &body, move |reply| {
+            assert!(inside.is_in_callback());
+            let got = inside.read(OpCode::GetData, "/a", LIMIT);
+            let set = inside.call(OpCode::SetData, &set("/a", b"y"), LIMIT);
+            // The last reference may go here, in a callback of the handle itself.
+            drop(inside);
+            done.send((reply.code, data(&got), set.code)).unwrap();
+        })
+        .unwrap();
+    assert_eq!(finished.recv_timeout(Duration::from_secs(20)).unwrap(), (0, b"x".to_vec(), 0));
+}
+
+#[test]
+fn every_request_is_answered_before_close_returns() {
+    // C-08
+    let peer = Peer::start("pending");
+    let handle = peer.open();
+    let answered = Arc::new(AtomicUsize::new(0));
+    for n in 0..1000 {
+        let answered = Arc::clone(&answered);
+        let body = create(&format!("/n{n}"), b"", CreateMode::Persistent);
+        handle
+            .submit(OpCode::Create, &body, move |_| {
+                answered.fetch_add(1, Ordering::SeqCst);
+            })
+            .unwrap();
+    }
+    handle.close(LIMIT).unwrap();
+    assert_eq!(answered.load(Ordering::SeqCst), 1000);
+}
+
+#[test]
+fn a_server_that_stops_tells_its_clients() {
+    let mut peer = Peer::start("stop");
+    let states = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&states);
+    let on_state: Arc<dyn Fn(State) + Send + Sync> = Arc::new(move |state| seen.lock().unwrap().push(state));
+    let handle = peer.open_with(&Options { on_state: Some(on_state), ..Options::default() });
+    peer.server.take().unwrap().stop().unwrap();
+    assert_eq!(handle.call(OpCode::Create, &create("/a", b"", CreateMode::Persistent), LIMIT).code, code::CLOSED);
+    assert_eq!(handle.read(OpCode::GetData, "/", LIMIT).code, code::CLOSED);
+    handle.close(LIMIT).unwrap();
+    assert_eq!(*states.lock().unwrap(), [State::Connected, State::Ended]);
+}
+
+#[test]
+fn a_frame_beyond_the_limit_costs_the_connection_and_not_the_session() {
+    // as over a socket, where the client reconnects.
+    let peer = Peer::start("frame");
+    let handle = peer.open();
+    handle.call(OpCode::Create, &create("/e", b"", CreateMode::Ephemeral), LIMIT);
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let watch = Box::new(move |event: &zoarium::handle::Event| tell.lock().unwrap().send(event.kind).unwrap());
+    handle.watch("/e", WatchMode::OnceData, watch, LIMIT).unwrap();
+    let huge = create("/huge", &vec![0; 2 << 20], CreateMode::Persistent);
+    assert_eq!(handle.call(OpCode::Create, &huge, LIMIT).code, code::CONNECTION_LOSS);
+    handle.wait(LIMIT).unwrap();
+    assert_eq!(handle.call(OpCode::SetData, &set("/e", b"1"), LIMIT).code, code::OK);
+    assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(EventType::DataChanged), "the watch was set again");
+}
+
+#[test]
+fn an_idle_session_in_process_does_not_expire() {
+    let folder = std::env::temp_dir().join(format!("zoarium-in-process-idle-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    let config = Config { data_dir: folder.clone(), client_port: 0, tick_time_ms: 20, ..Config::default() };
+    let peer = Peer { server: Some(Server::start(config).unwrap()), folder };
+    let handle = peer.open_with(&Options { session_timeout_ms: 40, ..Options::default() });
+    assert_eq!(handle.session().timeout_ms, 40);
+    handle.call(OpCode::Create, &create("/e", b"", CreateMode::Ephemeral), LIMIT);
+    // A session over TCP that nobody keeps alive shows that time enough has passed.
+    let mut witness = Client::connect_with(
+        &peer.server().addresses()[0].to_string(),
+        &zoarium::client::ConnectOptions { timeout_ms: 200, ..Default::default() },
+    )
+    .unwrap();
+    witness.create("/w", None, &[Acl::open()], CreateMode::Ephemeral).unwrap();
+    while handle.read(OpCode::Exists, "/w", LIMIT).code == code::OK {
+        std::thread::yield_now();
+    }
+    assert_eq!(handle.read(OpCode::Exists, "/e", LIMIT).code, code::OK);
+}
+
+#[test]
+fn a_chroot_is_invisible_from_inside() {
+    let peer = Peer::start("chroot");
+    let outside = peer.open();
+    outside.call(OpCode::Create, &create("/app", b"top", CreateMode::Persistent), LIMIT);
+    let inside = peer.open_with(&Options { chroot: Chroot::new("/app").unwrap(), ..Options::default() });
+    assert_eq!(data(&inside.read(OpCode::GetData, "/", LIMIT)), b"top");
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let watch = Box::new(move |event: &zoarium::handle::Event| tell.lock().unwrap().send(event.path.clone()).unwrap());
+    inside.watch("/x", WatchMode::OnceData, watch, LIMIT).unwrap();
+    outside.call(OpCode::Create, &create("/app/x", b"", CreateMode::Persistent), LIMIT);
+    assert_eq!(told.recv_timeout(Duration::from_secs(20)).unwrap(), "/x");
+}
+
+#[test]
+fn a_queue_runs_callbacks_where_it_is_told_to() {
+    let peer = Peer::start("queue");
+    let queue = Arc::new(Queue::with_descriptor().unwrap());
+    let handle = peer.open_with(&Options { queue: Some(Arc::clone(&queue)), ..Options::default() });
+    assert!(queue.descriptor().is_some());
+    let here = std::thread::current().id();
+    let (done, finished) = mpsc::channel();
+    let nested = Arc::clone(&queue);
+    let body = create("/a", b"", CreateMode::Persistent);
+    handle
+        .submit(OpCode::Create, &body, move |reply| {
+            assert_eq!(nested.run(1, None), Err(NotRun::Nested));
+            done.send((std::thread::current().id(), reply.code)).unwrap();
+        })
+        .unwrap();
+    assert_eq!(queue.run(64, LIMIT), Ok(1));
+    assert_eq!(finished.try_recv().unwrap(), (here, code::OK));
+    assert_eq!(queue.run(64, Some(Duration::ZERO)), Ok(0));
+
+    // Nobody runs the queue: close does, for its own client.
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let body = encoded(&PathVersionRequest { path: "/a".into(), version: -1 });
+    let on_reply = move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+    };
+    handle.submit(OpCode::Delete, &body, on_reply).unwrap();
+    handle.close(LIMIT).unwrap();
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn readers_see_whole_turns_while_a_writer_works() {
+    // G-13
+    let peer = Peer::start("readers");
+    let writer = peer.open();
+    writer.call(OpCode::Create, &create("/a", b"00000000", CreateMode::Persistent), LIMIT);
+    let stop = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let reader = peer.open();
+                let (mut last, mut last_zxid) = (0, 0);
+                while stop.load(Ordering::SeqCst) == 0 {
+                    let reply = reader.read(OpCode::GetData, "/a", LIMIT);
+                    let value: u64 = String::from_utf8(data(&reply)).unwrap().parse().unwrap();
+                    assert!(value >= last && reply.zxid >= last_zxid, "time went backwards");
+                    (last, last_zxid) = (value, reply.zxid);
+                }
+            });
+        }
+        for round in 1..=500_u64 {
+            let code = writer.call(OpCode::SetData, &set("/a", format!("{round:08}").as_bytes()), LIMIT).code;
+            assert_eq!(code, code::OK);
+        }
+        stop.store(1, Ordering::SeqCst);
+    });
+}
+
+#[test]
+fn the_callback_thread_goes_with_the_last_client() {
+    // C-15. Other tests of this process hold clients too, so this looks at what one round leaves.
+    let peer = Peer::start("rounds");
+    for round in 0..300 {
+        let handle = peer.open();
+        let path = PathRequest { path: "/".into() };
+        assert_eq!(handle.call(OpCode::Sync, &encoded(&path), LIMIT).code, code::OK, "{round}");
+    }
+    let status = peer.server().status().unwrap();
+    assert_eq!((status.engine.sessions, status.engine.connections), (0, 0));
+}
