@@ -24,6 +24,8 @@ use crate::records::txn::{
 use crate::records::{Acl, CreateMode, ErrorCode, OpCode, perms};
 use crate::tree::{AclList, Owner};
 
+/// Type and length in front of each part of a multi.
+const PART_HEADER_SIZE: usize = 8;
 const TTL_MS_MAX: i64 = (1 << 40) - 1;
 
 /// Who asks.
@@ -344,6 +346,12 @@ impl Engine {
             }
         }
         self.sessions.set_closing(session);
+        let size: usize = paths.iter().map(|path| 4 + path.len()).sum();
+        if size > self.settings.limits.frame_size_max {
+            // No record of the log may be larger. Without a list everything goes that the session owns when it is
+            // applied, which is the same; servers before ZooKeeper 3.6 never listed anything.
+            return Ok(Txn::CloseSession(None));
+        }
         let paths = paths.into_iter().map(Text::from).collect();
         Ok(Txn::CloseSession(Some(CloseSessionTxn { paths })))
     }
@@ -385,6 +393,7 @@ impl Engine {
         }
         let count = ops.len();
         let mut parts: Vec<(OpCode, Vec<u8>)> = Vec::with_capacity(count);
+        let mut room = multi_size_max(self.settings.limits.frame_size_max);
         self.outstanding.begin();
         let mut failed = None;
         for op in ops {
@@ -392,13 +401,21 @@ impl Engine {
                 Some(_) => Err(ErrorCode::RuntimeInconsistency),
                 None => self.decide_part(caller, op),
             };
-            let txn = decided.unwrap_or_else(|code| {
-                failed.get_or_insert(code);
-                Txn::error(code)
-            });
             let mut bytes = Vec::new();
-            txn.encode(&mut bytes);
-            parts.push((txn.op(), bytes));
+            let decided = decided.and_then(|txn| {
+                txn.encode(&mut bytes);
+                // An ACL may have become longer than it was in the request; the log takes no record of any size.
+                room = room.checked_sub(PART_HEADER_SIZE + bytes.len()).ok_or(ErrorCode::BadArguments)?;
+                Ok(txn.op())
+            });
+            let op = decided.unwrap_or_else(|code| {
+                failed.get_or_insert(code);
+                let txn = Txn::error(code);
+                bytes.clear();
+                txn.encode(&mut bytes);
+                txn.op()
+            });
+            parts.push((op, bytes));
         }
         if failed == Some(ErrorCode::MarshallingError) {
             // Quota limits that cannot be read end the whole request, as an exception does there.
@@ -429,6 +446,12 @@ impl Engine {
             MultiOp::GetData(_) | MultiOp::GetChildren(_) => Err(ErrorCode::MarshallingError),
         }
     }
+}
+
+/// Bytes that the parts of a multi may have as transactions: sequence numbers and the like make them a little longer than
+/// the request, and records of the log have room for half as much again.
+fn multi_size_max(frame_size_max: usize) -> usize {
+    frame_size_max + frame_size_max / 4 + (16 << 10)
 }
 
 /// Whether the whole request may stand with this operation in it.

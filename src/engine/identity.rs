@@ -12,6 +12,9 @@ use sha1_smol::Sha1;
 use crate::jute::Text;
 use crate::records::{Acl, ErrorCode, Id};
 
+/// Bytes of the identities that a stored ACL may have got by `auth`.
+const AUTH_SIZE_MAX: usize = 64 << 10;
+
 /// The identities of one connection. Only ever grows.
 #[derive(Clone, Debug)]
 pub(crate) struct Identities {
@@ -30,6 +33,11 @@ impl Identities {
     /// All of them, `ip` first.
     pub(crate) fn ids(&self) -> &[Id<'static>] {
         &self.ids
+    }
+
+    /// Bytes of all of them.
+    pub(crate) fn size(&self) -> usize {
+        self.ids.iter().map(|id| id.scheme.as_str().len() + id.id.as_str().len()).sum()
     }
 
     pub(crate) fn has_scheme(&self, scheme: &str) -> bool {
@@ -97,6 +105,7 @@ pub(crate) fn fix_up<'a>(
     }
     let mut fixed: Vec<Acl<'a>> = Vec::with_capacity(requested.len());
     let mut seen = std::collections::HashSet::with_capacity(requested.len());
+    let mut auth_size = 0;
     for acl in requested {
         if !seen.insert(acl.clone()) {
             continue;
@@ -110,6 +119,11 @@ pub(crate) fn fix_up<'a>(
                 // Identities by address are not proof of anything, and `super` has no provider.
                 let known = caller.ids.iter().filter(|id| id.scheme.as_str() == "digest");
                 let before = fixed.len();
+                // A few bytes of request become all identities of the caller: so the limit is looked at before.
+                auth_size += caller.size();
+                if auth_size > AUTH_SIZE_MAX || before + caller.ids.len() > entries_max {
+                    return Err(ErrorCode::InvalidAcl);
+                }
                 fixed.extend(known.map(|id| Acl { perms: acl.perms, id: id.clone() }));
                 if fixed.len() == before {
                     return Err(ErrorCode::InvalidAcl);

@@ -13,6 +13,8 @@ use crate::records::{ErrorCode, OpCode};
 
 /// Requests of one connection before another gets its turn.
 const REQUESTS_PER_TURN_MAX: usize = 64;
+/// bytes of credentials on one connection. They are kept as long as it lives.
+const CREDENTIALS_SIZE_MAX: usize = 64 << 10;
 const REQUEST_HEADER_SIZE: usize = 8;
 
 /// What became of some bytes.
@@ -194,6 +196,10 @@ impl Engine {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if conn.who.ids().len() >= limit {
             let why = format!("more than {limit} identities on one connection");
+            return self.close(id, CloseReason::Violation(why));
+        }
+        if conn.who.size() + credentials.len() > CREDENTIALS_SIZE_MAX {
+            let why = format!("more than {CREDENTIALS_SIZE_MAX} bytes of credentials on one connection");
             return self.close(id, CloseReason::Violation(why));
         }
         let mut who: Identities = (*conn.who).clone();

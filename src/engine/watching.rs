@@ -117,6 +117,10 @@ impl Engine {
         node: Option<NodeId>,
     ) -> Result<(), ErrorCode> {
         let limits = &self.settings.limits;
+        // R-17 holds for paths that are kept, and this one may be of a znode that cannot be.
+        if path.len() > limits.path_size_max {
+            return Err(ErrorCode::BadArguments);
+        }
         if self.watches.paths_of(id.slot) >= limits.watches_per_connection_max
             || self.watches.count() >= limits.watches_max
         {
