@@ -17,12 +17,16 @@ use crate::session::PASSWORD_SIZE;
 #[derive(Default)]
 pub(super) struct Arrivals {
     tokens: HashMap<IpAddr, (Millis, u64)>,
+    /// When the full buckets were last forgotten.
+    swept: Millis,
 }
 
 impl Arrivals {
     /// Takes a token; false if the address has to wait.
     fn admit(&mut self, now: Millis, address: IpAddr, per_second: u64, burst: u64) -> bool {
-        if self.tokens.len() > 10_000 {
+        // Once a second: with many addresses a look at all of them for each would be what makes a flood succeed.
+        if self.tokens.len() > 10_000 && now.since(self.swept) >= 1000 {
+            self.swept = now;
             // Full again after this long, so nothing is forgotten.
             let refill_ms = burst * 1000 / per_second.max(1);
             self.tokens.retain(|_, (at, _)| now.since(*at) < refill_ms);

@@ -7,13 +7,14 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
+use super::shortage::PARTIAL_SIZE_FREE;
 use super::{LINKS, Peer};
 use crate::engine::{CloseReason, ConnId, Verdict};
 use crate::ids::Millis;
 use crate::words::Word;
 
-/// Above this many bytes of an incomplete frame a link waits when memory for input is short.
-const PARTIAL_SIZE_FREE: usize = 64 << 10;
+/// Bytes read in one turn; links that are left over come first in the next.
+const TURN_INPUT_MAX: usize = 8 << 20;
 
 /// What a telnet client sends when it is interrupted: known so that it is not taken for the length of a frame.
 const TELNET_INTERRUPT: [u8; 4] = [0xff, 0xf4, 0xff, 0xfd];
@@ -28,13 +29,24 @@ pub(super) struct Link {
     /// The first bytes were compared with the four-letter words.
     greeted: bool,
     readable: bool,
+    /// The client has closed its side, or the connection is broken: no event will tell again.
+    hung_up: bool,
     /// The engine takes no more of it for now.
     blocked: bool,
+    /// What is left over may be whole frames: they come before more is read.
+    has_frames: bool,
+    /// There is something to read and no memory for it.
+    pub waits_for_memory: bool,
     queued: bool,
     /// Since when there is output that the client does not take.
     stalled_since: Option<Millis>,
     /// When the incomplete frame last grew.
     grew: Millis,
+    /// The incomplete frame's size when it is a large one, else 0.
+    wanted: usize,
+    /// Bytes of memory set aside for it, and since when.
+    reserved: usize,
+    reserved_at: Millis,
 }
 
 /// What became of reading from a socket.
@@ -50,8 +62,9 @@ impl Link {
             return match self.stream.read(buffer) {
                 Ok(0) => Reading::Gone,
                 Ok(count) => {
-                    // A short read has emptied the socket: the next bytes come with an event of their own.
-                    self.readable = count == buffer.len();
+                    // A short read has emptied the socket: the next bytes come with an event of their own. The end
+                    // does not, if it came with these.
+                    self.readable = count == buffer.len() || self.hung_up;
                     Reading::Bytes(count)
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -62,6 +75,39 @@ impl Link {
                 Err(_) => Reading::Gone,
             };
         }
+    }
+}
+
+impl Link {
+    pub(super) fn input_len(&self) -> usize {
+        self.input.len()
+    }
+
+    /// The incomplete frame's size, as long as no memory is set aside for it; 0 for a small one.
+    pub(super) fn wants(&self) -> usize {
+        if self.reserved < self.wanted { self.wanted } else { 0 }
+    }
+
+    /// Whether memory is set aside for its frame.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.reserved > 0
+    }
+
+    /// Its frame may be read. Having waited is not held against it.
+    pub(super) fn reserve(&mut self, now: Millis) {
+        self.waits_for_memory = false;
+        self.reserved = self.wanted;
+        (self.grew, self.reserved_at) = (now, now);
+    }
+
+    /// Whether it holds memory for a frame whose bytes do not come, or too slowly.
+    pub(super) fn dawdles(&self, now: Millis, growth_ms: u64, frame_ms: u64) -> bool {
+        self.is_reserved() && (now.since(self.grew) > growth_ms || now.since(self.reserved_at) > frame_ms)
+    }
+
+    /// Whether its output waits longer than it may.
+    pub(super) fn has_stalled(&self, now: Millis, stall_ms: u64) -> bool {
+        self.stalled_since.is_some_and(|at| now.since(at) > stall_ms)
     }
 }
 
@@ -88,10 +134,16 @@ impl Peer {
             input: Vec::new(),
             greeted: false,
             readable: true,
+            hung_up: false,
             blocked: false,
+            has_frames: false,
+            waits_for_memory: false,
             queued: false,
             stalled_since: None,
             grew: now,
+            wanted: 0,
+            reserved: 0,
+            reserved_at: now,
         });
         self.enqueue(conn.slot);
     }
@@ -100,6 +152,7 @@ impl Peer {
         let Some(Some(link)) = self.links.get_mut(slot) else { return };
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             link.readable = true;
+            link.hung_up |= event.is_read_closed() || event.is_error();
             if !link.blocked {
                 self.enqueue(slot as u32);
             }
@@ -109,7 +162,7 @@ impl Peer {
         }
     }
 
-    fn enqueue(&mut self, slot: u32) {
+    pub(super) fn enqueue(&mut self, slot: u32) {
         if let Some(Some(link)) = self.links.get_mut(slot as usize)
             && !link.queued
         {
@@ -120,17 +173,31 @@ impl Peer {
 
     /// Reads from every link that has something, once each, so that none starves the others.
     pub(super) fn serve_input(&mut self, now: Millis) {
-        for slot in std::mem::take(&mut self.delayed) {
-            self.locals.unblock(slot);
-            if let Some(Some(link)) = self.links.get_mut(slot as usize) {
-                link.blocked = false;
-                self.enqueue(slot);
+        if now >= self.delayed_until {
+            for slot in std::mem::take(&mut self.delayed) {
+                self.locals.unblock(slot);
+                if let Some(Some(link)) = self.links.get_mut(slot as usize) {
+                    link.blocked = false;
+                    self.enqueue(slot);
+                }
             }
+            self.delayed_until = now.plus(self.engine.arrivals_retry_ms());
         }
-        for slot in std::mem::take(&mut self.work) {
+        self.grant_memory(now);
+        self.read_in_turn = 0;
+        let work = std::mem::take(&mut self.work);
+        for (index, &slot) in work.iter().enumerate() {
+            if self.read_in_turn >= TURN_INPUT_MAX {
+                let later = std::mem::replace(&mut self.work, work[index..].to_vec());
+                self.work.extend(later);
+                return;
+            }
             if let Some(Some(link)) = self.links.get_mut(slot as usize) {
                 link.queued = false;
                 self.serve_link(slot, now);
+            }
+            if self.engine.output_total() > self.config.limits.output_bytes_max {
+                self.send_output();
             }
         }
     }
@@ -140,15 +207,23 @@ impl Peer {
         if link.blocked {
             return;
         }
-        // What is left over comes first; more is read only once that is no whole frame.
         let before = link.input.len();
-        let short_of_memory = self.input_total > self.config.limits.input_bytes_max && before > PARTIAL_SIZE_FREE;
+        let can_read = link.readable && !link.waits_for_memory && !(link.has_frames && before > 0);
+        let most = if can_read { self.may_read(slot, now) } else { 0 };
         let mut scratch = std::mem::take(&mut self.scratch);
-        let reading = if !link.readable || short_of_memory || before >= self.config.jute_maxbuffer + scratch.len() {
-            Reading::Nothing
+        let Some(Some(link)) = self.links.get_mut(slot as usize) else { return };
+        let reading = if most > 0 {
+            link.read(&mut scratch[..most])
         } else {
-            link.read(&mut scratch)
+            if can_read {
+                link.waits_for_memory = true;
+                self.starved.push_back(slot);
+            }
+            Reading::Nothing
         };
+        if let Reading::Bytes(count) = reading {
+            self.read_in_turn += count;
+        }
         match reading {
             Reading::Gone => self.drop_link(slot, false),
             Reading::Nothing if before == 0 => {}
@@ -175,6 +250,7 @@ impl Peer {
         if let Some(Some(link)) = self.links.get_mut(slot as usize)
             && link.readable
             && !link.blocked
+            && !link.waits_for_memory
         {
             self.enqueue(slot);
         }
@@ -217,6 +293,15 @@ impl Peer {
         let delayed = waits && self.engine.is_new(conn);
         if let Some(Some(link)) = self.links.get_mut(slot as usize) {
             link.blocked = waits;
+            link.has_frames = waits || received.verdict == Verdict::Yield;
+            let wanted = match received.verdict {
+                Verdict::More(size) if size > PARTIAL_SIZE_FREE => size,
+                _ => 0,
+            };
+            if received.consumed > 0 || wanted == 0 {
+                self.reserved_total -= std::mem::take(&mut link.reserved);
+            }
+            link.wanted = wanted;
             match received.verdict {
                 Verdict::Yield => self.enqueue(slot),
                 Verdict::Blocked if delayed => self.delayed.push(slot),
@@ -232,6 +317,7 @@ impl Peer {
             self.send(conn.slot);
         }
         self.untold = false;
+        self.close_the_largest();
     }
 
     /// Sends what it can of one connection's output.
@@ -283,14 +369,19 @@ impl Peer {
     /// Ends a link. `linger`: wait for the client to close its side, so that it gets what was sent last.
     pub(super) fn drop_link(&mut self, slot: u32, linger: bool) {
         let Some(mut link) = self.links.get_mut(slot as usize).and_then(Option::take) else { return };
-        self.input_total -= link.input.len();
-        self.listening.counts.leave(link.address);
-        self.engine.closed(link.conn);
-        let _ = self.poll.registry().deregister(&mut link.stream);
+        self.forget(&mut link);
         if linger {
             let (now, _) = self.time();
             self.lingering.add(link.stream, now, self.poll.registry());
         }
+    }
+
+    fn forget(&mut self, link: &mut Link) {
+        self.input_total -= link.input.len();
+        self.reserved_total -= link.reserved;
+        self.listening.counts.leave(link.address);
+        self.engine.closed(link.conn);
+        let _ = self.poll.registry().deregister(&mut link.stream);
     }
 
     /// Sends a text and closes: the answer to a four-letter word.
@@ -309,43 +400,9 @@ impl Peer {
         if rest.is_empty() {
             self.drop_link(slot, true);
         } else if let Some(mut link) = self.links.get_mut(slot as usize).and_then(Option::take) {
-            self.input_total -= link.input.len();
-            self.listening.counts.leave(link.address);
-            self.engine.closed(link.conn);
-            let _ = self.poll.registry().deregister(&mut link.stream);
+            self.forget(&mut link);
             let (now, _) = self.time();
             self.lingering.add_with(link.stream, rest.to_vec(), now, self.poll.registry());
-        }
-    }
-
-    /// clients that do not take their output, or keep memory busy with frames they never finish.
-    pub(super) fn close_the_stalled(&mut self, now: Millis) {
-        let limits = self.config.limits.clone();
-        let stalled = |link: &Link| link.stalled_since.is_some_and(|at| now.since(at) > limits.output_stall_ms);
-        let short = self.input_total > limits.input_bytes_max;
-        let dawdles =
-            |link: &Link| short && link.input.len() > PARTIAL_SIZE_FREE && !link.blocked && now.since(link.grew) > 2000;
-        let mut doomed: Vec<(ConnId, String)> = Vec::new();
-        for link in self.links.iter().flatten() {
-            if stalled(link) {
-                doomed.push((link.conn, format!("took no output for {} ms", limits.output_stall_ms)));
-            } else if dawdles(link) {
-                doomed.push((link.conn, format!("an unfinished frame while {} bytes of input wait", self.input_total)));
-            }
-        }
-        if self.engine.output_total() > limits.output_bytes_max {
-            let largest = self
-                .links
-                .iter()
-                .flatten()
-                .max_by_key(|link| self.engine.output(link.conn).map_or(0, |(output, _)| output.len()));
-            if let Some(link) = largest {
-                doomed.push((link.conn, format!("{} bytes of output wait in all", self.engine.output_total())));
-            }
-        }
-        for (conn, why) in doomed {
-            self.engine.close(conn, CloseReason::Violation(why));
-            self.drop_link(conn.slot, false);
         }
     }
 }

@@ -105,11 +105,19 @@ impl Listening {
 
     /// All descriptors are in use: take one connection with the reserve and close it, so that its client knows.
     fn turn_one_away(&mut self) {
-        self.reserve = None;
-        for listener in &self.listeners {
-            let _ = listener.accept();
+        if self.reserve.take().is_some() {
+            for listener in &self.listeners {
+                let _ = listener.accept();
+            }
         }
-        self.reserve = File::open("/dev/null").ok();
+        self.keep_reserve();
+    }
+
+    /// Another thread may have been quicker in taking the reserve's place: then the next try gets it.
+    fn keep_reserve(&mut self) {
+        if self.reserve.is_none() {
+            self.reserve = File::open("/dev/null").ok();
+        }
     }
 }
 
@@ -138,6 +146,7 @@ pub(super) fn descriptors_max() -> Option<usize> {
 impl Peer {
     pub(super) fn accept(&mut self, now: Millis) {
         self.listening.retry_at = None;
+        self.listening.keep_reserve();
         let mut left = ACCEPTS_PER_TURN_MAX;
         for index in 0..self.listening.listeners.len() {
             while left > 0 {

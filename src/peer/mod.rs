@@ -3,6 +3,7 @@
 //! One thread, nothing that blocks but the log's sync. A turn: sockets in → decide → one frame, one sync → deliver what
 //! is committed → one slice of a snapshot, if one is being taken → sockets out.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -25,6 +26,7 @@ mod listening;
 pub mod local;
 mod recovery;
 pub mod seat;
+mod shortage;
 mod snapshots;
 
 use lingering::Lingering;
@@ -66,6 +68,14 @@ pub struct Status {
     pub store: crate::store::StoreStats,
     /// Milliseconds since the start.
     pub uptime_ms: u64,
+    /// Bytes read from clients and not yet acted upon.
+    pub input_total: usize,
+    /// Closed connections whose client has not said goodbye yet.
+    pub lingering: usize,
+    /// Connections refused for being too many.
+    pub rejected: u64,
+    /// Turns of the loop since the start.
+    pub turns: u64,
 }
 
 /// One peer with everything it owns.
@@ -91,15 +101,23 @@ pub struct Peer {
     /// Slots that have input to look at in this turn.
     work: Vec<u32>,
     scratch: Box<[u8]>,
-    /// Bytes of incomplete frames, all links together.
+    /// Bytes read and not acted upon, all links together.
     input_total: usize,
-    /// Connections whose handshake waits for its turn.
+    /// Bytes set aside for large frames that are being read.
+    reserved_total: usize,
+    /// Slots that wait for that, in line.
+    starved: VecDeque<u32>,
+    /// Bytes read in this turn.
+    read_in_turn: usize,
+    /// Connections whose handshake waits for its turn, and when that is looked at.
     delayed: Vec<u32>,
+    delayed_until: Millis,
     words: answers::Words,
 
     started: Instant,
     next_sweep: Millis,
     fsync_max_seen_us: u64,
+    turns: u64,
 }
 
 impl Peer {
@@ -146,11 +164,16 @@ impl Peer {
             work: Vec::new(),
             scratch: vec![0; READ_SIZE].into_boxed_slice(),
             input_total: 0,
+            starved: VecDeque::new(),
+            reserved_total: 0,
+            read_in_turn: 0,
             delayed: Vec::new(),
+            delayed_until: Millis(0),
             words: answers::Words::default(),
             started,
             next_sweep: Millis(SWEEP_MS),
             fsync_max_seen_us: 0,
+            turns: 0,
         };
         let (now, wall) = peer.time();
         peer.engine.activate(now, wall);
@@ -203,6 +226,7 @@ impl Peer {
 
     /// One turn; false when asked to stop.
     fn turn(&mut self, events: &Events) -> Result<bool, Error> {
+        self.turns += 1;
         let (now, wall) = self.time();
         self.engine.set_time(now, wall);
         self.engine.set_room(room_of(self.store.space().level));
@@ -289,7 +313,8 @@ impl Peer {
     }
 
     fn poll_timeout(&self) -> Option<Duration> {
-        if !self.work.is_empty() || self.engine.has_proposals() || !self.locals.may_sleep() {
+        let goes_on = !self.work.is_empty() || self.engine.has_proposals() || self.can_grant_memory();
+        if goes_on || !self.locals.may_sleep() {
             return Some(Duration::ZERO);
         }
         let (now, _) = self.time();
@@ -304,7 +329,7 @@ impl Peer {
             wait = wait.min(ms);
         }
         if !self.delayed.is_empty() {
-            wait = wait.min(self.engine.arrivals_retry_ms());
+            wait = wait.min(self.delayed_until.since(now));
         }
         if let Some(ms) = self.listening.poll_timeout(now) {
             wait = wait.min(ms);
@@ -319,7 +344,15 @@ impl Peer {
                 Command::Whitelist(whitelist) => self.config.whitelist = whitelist,
                 Command::Status(reply) => {
                     let (now, _) = self.time();
-                    let status = Status { engine: self.engine.status(), store: self.store.stats(), uptime_ms: now.0 };
+                    let status = Status {
+                        engine: self.engine.status(),
+                        store: self.store.stats(),
+                        uptime_ms: now.0,
+                        input_total: self.input_total,
+                        lingering: self.lingering.len(),
+                        rejected: self.listening.rejected,
+                        turns: self.turns,
+                    };
                     // Who asked may have gone in the meantime.
                     let _ = reply.send(status);
                 }
