@@ -9,6 +9,7 @@ pub mod client;
 pub mod config;
 pub mod engine;
 mod error;
+mod ffi;
 pub mod handle;
 pub mod ids;
 pub mod jute;

@@ -11,7 +11,7 @@ use crate::Error;
 use crate::config::Config;
 use crate::peer::local::Hub;
 use crate::peer::{Command, Peer, Status};
-use crate::words::Whitelist;
+use crate::words::{Whitelist, Word};
 
 /// A running peer. Dropping it stops it.
 ///
@@ -109,6 +109,19 @@ impl Server {
         let (reply, answer) = mpsc::channel();
         self.tell(Command::Status(reply));
         answer.recv_timeout(Duration::from_secs(10)).ok()
+    }
+
+    /// The answer to a four-letter word, whether or not clients may ask it; `None` once it has ended.
+    pub fn word(&self, word: Word) -> Option<String> {
+        let (reply, answer) = mpsc::channel();
+        self.tell(Command::Word(word, reply));
+        answer.recv_timeout(Duration::from_secs(10)).ok()
+    }
+
+    /// What `describe` makes of the failure that ended it; `None` while it runs and after a clean stop.
+    pub fn failure<T>(&self, describe: impl FnOnce(&Error) -> T) -> Option<T> {
+        let result = self.ended.result.lock().ok()?;
+        result.as_ref()?.as_ref().err().map(describe)
     }
 
     /// Changes what can be changed while it runs.

@@ -23,6 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("client", &["handle", "jute", "records"]),
     ("peer", &["Error", "config", "engine", "store", "words", "zab"]),
     ("server", &["Error", "config", "peer", "words"]),
+    ("ffi", &["Config", "Error", "Server", "config", "handle", "ids", "jute", "peer", "records", "store", "words"]),
     ("error", &["store"]),
     // Stands in for `peer` in tests; nothing but tests may use it.
     ("sim", &["jute", "records", "tree", "engine", "zab", "store"]),

@@ -45,8 +45,11 @@ struct Link {
     connected: AtomicBool,
     last_zxid: AtomicI64,
     /// Held while completions and events leave, so that [`Transport::detach`] can wait for the last of them.
-    dispatch: Mutex<Vec<(Option<Waiting>, ReplyHeader, std::ops::Range<usize>)>>,
+    dispatch: Mutex<Vec<Arrived>>,
 }
+
+/// A frame to be told: who waits for it (nobody for an event), its header, and where its body lies.
+type Arrived = (Option<Waiting>, ReplyHeader, std::ops::Range<usize>);
 
 struct Out {
     bytes: Vec<u8>,

@@ -69,7 +69,7 @@ impl Peer {
         }
     }
 
-    fn word_text(&mut self, word: Word, rest: &[u8]) -> String {
+    pub(super) fn word_text(&mut self, word: Word, rest: &[u8]) -> String {
         match word {
             Word::Ruok => words::IMOK.to_owned(),
             Word::Isro => words::isro(Some(false)).to_owned(),

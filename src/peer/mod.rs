@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::engine::{CloseReason, Engine, Room, Settings};
 use crate::ids::{Millis, ServerId, WallMillis};
 use crate::store::{Record, SpaceLevel, Store, StoreError};
-use crate::words::Whitelist;
+use crate::words::{Whitelist, Word};
 use crate::zab::{Broadcast, Majority};
 use crate::{Error, engine};
 
@@ -57,6 +57,8 @@ pub enum Command {
     Whitelist(Whitelist),
     /// Tell how things are.
     Status(Sender<Status>),
+    /// Answer a four-letter word.
+    Word(Word, Sender<String>),
 }
 
 /// How a running server is.
@@ -342,6 +344,9 @@ impl Peer {
             match command {
                 Command::Stop => return false,
                 Command::Whitelist(whitelist) => self.config.whitelist = whitelist,
+                Command::Word(word, reply) => {
+                    let _ = reply.send(self.word_text(word, &[]));
+                }
                 Command::Status(reply) => {
                     let (now, _) = self.time();
                     let status = Status {

@@ -1,0 +1,349 @@
+//! What every function does first and last: handles checked, panics caught, `errno` kept, the failure put in words.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::codes::*;
+
+/// A failure: its number and, where the number says too little, a sentence.
+pub(super) struct Fail {
+    code: zoa_code,
+    text: Option<Cow<'static, str>>,
+}
+
+impl Fail {
+    pub(super) fn new(code: zoa_code) -> Fail {
+        Fail { code, text: None }
+    }
+
+    pub(super) fn because(code: zoa_code, text: impl Into<Cow<'static, str>>) -> Fail {
+        Fail { code, text: Some(text.into()) }
+    }
+
+    pub(super) fn null(what: &'static str) -> Fail {
+        Fail::because(ZOA_NULL_ARGUMENT, format!("{what} is NULL"))
+    }
+}
+
+pub(super) type Outcome<T> = Result<T, Fail>;
+
+thread_local! {
+    static LAST_ERROR: RefCell<CString> = RefCell::new(CString::default());
+}
+
+/// This thread's last failure in words, with the particulars that the code lacks. Empty if nothing failed yet.
+///
+/// Valid until this thread's next call of a function of this library. Never NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn zoa_last_error() -> *const c_char {
+    // In a thread that is ending there is nowhere left to keep a sentence.
+    LAST_ERROR.try_with(|text| text.borrow().as_ptr()).unwrap_or(c"".as_ptr())
+}
+
+pub(super) fn c_text(text: &str) -> CString {
+    let clean: Vec<u8> = text.bytes().filter(|byte| *byte != 0).collect();
+    CString::new(clean).unwrap_or_default()
+}
+
+/// Keeps `errno` as the caller had it.
+struct Errno(i32);
+
+impl Errno {
+    fn keep() -> Errno {
+        // SAFETY: the location is this thread's own, valid as long as the thread.
+        Errno(unsafe { *libc::__errno_location() })
+    }
+}
+
+impl Drop for Errno {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { *libc::__errno_location() = self.0 }
+    }
+}
+
+/// Runs the body of a function that belongs to no handle.
+pub(super) fn guard(body: impl FnOnce() -> Outcome<()>) -> zoa_code {
+    let _errno = Errno::keep();
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => ZOA_OK,
+        Ok(Err(fail)) => failed(fail),
+        Err(panic) => failed(panicked(&*panic)),
+    }
+}
+
+/// The same for functions that return something else than a code; `otherwise` stands for every failure.
+pub(super) fn guard_value<T>(otherwise: T, body: impl FnOnce() -> Outcome<T>) -> T {
+    let _errno = Errno::keep();
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(value)) => value,
+        Ok(Err(fail)) => {
+            failed(fail);
+            otherwise
+        }
+        Err(panic) => {
+            failed(panicked(&*panic));
+            otherwise
+        }
+    }
+}
+
+#[cold]
+fn failed(Fail { code, text }: Fail) -> zoa_code {
+    let text = match text {
+        Some(text) => c_text(&text),
+        None => text_of(code).to_owned(),
+    };
+    let _ = LAST_ERROR.try_with(|last| *last.borrow_mut() = text);
+    code
+}
+
+#[cold]
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Fail {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Fail::because(ZOA_PANIC, format!("a bug in the library was caught: {}", text.unwrap_or("no message")))
+}
+
+/// Grows in every forked child, so that a handle knows whether its threads exist here.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+static WATCH_FORKS: Once = Once::new();
+
+extern "C" fn forked() {
+    GENERATION.fetch_add(1, Ordering::SeqCst);
+}
+
+/// What every handle begins with.
+#[repr(C)]
+pub(super) struct Head {
+    tag: AtomicU32,
+    generation: u32,
+    broken: AtomicBool,
+}
+
+/// A kind of handle. The type lies behind the pointer that C holds.
+///
+/// # Safety
+/// The type is `repr(C)` and begins with a [`Head`].
+pub(super) unsafe trait Kind {
+    /// Four letters that no other kind has.
+    const TAG: u32;
+}
+
+const FREED: u32 = u32::from_le_bytes(*b"gone");
+
+impl Head {
+    pub(super) fn new<K: Kind>() -> Head {
+        WATCH_FORKS.call_once(|| {
+            // SAFETY: the handler only touches an atomic.
+            unsafe { libc::pthread_atfork(None, None, Some(forked)) };
+        });
+        Head {
+            tag: AtomicU32::new(K::TAG),
+            generation: GENERATION.load(Ordering::Relaxed),
+            broken: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether this process made the handle.
+    pub(super) fn is_ours(&self) -> bool {
+        self.generation == GENERATION.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn bury(&self) {
+        self.tag.store(FREED, Ordering::SeqCst);
+    }
+}
+
+/// Looks behind a pointer: a live handle of this kind, made by this process, and not broken.
+///
+/// # Safety
+/// The pointer is NULL or points to memory that begins like a handle. That a freed one is noticed is luck; it remains the
+/// caller's bug.
+pub(super) unsafe fn look<'a, K: Kind>(handle: *const c_void, what: &'static str) -> Outcome<&'a K> {
+    if handle.is_null() {
+        return Err(Fail::null(what));
+    }
+    if !handle.cast::<u64>().is_aligned() {
+        return Err(Fail::because(ZOA_BAD_HANDLE, format!("{what} is no handle")));
+    }
+    // SAFETY: every kind begins with a head, and the caller vouches that there is memory.
+    let head = unsafe { &*handle.cast::<Head>() };
+    if head.tag.load(Ordering::Relaxed) != K::TAG {
+        return Err(Fail::because(ZOA_BAD_HANDLE, format!("{what} was freed, or is a handle of another kind")));
+    }
+    if !head.is_ours() {
+        return Err(Fail::new(ZOA_FORKED));
+    }
+    if head.broken.load(Ordering::Relaxed) {
+        return Err(Fail::because(ZOA_PANIC, format!("{what} is spent: a bug was caught in an earlier call")));
+    }
+    // SAFETY: the tag says that a `K` was made there.
+    Ok(unsafe { &*handle.cast::<K>() })
+}
+
+/// Runs the body of a function of a handle. After a panic the handle is spent (C-01).
+///
+/// # Safety
+/// As [`look`].
+pub(super) unsafe fn with<K: Kind>(
+    handle: *const c_void,
+    what: &'static str,
+    body: impl FnOnce(&K) -> Outcome<()>,
+) -> zoa_code {
+    guard(|| {
+        // SAFETY: as the caller says.
+        let kind = unsafe { look::<K>(handle, what) }?;
+        match catch_unwind(AssertUnwindSafe(|| body(kind))) {
+            Ok(result) => result,
+            Err(panic) => {
+                // SAFETY: it was looked at just now.
+                unsafe { &*handle.cast::<Head>() }.broken.store(true, Ordering::SeqCst);
+                Err(panicked(&*panic))
+            }
+        }
+    })
+}
+
+/// Takes a handle back from C. `None` for NULL, for what is no such handle, and in a forked child, where the threads
+/// that share its memory are missing and may have left it locked: there it is left alone.
+///
+/// # Safety
+/// As [`look`], and nobody uses the handle any more.
+pub(super) unsafe fn take<K: Kind>(handle: *mut c_void) -> Option<Box<K>> {
+    if handle.is_null() || !handle.cast::<u64>().is_aligned() {
+        return None;
+    }
+    // SAFETY: as in `look`.
+    let head = unsafe { &*handle.cast::<Head>() };
+    if head.tag.load(Ordering::SeqCst) != K::TAG || !head.is_ours() {
+        return None;
+    }
+    head.bury();
+    // SAFETY: `give` made it from a box, and burying it above keeps a second call out.
+    Some(unsafe { Box::from_raw(handle.cast::<K>()) })
+}
+
+/// Text from C.
+///
+/// # Safety
+/// NULL, or NUL-terminated, and unchanged while borrowed.
+pub(super) unsafe fn text<'a>(text: *const c_char, what: &'static str) -> Outcome<&'a str> {
+    if text.is_null() {
+        return Err(Fail::null(what));
+    }
+    // SAFETY: as the caller says.
+    let bytes = unsafe { CStr::from_ptr(text) };
+    bytes.to_str().map_err(|_| Fail::because(ZOA_BAD_UTF8, format!("{what} is not UTF-8")))
+}
+
+/// A path from C: text that begins with a slash, so that a chroot cannot be left by leaving it out.
+///
+/// # Safety
+/// As [`text`].
+pub(super) unsafe fn path<'a>(path: *const c_char) -> Outcome<&'a str> {
+    // SAFETY: as the caller says.
+    let path = unsafe { text(path, "path") }?;
+    if !path.starts_with('/') {
+        return Err(Fail::because(ZOA_BAD_ARGUMENTS, format!("the path {path:?} does not begin with a slash")));
+    }
+    Ok(path)
+}
+
+/// Bytes from C; `None` is null data.
+///
+/// # Safety
+/// NULL with length 0, or readable for `len` bytes and unchanged while borrowed.
+pub(super) unsafe fn bytes<'a>(data: *const c_void, len: usize) -> Outcome<Option<&'a [u8]>> {
+    if len > isize::MAX as usize / 2 {
+        return Err(Fail::because(ZOA_BAD_ARGUMENTS, format!("a length of {len} bytes cannot be")));
+    }
+    match (data.is_null(), len) {
+        (true, 0) => Ok(None),
+        (true, _) => Err(Fail::null("data")),
+        // SAFETY: as the caller says.
+        (false, len) => Ok(Some(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len) })),
+    }
+}
+
+/// A place for an output.
+///
+/// # Safety
+/// NULL, or writable and aligned.
+pub(super) unsafe fn out<'a, T>(place: *mut T, what: &'static str) -> Outcome<&'a mut MaybeUninit<T>> {
+    if place.is_null() || !place.is_aligned() {
+        return Err(Fail::null(what));
+    }
+    // SAFETY: as the caller says.
+    Ok(unsafe { &mut *place.cast::<MaybeUninit<T>>() })
+}
+
+/// A struct that begins with its size: what the caller's version does not have is zero.
+///
+/// # Safety
+/// Readable for as many bytes as its first field says; all bit patterns of `T` are values of it.
+pub(super) unsafe fn sized<T: Copy>(place: *const T, what: &'static str) -> Outcome<T> {
+    if place.is_null() {
+        return Err(Fail::null(what));
+    }
+    // SAFETY: the caller vouches for the first field.
+    let size = unsafe { place.cast::<u32>().read_unaligned() } as usize;
+    if size < size_of::<T>() {
+        // This is the first release: there is nothing smaller yet.
+        let text = format!("{what}.struct_size is {size}, the first release has {}", size_of::<T>());
+        return Err(Fail::because(ZOA_TOO_OLD, text));
+    }
+    // SAFETY: it is at least as large as ours.
+    Ok(unsafe { place.read_unaligned() })
+}
+
+/// Writes a struct that begins with its size, no more of it than the caller has room for.
+///
+/// # Safety
+/// NULL, or writable for as many bytes as its first field says.
+pub(super) unsafe fn write_sized<T: Copy>(place: *mut T, value: T, what: &'static str) -> Outcome<()> {
+    // SAFETY: as the caller says.
+    let before = unsafe { sized(place.cast_const(), what) }?;
+    let _ = before;
+    // SAFETY: `sized` saw that there is room for all of ours; the size stays the caller's.
+    unsafe {
+        let size = place.cast::<u32>().read_unaligned();
+        place.write_unaligned(value);
+        place.cast::<u32>().write_unaligned(size);
+    }
+    Ok(())
+}
+
+/// A time limit from C: below 0 is for ever.
+pub(super) fn limit(timeout_ms: i32) -> Option<Duration> {
+    u64::try_from(timeout_ms).ok().map(Duration::from_millis)
+}
+
+/// Blocks all signals for this thread, and so for threads it begins, until dropped: a host's handlers run on the host's
+/// threads only.
+pub(super) struct SignalsBlocked(libc::sigset_t);
+
+impl SignalsBlocked {
+    pub(super) fn new() -> SignalsBlocked {
+        let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
+        let mut all = MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: both sets are ours, and `sigfillset` makes the first a valid one.
+        unsafe {
+            libc::sigfillset(all.as_mut_ptr());
+            libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+            SignalsBlocked(before.assume_init())
+        }
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        // SAFETY: the set is the one this thread had.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+    }
+}

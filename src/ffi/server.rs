@@ -1,0 +1,385 @@
+//! `zoa_server`: one peer in this process.
+
+use std::ffi::{CString, c_char, c_void};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::codes::*;
+use super::config::{ConfigBox, RoleCallback, zoa_config};
+use super::guard::{
+    Fail, Head, Kind, Outcome, SignalsBlocked, c_text, guard, guard_value, limit, look, out, take, text, with,
+    write_sized,
+};
+use crate::handle::queue::{Callbacks, Job};
+use crate::peer::local::Hub;
+use crate::store::StoreError;
+use crate::{Error, Server};
+
+/// One peer.
+///
+/// Made by `zoa_server_start`, stopped by `zoa_server_stop`, ended by `zoa_server_free`. Any thread. Any number may live in
+/// one process, each with a data folder and a port of its own. It runs one thread, `zoarium-loop`, and another for a
+/// moment now and then; all of them block all signals.
+pub struct zoa_server {
+    _private: (),
+}
+
+/// No leader is known.
+pub const ZOA_ROLE_LOOKING: i32 = 0;
+/// It follows a leader and votes.
+pub const ZOA_ROLE_FOLLOWING: i32 = 1;
+/// It follows a leader and has no vote.
+pub const ZOA_ROLE_OBSERVING: i32 = 2;
+/// It leads.
+pub const ZOA_ROLE_LEADING: i32 = 3;
+/// It is alone.
+pub const ZOA_ROLE_STANDALONE: i32 = 4;
+/// It has no quorum and serves reads.
+pub const ZOA_ROLE_READ_ONLY: i32 = 5;
+/// It was stopped.
+pub const ZOA_ROLE_STOPPED: i32 = 6;
+/// It stopped by itself; `zoa_server_wait` says why.
+pub const ZOA_ROLE_FAILED: i32 = 7;
+
+/// How a server is. Begin with `ZOA_STATUS_INIT`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct zoa_status {
+    /// `sizeof(zoa_status)`.
+    pub struct_size: u32,
+    /// One of `ZOA_ROLE_…`.
+    pub role: i32,
+    /// Its number in the ensemble.
+    pub server_id: u64,
+    /// The epoch of its last transaction.
+    pub epoch: i64,
+    /// Its last transaction.
+    pub last_zxid: i64,
+    /// The leader's number; its own when standalone.
+    pub leader_id: u64,
+    /// The port clients connect to.
+    pub client_port: u32,
+    /// Sessions.
+    pub sessions: u32,
+    /// Znodes.
+    pub znodes: u64,
+    /// Watches.
+    pub watches: u64,
+    /// Bytes of paths and data.
+    pub data_bytes: u64,
+    /// Bytes of the data file.
+    pub file_bytes: u64,
+    /// Learners that are up to date; 0 when standalone.
+    pub learners_in_sync: u32,
+    /// Votes that make a quorum; 1 when standalone.
+    pub quorum_size: u32,
+    /// Requests taken and not answered.
+    pub outstanding: u64,
+}
+
+#[repr(C)]
+pub(super) struct ServerBox {
+    head: Head,
+    server: RwLock<Option<Server>>,
+    /// How it ended, once `zoa_server_stop` has taken it.
+    ended: RwLock<Option<Result<(), String>>>,
+    pub(super) hub: Arc<Hub>,
+    address: CString,
+    port: u16,
+    server_id: u64,
+    role: Option<(RoleCallback, Arc<Callbacks>)>,
+}
+
+// SAFETY: it is `repr(C)` and begins with its head.
+unsafe impl Kind for ServerBox {
+    const TAG: u32 = u32::from_le_bytes(*b"serv");
+}
+
+/// Jobs of servers; clients count from 1.
+const NO_CLIENT: u64 = 0;
+
+impl ServerBox {
+    pub(super) fn is_running(&self) -> bool {
+        let server = self.server.read().unwrap_or_else(PoisonError::into_inner);
+        server.as_ref().is_some_and(|server| !server.wait_for(std::time::Duration::ZERO))
+    }
+
+    pub(super) fn server_id(&self) -> u64 {
+        self.server_id
+    }
+
+    fn tell_role(&self, role: i32, epoch: i64) {
+        if let Some((callback, callbacks)) = &self.role {
+            let callback = *callback;
+            // SAFETY: the host's function, with what it asked to get back.
+            let job: Job = Box::new(move || unsafe { callback.call(role, epoch) });
+            callbacks.queue().push(NO_CLIENT, [job]);
+        }
+    }
+
+    fn stop(&self, timeout_ms: i32) -> Outcome<()> {
+        {
+            let server = self.server.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(server) = server.as_ref() else { return Ok(()) };
+            server.request_stop();
+            match limit(timeout_ms) {
+                None => server.wait(),
+                Some(limit) if server.wait_for(limit) => {}
+                Some(limit) => {
+                    return Err(Fail::because(ZOA_TIMEOUT, format!("still stopping after {} ms", limit.as_millis())));
+                }
+            }
+        }
+        let Some(server) = self.server.write().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
+        let result = server.stop();
+        let role = if result.is_ok() { ZOA_ROLE_STOPPED } else { ZOA_ROLE_FAILED };
+        let words = result.as_ref().copied().map_err(Error::to_string);
+        *self.ended.write().unwrap_or_else(PoisonError::into_inner) = Some(words);
+        self.tell_role(role, 0);
+        result.map_err(|error| failure(&error))
+    }
+}
+
+impl RoleCallback {
+    /// # Safety
+    /// The host keeps its side: the function may be called with its own `user_data`.
+    unsafe fn call(self, role: i32, epoch: i64) {
+        // SAFETY: as above.
+        unsafe { (self.changed)(role, epoch, self.user_data) }
+    }
+}
+
+fn failure(error: &Error) -> Fail {
+    let code = match error {
+        Error::Config(_) | Error::Store(StoreError::Option { .. }) => ZOA_BAD_ARGUMENTS,
+        Error::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => ZOA_PORT_TAKEN,
+        Error::Store(StoreError::Locked { .. }) => ZOA_IN_USE,
+        Error::Store(StoreError::Full { .. }) => ZOA_DISK_FULL,
+        Error::Store(StoreError::Io { kind: std::io::ErrorKind::StorageFull, .. }) => ZOA_DISK_FULL,
+        Error::Store(StoreError::Corrupt { .. } | StoreError::Foreign { .. }) | Error::Damage(_) => ZOA_CORRUPT,
+        Error::Panicked(_) => ZOA_PANIC,
+        _ => ZOA_SYSTEM,
+    };
+    Fail::because(code, error.to_string())
+}
+
+/// Opens the data folder, recovers what it holds, listens, and serves; returns when clients can connect. Yours to stop and
+/// free. `config` NULL: the defaults of `zoa_config_new`.
+///
+/// Any thread. Errors: `ZOA_IN_USE` when another server has the data; `ZOA_PORT_TAKEN`; `ZOA_CORRUPT`; `ZOA_DISK_FULL`;
+/// `ZOA_BAD_ARGUMENTS` for settings that do not go together; `ZOA_SYSTEM`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zoa_server_start(config: *const zoa_config, server_out: *mut *mut zoa_server) -> zoa_code {
+    guard(|| {
+        // SAFETY: the caller gives NULL or a place for a pointer.
+        let place = unsafe { out(server_out, "server_out") }?;
+        let (config, on_role) = if config.is_null() {
+            (crate::Config::default(), None)
+        } else {
+            // SAFETY: the caller gives a config.
+            unsafe { look::<ConfigBox>(config.cast(), "config") }?.load()?
+        };
+        let _quiet = SignalsBlocked::new();
+        let role = match on_role {
+            None => None,
+            Some(callback) => {
+                let callbacks = Callbacks::shared().map_err(|error| Fail::because(ZOA_SYSTEM, error.to_string()))?;
+                Some((callback, callbacks))
+            }
+        };
+        let server_id = config.server_id.0.max(1);
+        let server = Server::start(config).map_err(|error| failure(&error))?;
+        let address = server.addresses().first();
+        let server = Box::new(ServerBox {
+            head: Head::new::<ServerBox>(),
+            hub: Arc::clone(server.hub()),
+            address: c_text(&address.map(ToString::to_string).unwrap_or_default()),
+            port: address.map_or(0, std::net::SocketAddr::port),
+            server_id,
+            server: RwLock::new(Some(server)),
+            ended: RwLock::new(None),
+            role,
+        });
+        server.tell_role(ZOA_ROLE_STANDALONE, 0);
+        place.write(Box::into_raw(server).cast());
+        Ok(())
+    })
+}
+
+/// Waits until the server serves clients (a standalone one does as soon as it has started), up to `timeout_ms` (−1: for
+/// ever).
+///
+/// Any thread. Errors: `ZOA_CLOSED` after a stop; what ended the server, with the sentence, when it failed; `ZOA_TIMEOUT`;
+/// `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zoa_server_wait(server: *mut zoa_server, timeout_ms: i32) -> zoa_code {
+    let _ = timeout_ms;
+    // SAFETY: the caller gives NULL or a server.
+    unsafe {
+        with(server.cast_const().cast(), "server", |server: &ServerBox| {
+            match server.ended.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
+                Some(Ok(())) => return Err(Fail::new(ZOA_CLOSED)),
+                Some(Err(why)) => return Err(Fail::because(ZOA_SYSTEM, why.clone())),
+                None => {}
+            }
+            let running = server.server.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(running) = running.as_ref() else { return Err(Fail::new(ZOA_CLOSED)) };
+            match running.failure(failure) {
+                Some(fail) => Err(fail),
+                None if running.wait_for(std::time::Duration::ZERO) => Err(Fail::new(ZOA_CLOSED)),
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+/// How the server is, in `status_out`, whose `struct_size` says how much fits. Also works on a server that has ended:
+/// then most numbers are 0.
+///
+/// Any thread; waits for the server's loop. Errors: `ZOA_TOO_OLD`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zoa_server_status(server: *const zoa_server, status_out: *mut zoa_status) -> zoa_code {
+    // SAFETY: the caller gives NULL or a server, and NULL or a status with its size.
+    unsafe {
+        with(server.cast(), "server", |server: &ServerBox| {
+            let running = server.server.read().unwrap_or_else(PoisonError::into_inner);
+            let status = running.as_ref().and_then(Server::status);
+            let role = match (&status, running.as_ref()) {
+                (Some(_), _) => ZOA_ROLE_STANDALONE,
+                (None, Some(running)) if running.failure(|_| ()).is_some() => ZOA_ROLE_FAILED,
+                _ => match server.ended.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
+                    Some(Err(_)) => ZOA_ROLE_FAILED,
+                    _ => ZOA_ROLE_STOPPED,
+                },
+            };
+            let mut answer = zoa_status {
+                struct_size: 0,
+                role,
+                server_id: server.server_id,
+                epoch: 0,
+                last_zxid: 0,
+                leader_id: 0,
+                client_port: u32::from(server.port),
+                sessions: 0,
+                znodes: 0,
+                watches: 0,
+                data_bytes: 0,
+                file_bytes: 0,
+                learners_in_sync: 0,
+                quorum_size: 1,
+                outstanding: 0,
+            };
+            if let Some(status) = status {
+                let engine = &status.engine;
+                answer.epoch = i64::from(engine.applied.epoch());
+                answer.last_zxid = engine.applied.0;
+                answer.leader_id = server.server_id;
+                answer.sessions = u32::try_from(engine.sessions).unwrap_or(u32::MAX);
+                answer.znodes = engine.znodes as u64;
+                answer.watches = engine.watches as u64;
+                answer.data_bytes = engine.data_size;
+                answer.file_bytes = status.store.file_bytes;
+                answer.outstanding = engine.outstanding as u64;
+            }
+            write_sized(status_out, answer, "status_out")
+        })
+    }
+}
+
+/// Where clients connect, `"127.0.0.1:40211"`, whatever port 0 became. Lives as long as the server.
+///
+/// Any thread. NULL when `server` is no server.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zoa_server_address(server: *const zoa_server) -> *const c_char {
+    guard_value(std::ptr::null(), || {
+        // SAFETY: the caller gives NULL or a server.
+        let server = unsafe { look::<ServerBox>(server.cast(), "server") }?;
+        Ok(server.address.as_ptr())
+    })
+}
+
+/// The answer to a four-letter word such as `"mntr"`, whether or not the whitelist allows it to clients. Free it with
+/// `zoa_text_free`.
+///
+/// Any thread; waits for the server's loop. Errors: `ZOA_BAD_ARGUMENTS` when there is no such word; `ZOA_CLOSED`;
+/// `ZOA_NULL_ARGUMENT`, `ZOA_BAD_UTF8`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zoa_server_command(
+    server: *mut zoa_server,
+    word: *const c_char,
+    text_out: *mut *mut c_char,
+) -> zoa_code {
+    // SAFETY: the caller gives NULL or a server, NULL or a text, NULL or a place for a pointer.
+    unsafe {
+        with(server.cast_const().cast(), "server", |server: &ServerBox| {
+            let place = out(text_out, "text_out")?;
+            let name = text(word, "word")?;
+            let word = <[u8; 4]>::try_from(name.as_bytes()).ok().and_then(crate::words::Word::from_bytes);
+            let no_word = || Fail::because(ZOA_BAD_ARGUMENTS, format!("there is no word {name:?}"));
+            let word = word.ok_or_else(no_word)?;
+            let running = server.server.read().unwrap_or_else(PoisonError::into_inner);
+            let answer = running.as_ref().and_then(|running| running.word(word));
+            let answer = answer.ok_or_else(|| Fail::new(ZOA_CLOSED))?;
+            place.write(c_text(&answer).into_raw());
+            Ok(())
+        })
+    }
+}
+
+/// Frees a text of `zoa_server_command`. NULL is fine. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zoa_text_free(text: *mut c_char) {
+    guard(|| {
+        if !text.is_null() {
+            // SAFETY: the caller gives what `zoa_server_command` handed out, once.
+            drop(unsafe { CString::from_raw(text) });
+        }
+        Ok(())
+    });
+}
+
+/// Gives leadership to another server, before a stop. A standalone server has nobody to give it to.
+///
+/// Any thread. Errors: `ZOA_UNIMPLEMENTED` on a standalone server; `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`,
+/// `ZOA_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zoa_server_handover(server: *mut zoa_server, timeout_ms: i32) -> zoa_code {
+    let _ = timeout_ms;
+    // SAFETY: the caller gives NULL or a server.
+    unsafe {
+        with(server.cast_const().cast(), "server", |server: &ServerBox| {
+            if server.server.read().unwrap_or_else(PoisonError::into_inner).is_none() {
+                return Err(Fail::new(ZOA_CLOSED));
+            }
+            Err(Fail::because(ZOA_UNIMPLEMENTED, "a standalone server has nobody to hand over to"))
+        })
+    }
+}
+
+/// Stops the server: clients are disconnected (those in this process see `ZOA_CLOSED`), sessions live on in the file.
+/// Waits up to `timeout_ms` (−1: for ever). Stopping what has stopped is fine.
+///
+/// Any thread, callbacks included. Errors: `ZOA_TIMEOUT`: it goes on stopping, call again; what went wrong in closing the
+/// file, or had ended the server before; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zoa_server_stop(server: *mut zoa_server, timeout_ms: i32) -> zoa_code {
+    // SAFETY: the caller gives NULL or a server.
+    unsafe { with(server.cast_const().cast::<c_void>(), "server", |server: &ServerBox| server.stop(timeout_ms)) }
+}
+
+/// Stops the server if it runs, without a time limit, and frees it. NULL is fine. Its clients may be freed before or
+/// after.
+///
+/// Any thread, once nobody uses the server; not from its own `zoa_role_fn`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zoa_server_free(server: *mut zoa_server) {
+    guard(|| {
+        // SAFETY: the caller gives NULL or a server that nobody uses any more.
+        if let Some(server) = unsafe { take::<ServerBox>(server.cast()) } {
+            let _ = server.stop(-1);
+            if let Some((_, callbacks)) = &server.role {
+                callbacks.queue().settle(NO_CLIENT, None);
+            }
+        }
+        Ok(())
+    });
+}
