@@ -59,11 +59,22 @@ pub fn run(seed: u64, operations: usize, differences_max: usize, theirs: &mut Si
     outcome
 }
 
+/// How long two servers may take until they tell the same of connections that ended.
+const SAME_WITHIN: Duration = Duration::from_secs(8);
+
 /// Asks both servers every four-letter word; returns those answered otherwise.
 pub fn words(theirs: &Side, ours: &Side) -> Vec<String> {
     let mut differences = Vec::new();
     for word in crate::words::ALL {
-        let (theirs, ours) = (theirs.word(word), ours.word(word));
+        // As while the script runs: a server may not yet have noticed the end of a connection.
+        let deadline = Instant::now() + SAME_WITHIN;
+        let (theirs, ours) = loop {
+            let both = (theirs.word(word), ours.word(word));
+            if both.0 == both.1 || Instant::now() > deadline {
+                break both;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
         if theirs != ours {
             differences.push(format!("{}\n    theirs: {theirs}\n    ours:   {ours}", &word[..4]));
         }
@@ -73,7 +84,7 @@ pub fn words(theirs: &Side, ours: &Side) -> Vec<String> {
 
 fn perform(step: &Step, theirs: &mut Side, ours: &mut Side) -> (Vec<Seen>, Vec<Seen>) {
     // Words tell of connections that a server may not yet have noticed the end of: wait until both say the same.
-    let deadline = Instant::now() + Duration::from_secs(3);
+    let deadline = Instant::now() + SAME_WITHIN;
     loop {
         let both = (theirs.perform(step), ours.perform(step));
         if !matches!(step.action, Action::Word(_)) || both.0 == both.1 || Instant::now() > deadline {
