@@ -29,13 +29,19 @@ impl Server {
         fs::create_dir_all(folder.join("data")).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let server = Server { folder, port, child: None };
-        // A short tick, so that sessions expire soon; a snapshot often, so that kills come upon one.
-        let settings = format!(
-            "tickTime=200\nsnapCount=3000\nclientPort={port}\ndataDir={}\nadmin.enableServer=false\nmaxClientCnxns=0\n",
-            server.folder.join("data").display(),
-        );
-        fs::write(server.folder.join("zoo.cfg"), settings).unwrap();
+        server.configure("");
         server
+    }
+
+    /// Adds `settings`, lines of a zoo.cfg, to those every server has, for the next start.
+    pub(crate) fn configure(&self, settings: &str) {
+        // A short tick, so that sessions expire soon.
+        let settings = format!(
+            "tickTime=200\nclientPort={}\ndataDir={}\nadmin.enableServer=false\nmaxClientCnxns=0\n{settings}",
+            self.port,
+            self.folder.join("data").display(),
+        );
+        fs::write(self.folder.join("zoo.cfg"), settings).unwrap();
     }
 
     /// Starts the process; it may take a while until it answers.
