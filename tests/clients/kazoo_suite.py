@@ -149,9 +149,13 @@ class Suite:
 
 
 def read_results(path):
-    """The outcomes in one junit file, by test id."""
+    """The outcomes in one junit file, by test id; none when pytest was killed while it wrote."""
     outcomes = {}
-    for case in xml.etree.ElementTree.parse(path).iter("testcase"):
+    try:
+        cases = list(xml.etree.ElementTree.parse(path).iter("testcase"))
+    except xml.etree.ElementTree.ParseError:
+        return outcomes
+    for case in cases:
         module, _, class_name = case.get("classname").rpartition(".")
         if class_name.startswith("test_"):
             test = f"{class_name}.py::{case.get('name')}"
