@@ -101,13 +101,23 @@ pub struct Watches {
     count: usize,
     data_count: usize,
     recursive_count: usize,
+    /// Of the paths in `table`.
+    path_bytes: usize,
 }
 
 #[derive(Default, Clone)]
 struct Watched {
     entries: Vec<u32>,
-    /// Paths really watched.
+    /// Paths really watched, and their bytes.
     live: usize,
+    live_bytes: usize,
+}
+
+impl Watched {
+    fn lose(&mut self, path: &str) {
+        self.live = self.live.saturating_sub(1);
+        self.live_bytes = self.live_bytes.saturating_sub(path.len());
+    }
 }
 
 impl Watches {
@@ -141,6 +151,16 @@ impl Watches {
         self.by_watcher.get(watcher as usize).map_or(0, |watched| watched.live)
     }
 
+    /// Bytes of all watched paths, each counted once.
+    pub fn path_bytes(&self) -> usize {
+        self.path_bytes
+    }
+
+    /// Bytes of the paths `watcher` watches.
+    pub fn path_bytes_of(&self, watcher: Watcher) -> usize {
+        self.by_watcher.get(watcher as usize).map_or(0, |watched| watched.live_bytes)
+    }
+
     /// Registers `modes` at `path`; what is there already stays.
     pub fn add(&mut self, watcher: Watcher, path: &str, modes: Modes) {
         let index = match self.find(path) {
@@ -161,6 +181,7 @@ impl Watches {
                 }
                 let watched = &mut self.by_watcher[watcher as usize];
                 watched.live += 1;
+                watched.live_bytes += path.len();
                 watched.entries.push(index);
                 // Names of removed watches must not pile up on a connection that sets and spends watches for ever.
                 if watched.entries.len() > 2 * watched.live + 64 {
@@ -252,6 +273,7 @@ impl Watches {
 
     fn insert_entry(&mut self, path: &str) -> u32 {
         let entry = Entry { path: path.into(), watches: Vec::with_capacity(1) };
+        self.path_bytes += path.len();
         let index = match self.free.pop() {
             Some(index) => {
                 self.entries[index as usize] = entry;
@@ -274,6 +296,7 @@ impl Watches {
             let hash = self.hasher.hash_one(&*entry.path);
             if let Ok(found) = self.table.find_entry(hash, |&other| other == index) {
                 found.remove();
+                self.path_bytes -= entry.path.len();
                 *entry = Entry::default();
                 self.free.push(index);
             }
@@ -292,7 +315,7 @@ impl Watches {
                 watches.shrink_to_fit();
             }
             if let Some(watched) = self.by_watcher.get_mut(watcher as usize) {
-                watched.live = watched.live.saturating_sub(1);
+                watched.lose(&self.entries[index as usize].path);
             }
         } else {
             watches[at].1 = after;
@@ -314,7 +337,7 @@ impl Watches {
             self.recount(before, *modes);
             let stays = *modes != Modes::default();
             if !stays && let Some(watched) = self.by_watcher.get_mut(*watcher as usize) {
-                watched.live = watched.live.saturating_sub(1);
+                watched.lose(path);
             }
             stays
         });

@@ -87,6 +87,9 @@ impl Firing {
     }
 }
 
+/// as many watches as allowed may have paths of this many bytes each; longer ones are fewer.
+const WATCH_SIZE_MEAN: usize = 256;
+
 impl Engine {
     /// Sends what a transaction fired to those who may know (SC-66). Who may not has spent its watch all the same.
     pub(super) fn send_events(&mut self, firing: Firing, zxid: Zxid) {
@@ -121,8 +124,13 @@ impl Engine {
         if path.len() > limits.path_size_max {
             return Err(ErrorCode::BadArguments);
         }
-        if self.watches.paths_of(id.slot) >= limits.watches_per_connection_max
-            || self.watches.count() >= limits.watches_max
+        let (own_max, all_max) = (limits.watches_per_connection_max, limits.watches_max);
+        let own_bytes = self.watches.path_bytes_of(id.slot) + path.len();
+        let all_bytes = self.watches.path_bytes() + path.len();
+        if self.watches.paths_of(id.slot) >= own_max
+            || self.watches.count() >= all_max
+            || own_bytes > own_max.saturating_mul(WATCH_SIZE_MEAN).max(limits.path_size_max)
+            || all_bytes > all_max.saturating_mul(WATCH_SIZE_MEAN).max(limits.path_size_max)
         {
             return Err(ErrorCode::ThrottledOp);
         }

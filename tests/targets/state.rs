@@ -1,6 +1,6 @@
 //! What the engine keeps: transactions applied, snapshots loaded, watches counted (Z-08, Z-11, Z-15).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use zoarium::engine::Engine;
 use zoarium::ids::{SessionId, Zxid};
@@ -179,6 +179,10 @@ pub(crate) fn watches(input: &[u8]) {
         assert_eq!(real.data_count(), model.values().filter(|modes| *modes & 13 != 0).count());
         assert_eq!(real.is_empty(), model.is_empty());
         assert_eq!(real.paths_of(watcher), model.keys().filter(|at| at.1 == watcher).count());
+        let own: usize = model.keys().filter(|at| at.1 == watcher).map(|at| at.0.len()).sum();
+        assert_eq!(real.path_bytes_of(watcher), own);
+        let all: BTreeSet<&str> = model.keys().map(|at| at.0).collect();
+        assert_eq!(real.path_bytes(), all.iter().map(|path| path.len()).sum::<usize>());
     }
 }
 

@@ -121,3 +121,28 @@ fn watched_paths_have_the_limit_of_paths() {
     let exists = PathWatchRequest { path: path.as_str().into(), watch: false };
     assert_eq!(world.call(conn, OpCode::Exists, &exists).code(), ErrorCode::NoNode);
 }
+
+#[test]
+fn watched_paths_have_a_limit_in_bytes() {
+    //
+    let mut settings = Settings { tick_ms: 1000, session_timeout_min_ms: 2000, ..Settings::default() };
+    (settings.limits.watches_per_connection_max, settings.limits.watches_max) = (100, 1000);
+    let mut world = World::with(settings);
+    let (conn, other) = (world.client(), world.client());
+    let long = |number: usize| format!("/{number:02}{}", "x".repeat(1021));
+    let code = |world: &mut World, conn, number| {
+        let path = long(number);
+        let exists = PathWatchRequest { path: path.as_str().into(), watch: true };
+        world.call(conn, OpCode::Exists, &exists).code()
+    };
+    let codes: Vec<ErrorCode> = (0..30).map(|number| code(&mut world, conn, number)).collect();
+    let taken = codes.iter().filter(|&&code| code == ErrorCode::NoNode).count();
+    assert_eq!(taken, 25, "as many as 100 of 256 bytes: {codes:?}");
+    assert_eq!(codes[29], ErrorCode::ThrottledOp);
+    // Others do not pay for it, and what is given back can be used again.
+    assert_eq!(code(&mut world, other, 0), ErrorCode::NoNode);
+    let path = long(3);
+    let remove = WatchRequest { path: path.as_str().into(), kind: 3 };
+    assert_eq!(world.call(conn, OpCode::RemoveWatches, &remove).code(), ErrorCode::Ok);
+    assert_eq!(code(&mut world, conn, 40), ErrorCode::NoNode);
+}
