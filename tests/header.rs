@@ -50,16 +50,15 @@ fn root() -> &'static Path {
 }
 
 fn generated() -> String {
-    let mut builder = cbindgen::Builder::new()
+    // The modules it names are read along with it; to name them too would declare everything twice.
+    let builder = cbindgen::Builder::new()
+        .with_src(root().join("src/ffi/mod.rs"))
         .with_language(cbindgen::Language::C)
         .with_include_guard("ZOARIUM_H")
         .with_header(INTRODUCTION)
         .with_after_include(MACROS)
         .with_cpp_compat(true)
         .with_documentation(true);
-    for file in FILES {
-        builder = builder.with_src(root().join(format!("src/ffi/{file}.rs")));
-    }
     let mut config = cbindgen::Config { usize_is_size_t: true, line_length: 110, ..cbindgen::Config::default() };
     config.language = cbindgen::Language::C;
     config.include_guard = Some("ZOARIUM_H".into());
