@@ -62,7 +62,7 @@
 // Closed or detached here, or the server in this process has stopped. Final.
 #define ZOA_ENDED 6
 
-// Be content with a server without quorum, which answers reads.
+// Over TCP, be content with a server without quorum, which answers reads, until one with a quorum is found.
 #define ZOA_ALLOW_READ_ONLY 1
 
 // The znode was created.
@@ -265,7 +265,8 @@ typedef struct zoa_server zoa_server;
 // What became of a call: 0, one of ZooKeeper's codes, or one of ours (−1001 and below). Numbers are never reused.
 typedef int32_t zoa_code;
 
-// Told of every change of a session's state, where callbacks run. `zoa_client_open` may not have returned yet.
+// Told of every change of a session's state, where callbacks run. `zoa_client_open` or `zoa_client_connect` may not have
+// returned yet.
 typedef void (*zoa_state_fn)(struct zoa_client *client, int32_t state, void *user_data);
 
 // How to begin a session. Begin with `ZOA_CLIENT_OPTIONS_INIT`: zero always means "as usual".
@@ -595,6 +596,21 @@ zoa_code zoa_client_open(struct zoa_server *server,
                          const struct zoa_client_options *options,
                          struct zoa_client **client_out);
 
+// Begins a session with a server elsewhere, over TCP. Yours to close and free. `options` may be NULL. Does not wait:
+// operations do, see `zoa_client_wait`; while no server answers, they wait too.
+//
+// `hosts` is ZooKeeper's connection string, `"one:2181,two:2181,[::1]:2181/chroot"`: servers of one ensemble, tried in an
+// order of chance; the port may be left out (2181). `options.chroot` lies below the chroot in `hosts`. When a connection is
+// lost, the session is resumed with the next server, watches and identities included. No request is ever sent twice:
+// what was sent and not answered ends in `ZOA_CONNECTION_LOSS`, what was not sent yet waits. One thread, `zoarium-io`,
+// serves all clients of the process.
+//
+// Any thread. Errors: `ZOA_BAD_ARGUMENTS` for `hosts` that cannot be read; `ZOA_BAD_ARGUMENTS`, `ZOA_TOO_OLD`,
+// `ZOA_BAD_UTF8` for options; `ZOA_SYSTEM`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+zoa_code zoa_client_connect(const char *hosts,
+                            const struct zoa_client_options *options,
+                            struct zoa_client **client_out);
+
 // Waits until a server answers, up to `timeout_ms` (−1: for ever).
 //
 // Any thread. Errors: `ZOA_TIMEOUT`; `ZOA_SESSION_EXPIRED` when the session to resume is over; `ZOA_AUTH_FAILED`;
@@ -642,7 +658,8 @@ zoa_code zoa_client_unwatch(struct zoa_client *client,
 //
 // When it returns, every request has been answered, every callback has run, and none will run again; except when called
 // from a callback, where those that still wait run after it. Any thread. Errors: `ZOA_TIMEOUT`: closed here all the same,
-// but the session is left to expire or a callback still runs; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+// but the session is left to expire or a callback still runs; `ZOA_CONNECTION_LOSS`: the same, because no server was
+// connected that could be asked; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 zoa_code zoa_client_close(struct zoa_client *client,
                           int32_t timeout_ms);
 

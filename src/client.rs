@@ -3,6 +3,8 @@
 //! One thread, one connection, one call at a time; watch events that arrive meanwhile are kept for
 //! [`Client::take_events`]. It neither reconnects nor pings behind the caller's back: whoever lets a connection rest
 //! calls [`Client::ping`] or waits in [`Client::next_event`]. [`Wire`] is the layer below, frames without meaning.
+//!
+//! The client for services is [`crate::handle::Handle::connect`]: it reconnects, resumes, pings, watches and calls back.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -66,10 +66,11 @@ pub const ZOA_AUTH_REFUSED: i32 = 5;
 /// Closed or detached here, or the server in this process has stopped. Final.
 pub const ZOA_ENDED: i32 = 6;
 
-/// Told of every change of a session's state, where callbacks run. `zoa_client_open` may not have returned yet.
+/// Told of every change of a session's state, where callbacks run. `zoa_client_open` or `zoa_client_connect` may not have
+/// returned yet.
 pub type zoa_state_fn = Option<unsafe extern "C" fn(client: *mut zoa_client, state: i32, user_data: *mut c_void)>;
 
-/// Be content with a server without quorum, which answers reads.
+/// Over TCP, be content with a server without quorum, which answers reads, until one with a quorum is found.
 pub const ZOA_ALLOW_READ_ONLY: u32 = 1;
 
 /// How to begin a session. Begin with `ZOA_CLIENT_OPTIONS_INIT`: zero always means "as usual".
@@ -139,7 +140,7 @@ pub const ZOA_WATCH_RECURSIVE: i32 = 3;
 #[repr(C)]
 pub(super) struct ClientBox {
     head: Head,
-    /// Empty only while a callback runs before `zoa_client_open` has finished.
+    /// Empty only while a callback runs before `zoa_client_open` or `zoa_client_connect` has finished.
     handle: OnceLock<Handle>,
     server_id: u64,
 }
@@ -290,6 +291,37 @@ pub unsafe extern "C" fn zoa_client_open(
     })
 }
 
+/// Begins a session with a server elsewhere, over TCP. Yours to close and free. `options` may be NULL. Does not wait:
+/// operations do, see `zoa_client_wait`; while no server answers, they wait too.
+///
+/// `hosts` is ZooKeeper's connection string, `"one:2181,two:2181,[::1]:2181/chroot"`: servers of one ensemble, tried in an
+/// order of chance; the port may be left out (2181). `options.chroot` lies below the chroot in `hosts`. When a connection is
+/// lost, the session is resumed with the next server, watches and identities included. No request is ever sent twice:
+/// what was sent and not answered ends in `ZOA_CONNECTION_LOSS`, what was not sent yet waits. One thread, `zoarium-io`,
+/// serves all clients of the process.
+///
+/// Any thread. Errors: `ZOA_BAD_ARGUMENTS` for `hosts` that cannot be read; `ZOA_BAD_ARGUMENTS`, `ZOA_TOO_OLD`,
+/// `ZOA_BAD_UTF8` for options; `ZOA_SYSTEM`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zoa_client_connect(
+    hosts: *const c_char,
+    options: *const zoa_client_options,
+    client_out: *mut *mut zoa_client,
+) -> zoa_code {
+    guard(|| {
+        // SAFETY: the caller gives NULL or a text, NULL or options, NULL or a place for a pointer.
+        unsafe {
+            let hosts = text(hosts, "hosts")?;
+            begin(options, 0, client_out, |options| {
+                Handle::connect(hosts, options).map_err(|error| match error.kind() {
+                    std::io::ErrorKind::InvalidInput => Fail::because(ZOA_BAD_ARGUMENTS, error.to_string()),
+                    _ => Fail::because(ZOA_SYSTEM, error.to_string()),
+                })
+            })
+        }
+    })
+}
+
 /// Waits until a server answers, up to `timeout_ms` (−1: for ever).
 ///
 /// Any thread. Errors: `ZOA_TIMEOUT`; `ZOA_SESSION_EXPIRED` when the session to resume is over; `ZOA_AUTH_FAILED`;
@@ -406,7 +438,8 @@ pub unsafe extern "C" fn zoa_client_unwatch(client: *mut zoa_client, watch_id: u
 ///
 /// When it returns, every request has been answered, every callback has run, and none will run again; except when called
 /// from a callback, where those that still wait run after it. Any thread. Errors: `ZOA_TIMEOUT`: closed here all the same,
-/// but the session is left to expire or a callback still runs; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+/// but the session is left to expire or a callback still runs; `ZOA_CONNECTION_LOSS`: the same, because no server was
+/// connected that could be asked; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_client_close(client: *mut zoa_client, timeout_ms: i32) -> zoa_code {
     // SAFETY: the caller gives NULL or a client.

@@ -19,6 +19,7 @@ mod local;
 pub mod pending;
 pub mod queue;
 pub mod resume;
+mod tcp;
 pub mod transport;
 pub mod watching;
 
@@ -48,8 +49,11 @@ pub struct Options {
     pub chroot: Chroot,
     /// A session to take over instead of beginning one.
     pub resume: Option<Resume>,
-    /// Be content with a server without quorum.
+    /// Over TCP, be content with a server without quorum while none with one is found.
     pub allow_read_only: bool,
+    /// Over TCP, the longest reply taken from a server, in bytes; a longer one closes the connection. Memory is taken for
+    /// what has come, never for what was announced.
+    pub reply_size_max: usize,
     /// Where callbacks wait; `None` for the process's own thread.
     pub queue: Option<Arc<Queue>>,
     /// Told of every change of the session's state, where callbacks run.
@@ -63,6 +67,8 @@ impl Default for Options {
             chroot: Chroot::default(),
             resume: None,
             allow_read_only: false,
+            // Servers do not limit their replies: much above any of theirs, so that only nonsense is refused.
+            reply_size_max: 64 << 20,
             queue: None,
             on_state: None,
         }
@@ -132,6 +138,24 @@ impl Handle {
     /// What the system says when it has no thread for callbacks.
     pub fn open(hub: Arc<Hub>, options: &Options) -> std::io::Result<Handle> {
         Handle::with(options, |listener| Ok(Box::new(Local::open(hub, options, listener))))
+    }
+
+    /// Begins a session with a server over TCP: one of `hosts`, written as ZooKeeper's connection string
+    /// (`"one:2181,two:2181,[::1]:2181/chroot"`). Returns at once, see [`Handle::wait`].
+    ///
+    /// The servers are tried in an order of chance, and over and over; each has the session timeout divided by their number
+    /// to answer. When a connection is lost, the session is resumed with the next server: watches and identities come
+    /// along. No request is ever sent twice. What was sent and not answered ends in [`code::CONNECTION_LOSS`]; what was
+    /// not sent yet waits. Chroots add up, that of `hosts` being the outer one.
+    ///
+    /// # Errors
+    /// `InvalidInput` for `hosts` that cannot be read; what the system says when it has no threads or descriptors left.
+    pub fn connect(hosts: &str, options: &Options) -> std::io::Result<Handle> {
+        let invalid = |text| std::io::Error::new(std::io::ErrorKind::InvalidInput, text);
+        let (hosts, outer) = tcp::parse(hosts).map_err(invalid)?;
+        let chroot = Chroot::new(&outer.outer(options.chroot.as_str())).expect("both are paths");
+        let options = Options { chroot, ..options.clone() };
+        Handle::with(&options, |listener| Ok(Box::new(tcp::Tcp::connect(hosts, &options, listener)?)))
     }
 
     /// Begins a session over whatever `connect` makes. It gets whom to tell; nothing need be connected yet.
@@ -342,19 +366,24 @@ impl Handle {
     /// again; except when called from a callback, where those that wait run after it.
     ///
     /// # Errors
-    /// [`code::TIMEOUT`]: the server has not answered; the session is left to expire, and the handle is closed all the
-    /// same.
+    /// The handle is closed all the same: [`code::TIMEOUT`] when the server has not answered in time, and
+    /// [`code::CONNECTION_LOSS`] when there was none to ask, or the connection was lost. The session is left to expire
+    /// then, unless it ended unseen.
     pub fn close(&self, limit: Option<Duration>) -> Result<(), Code> {
         let deadline = limit.map(|limit| Instant::now() + limit);
         let slot = Arc::new(Slot::default());
         let filled = Arc::clone(&slot);
         self.core.transport().close(Box::new(move |reply| filled.fill(reply)));
-        let answered = slot.wait(limit).is_some();
-        if !answered {
+        let answer = slot.wait(limit);
+        if answer.is_none() {
             self.core.transport().detach();
         }
         let settled = self.settle(deadline);
-        if answered && settled { Ok(()) } else { Err(code::TIMEOUT) }
+        match answer.map(|reply| reply.code) {
+            Some(code::OK) if settled => Ok(()),
+            Some(code::OK) | None => Err(code::TIMEOUT),
+            Some(code) => Err(code),
+        }
     }
 
     /// Lets go of the session and leaves it alive for [`Options::resume`]. Callbacks as after [`Handle::close`].

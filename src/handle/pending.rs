@@ -60,9 +60,16 @@ impl Pending {
 
     /// Takes the request that a reply with this xid answers.
     ///
+    /// An identity's may come before its turn: ZooKeeper answers those as soon as it reads them.
+    ///
     /// # Errors
     /// [`Nonsense`] when another reply was due.
     pub fn pop(&mut self, xid: i32) -> Result<Waiting, Nonsense> {
+        if xid == XID_AUTH
+            && let Some(at) = self.waiting.iter().position(|waiting| waiting.xid == XID_AUTH)
+        {
+            return Ok(self.waiting.remove(at).expect("it was just found"));
+        }
         match self.waiting.front() {
             Some(front) if front.xid == xid => Ok(self.waiting.pop_front().expect("it has a front")),
             Some(front) => Err(Nonsense(format!("a reply to {xid} where one to {} was due", front.xid))),
@@ -73,6 +80,11 @@ impl Pending {
     /// Takes all of them, as when the connection is lost.
     pub fn take(&mut self) -> VecDeque<Waiting> {
         std::mem::take(&mut self.waiting)
+    }
+
+    /// Adds some that have their numbers already, behind all others.
+    pub fn append(&mut self, waiting: &mut VecDeque<Waiting>) {
+        self.waiting.append(waiting);
     }
 
     /// How many there are.

@@ -171,6 +171,11 @@ pub trait Listener: Send + Sync {
 
     /// A burst of replies and events is over: the time to wake whoever runs callbacks, once for all of them.
     fn flush(&self);
+
+    /// Whether whoever runs callbacks is so far behind that a transport should stop reading for a while.
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
 /// One session with somebody who answers requests. Used from any thread.

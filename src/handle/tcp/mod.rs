@@ -1,0 +1,96 @@
+//! A session with servers elsewhere, over TCP.
+//!
+//! One thread, `zoarium-io`, moves the bytes of all such sessions of a process: it is there while one of them is, and it
+//! calls nobody who could hold it up. It finds a server, resumes the session there, says again what has to be said on every
+//! connection (identities, then watches, then what waits), pings, and gives a silent server up. A request is sent once:
+//! when the connection is lost, those of which a byte has left end in [`code::CONNECTION_LOSS`], and those of which none
+//! has wait for the next connection.
+
+use std::sync::{Arc, Weak};
+
+use super::Options;
+use super::code;
+use super::transport::{Completion, Listener, Refused, SessionInfo, State, Transport};
+use crate::records::OpCode;
+
+mod conn;
+mod hosts;
+mod input;
+mod io;
+mod probe;
+mod random;
+mod resolve;
+mod session;
+
+pub(super) use hosts::{Host, parse};
+use io::{Io, Link};
+use session::Session;
+
+/// A session over TCP.
+pub(super) struct Tcp {
+    link: Arc<Link>,
+    io: Arc<Io>,
+}
+
+impl Tcp {
+    /// Begins a session, or resumes one, with one of `hosts`, of which there is at least one. Returns at once; the
+    /// listener hears when it is connected.
+    ///
+    /// # Errors
+    /// What the system says when it has no thread or no descriptors left.
+    pub(super) fn connect(hosts: Vec<Host>, options: &Options, listener: Weak<dyn Listener>) -> std::io::Result<Tcp> {
+        let io = Io::shared()?;
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).map_err(|error| std::io::Error::other(error.to_string()))?;
+        let session = Arc::new(Session::new(options, listener));
+        let link = Link::begin(&io, session, hosts, options.reply_size_max, u64::from_ne_bytes(seed));
+        Ok(Tcp { link, io })
+    }
+}
+
+impl Transport for Tcp {
+    fn submit(&self, op: OpCode, body: &[u8], done: Completion) -> Result<(), Refused> {
+        if self.link.session.submit(op, body, done)? {
+            self.link.poke();
+        }
+        Ok(())
+    }
+
+    fn add_auth(&self, scheme: &str, credentials: &[u8], done: Completion) -> Result<(), Refused> {
+        if self.link.session.add_auth(scheme, credentials, done)? {
+            self.link.poke();
+        }
+        Ok(())
+    }
+
+    fn session(&self) -> SessionInfo {
+        self.link.session.info()
+    }
+
+    fn close(&self, done: Completion) {
+        match self.link.session.begin_close(done) {
+            None => {}
+            Some(true) => self.link.poke(),
+            Some(false) => self.link.end(|session| {
+                // Unless a server has answered meanwhile, there is none to ask.
+                if !session.ask_to_close() {
+                    session.end(State::Ended, code::CLOSED, code::CONNECTION_LOSS);
+                }
+            }),
+        }
+    }
+
+    fn detach(&self) {
+        if !self.link.session.is_over() {
+            self.link.end(Session::detach);
+        }
+    }
+}
+
+impl Drop for Tcp {
+    fn drop(&mut self) {
+        if self.io.is_here() {
+            self.detach();
+        }
+    }
+}
