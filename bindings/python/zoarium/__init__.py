@@ -1,0 +1,82 @@
+"""Zoarium: a ZooKeeper you can link, for Python.
+
+A server in this process, and clients for it or for any ZooKeeper-compatible server:
+
+>>> import zoarium
+>>> with zoarium.Server() as server:
+...     with server.client() as zk:
+...         zk.create("/jobs/job-", b"{}", sequence=True, makepath=True)
+...         zk.get_children("/jobs")
+'/jobs/job-0000000000'
+['job-0000000000']
+"""
+
+from __future__ import annotations
+
+from . import errors
+from ._abi import zoa_features as _features
+from ._abi import zoa_version as _version
+from .client import Client, connect
+from .errors import *  # noqa: F403
+from .server import Server
+from .transaction import MultiRead, TransactionRequest
+from .types import (
+    ACL,
+    ANYONE_ID_UNSAFE,
+    AUTH_IDS,
+    CREATOR_ALL_ACL,
+    OPEN_ACL_UNSAFE,
+    READ_ACL_UNSAFE,
+    AddWatchMode,
+    EventType,
+    Id,
+    KazooState,
+    KeeperState,
+    Node,
+    Permissions,
+    Status,
+    WatchedEvent,
+    WatcherType,
+    ZnodeStat,
+    make_acl,
+    make_digest_acl,
+    make_digest_acl_credential,
+)
+from .watching import Watch
+
+#: The library's release.
+__version__: str = _version().decode()
+#: What was built into the library.
+features: frozenset[str] = frozenset(_features().decode().split())
+
+__all__ = [
+    "ACL",
+    "ANYONE_ID_UNSAFE",
+    "AUTH_IDS",
+    "AddWatchMode",
+    "CREATOR_ALL_ACL",
+    "Client",
+    "EventType",
+    "Id",
+    "KazooState",
+    "KeeperState",
+    "MultiRead",
+    "Node",
+    "OPEN_ACL_UNSAFE",
+    "Permissions",
+    "READ_ACL_UNSAFE",
+    "Server",
+    "Status",
+    "TransactionRequest",
+    "Watch",
+    "WatchedEvent",
+    "WatcherType",
+    "ZnodeStat",
+    "connect",
+    "errors",
+    "features",
+    "make_acl",
+    "make_digest_acl",
+    "make_digest_acl_credential",
+    *errors.__all__,
+]

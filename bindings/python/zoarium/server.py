@@ -1,0 +1,241 @@
+"""A server in this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from ctypes import byref, c_void_p, sizeof, string_at
+from time import monotonic
+from typing import Any, Iterable, Mapping, Union
+
+from . import _abi, _inbox
+from .client import Client
+from .errors import check, error_of, failure
+from .types import ROLES, Status
+
+#: What a configuration key may be set to.
+Setting = Union[str, int, bool, "os.PathLike[str]"]
+
+#: Servers that have to be stopped at the interpreter's end.
+_servers: weakref.WeakSet[Server] = weakref.WeakSet()
+
+
+class Server:
+    """A standalone server, serving clients when this returns.
+
+    `data_dir` is where its data lie; without one it gets a temporary folder, which goes when it stops. `client_port` 0
+    picks a free port. Everything else is a key of ``zoo.cfg``, as a keyword (``tickTime=2000``, or ``tick_time=2000``) or
+    in `config`, which also takes keys with a dot in them; `config_file` is a ``zoo.cfg`` to begin with.
+
+    >>> import zoarium
+    >>> with zoarium.Server() as server, server.client() as zk:
+    ...     zk.create("/hello", b"world")
+    ...     zk.get("/hello").data
+    '/hello'
+    b'world'
+    """
+
+    def __init__(
+        self,
+        data_dir: str | os.PathLike[str] | None = None,
+        client_port: int | None = None,
+        *,
+        config: Mapping[str, Setting] | None = None,
+        config_file: str | os.PathLike[str] | None = None,
+        members: object = None,
+        **keys: Setting,
+    ) -> None:
+        self._handle = c_void_p()
+        self._folder: str | None = None
+        self._process = os.getpid()
+        if members is not None:
+            raise NotImplementedError("members: ensembles do not exist yet; a server is standalone")
+        settings: dict[str, Setting] = {_camel(key): value for key, value in keys.items()}
+        settings.update(config or {})
+        if client_port is None and config_file is None:
+            client_port = 0
+        if client_port is not None:
+            settings.setdefault("clientPort", client_port)
+        if data_dir is None and config_file is None and "dataDir" not in settings:
+            data_dir = self._folder = _temporary_folder()
+        if data_dir is not None:
+            settings["dataDir"] = os.fspath(data_dir)
+        handle = c_void_p()
+        try:
+            self._start(settings, config_file, handle)
+        except BaseException:
+            self._remove_folder()
+            raise
+        self._handle = handle
+        address: bytes = _abi.zoa_server_address(handle)
+        #: Where clients connect, ``"127.0.0.1:40211"``.
+        self.address: str = address.decode()
+        _servers.add(self)
+        _hook_multiprocessing()
+
+    @staticmethod
+    def _start(settings: dict[str, Setting], config_file: str | os.PathLike[str] | None, handle: c_void_p) -> None:
+        config = c_void_p()
+        check(_abi.zoa_config_new(byref(config)))
+        try:
+            if config_file is not None:
+                check(_abi.zoa_config_load(config, os.fspath(config_file).encode()))
+            for key, value in settings.items():
+                check(_abi.zoa_config_set(config, key.encode(), _text(value).encode()))
+            check(_abi.zoa_server_start(config, byref(handle)))
+        finally:
+            _abi.zoa_config_free(config)
+
+    @property
+    def host(self) -> str:
+        """The host of :attr:`address`."""
+        return self.address.rpartition(":")[0]
+
+    @property
+    def port(self) -> int:
+        """The port of :attr:`address`."""
+        return int(self.address.rpartition(":")[2])
+
+    def client(
+        self,
+        chroot: str | None = None,
+        *,
+        timeout: float = 10.0,
+        resume: tuple[int, bytes] | None = None,
+        auth_data: Iterable[tuple[str, str]] = (),
+        reopen_after_fork: bool = False,
+    ) -> Client:
+        """A client in this process, past the socket and nothing else. `timeout` is the session's, in seconds.
+
+        In a forked child, `reopen_after_fork` makes it connect to this server over TCP when it is used.
+        """
+        client = Client(
+            self,
+            timeout=timeout,
+            chroot=chroot,
+            resume=resume,
+            auth_data=auth_data,
+            reopen_after_fork=reopen_after_fork,
+        )
+        if resume is not None:
+            # Whether the session still lives is known now.
+            client.start()
+        return client
+
+    def status(self) -> Status:
+        """How it is, also when it has ended."""
+        status = _abi.Status(struct_size=sizeof(_abi.Status))
+        check(_abi.zoa_server_status(self._handle, byref(status)))
+        fields: list[Any] = [getattr(status, name) for name, *_ in _abi.Status._fields_[1:]]
+        fields[0] = ROLES.get(status.role, str(status.role))
+        return Status(*fields)
+
+    def command(self, word: str) -> str:
+        """The answer to a four-letter word such as ``"mntr"``, whether or not clients may ask for it."""
+        text = c_void_p()
+        check(_abi.zoa_server_command(self._handle, word.encode(), byref(text)))
+        try:
+            return string_at(text.value or 0).decode()
+        finally:
+            _abi.zoa_text_free(text)
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """Stops it; sessions live on in the data, unless those are temporary. Stopping twice is fine."""
+        if not self._is_ours():
+            return
+        deadline = _inbox.deadline_of(timeout)
+        while True:
+            left = deadline - monotonic()
+            code = _abi.zoa_server_stop(self._handle, max(0, min(100, int(left * 1000))))
+            if code != _abi.ZOA_TIMEOUT or left <= 0:
+                break
+        if code == _abi.ZOA_TIMEOUT:
+            raise error_of(code, None, f"the server is still stopping after {timeout} s")
+        self._remove_folder()
+        if code:
+            raise failure(code)
+
+    def _is_ours(self) -> bool:
+        return self._process == os.getpid()
+
+    def _remove_folder(self) -> None:
+        folder, self._folder = self._folder, None
+        if folder is None:
+            return
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    os.unlink(entry.path)
+            os.rmdir(folder)
+        except OSError:
+            import shutil
+
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<zoarium.Server {self.address}>"
+
+    def __del__(self) -> None:
+        handle = self.__dict__.get("_handle")
+        if handle and self._is_ours() and not _inbox.is_exiting():
+            _abi.zoa_server_free(handle)
+            self._remove_folder()
+
+
+def _camel(key: str) -> str:
+    """A key as ``zoo.cfg`` spells it.
+
+    >>> _camel("tick_time"), _camel("maxClientCnxns")
+    ('tickTime', 'maxClientCnxns')
+    """
+    first, *others = key.split("_")
+    return first + "".join(other[:1].upper() + other[1:] for other in others)
+
+
+def _text(value: Setting) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int) else os.fspath(value)
+
+
+def _temporary_folder() -> str:
+    # The standard library's module for this takes longer to import than a server takes to start.
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        parent = os.environ.get(name)
+        if parent and os.path.isdir(parent):
+            break
+    else:
+        parent = "/tmp"
+    folder = os.path.join(os.path.abspath(parent), f"zoarium-{os.urandom(8).hex()}")
+    os.mkdir(folder, 0o700)
+    return folder
+
+
+def _stop_all(_deadline: float) -> None:
+    for server in list(_servers):
+        try:
+            server.stop(5.0)
+        except Exception:
+            pass
+
+
+_is_hooked = 0
+
+
+def _hook_multiprocessing() -> None:
+    """Children of ``multiprocessing`` end without ``atexit``; their servers are to be stopped all the same."""
+    global _is_hooked
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and _is_hooked != os.getpid():
+        _is_hooked = os.getpid()
+        util.Finalize(None, _inbox.end, exitpriority=0)
+
+
+_inbox.at_exit.append(_stop_all)
