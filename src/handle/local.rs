@@ -456,7 +456,11 @@ impl Transport for Local {
             }
         };
         match done {
-            Some(done) => done(Reply { code: code::OK, zxid: -1, body: Vec::new() }),
+            Some(done) => {
+                // The loop may be telling of the end just now.
+                drop(self.link.dispatch.lock().unwrap_or_else(PoisonError::into_inner));
+                done(Reply { code: code::OK, zxid: -1, body: Vec::new() });
+            }
             // The connection's end, which follows the reply, completes it. Refused where it was asked for already.
             None => drop(self.link.submit(OpCode::CloseSession, &[], Box::new(|_| {}))),
         }
@@ -467,6 +471,8 @@ impl Transport for Local {
         let (lost, closing) = {
             let mut out = link.lock();
             if out.state.is_final() {
+                drop(out);
+                drop(link.dispatch.lock().unwrap_or_else(PoisonError::into_inner));
                 return;
             }
             out.state = State::Ended;
@@ -486,6 +492,9 @@ impl Transport for Local {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        self.detach();
+        // Once it is over there is nothing to wait for, and it may be the loop that lets go last.
+        if !self.link.lock().state.is_final() {
+            self.detach();
+        }
     }
 }

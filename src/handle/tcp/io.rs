@@ -184,6 +184,11 @@ impl Link {
         self.poke();
     }
 
+    /// Waits for what the I/O thread is telling.
+    pub(super) fn settle(&self) {
+        drop(self.wire());
+    }
+
     fn tokens(&self) -> (Token, Token) {
         (Token(self.id * 2), Token(self.id * 2 + 1))
     }

@@ -68,6 +68,9 @@ impl Transport for Tcp {
     }
 
     fn close(&self, done: Completion) {
+        if self.link.session.is_over() {
+            self.link.settle();
+        }
         match self.link.session.begin_close(done) {
             None => {}
             Some(true) => self.link.poke(),
@@ -81,15 +84,14 @@ impl Transport for Tcp {
     }
 
     fn detach(&self) {
-        if !self.link.session.is_over() {
-            self.link.end(Session::detach);
-        }
+        self.link.end(Session::detach);
     }
 }
 
 impl Drop for Tcp {
     fn drop(&mut self) {
-        if self.io.is_here() {
+        // Once it is over there is nothing to wait for, and it may be the I/O thread that lets go last.
+        if self.io.is_here() && !self.link.session.is_over() {
             self.detach();
         }
     }
