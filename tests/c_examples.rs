@@ -96,6 +96,16 @@ fn hello_says_what_its_page_says() {
 }
 
 #[test]
+fn remote_gets_over_a_restart_of_its_server() {
+    check_example("remote", &[]);
+}
+
+#[test]
+fn resume_keeps_its_lock_across_a_restart() {
+    check_example("resume", &[]);
+}
+
+#[test]
 fn watch_hears_every_change_in_order() {
     check_example("watch", &[]);
 }
