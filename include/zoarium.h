@@ -243,6 +243,12 @@ typedef struct zoa_client zoa_client;
 // freed at once. One thread at a time is enough for everything a config does; calls from several are safe.
 typedef struct zoa_config zoa_config;
 
+// A request under way.
+//
+// Made by `zoa_client_begin`, ended by `zoa_pending_free`. Any thread, one at a time. It may outlive its client, which
+// answers everything when it is closed.
+typedef struct zoa_pending zoa_pending;
+
 // Where callbacks of clients wait for the host to run them.
 //
 // Made by `zoa_queue_new`, ended by `zoa_queue_free`. Any thread; one thread at a time runs it. One queue may serve many
@@ -850,6 +856,31 @@ zoa_code zoa_client_submit_multi(struct zoa_client *client,
                                  size_t count,
                                  zoa_done_fn done,
                                  void *user_data);
+
+// As `zoa_client_call`, for hosts that must look after something else now and then, such as Ctrl-C: when `timeout_ms`
+// (−1: for ever) passes first, the answer is `ZOA_TIMEOUT` and the request itself is put into `pending_out`, to go on
+// waiting for it with `zoa_pending_wait`. Yours to free. On any other answer `pending_out` is left alone.
+//
+// Any thread. Errors: those of `zoa_client_call`.
+zoa_code zoa_client_begin(struct zoa_client *client,
+                          const struct zoa_op *op,
+                          int32_t timeout_ms,
+                          struct zoa_result **result_out,
+                          struct zoa_pending **pending_out);
+
+// Goes on waiting for a request, up to `timeout_ms` (−1: for ever). `result_out` may be NULL; it gets the result once, on
+// success.
+//
+// Any thread, one at a time. Errors: those of the operation; `ZOA_TIMEOUT`: it is still under way, call again;
+// `ZOA_BAD_ARGUMENTS` when its result has been given out; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+zoa_code zoa_pending_wait(struct zoa_pending *pending,
+                          int32_t timeout_ms,
+                          struct zoa_result **result_out);
+
+// Lets go of a request: it is carried out all the same, and nobody hears how it went. NULL is fine.
+//
+// Any thread, once nobody waits for it.
+void zoa_pending_free(struct zoa_pending *pending);
 
 // A queue. Yours to free.
 //

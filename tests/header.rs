@@ -7,8 +7,20 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const FILES: &[&str] =
-    &["mod", "codes", "guard", "log", "config", "server", "queue", "result", "requests", "client", "operations"];
+const FILES: &[&str] = &[
+    "mod",
+    "codes",
+    "guard",
+    "log",
+    "config",
+    "server",
+    "queue",
+    "result",
+    "requests",
+    "client",
+    "operations",
+    "pending",
+];
 
 const INTRODUCTION: &str = "\
 /*

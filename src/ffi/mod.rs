@@ -14,6 +14,7 @@ mod config;
 mod guard;
 mod log;
 mod operations;
+mod pending;
 mod queue;
 mod requests;
 mod result;

@@ -15,7 +15,7 @@ pub type zoa_done_fn =
     Option<unsafe extern "C" fn(client: *mut zoa_client, result: *mut zoa_result, user_data: *mut c_void)>;
 
 /// A result's code; the sentence goes to `zoa_last_error`.
-fn outcome_of(result: &ResultBox) -> Outcome<()> {
+pub(super) fn outcome_of(result: &ResultBox) -> Outcome<()> {
     match result.code() {
         ZOA_OK => Ok(()),
         code => Err(Fail::because(code, result.sentence())),
@@ -46,7 +46,7 @@ unsafe fn run(
     }
 }
 
-fn read_code(kind: i32) -> OpCode {
+pub(super) fn read_code(kind: i32) -> OpCode {
     match kind {
         ZOA_OP_GET => OpCode::GetData,
         ZOA_OP_EXISTS => OpCode::Exists,
@@ -64,7 +64,7 @@ unsafe fn read(handle: &Handle, kind: i32, at: *const c_char, wait: Option<std::
 }
 
 /// Gives a successful result to whoever wants it; a failed one is told by code and sentence alone.
-unsafe fn hand_out(result: ResultBox, result_out: *mut *mut zoa_result) -> Outcome<()> {
+pub(super) unsafe fn hand_out(result: ResultBox, result_out: *mut *mut zoa_result) -> Outcome<()> {
     outcome_of(&result)?;
     if !result_out.is_null() {
         // SAFETY: the caller gives a place for a pointer.

@@ -126,6 +126,16 @@ impl Slot {
     }
 }
 
+/// A request under way, for whoever waits for its reply little by little.
+pub struct UnderWay(Arc<Slot>);
+
+impl UnderWay {
+    /// The reply, once, if it came within the time.
+    pub fn wait(&self, limit: Option<Duration>) -> Option<Reply> {
+        self.0.wait(limit)
+    }
+}
+
 static LAST_CLIENT: AtomicU64 = AtomicU64::new(0);
 
 impl Handle {
@@ -234,12 +244,38 @@ impl Handle {
     }
 
     fn blocking(&self, limit: Option<Duration>, submit: impl FnOnce(Completion) -> Result<(), Refused>) -> Reply {
+        match Handle::under_way(submit) {
+            Ok(begun) => begun.wait(limit).unwrap_or_else(|| Reply::failed(code::TIMEOUT)),
+            Err(code) => Reply::failed(code),
+        }
+    }
+
+    fn under_way(submit: impl FnOnce(Completion) -> Result<(), Refused>) -> Result<UnderWay, Code> {
         let slot = Arc::new(Slot::default());
         let filled = Arc::clone(&slot);
-        match submit(Box::new(move |reply| filled.fill(reply))) {
-            Ok(()) => slot.wait(limit).unwrap_or_else(|| Reply::failed(code::TIMEOUT)),
-            Err(refused) => Reply::failed(refused.code()),
-        }
+        submit(Box::new(move |reply| filled.fill(reply))).map_err(Refused::code)?;
+        Ok(UnderWay(slot))
+    }
+
+    /// Sends a request and does not wait: [`UnderWay::wait`] does.
+    ///
+    /// # Errors
+    /// As [`Handle::submit`].
+    pub fn begin(&self, op: OpCode, body: &[u8]) -> Result<UnderWay, Code> {
+        Handle::under_way(|completion| self.core.transport().submit(op, body, completion))
+    }
+
+    /// The same for a read that leaves a one-shot watch.
+    ///
+    /// # Errors
+    /// As [`Handle::submit`].
+    pub fn begin_watched(&self, op: OpCode, path: &str, watch: WatchFn) -> Result<UnderWay, Code> {
+        Handle::under_way(|completion| self.submit_watched(op, path, watch, completion))
+    }
+
+    /// The answer to a plain read, if it can be had on the caller's thread without waiting for anything.
+    pub fn read_at_once(&self, op: OpCode, path: &str) -> Option<Reply> {
+        self.core.transport().read_now(op, &self.core.chroot.outer(path))
     }
 
     /// A plain read of a path below the chroot: `getData`, `exists`, `getChildren2` or `getAcl`. In this process it is

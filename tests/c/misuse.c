@@ -87,6 +87,8 @@ static void all_null(void) {
   IS(zoa_client_set_acl(NULL, NULL, NULL, 0, 0), ZOA_NULL_ARGUMENT);
   IS(zoa_client_call(NULL, NULL, 0, NULL), ZOA_NULL_ARGUMENT);
   IS(zoa_client_submit(NULL, NULL, NULL, NULL), ZOA_NULL_ARGUMENT);
+  IS(zoa_client_begin(NULL, NULL, 0, NULL, NULL), ZOA_NULL_ARGUMENT);
+  IS(zoa_pending_wait(NULL, 0, NULL), ZOA_NULL_ARGUMENT);
   IS(zoa_client_multi(NULL, NULL, 0, NULL), ZOA_NULL_ARGUMENT);
   IS(zoa_client_submit_multi(NULL, NULL, 0, NULL, NULL), ZOA_NULL_ARGUMENT);
   IS(zoa_queue_new(NULL), ZOA_NULL_ARGUMENT);
@@ -97,7 +99,7 @@ static void all_null(void) {
   TRUE(zoa_result_data(NULL, NULL) == NULL && zoa_result_stat(NULL) == NULL && zoa_result_count(NULL) == 0);
   TRUE(zoa_result_name(NULL, 0) == NULL && zoa_result_acl(NULL, 0) == NULL && zoa_result_part(NULL, 0) == NULL);
   zoa_config_free(NULL), zoa_server_free(NULL), zoa_client_free(NULL);
-  zoa_result_free(NULL), zoa_queue_free(NULL), zoa_text_free(NULL);
+  zoa_result_free(NULL), zoa_queue_free(NULL), zoa_text_free(NULL), zoa_pending_free(NULL);
   IS(zoa_log_to(99, NULL, NULL), ZOA_BAD_ARGUMENTS);
   TRUE(strcmp(zoa_code_name(12345), "ZOA_UNKNOWN_CODE") == 0 && zoa_abi() == ZOA_ABI);
 }
@@ -208,8 +210,38 @@ int main(int argc, char **argv) {
   op.kind = ZOA_OP_GET;
   op.path = "/a";
   IS(zoa_client_submit(client, &op, NULL, NULL), ZOA_NULL_ARGUMENT);
+  zoa_pending *pending = NULL;
+  IS(zoa_client_begin(client, &op, 0, &result, NULL), ZOA_NULL_ARGUMENT);
+  IS(zoa_client_begin(client, &op, 0, &result, &pending), ZOA_OK);
+  TRUE(pending == NULL);
+  zoa_result_free(result);
   op.struct_size = 5;
   IS(zoa_client_submit(client, &op, never, NULL), ZOA_TOO_OLD);
+  IS(zoa_client_begin(client, &op, 0, &result, &pending), ZOA_TOO_OLD);
+
+  /* A write that takes longer than no time at all is waited for later, and outlives its client. */
+  op = (zoa_op)ZOA_OP_INIT;
+  op.kind = ZOA_OP_SET;
+  op.path = "/a";
+  op.version = 0;
+  zoa_code begun = zoa_client_begin(client, &op, 0, &result, &pending);
+  if (begun == ZOA_TIMEOUT) {
+    IS(zoa_client_wait((zoa_client *)(void *)pending, 0), ZOA_BAD_HANDLE);
+    IS(zoa_pending_wait(pending, 10000, &result), ZOA_OK);
+    IS(zoa_pending_wait(pending, 0, &result), ZOA_BAD_ARGUMENTS);
+    zoa_pending_free(pending);
+    begun = ZOA_OK;
+  }
+  IS(begun, ZOA_OK);
+  TRUE(zoa_result_stat(result)->version == 1);
+  zoa_result_free(result);
+  result = NULL, pending = NULL;
+  IS(zoa_client_open(server, NULL, &other), ZOA_OK);
+  begun = zoa_client_begin(other, &op, 0, NULL, &pending);
+  zoa_client_free(other);
+  if (begun == ZOA_TIMEOUT) begun = zoa_pending_wait(pending, 0, NULL);
+  zoa_pending_free(pending);
+  IS(begun, ZOA_BAD_VERSION);
   IS(zoa_client_set_acl(client, "/a", NULL, 1, -1), ZOA_NULL_ARGUMENT);
   zoa_acl bad = {ZOA_PERM_ALL, NULL, "x"};
   IS(zoa_client_set_acl(client, "/a", &bad, 1, -1), ZOA_NULL_ARGUMENT);
@@ -232,7 +264,7 @@ int main(int argc, char **argv) {
   zoa_result_free((zoa_result *)zoa_result_part(result, 1));
   IS(zoa_result_code(zoa_result_part(result, 1)), ZOA_BAD_VERSION);
   zoa_result_free(result);
-  ops[1].version = 0;
+  ops[1].version = 1;
   IS(zoa_client_multi(client, ops, 3, NULL), ZOA_OK);
   ops[0].kind = ZOA_OP_GET;
   IS(zoa_client_multi(client, ops, 3, NULL), ZOA_BAD_ARGUMENTS);

@@ -377,6 +377,9 @@ zoa_text_free = quick("zoa_text_free", None, c_void_p)
 zoa_server_handover = waits("zoa_server_handover", c_int32, c_void_p, c_int32)
 zoa_server_stop = waits("zoa_server_stop", c_int32, c_void_p, c_int32)
 zoa_server_free = waits("zoa_server_free", None, c_void_p)
+zoa_client_begin = waits("zoa_client_begin", c_int32, c_void_p, c_void_p, c_int32, c_void_p, c_void_p)
+zoa_pending_wait = waits("zoa_pending_wait", c_int32, c_void_p, c_int32, c_void_p)
+zoa_pending_free = quick("zoa_pending_free", None, c_void_p)
 zoa_client_connect = waits("zoa_client_connect", c_int32, c_char_p, c_void_p, c_void_p)
 
 # A library of another interface would be called in the wrong way: refuse it while there is only an import to fail.

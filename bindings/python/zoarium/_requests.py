@@ -35,13 +35,15 @@ _KINDS = (
 class Slot:
     """The memory of one call: the operation, and where the result goes. Used again and again, by one call at a time."""
 
-    __slots__ = ("op", "op_ref", "result", "result_ref", "path", "home")
+    __slots__ = ("op", "op_ref", "result", "result_ref", "pending", "pending_ref", "path", "home")
 
     def __init__(self, kind: int, home: list[Slot] | None = None) -> None:
         self.op = _abi.Op(struct_size=_OP_SIZE, kind=kind, version=-1)
         self.op_ref = byref(self.op)
         self.result = c_void_p()
         self.result_ref = byref(self.result)
+        self.pending = c_void_p()
+        self.pending_ref = byref(self.pending)
         self.path = ""
         self.home = home
 

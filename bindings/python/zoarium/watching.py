@@ -6,15 +6,27 @@ import weakref
 from collections import deque
 from _thread import allocate_lock
 from time import monotonic
-from typing import TYPE_CHECKING, Callable, Iterator
+from ctypes import byref, c_uint64
+from typing import TYPE_CHECKING, Any, Callable, Iterator, TypeVar
 
-from . import _inbox
-from .errors import ConnectionClosedError, NoWatcherError, TimedOutError, WouldDeadlockError, ZoariumError
-from .types import WatchedEvent
+from . import _abi, _inbox, _requests
+from ._requests import Convert, Slot
+from .calls import Calls, interruptibly
+from .errors import (
+    ConnectionClosedError,
+    NoNodeError,
+    NoWatcherError,
+    TimedOutError,
+    WouldDeadlockError,
+    ZoariumError,
+    error_of,
+)
+from .types import AddWatchMode, WatchedEvent, WatcherType
 
 if TYPE_CHECKING:
-    from .client import Client
+    from .futures import Future
 
+T = TypeVar("T")
 WatchCallback = Callable[[WatchedEvent], object]
 
 
@@ -25,7 +37,7 @@ class Watch:
     nobody has taken yet wait here.
     """
 
-    def __init__(self, client: Client, path: str, recursive: bool, callback: WatchCallback | None) -> None:
+    def __init__(self, client: Watching, path: str, recursive: bool, callback: WatchCallback | None) -> None:
         #: The path that is watched.
         self.path = path
         #: Whether it sees everything below the path, too.
@@ -119,3 +131,119 @@ class Watch:
         except RuntimeError:
             # Somebody has been told already.
             pass
+
+
+class Watching(Calls):
+    """A client's watches: standing ones, and those that reads leave."""
+
+    def watch(self, path: str, callback: WatchCallback | None = None, *, recursive: bool = False) -> Watch:
+        """Watches a znode, which need not exist, and with `recursive` all below it, until closed.
+
+        With `callback` each event is handed to it, on this package's thread. Without, iterate over what this returns::
+
+            for event in zk.watch("/jobs", recursive=True):
+                ...
+
+        A recursive watch tells of creations, deletions and changes; one that is not tells of changed lists of children,
+        too.
+        """
+        watch = Watch(self, path, recursive, callback)
+        mode = _abi.ZOA_WATCH_RECURSIVE if recursive else _abi.ZOA_WATCH_PERSISTENT
+        raw = _requests.encode_path(path)
+        inbox, handle, key, number = self._inbox, self._handle, watch.key, c_uint64()
+        inbox.drain()
+        _inbox.receivers[key] = watch._arrived
+        self._watches[key] = watch
+        try:
+            interruptibly(
+                lambda: _abi.zoa_client_watch(handle, raw, mode, inbox.on_event, key, byref(number)), path
+            )
+        except BaseException:
+            watch._end()
+            raise
+        watch._id = number.value
+        return watch
+
+    def _unwatch(self, watch: Watch) -> None:
+        handle, number = self._handle, watch._id
+        if _inbox.is_ours(self._inbox):
+            interruptibly(lambda: _abi.zoa_client_unwatch(handle, number), watch.path)
+
+    def add_watch(self, path: str, watch: WatchCallback, mode: int) -> Watch:
+        """A standing watch in kazoo's words; `mode` is one of :class:`AddWatchMode`."""
+        return self.watch(path, watch, recursive=mode == AddWatchMode.PERSISTENT_RECURSIVE)
+
+    def remove_all_watches(self, path: str, watch_type: int = WatcherType.ANY) -> bool:
+        """Ends this client's watches of a path; `watch_type` is one of :class:`WatcherType`."""
+        found = False
+        path = "/" + path.strip("/")
+        if watch_type == WatcherType.ANY:
+            for watch in list(self._watches.values()):
+                if "/" + watch.path.strip("/") == path:
+                    found = True
+                    watch.close()
+        kinds = {WatcherType.CHILDREN: ("child",), WatcherType.DATA: ("data",)}.get(watch_type, ("child", "data"))
+        for at, key in list(self._once.items()):
+            if at[0] in kinds and at[1] == path:
+                found = True
+                self._once.pop(at, None)
+                _inbox.receivers.pop(key, None)
+        if not found:
+            raise error_of(_abi.ZOA_NO_WATCHER, path)
+        return True
+
+    def _once_key(self, kind: str, path: str, callback: WatchCallback) -> tuple[int, bool]:
+        """The number under which `callback` hears of `path`, and whether it is new."""
+        at = (kind, "/" + path.strip("/"), callback)
+        found = self._once.get(at)
+        if found is not None:
+            return found, False
+        me = weakref.ref(self)
+        key = _inbox.next_key()
+
+        def arrived(event: WatchedEvent) -> None:
+            _inbox.receivers.pop(key, None)
+            client = me()
+            if client is not None:
+                client._once.pop(at, None)
+            callback(event)
+
+        _inbox.receivers[key] = arrived
+        self._once[at] = key
+        return key, True
+
+    def _forget_once(self, kind: str, path: str, callback: WatchCallback) -> None:
+        key = self._once.pop((kind, "/" + path.strip("/"), callback), 0)
+        _inbox.receivers.pop(key, None)
+
+    def _do_watched(self, slot: Slot, convert: Convert[T], callback: WatchCallback, kind: str) -> T:
+        inbox = self._inbox
+        inbox.drain()
+        key, is_new = self._once_key(kind, slot.path, callback)
+        slot = _requests.watched(slot.op.kind, slot.path, inbox.on_event, key)
+        try:
+            return self._do(slot, convert)
+        except BaseException as error:
+            # A watch for the creation of what is not there is one, too.
+            if is_new and not (slot.op.kind == _abi.ZOA_OP_EXISTS and isinstance(error, NoNodeError)):
+                self._forget_once(kind, slot.path, callback)
+            raise
+
+    def _send_watched(
+        self, slot: Slot, convert: Convert[T], callback: WatchCallback | None, kind: str
+    ) -> Future[T]:
+        if callback is None:
+            return self._send(slot, convert)
+        path, watch = slot.path, callback
+        key, is_new = self._once_key(kind, path, watch)
+        slot = _requests.watched(slot.op.kind, path, self._inbox.on_event, key)
+        future = self._send(slot, convert)
+        if is_new:
+
+            def done(of: Any) -> None:
+                error = of.exception()
+                if error is not None and not (slot.op.kind == _abi.ZOA_OP_EXISTS and isinstance(error, NoNodeError)):
+                    self._forget_once(kind, path, watch)
+
+            future.add_done_callback(done)
+        return future
