@@ -21,6 +21,8 @@ mod probe;
 mod random;
 mod resolve;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub(super) use hosts::{Host, parse};
 use io::{Io, Link};
