@@ -1,4 +1,5 @@
-//! The C examples and the C tests: built with sanitizers, against the shared and the static library, run and compared.
+//! The examples and tests in C and C++: built with sanitizers, against the shared and the static library, run and
+//! compared.
 
 #![allow(clippy::unwrap_used)]
 
@@ -38,16 +39,41 @@ enum Link {
     Static,
 }
 
-fn build(compiler: &str, source: &Path, link: Link, folder: &Path) -> PathBuf {
-    let program = folder.join("program");
+fn is_cxx(source: &Path) -> bool {
+    source.extension().is_some_and(|extension| extension == "cpp")
+}
+
+/// The compilers that are here; without any a test shows nothing.
+fn compilers(source: &Path) -> Vec<&'static str> {
+    let known = if is_cxx(source) { ["g++", "clang++"] } else { ["gcc", "clang"] };
+    let is_here =
+        |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
+    let found: Vec<&str> = known.into_iter().filter(is_here).collect();
+    assert!(!found.is_empty(), "no compiler at all");
+    found
+}
+
+fn succeeds(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+const SANITIZERS: [&str; 2] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+
+fn compile(compiler: &str, source: &Path, object: &Path) {
+    // C++ without optimisation: with sanitizers it would take its compilers three times as long.
+    let language = if is_cxx(source) { ["-std=c++17", "-O0"] } else { ["-std=gnu11", "-O1"] };
+    let without = if source.ends_with("without_exceptions.cpp") { &["-fno-exceptions"][..] } else { &[] };
+    let warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"];
     let mut command = Command::new(compiler);
-    command
-        .args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror"])
-        .args(["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-I"])
-        .arg(root().join("include"))
-        .arg(source)
-        .arg("-o")
-        .arg(&program);
+    command.args(language).args(without).args(warnings).args(SANITIZERS).args(["-g", "-c", "-I"]);
+    succeeds(command.arg(root().join("include")).arg(source).arg("-o").arg(object));
+}
+
+fn link_with(compiler: &str, object: &Path, link: Link, folder: &Path) -> PathBuf {
+    let program = folder.join(format!("program-{}", link as i32));
+    let mut command = Command::new(compiler);
+    command.args(SANITIZERS).arg(object).arg("-o").arg(&program);
     match link {
         Link::Shared => {
             // The name the library gives itself, for the loader.
@@ -62,68 +88,102 @@ fn build(compiler: &str, source: &Path, link: Link, folder: &Path) -> PathBuf {
             command.args(["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"]);
         }
     }
-    let output = command.arg("-lpthread").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    succeeds(command.arg("-lpthread"));
     program
 }
 
-fn check(source: &str, link: Link, args: &[&str], expected: &str) {
+fn check(source: &str, links: &[Link], args: &[&str], expected: &str) {
     let name = Path::new(source).file_stem().unwrap().to_str().unwrap();
-    for compiler in ["gcc", "clang"] {
-        if !Command::new(compiler).arg("--version").output().is_ok_and(|output| output.status.success()) {
-            continue;
+    let source = root().join(source);
+    for compiler in compilers(&source) {
+        let folder = Folder::new(&format!("{name}-{compiler}"));
+        let object = folder.0.join("program.o");
+        compile(compiler, &source, &object);
+        for &link in links {
+            let program = link_with(compiler, &object, link, &folder.0);
+            let data = folder.0.join(format!("data-{}", link as i32));
+            let output = Command::new("timeout").arg("120").arg(&program).arg(data).args(args).output().unwrap();
+            let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert!(output.status.success(), "{name} by {compiler}: {}\n{said}\n{wrong}", output.status);
+            assert_eq!(said, expected, "{name} by {compiler}: {wrong}");
         }
-        let folder = Folder::new(&format!("{name}-{compiler}-{}", link as i32));
-        let program = build(compiler, &root().join(source), link, &folder.0);
-        let output =
-            Command::new("timeout").arg("120").arg(&program).arg(folder.0.join("data")).args(args).output().unwrap();
-        let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{source} by {compiler}: {}\n{said}\n{wrong}", output.status);
-        assert_eq!(said, expected, "{source} by {compiler}: {wrong}");
     }
 }
 
-fn check_example(name: &str, args: &[&str]) {
-    let expected = std::fs::read_to_string(root().join(format!("c-examples/expected/{name}.txt"))).unwrap();
-    for link in [Link::Shared, Link::Static] {
-        check(&format!("c-examples/{name}.c"), link, args, &expected);
-    }
+fn check_example(name: &str) {
+    let page = |extension: &str| root().join(format!("c-examples/expected/{name}.{extension}"));
+    let expected = std::fs::read_to_string(page("txt")).unwrap();
+    let args = std::fs::read_to_string(page("args")).unwrap_or_default();
+    let args: Vec<&str> = args.split_whitespace().collect();
+    let source = ["c", "cpp"].map(|extension| format!("c-examples/{name}.{extension}"));
+    let source = source.iter().find(|source| root().join(source).exists()).unwrap();
+    check(source, &[Link::Shared, Link::Static], &args, &expected);
 }
 
 #[test]
 fn hello_says_what_its_page_says() {
-    check_example("hello", &[]);
+    check_example("hello");
 }
 
 #[test]
 fn remote_gets_over_a_restart_of_its_server() {
-    check_example("remote", &[]);
+    check_example("remote");
 }
 
 #[test]
 fn resume_keeps_its_lock_across_a_restart() {
-    check_example("resume", &[]);
+    check_example("resume");
 }
 
 #[test]
 fn watch_hears_every_change_in_order() {
-    check_example("watch", &[]);
+    check_example("watch");
 }
 
 #[test]
 fn loop_runs_callbacks_on_its_own_thread() {
-    check_example("loop", &[]);
+    check_example("loop");
 }
 
 #[test]
 fn throughput_loses_no_reply() {
-    check_example("throughput", &["2000", "64"]);
+    check_example("throughput");
+}
+
+#[test]
+fn lock_is_handed_on_in_order_and_refuses_who_lost_it() {
+    check_example("lock");
+}
+
+#[test]
+fn config_ends_with_what_was_written_last() {
+    check_example("config");
+}
+
+#[test]
+fn membership_notices_who_leaves_and_who_crashes() {
+    check_example("membership");
+}
+
+#[test]
+fn cxx_says_what_its_page_says() {
+    check_example("cxx");
 }
 
 #[test]
 fn misuse_is_answered_with_codes() {
     // C-02, C-03, C-07, C-11, C-12
-    check("tests/c/misuse.c", Link::Shared, &[], "0 failures\n");
+    check("tests/c/misuse.c", &[Link::Shared], &[], "0 failures\n");
+}
+
+#[test]
+fn the_cxx_header_frees_every_callable_once() {
+    check("tests/cxx/wrapper.cpp", &[Link::Shared], &[], "0 failures\n");
+}
+
+#[test]
+fn the_cxx_header_works_without_exceptions() {
+    check("tests/cxx/without_exceptions.cpp", &[Link::Static], &[], "1 answered\n");
 }
 
 #[test]
@@ -131,7 +191,7 @@ fn every_example_is_tested() {
     let this = std::fs::read_to_string(root().join("tests/c_examples.rs")).unwrap();
     for entry in std::fs::read_dir(root().join("c-examples")).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "c") {
+        if path.extension().is_some_and(|extension| extension == "c" || extension == "cpp") {
             let name = path.file_stem().unwrap().to_str().unwrap();
             assert!(this.contains(&format!("check_example(\"{name}\"")), "{name} is not tested");
         }

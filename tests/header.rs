@@ -143,3 +143,38 @@ fn the_header_is_c11() {
 fn the_header_is_cpp17() {
     check_compiles(&["g++", "clang++"], "-std=c++17", "cpp");
 }
+
+fn check_cxx(source: &str, options: &[&str]) {
+    let compilers: Vec<&&str> = ["g++", "clang++"].iter().filter(|compiler| exists(compiler)).collect();
+    assert!(!compilers.is_empty(), "no compiler at all");
+    for compiler in compilers {
+        let output = Command::new(compiler)
+            .args([
+                "-Wall",
+                "-Wextra",
+                "-Wpedantic",
+                "-Wconversion",
+                "-Wshadow",
+                "-Wold-style-cast",
+                "-Wnon-virtual-dtor",
+            ])
+            .args(["-Werror", "-fsyntax-only", "-I"])
+            .args([root().join("include"), root().join(source)])
+            .args(options)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{compiler} {options:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn the_cxx_header_is_cpp17_and_cpp20() {
+    check_cxx("c-examples/cxx.cpp", &["-std=c++17"]);
+    check_cxx("c-examples/cxx.cpp", &["-std=c++20"]);
+}
+
+#[test]
+fn the_cxx_header_does_without_exceptions() {
+    check_cxx("tests/cxx/without_exceptions.cpp", &["-std=c++17", "-fno-exceptions"]);
+    check_cxx("tests/cxx/without_exceptions.cpp", &["-std=c++20", "-fno-exceptions", "-fno-rtti"]);
+}
