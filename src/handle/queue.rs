@@ -245,7 +245,8 @@ pub struct Callbacks {
 }
 
 /// Those of the moment. One for all clients of the process, so that threads do not grow with clients.
-static CALLBACKS: Mutex<Weak<Callbacks>> = Mutex::new(Weak::new());
+/// With the process they belong to: a forked child has the memory of its parent's thread, but not the thread.
+static CALLBACKS: Mutex<(u32, Weak<Callbacks>)> = Mutex::new((0, Weak::new()));
 
 impl Callbacks {
     /// The thread `zoarium-callbacks`, begun if this is the first to ask for it.
@@ -254,7 +255,10 @@ impl Callbacks {
     /// What the system says when it has no thread left.
     pub fn shared() -> std::io::Result<Arc<Callbacks>> {
         let mut shared = CALLBACKS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(callbacks) = shared.upgrade() {
+        let process = std::process::id();
+        if shared.0 == process
+            && let Some(callbacks) = shared.1.upgrade()
+        {
             return Ok(callbacks);
         }
         let queue = Arc::new(Queue::new());
@@ -263,7 +267,7 @@ impl Callbacks {
             .name("zoarium-callback".to_owned())
             .spawn(move || of_thread.run_until_over())?;
         let callbacks = Arc::new(Callbacks { queue, thread: Mutex::new(Some(thread)) });
-        *shared = Arc::downgrade(&callbacks);
+        *shared = (process, Arc::downgrade(&callbacks));
         Ok(callbacks)
     }
 

@@ -25,6 +25,13 @@ static void never(zoa_client *client, zoa_result *result, void *user_data) {
   failures += 1;
 }
 
+static void count(zoa_client *client, zoa_result *result, void *user_data) {
+  (void)client;
+  IS(zoa_result_code(result), ZOA_OK);
+  zoa_result_free(result);
+  *(int *)user_data += 1;
+}
+
 static void ignore_event(zoa_client *client, const zoa_event *event, void *user_data) {
   (void)client, (void)event, (void)user_data;
 }
@@ -310,6 +317,12 @@ int main(int argc, char **argv) {
     IS(zoa_server_start(config, &server), ZOA_OK);
     IS(zoa_client_open(server, NULL, &client), ZOA_OK);
     IS(zoa_client_create(client, "/child", NULL, 0, ZOA_PERSISTENT, NULL), ZOA_OK);
+    int counted = 0;
+    op = (zoa_op)ZOA_OP_INIT;
+    op.kind = ZOA_OP_SYNC;
+    IS(zoa_client_submit(client, &op, count, &counted), ZOA_OK);
+    IS(zoa_client_close(client, 10000), ZOA_OK);
+    TRUE(counted == 1);
     zoa_client_free(client), zoa_server_free(server), zoa_config_free(config);
     fflush(stdout);
     _exit(failures == 0 ? 0 : 1);

@@ -1,0 +1,65 @@
+//! A good guest leaves nothing behind: threads, descriptors, mappings and files are as before (C-15).
+//!
+//! `ZOA_ROUNDS=10000` for the long version. One test, so that nothing else in this process opens anything.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use zoarium::handle::queue::Queue;
+use zoarium::handle::{Handle, Options, WatchMode, code};
+use zoarium::jute::{Buffer, encoded};
+use zoarium::records::requests::CreateRequest;
+use zoarium::records::{Acl, OpCode};
+use zoarium::{Config, Server};
+
+const LIMIT: Option<Duration> = Some(Duration::from_secs(20));
+
+fn entries(folder: &str) -> usize {
+    std::fs::read_dir(folder).unwrap().count()
+}
+
+/// Threads, descriptors and mappings of a file of ours.
+fn held() -> (usize, usize, usize) {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    (entries("/proc/self/task"), entries("/proc/self/fd"), maps.lines().filter(|line| line.ends_with(".db")).count())
+}
+
+fn round(folder: &Path, number: usize) {
+    let config = Config { data_dir: folder.to_owned(), client_port: 0, ..Config::default() };
+    let server = Server::start(config).unwrap();
+    let queue = (number % 2 == 1).then(|| Arc::new(Queue::with_descriptor().unwrap()));
+    let handle = Handle::open(Arc::clone(server.hub()), &Options { queue, ..Options::default() }).unwrap();
+    handle.watch("/a", WatchMode::Recursive, Box::new(|_| {}), LIMIT).unwrap();
+    let acl = Some(vec![Acl::open()]);
+    let body = encoded(&CreateRequest { path: "/a/".into(), data: Buffer(None), acl, flags: 3 });
+    handle.submit(OpCode::Create, &body, |_| {}).unwrap();
+    assert_eq!(handle.read(OpCode::GetData, "/", LIMIT).code, code::OK);
+    let begin = Instant::now();
+    // In each order, and with work under way.
+    if number % 3 == 0 {
+        server.stop().unwrap();
+        drop(handle);
+    } else {
+        drop(handle);
+        server.stop().unwrap();
+    }
+    assert!(begin.elapsed() < Duration::from_secs(2), "stopping took {:?}", begin.elapsed());
+}
+
+#[test]
+fn rounds_of_start_use_and_stop_leave_nothing() {
+    let rounds = std::env::var("ZOA_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(60);
+    let folder = std::env::temp_dir().join(format!("zoarium-guest-{}", std::process::id()));
+    round(&folder, 0);
+    let before = held();
+    for number in 0..rounds {
+        round(&folder, number);
+    }
+    assert_eq!(held(), before, "threads, descriptors, mappings");
+    let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(files, ["zoarium.db"]);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
