@@ -736,7 +736,7 @@ const char *zoa_last_error(void);
 
 // Sends log lines up to `level_max` (`ZOA_LOG_…`) to `log`; NULL for silence, which is how a process begins.
 //
-// One sink per process. After this returns the sink before is not called any more.
+// One sink per process; a forked child begins silent. After this returns the sink before is not called any more.
 // Any thread. Errors: `ZOA_WOULD_DEADLOCK` from within a sink; `ZOA_BAD_ARGUMENTS` for a level that is none;
 // `ZOA_IN_USE` when the program already has another logger for Rust's `log`.
 zoa_code zoa_log_to(int32_t level_max,

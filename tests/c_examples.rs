@@ -58,7 +58,14 @@ fn succeeds(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-const SANITIZERS: [&str; 2] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+/// What finds wrong memory. Not for what forks beside other threads: the sanitizer's own allocator, left locked by one of
+/// them, does not survive that.
+fn sanitizers(name: &Path) -> &'static [&'static str] {
+    if name.file_stem().is_some_and(|stem| stem == "fork") {
+        return &[];
+    }
+    &["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+}
 
 fn compile(compiler: &str, source: &Path, object: &Path) {
     // C++ without optimisation: with sanitizers it would take its compilers three times as long.
@@ -66,14 +73,14 @@ fn compile(compiler: &str, source: &Path, object: &Path) {
     let without = if source.ends_with("without_exceptions.cpp") { &["-fno-exceptions"][..] } else { &[] };
     let warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"];
     let mut command = Command::new(compiler);
-    command.args(language).args(without).args(warnings).args(SANITIZERS).args(["-g", "-c", "-I"]);
+    command.args(language).args(without).args(warnings).args(sanitizers(source)).args(["-g", "-c", "-I"]);
     succeeds(command.arg(root().join("include")).arg(source).arg("-o").arg(object));
 }
 
 fn link_with(compiler: &str, object: &Path, link: Link, folder: &Path) -> PathBuf {
     let program = folder.join(format!("program-{}", link as i32));
     let mut command = Command::new(compiler);
-    command.args(SANITIZERS).arg(object).arg("-o").arg(&program);
+    command.args(sanitizers(object)).arg(object).arg("-o").arg(&program);
     match link {
         Link::Shared => {
             // The name the library gives itself, for the loader.
@@ -97,7 +104,7 @@ fn check(source: &str, links: &[Link], args: &[&str], expected: &str) {
     let source = root().join(source);
     for compiler in compilers(&source) {
         let folder = Folder::new(&format!("{name}-{compiler}"));
-        let object = folder.0.join("program.o");
+        let object = folder.0.join(format!("{name}.o"));
         compile(compiler, &source, &object);
         for &link in links {
             let program = link_with(compiler, &object, link, &folder.0);
@@ -184,6 +191,12 @@ fn the_cxx_header_frees_every_callable_once() {
 #[test]
 fn the_cxx_header_works_without_exceptions() {
     check("tests/cxx/without_exceptions.cpp", &[Link::Static], &[], "1 answered\n");
+}
+
+#[test]
+fn a_forked_child_has_nothing_of_its_parent_and_everything_of_its_own() {
+    // C-11
+    check("tests/c/fork.c", &[Link::Shared, Link::Static], &[], "0 failures\n");
 }
 
 #[test]

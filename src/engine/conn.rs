@@ -113,6 +113,8 @@ pub(super) struct Conn {
     pub out_counted: usize,
     pub close: Option<CloseReason>,
     pub touched: bool,
+    /// The client lives in this process.
+    pub in_process: bool,
     pub stats: ConnStats,
 }
 
@@ -126,6 +128,15 @@ impl Conn {
         let pending = self.pending.pop_front()?;
         self.pending_size -= pending.size();
         Some(pending)
+    }
+
+    /// Nothing beyond `applied` need be waited for any more.
+    pub(super) fn sync_now(&mut self, applied: Zxid) {
+        for pending in &mut self.pending {
+            if let Pending::Sync { upto, .. } = pending {
+                *upto = applied.min(*upto);
+            }
+        }
     }
 
     /// Appends one frame: whatever `body` writes, with its length in front.
@@ -189,6 +200,7 @@ impl Conns {
             out_counted: 0,
             close: None,
             touched: false,
+            in_process: false,
             stats: ConnStats::default(),
         });
         let slot = match self.free.pop() {

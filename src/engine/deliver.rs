@@ -41,6 +41,10 @@ impl Engine {
         let outcome = self.apply(&header, &txn, &mut firing)?;
         self.send_events(firing, zxid);
         self.reply_to_write(&header, &outcome);
+        while let Some(&Awaiting { conn, .. }) = self.syncing.front().filter(|sync| sync.zxid <= zxid) {
+            self.syncing.pop_front();
+            self.drain(conn);
+        }
         if header.op == OpCode::CloseSession.to_i32() {
             self.session_ended(header.session);
         }

@@ -97,7 +97,8 @@ impl Engine {
             return Handshake::Done;
         }
         let address = conn.address.ip();
-        if !self.arrivals.admit(self.now, address, limits.sessions_per_second, limits.sessions_burst) {
+        let (per_second, burst) = (limits.sessions_per_second, limits.sessions_burst);
+        if !conn.in_process && !self.arrivals.admit(self.now, address, per_second, burst) {
             return Handshake::Later;
         }
         conn.phase = Phase::Creating;

@@ -64,7 +64,7 @@ pub enum Room {
     None,
 }
 
-/// A write that was proposed and whose connection waits for it.
+/// A connection that waits for a transaction to be applied.
 struct Awaiting {
     zxid: Zxid,
     conn: ConnId,
@@ -91,6 +91,8 @@ pub struct Engine {
     /// The list nearly every znode has.
     open_acl: Arc<AclList>,
     awaiting: VecDeque<Awaiting>,
+    /// Connections with a `sync` behind a proposal that need not be their own.
+    syncing: VecDeque<Awaiting>,
     proposals: Vec<Proposal>,
     /// The last transaction applied here.
     applied: Zxid,
@@ -127,6 +129,7 @@ impl Engine {
             outstanding: Outstanding::default(),
             open_acl: Arc::new(AclList::new(&[Acl::open()])),
             awaiting: VecDeque::new(),
+            syncing: VecDeque::new(),
             proposals: Vec::new(),
             applied: Zxid::ZERO,
             proposed: Zxid::ZERO,
@@ -194,9 +197,13 @@ impl Engine {
         id
     }
 
-    /// The client lives in this process: its session does not expire while the connection is there.
+    /// The client lives in this process: its session does not expire while the connection is there, and it does not
+    /// wait for its turn among strangers.
     pub fn keep_alive(&mut self, id: ConnId) {
-        self.kept_alive.push(id);
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.in_process = true;
+            self.kept_alive.push(id);
+        }
     }
 
     /// The socket is gone. The session, if any, lives on.
@@ -231,6 +238,13 @@ impl Engine {
         self.proposed = self.applied;
         for Awaiting { conn, .. } in std::mem::take(&mut self.awaiting) {
             self.close(conn, CloseReason::Violation("the write could not be logged".into()));
+        }
+        // What they were behind has come to nothing.
+        for Awaiting { conn: id, .. } in std::mem::take(&mut self.syncing) {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.sync_now(self.applied);
+                self.drain(id);
+            }
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Engine;
 use super::conn::{CloseReason, ConnId, Pending, Phase};
 use super::handshake::Handshake;
 use super::identity::Identities;
+use super::{Awaiting, Engine};
 use crate::ids::Zxid;
 use crate::jute::{Buffer, Decoder, decode, encoded};
 use crate::records::requests::{AuthRequest, PathRequest, RequestHeader, SaslToken};
@@ -226,6 +226,9 @@ impl Engine {
         let (upto, since) = (self.proposed, self.now);
         if let Some(conn) = self.conns.get_mut(id) {
             conn.push(Pending::Sync { upto, xid, path: request.path.as_str().into(), since });
+            if upto > self.applied {
+                self.syncing.push_back(Awaiting { zxid: upto, conn: id });
+            }
             self.drain(id);
         }
     }

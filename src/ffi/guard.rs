@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::codes::*;
+use crate::handle::process;
 
 /// A failure: its number and, where the number says too little, a sentence.
 pub(super) struct Fail {
@@ -110,19 +110,27 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Fail {
     Fail::because(ZOA_PANIC, format!("a bug in the library was caught: {}", text.unwrap_or("no message")))
 }
 
-/// Grows in every forked child, so that a handle knows whether its threads exist here.
-static GENERATION: AtomicU32 = AtomicU32::new(0);
-static WATCH_FORKS: Once = Once::new();
-
 extern "C" fn forked() {
-    GENERATION.fetch_add(1, Ordering::SeqCst);
+    process::forked();
 }
+
+/// Counts forks from here on, so that a handle knows whether its threads exist here.
+extern "C" fn watch_forks() {
+    // SAFETY: the handler only touches an atomic.
+    unsafe { libc::pthread_atfork(None, None, Some(forked)) };
+}
+
+/// Run when the library is loaded, before any thread of the host can call it: a fork while another thread registers the
+/// handler could not be counted.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static WATCH_FORKS: extern "C" fn() = watch_forks;
 
 /// What every handle begins with.
 #[repr(C)]
 pub(super) struct Head {
     tag: AtomicU32,
-    generation: u32,
+    forks: u32,
     broken: AtomicBool,
 }
 
@@ -139,20 +147,14 @@ const FREED: u32 = u32::from_le_bytes(*b"gone");
 
 impl Head {
     pub(super) fn new<K: Kind>() -> Head {
-        WATCH_FORKS.call_once(|| {
-            // SAFETY: the handler only touches an atomic.
-            unsafe { libc::pthread_atfork(None, None, Some(forked)) };
-        });
-        Head {
-            tag: AtomicU32::new(K::TAG),
-            generation: GENERATION.load(Ordering::Relaxed),
-            broken: AtomicBool::new(false),
-        }
+        // Named where every program comes by, so that no linker leaves it out of a static program.
+        std::hint::black_box(&raw const WATCH_FORKS);
+        Head { tag: AtomicU32::new(K::TAG), forks: process::forks(), broken: AtomicBool::new(false) }
     }
 
     /// Whether this process made the handle.
     pub(super) fn is_ours(&self) -> bool {
-        self.generation == GENERATION.load(Ordering::Relaxed)
+        self.forks == process::forks()
     }
 
     pub(super) fn bury(&self) {
@@ -216,12 +218,25 @@ pub(super) unsafe fn with<K: Kind>(
 /// # Safety
 /// As [`look`], and nobody uses the handle any more.
 pub(super) unsafe fn take<K: Kind>(handle: *mut c_void) -> Option<Box<K>> {
+    // SAFETY: as the caller says.
+    unsafe { take_if(handle, |head, _| head.is_ours()) }
+}
+
+/// The same under another condition.
+///
+/// # Safety
+/// As [`take`].
+pub(super) unsafe fn take_if<K: Kind>(handle: *mut c_void, may_go: impl FnOnce(&Head, &K) -> bool) -> Option<Box<K>> {
     if handle.is_null() || !handle.cast::<u64>().is_aligned() {
         return None;
     }
     // SAFETY: as in `look`.
     let head = unsafe { &*handle.cast::<Head>() };
-    if head.tag.load(Ordering::SeqCst) != K::TAG || !head.is_ours() {
+    if head.tag.load(Ordering::SeqCst) != K::TAG {
+        return None;
+    }
+    // SAFETY: the tag says that a `K` was made there.
+    if !may_go(head, unsafe { &*handle.cast::<K>() }) {
         return None;
     }
     head.bury();

@@ -2,12 +2,14 @@
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
-use std::sync::{Once, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
 use super::codes::*;
 use super::guard::{Fail, c_text, guard};
+use crate::handle::process::{PLACES, PerProcess};
 
 /// Nothing is logged.
 pub const ZOA_LOG_OFF: i32 = 0;
@@ -39,8 +41,9 @@ unsafe impl Send for Sink {}
 // SAFETY: as above.
 unsafe impl Sync for Sink {}
 
-static SINK: RwLock<Option<Sink>> = RwLock::new(None);
-static INSTALL: Once = Once::new();
+/// A forked child begins without: a thread that it does not have may be in the sink.
+static SINK: PerProcess<RwLock<Option<Sink>>> = PerProcess::new([const { RwLock::new(None) }; PLACES]);
+static IS_OURS: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
@@ -56,7 +59,7 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         let Ok(false) = INSIDE.try_with(Cell::get) else { return };
         // Held during the call, so that nothing is logged to a sink once `zoa_log_to` has replaced it.
-        let sink = SINK.read().unwrap_or_else(PoisonError::into_inner);
+        let sink = SINK.mine().read().unwrap_or_else(PoisonError::into_inner);
         let Some(sink) = *sink else { return };
         let (module, line) = (c_text(record.target()), c_text(&record.args().to_string()));
         let _ = INSIDE.try_with(|inside| inside.set(true));
@@ -70,7 +73,7 @@ impl Log for Logger {
 
 /// Sends log lines up to `level_max` (`ZOA_LOG_…`) to `log`; NULL for silence, which is how a process begins.
 ///
-/// One sink per process. After this returns the sink before is not called any more.
+/// One sink per process; a forked child begins silent. After this returns the sink before is not called any more.
 /// Any thread. Errors: `ZOA_WOULD_DEADLOCK` from within a sink; `ZOA_BAD_ARGUMENTS` for a level that is none;
 /// `ZOA_IN_USE` when the program already has another logger for Rust's `log`.
 #[unsafe(no_mangle)]
@@ -88,14 +91,16 @@ pub unsafe extern "C" fn zoa_log_to(level_max: i32, log: zoa_log_fn, user_data: 
             ZOA_LOG_TRACE => LevelFilter::Trace,
             other => return Err(Fail::because(ZOA_BAD_ARGUMENTS, format!("there is no log level {other}"))),
         };
-        let mut refused = false;
-        INSTALL.call_once(|| refused = log::set_logger(&Logger).is_err());
-        if refused {
+        let sink = log.map(|log| Sink { log, user_data });
+        let mut place = SINK.mine().write().unwrap_or_else(PoisonError::into_inner);
+        if log::set_logger(&Logger).is_ok() {
+            IS_OURS.store(true, Ordering::SeqCst);
+        }
+        if !IS_OURS.load(Ordering::SeqCst) {
             return Err(Fail::because(ZOA_IN_USE, "the program has another logger"));
         }
-        let sink = log.map(|log| Sink { log, user_data });
         log::set_max_level(if sink.is_some() { level } else { LevelFilter::Off });
-        *SINK.write().unwrap_or_else(PoisonError::into_inner) = sink;
+        *place = sink;
         Ok(())
     })
 }

@@ -85,6 +85,7 @@ pub unsafe extern "C" fn zoa_queue_run(
             let ran = queue.run(max, limit(timeout_ms)).map_err(|why| match why {
                 NotRun::Nested => Fail::because(ZOA_WOULD_DEADLOCK, "called from one of the queue's own callbacks"),
                 NotRun::Busy => Fail::because(ZOA_IN_USE, "another thread is running the queue"),
+                NotRun::Forked => Fail::because(ZOA_FORKED, "a callback forked, and this is the child"),
             })?;
             if !ran_out.is_null() {
                 ran_out.write_unaligned(ran);

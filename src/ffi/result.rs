@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char, c_void};
 use std::sync::OnceLock;
 
 use super::codes::*;
-use super::guard::{Head, Kind, c_text, guard, guard_value, look, take};
+use super::guard::{Head, Kind, c_text, guard, guard_value, look, take_if, with};
 use crate::handle::{Chroot, Reply};
 use crate::jute::{Decoder, JuteError};
 use crate::records::multi::{MultiResult, decode_results};
@@ -308,11 +308,15 @@ unsafe fn ask<T>(result: *const zoa_result, otherwise: T, read: impl FnOnce(&Res
 /// The operation's code. For a failed multi it is that of the part that failed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_result_code(result: *const zoa_result) -> zoa_code {
-    if result.is_null() {
-        return ZOA_NULL_ARGUMENT;
-    }
-    // SAFETY: the caller gives a result.
-    unsafe { ask(result, ZOA_BAD_HANDLE, |result| Some(result.code)) }
+    let mut code = ZOA_OK;
+    // SAFETY: the caller gives NULL or a result.
+    let looked = unsafe {
+        with(result.cast(), "result", |result: &ResultBox| {
+            code = result.code;
+            Ok(())
+        })
+    };
+    if looked == ZOA_OK { code } else { looked }
 }
 
 /// What went wrong, in words; NULL when nothing did. Lives as long as the result.
@@ -426,13 +430,10 @@ pub unsafe extern "C" fn zoa_result_part(result: *const zoa_result, index: usize
 /// Frees a result. NULL is fine, and a part of another is left alone. Any thread, once nobody uses it or pointers from it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_result_free(result: *mut zoa_result) {
-    // SAFETY: the caller gives NULL or a result.
-    if unsafe { ask(result, false, |result| Some(result.is_part)) } {
-        return;
-    }
     guard(|| {
-        // SAFETY: the caller gives NULL or a result that nobody uses any more.
-        drop(unsafe { take::<ResultBox>(result.cast()) });
+        // SAFETY: the caller gives NULL or a result that nobody uses any more. It shares nothing with a thread, so a forked
+        // child may free it as well.
+        drop(unsafe { take_if::<ResultBox>(result.cast(), |_, result| !result.is_part) });
         Ok(())
     });
 }

@@ -17,6 +17,7 @@ mod chroot;
 pub mod code;
 mod local;
 pub mod pending;
+pub mod process;
 pub mod queue;
 pub mod resume;
 mod tcp;

@@ -11,6 +11,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::process::{PLACES, PerProcess, forks};
+
 /// Something to run. Knows itself what to do when its client has ended.
 pub type Job = Box<dyn FnOnce() + Send>;
 
@@ -49,6 +51,8 @@ pub enum NotRun {
     Nested,
     /// Another thread is running it.
     Busy,
+    /// A callback forked, and this is the child: the rest is its parent's to run.
+    Forked,
 }
 
 impl Queue {
@@ -112,7 +116,8 @@ impl Queue {
     /// Runs up to `max` jobs, waiting up to `wait` for the first (`None`: for ever). Returns how many it ran.
     ///
     /// # Errors
-    /// [`NotRun`] from within one of its own callbacks, and while another thread is running it.
+    /// [`NotRun`] from within one of its own callbacks, while another thread is running it, and in a child that one of the
+    /// callbacks forked.
     pub fn run(&self, max: usize, wait: Option<Duration>) -> Result<usize, NotRun> {
         if self.is_running_here() {
             return Err(NotRun::Nested);
@@ -123,7 +128,7 @@ impl Queue {
             return Err(NotRun::Busy);
         }
         state.has_runner = true;
-        let _end = EndOfRun(self);
+        let end = EndOfRun(self);
         while state.jobs.is_empty() && !state.over {
             state.waiters += 1;
             state = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
@@ -136,12 +141,17 @@ impl Queue {
             };
             state.waiters -= 1;
         }
-        let mut ran = 0;
+        let (mut ran, process) = (0, forks());
         while ran < max {
             let Some((client, job)) = state.jobs.pop_front() else { break };
             state.running = Some(client);
             drop(state);
             self.run_one(client, job);
+            if forks() != process {
+                // Threads that do not exist here may have the lock.
+                std::mem::forget(end);
+                return Err(NotRun::Forked);
+            }
             ran += 1;
             state = self.lock();
             state.running = None;
@@ -151,6 +161,7 @@ impl Queue {
         }
         self.unsignal(&mut state);
         drop(state);
+        drop(end);
         Ok(ran)
     }
 
@@ -193,8 +204,12 @@ impl Queue {
                 state.has_runner = true;
                 state.running = Some(client);
                 drop(state);
-                let end = EndOfRun(self);
+                let (end, process) = (EndOfRun(self), forks());
                 self.run_one(client, job);
+                if forks() != process {
+                    std::mem::forget(end);
+                    return false;
+                }
                 drop(end);
                 state = self.lock();
                 continue;
@@ -217,7 +232,10 @@ impl Queue {
 
     fn run_until_over(&self) {
         loop {
-            let _ = self.run(usize::MAX, None);
+            if self.run(usize::MAX, None) == Err(NotRun::Forked) {
+                // The child's only thread, which its callback did not keep: it ends, and the child with it.
+                return;
+            }
             let state = self.lock();
             if state.over && state.jobs.is_empty() {
                 return;
@@ -244,9 +262,10 @@ pub struct Callbacks {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Those of the moment. One for all clients of the process, so that threads do not grow with clients.
-/// With the process they belong to: a forked child has the memory of its parent's thread, but not the thread.
-static CALLBACKS: Mutex<(u32, Weak<Callbacks>)> = Mutex::new((0, Weak::new()));
+/// Those of the moment. One for all clients of the process, so that threads do not grow with clients. A forked child has
+/// the memory of its parent's thread, but not the thread.
+static CALLBACKS: PerProcess<Mutex<(u32, Weak<Callbacks>)>> =
+    PerProcess::new([const { Mutex::new((0, Weak::new())) }; PLACES]);
 
 impl Callbacks {
     /// The thread `zoarium-callbacks`, begun if this is the first to ask for it.
@@ -254,8 +273,8 @@ impl Callbacks {
     /// # Errors
     /// What the system says when it has no thread left.
     pub fn shared() -> std::io::Result<Arc<Callbacks>> {
-        let mut shared = CALLBACKS.lock().unwrap_or_else(PoisonError::into_inner);
-        let process = std::process::id();
+        let mut shared = CALLBACKS.mine().lock().unwrap_or_else(PoisonError::into_inner);
+        let process = forks();
         if shared.0 == process
             && let Some(callbacks) = shared.1.upgrade()
         {

@@ -103,6 +103,8 @@ struct Local {
     consumed: usize,
     blocked: bool,
     queued: bool,
+    /// It poked since the last [`LocalLink::take`], and will not poke again before the next.
+    asked: bool,
 }
 
 /// All of them, by the engine's slot.
@@ -172,10 +174,12 @@ impl Peer {
             match link.conn() {
                 None => self.add_local(link),
                 // It may have been closed by us since it poked, and its slot be another's.
-                Some(conn) if self.locals.get(conn.slot).is_some_and(|local| local.conn == conn) => {
-                    self.locals.enqueue(conn.slot);
+                Some(conn) => {
+                    if let Some(local) = self.locals.get(conn.slot).filter(|local| local.conn == conn) {
+                        local.asked = true;
+                        self.locals.enqueue(conn.slot);
+                    }
                 }
-                Some(_) => {}
             }
         }
         self.locals.arrived = arrived;
@@ -192,7 +196,7 @@ impl Peer {
         if self.locals.by_slot.len() <= slot {
             self.locals.by_slot.resize_with(slot + 1, || None);
         }
-        let local = Local { link, conn, input: Vec::new(), consumed: 0, blocked: false, queued: false };
+        let local = Local { link, conn, input: Vec::new(), consumed: 0, blocked: false, queued: false, asked: true };
         self.locals.by_slot[slot] = Some(local);
         self.locals.enqueue(conn.slot);
     }
@@ -207,6 +211,7 @@ impl Peer {
             let mut spare = std::mem::take(&mut local.input);
             spare.clear();
             local.consumed = 0;
+            local.asked = false;
             local.input = local.link.take(spare);
         }
         if local.blocked {
@@ -219,6 +224,10 @@ impl Peer {
             match received.verdict {
                 Verdict::More(_) => {
                     assert!(local.consumed == local.input.len(), "a client in this process sent half a frame");
+                    if local.asked {
+                        // It poked while the engine had not taken what came before.
+                        break;
+                    }
                     return;
                 }
                 Verdict::Blocked => {

@@ -319,3 +319,42 @@ fn abandoned_proposals_leave_nothing_behind() {
     assert!(world.is_closing(a), "whether it happened cannot be said");
     assert_eq!(world.create(b, "/a", 0).code(), ErrorCode::Ok);
 }
+
+#[test]
+fn a_sync_waits_for_the_writes_of_others_and_no_longer() {
+    // G-04: it is answered although its own connection writes nothing, and a write behind it keeps its place.
+    let mut world = World::new();
+    let (a, b) = (world.client(), world.client());
+    world.request(a, OpCode::Create, &create("/a", 0));
+    let first = world.request(b, OpCode::Sync, &PathRequest { path: "/".into() });
+    let second = world.request(b, OpCode::Create, &create("/b", 0));
+    let third = world.request(b, OpCode::Sync, &PathRequest { path: "/".into() });
+    assert!(world.frames(b).is_empty());
+    world.commit();
+    let xids: Vec<i32> = world.frames(b).iter().map(|frame| frame.header.xid).collect();
+    assert_eq!(xids, [first, second, third]);
+
+    world.request(a, OpCode::Create, &create("/never", 0));
+    let sync = world.request(b, OpCode::Sync, &PathRequest { path: "/".into() });
+    world.engine.abandon_proposals();
+    assert_eq!(world.frames(b)[0].header.xid, sync, "what it waited for will not happen");
+    assert_eq!(world.create(b, "/c", 0).code(), ErrorCode::Ok);
+}
+
+#[test]
+fn clients_of_this_process_do_not_wait_among_strangers() {
+    //
+    let mut settings = Settings { tick_ms: 1000, ..Settings::default() };
+    (settings.limits.sessions_per_second, settings.limits.sessions_burst) = (1, 1);
+    let mut world = World::with(settings);
+    world.client();
+    for _ in 0..10 {
+        let conn = world.open();
+        world.engine.keep_alive(conn);
+        world.send(conn, &handshake(0, &[0; 16], 0));
+        world.commit();
+        assert_eq!(world.bytes(conn).len(), 41);
+    }
+    let stranger = world.open();
+    assert_eq!(world.send(stranger, &handshake(0, &[0; 16], 0)), Verdict::Blocked);
+}

@@ -1,0 +1,265 @@
+/* A process is forked while its threads do everything: the child may do nothing with what it inherited, and everything
+ * with what it makes itself. What the parent's threads held locked at that moment does not matter. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <zoarium.h>
+
+#define ROUNDS 24
+
+static int failures = 0;
+
+static void expect(const char *what, zoa_code got, zoa_code wanted) {
+  if (got != wanted) {
+    printf("%d: %s: %s, not %s (%s)\n", (int)getpid(), what, zoa_code_name(got), zoa_code_name(wanted), zoa_last_error());
+    failures += 1;
+  }
+}
+
+#define IS(call, wanted) expect(#call, (call), (wanted))
+#define TRUE(condition) expect(#condition, (condition) ? ZOA_OK : ZOA_PANIC, ZOA_OK)
+
+/* What the parent has. */
+static const char *folder;
+static zoa_config *config;
+static zoa_server *server;
+static zoa_client *client;
+static zoa_queue *queue;
+static zoa_result *result;
+static int over = 0;
+
+static int is_over(void) { return __atomic_load_n(&over, __ATOMIC_SEQ_CST); }
+
+static void quiet(int32_t level, const char *module, const char *line, void *user_data) {
+  (void)level, (void)module, (void)line, (void)user_data;
+}
+
+static void count(zoa_client *of, zoa_result *got, void *user_data) {
+  (void)of;
+  zoa_result_free(got);
+  __atomic_add_fetch((int *)user_data, 1, __ATOMIC_SEQ_CST);
+}
+
+static void on_event(zoa_client *of, const zoa_event *event, void *user_data) {
+  (void)of, (void)event;
+  __atomic_add_fetch((int *)user_data, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Clients that come and go: the callback thread begins and ends all the time. */
+static void *comes_and_goes(void *arg) {
+  (void)arg;
+  while (!is_over()) {
+    zoa_client *mine = NULL;
+    int counted = 0;
+    zoa_op op = ZOA_OP_INIT;
+    op.kind = ZOA_OP_SYNC;
+    if (zoa_client_open(server, NULL, &mine) != ZOA_OK) break;
+    zoa_client_submit(mine, &op, count, &counted);
+    zoa_client_close(mine, 10000);
+    zoa_client_free(mine);
+  }
+  return NULL;
+}
+
+static void *writes(void *arg) {
+  (void)arg;
+  while (!is_over()) zoa_client_set(client, "/a", "x", 1, -1, NULL);
+  return NULL;
+}
+
+static void *reads(void *arg) {
+  (void)arg;
+  while (!is_over()) zoa_client_exists(client, "/a", NULL);
+  return NULL;
+}
+
+static void *logs(void *arg) {
+  (void)arg;
+  while (!is_over()) zoa_log_to(ZOA_LOG_TRACE, quiet, NULL);
+  return NULL;
+}
+
+/* Nothing inherited works, nothing hangs, and the parent notices nothing. */
+static void inherited(void) {
+  zoa_status status = ZOA_STATUS_INIT;
+  zoa_session session = ZOA_SESSION_INIT;
+  zoa_op op = ZOA_OP_INIT;
+  zoa_client *other = NULL;
+  zoa_server *second = NULL;
+  zoa_result *got = NULL;
+  char *text = NULL;
+  size_t ran = 0;
+  op.kind = ZOA_OP_GET, op.path = "/a";
+  IS(zoa_config_load(config, "x"), ZOA_FORKED);
+  IS(zoa_config_set(config, "clientPort", "0"), ZOA_FORKED);
+  IS(zoa_config_on_role(config, NULL, NULL), ZOA_FORKED);
+  IS(zoa_server_start(config, &second), ZOA_FORKED);
+  IS(zoa_server_wait(server, -1), ZOA_FORKED);
+  IS(zoa_server_status(server, &status), ZOA_FORKED);
+  TRUE(zoa_server_address(server) == NULL);
+  IS(zoa_server_command(server, "ruok", &text), ZOA_FORKED);
+  IS(zoa_server_handover(server, -1), ZOA_FORKED);
+  IS(zoa_server_stop(server, -1), ZOA_FORKED);
+  IS(zoa_client_open(server, NULL, &other), ZOA_FORKED);
+  IS(zoa_client_wait(client, -1), ZOA_FORKED);
+  IS(zoa_client_session(client, &session), ZOA_FORKED);
+  IS(zoa_client_add_auth(client, "digest", "a:b", 3), ZOA_FORKED);
+  IS(zoa_client_watch(client, "/a", ZOA_WATCH_PERSISTENT, on_event, NULL, NULL), ZOA_FORKED);
+  IS(zoa_client_unwatch(client, 1), ZOA_FORKED);
+  IS(zoa_client_create(client, "/b", NULL, 0, 0, NULL), ZOA_FORKED);
+  IS(zoa_client_get(client, "/a", &got), ZOA_FORKED);
+  IS(zoa_client_set(client, "/a", NULL, 0, -1, NULL), ZOA_FORKED);
+  IS(zoa_client_delete(client, "/a", -1), ZOA_FORKED);
+  IS(zoa_client_exists(client, "/a", NULL), ZOA_FORKED);
+  IS(zoa_client_children(client, "/a", &got), ZOA_FORKED);
+  IS(zoa_client_sync(client, "/a"), ZOA_FORKED);
+  IS(zoa_client_acl(client, "/a", &got), ZOA_FORKED);
+  IS(zoa_client_set_acl(client, "/a", NULL, 0, -1), ZOA_FORKED);
+  IS(zoa_client_call(client, &op, -1, &got), ZOA_FORKED);
+  IS(zoa_client_submit(client, &op, count, NULL), ZOA_FORKED);
+  op.kind = ZOA_OP_DELETE;
+  IS(zoa_client_multi(client, &op, 1, &got), ZOA_FORKED);
+  IS(zoa_client_submit_multi(client, &op, 1, count, NULL), ZOA_FORKED);
+  IS(zoa_client_close(client, -1), ZOA_FORKED);
+  IS(zoa_client_detach(client), ZOA_FORKED);
+  TRUE(zoa_queue_fd(queue) == -1);
+  IS(zoa_queue_run(queue, 1, -1, &ran), ZOA_FORKED);
+  IS(zoa_result_code(result), ZOA_FORKED);
+  zoa_result_free(result), zoa_client_free(client), zoa_queue_free(queue);
+  zoa_server_free(server), zoa_config_free(config);
+}
+
+/* Everything of its own works, callbacks included. */
+static void own(int number) {
+  char place[4096];
+  int counted = 0, changed = 0;
+  zoa_op op = ZOA_OP_INIT;
+  zoa_config *mine = NULL;
+  snprintf(place, sizeof place, "%s-child-%d", folder, number);
+  IS(zoa_log_to(ZOA_LOG_TRACE, quiet, NULL), ZOA_OK);
+  IS(zoa_config_new(&mine), ZOA_OK);
+  IS(zoa_config_set(mine, "dataDir", place), ZOA_OK);
+  IS(zoa_config_set(mine, "clientPort", "0"), ZOA_OK);
+  zoa_server *here = NULL;
+  zoa_client *ours = NULL;
+  IS(zoa_server_start(mine, &here), ZOA_OK);
+  IS(zoa_client_open(here, NULL, &ours), ZOA_OK);
+  IS(zoa_client_create(ours, "/child", NULL, 0, ZOA_PERSISTENT, NULL), ZOA_OK);
+  IS(zoa_client_watch(ours, "/child", ZOA_WATCH_PERSISTENT, on_event, &changed, NULL), ZOA_OK);
+  IS(zoa_client_set(ours, "/child", "x", 1, -1, NULL), ZOA_OK);
+  op.kind = ZOA_OP_SYNC;
+  IS(zoa_client_submit(ours, &op, count, &counted), ZOA_OK);
+  IS(zoa_client_close(ours, 10000), ZOA_OK);
+  TRUE(counted == 1 && changed == 1);
+  zoa_client_free(ours);
+  IS(zoa_server_stop(here, 2000), ZOA_OK);
+  zoa_server_free(here), zoa_config_free(mine);
+  IS(zoa_log_to(ZOA_LOG_OFF, NULL, NULL), ZOA_OK);
+}
+
+static void child(int number) {
+  failures = 0;
+  inherited();
+  own(number);
+  fflush(stdout);
+  _exit(failures == 0 ? 0 : 1);
+}
+
+static void await(pid_t pid) {
+  int how = 0;
+  pid_t ended = 0;
+  for (int ms = 0; pid > 0 && ms < 30000 && ended == 0; ms += 5) {
+    ended = waitpid(pid, &how, WNOHANG);
+    if (ended == 0) usleep(5000);
+  }
+  if (pid > 0 && ended == 0) {
+    /* It hangs, possibly where signals are blocked. */
+    kill(pid, SIGKILL);
+    waitpid(pid, &how, 0);
+  }
+  if (how != 0) printf("child %d ended with %#x\n", (int)pid, (unsigned)how);
+  TRUE(how == 0);
+}
+
+/* From within a callback; what the child does afterwards is up to it. */
+struct forking {
+  int number;
+  int returns;
+  pid_t pid;
+  int done;
+};
+
+static void forks(zoa_client *of, zoa_result *got, void *user_data) {
+  struct forking *forking = user_data;
+  (void)of;
+  zoa_result_free(got);
+  fflush(stdout);
+  pid_t pid = fork();
+  if (pid == 0) {
+    if (!forking->returns) child(forking->number);
+    failures = 0;
+    return;
+  }
+  forking->pid = pid;
+  __atomic_store_n(&forking->done, 1, __ATOMIC_SEQ_CST);
+}
+
+static void from_callbacks(void) {
+  zoa_op op = ZOA_OP_INIT;
+  zoa_client *polled = NULL;
+  zoa_client_options options = ZOA_CLIENT_OPTIONS_INIT;
+  op.kind = ZOA_OP_SYNC;
+  struct forking here = {100, 0, 0, 0};
+  IS(zoa_client_submit(client, &op, forks, &here), ZOA_OK);
+  while (!__atomic_load_n(&here.done, __ATOMIC_SEQ_CST)) usleep(1000);
+  await(here.pid);
+
+  options.queue = queue;
+  IS(zoa_client_open(server, &options, &polled), ZOA_OK);
+  struct forking there = {101, 1, 0, 0};
+  IS(zoa_client_submit(polled, &op, forks, &there), ZOA_OK);
+  while (!there.done) {
+    zoa_code code = zoa_queue_run(queue, 1, 10000, NULL);
+    if (code == ZOA_FORKED) child(101);
+    IS(code, ZOA_OK);
+  }
+  await(there.pid);
+  zoa_client_free(polled);
+}
+
+int main(int argc, char **argv) {
+  (void)argc;
+  folder = argv[1];
+  IS(zoa_config_new(&config), ZOA_OK);
+  IS(zoa_config_set(config, "dataDir", folder), ZOA_OK);
+  IS(zoa_config_set(config, "clientPort", "0"), ZOA_OK);
+  IS(zoa_server_start(config, &server), ZOA_OK);
+  IS(zoa_queue_new(&queue), ZOA_OK);
+  IS(zoa_client_open(server, NULL, &client), ZOA_OK);
+  IS(zoa_client_create(client, "/a", NULL, 0, ZOA_PERSISTENT, NULL), ZOA_OK);
+  IS(zoa_client_get(client, "/a", &result), ZOA_OK);
+  pthread_t threads[5];
+  void *(*doing[5])(void *) = {comes_and_goes, comes_and_goes, writes, reads, logs};
+  for (int i = 0; i < 5; i++) TRUE(pthread_create(&threads[i], NULL, doing[i], NULL) == 0);
+  for (int round = 0; round < ROUNDS; round++) {
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) child(round);
+    await(pid);
+  }
+  from_callbacks();
+  __atomic_store_n(&over, 1, __ATOMIC_SEQ_CST);
+  for (int i = 0; i < 5; i++) pthread_join(threads[i], NULL);
+  IS(zoa_log_to(ZOA_LOG_OFF, NULL, NULL), ZOA_OK);
+  IS(zoa_client_exists(client, "/a", NULL), ZOA_OK);
+  IS(zoa_result_code(result), ZOA_OK);
+  zoa_result_free(result), zoa_client_free(client), zoa_queue_free(queue);
+  IS(zoa_server_stop(server, 2000), ZOA_OK);
+  zoa_server_free(server), zoa_config_free(config);
+  printf("%d failures\n", failures);
+  return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
