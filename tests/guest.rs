@@ -39,7 +39,7 @@ fn round(folder: &Path, number: usize) {
     assert_eq!(handle.read(OpCode::GetData, "/", LIMIT).code, code::OK);
     let begin = Instant::now();
     // In each order, and with work under way.
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         server.stop().unwrap();
         drop(handle);
     } else {

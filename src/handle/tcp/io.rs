@@ -16,6 +16,7 @@ use super::hosts::Host;
 use super::probe::Probe;
 use super::resolve::{Found, Lookups};
 use super::session::Session;
+use crate::handle::process::{PLACES, PerProcess, forks};
 use crate::ids::Millis;
 
 /// Bytes read at once.
@@ -71,7 +72,8 @@ struct Wire {
 }
 
 /// The thread of the moment. One for all clients of the process, so that threads do not grow with clients.
-static IO: Mutex<Weak<Io>> = Mutex::new(Weak::new());
+/// Another one in a forked child, where a thread that is missing may have left the lock closed.
+static IO: PerProcess<Mutex<Weak<Io>>> = PerProcess::new([const { Mutex::new(Weak::new()) }; PLACES]);
 
 impl Io {
     /// The thread, begun if this is the first to ask for it.
@@ -79,8 +81,8 @@ impl Io {
     /// # Errors
     /// What the system says when it has no thread or no descriptors left.
     pub(super) fn shared() -> std::io::Result<Arc<Io>> {
-        let mut current = IO.lock().unwrap_or_else(PoisonError::into_inner);
-        let process = std::process::id();
+        let mut current = IO.mine().lock().unwrap_or_else(PoisonError::into_inner);
+        let process = forks();
         if let Some(io) = current.upgrade().filter(|io| io.process == process) {
             return Ok(io);
         }
@@ -101,7 +103,7 @@ impl Io {
 
     /// Whether this process has the thread, and not only a copy of its memory.
     pub(super) fn is_here(&self) -> bool {
-        self.process == std::process::id()
+        self.process == forks()
     }
 }
 
