@@ -144,5 +144,10 @@ uninstall:
 	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,LICENSE LINKING.md) $(DESTDIR)$(BINDIR)/zoarium
 	rmdir $(DESTDIR)$(cmakedir) $(DESTDIR)$(DOCDIR) 2>/dev/null || true
 
+# Moved before it is used: nothing installed may depend on where it was installed.
 test-install: all
-	CC='$(CC)' MAKE='$(MAKE)' bindings/c/test-install PROFILE='$(PROFILE)' ARCHIVE='$(ARCHIVE)' LDFLAGS='$(LDFLAGS)'
+	set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(MAKE) --no-print-directory install DESTDIR=$$folder PREFIX=/nowhere/zoarium LIBDIR=/nowhere/zoarium/lib \
+	    INCLUDEDIR=/nowhere/zoarium/include DOCDIR=/nowhere/zoarium/share/doc/zoarium >/dev/null; \
+	mv $$folder/nowhere/zoarium $$folder/moved; \
+	CC='$(CC)' tests/package/check $$folder/moved
