@@ -479,6 +479,8 @@ impl Transport for Local {
             (out.take_all(), std::mem::take(&mut out.closing))
         };
         link.connected.store(false, Ordering::SeqCst);
+        // Never taken back: no read finds its own way any more.
+        link.orders.fetch_add(1, Ordering::SeqCst);
         link.hung_up.store(true, Ordering::SeqCst);
         drop(link.dispatch.lock().unwrap_or_else(PoisonError::into_inner));
         link.fail(lost, code::CLOSED);

@@ -455,9 +455,9 @@ impl Out {
         Ok(Some(match header.err {
             code::OK if op == OpCode::CloseSession => Answer::Last(arrived, State::Ended, code::CLOSED, code::OK),
             code::AUTH_FAILED if xid == XID_AUTH => {
-                Answer::Last(arrived, State::AuthFailed, code::AUTH_FAILED, code::CONNECTION_LOSS)
+                Answer::Last(arrived, State::AuthFailed, code::AUTH_FAILED, code::OK)
             }
-            SASL_REQUIRED => Answer::Last(arrived, State::AuthFailed, code::AUTH_FAILED, code::CONNECTION_LOSS),
+            SASL_REQUIRED => Answer::Last(arrived, State::AuthFailed, code::AUTH_FAILED, code::OK),
             _ => Answer::Told(arrived),
         }))
     }
