@@ -19,6 +19,7 @@ from .errors import (
     ThrottledOpError,
     TimedOutError,
 )
+from .offers import Recipes
 from .transaction import MultiRead, TransactionRequest
 from .types import ACL, Id, Node, ZnodeStat
 from .watching import WatchCallback, Watching
@@ -53,7 +54,7 @@ _IDEMPOTENT = {
 }
 
 
-class Client(Watching):
+class Client(Recipes, Watching):
     """One session: with a server in this process (:meth:`Server.client`) or over TCP (:func:`connect`).
 
     Any thread may use it, and so may its callbacks. It is a context manager that closes it at the end; a client that

@@ -1,0 +1,50 @@
+"""What programs coordinate with: locks, elections, counters, barriers, queues, parties, watchers, a cache of a subtree.
+
+Clients offer them as methods, under kazoo's names (``zk.Lock(path)``) and as words (``zk.lock(path)``). The znodes they
+make are those that kazoo's recipes make, so programs of both kinds can share a path. They work the same in this process
+and over TCP, with any ZooKeeper-compatible server.
+
+What they have in common:
+
+- A session that is over stays over: what waits raises :class:`~zoarium.SessionExpiredError` or
+  :class:`~zoarium.ConnectionClosedError`, what is held is lost, and a new client is needed.
+- A connection that was lost is waited for; nothing that may have happened is done twice by guessing.
+- What waits for something that comes through callbacks cannot wait in a callback: that raises
+  :class:`~zoarium.WouldDeadlockError` instead of hanging.
+"""
+
+from __future__ import annotations
+
+from .barrier import Barrier, DoubleBarrier
+from .cache import NodeData, TreeCache, TreeEvent, TreeEventType
+from .counter import Counter
+from .election import Election
+from .lock import CancelledError, Lock, LockLostError, LockTimeout, ReadLock, WriteLock
+from .party import Party, ShallowParty
+from .queue import LockingQueue, Queue
+from .semaphore import Semaphore
+from .watchers import ChildrenWatch, DataWatch
+
+__all__ = [
+    "Barrier",
+    "CancelledError",
+    "ChildrenWatch",
+    "Counter",
+    "DataWatch",
+    "DoubleBarrier",
+    "Election",
+    "Lock",
+    "LockLostError",
+    "LockTimeout",
+    "LockingQueue",
+    "NodeData",
+    "Party",
+    "Queue",
+    "ReadLock",
+    "Semaphore",
+    "ShallowParty",
+    "TreeCache",
+    "TreeEvent",
+    "TreeEventType",
+    "WriteLock",
+]

@@ -1,0 +1,314 @@
+"""A copy of a subtree in memory that follows every change.
+
+    with zk.tree_cache("/services") as cache:
+        cache.get_data("/services/web")
+        cache.get_children("/services")
+
+One standing recursive watch tells of all changes, so nothing has to be watched again and nothing is missed in between.
+Events and answers arrive in the order in which the server made them, and are applied in that order: what the cache holds
+of a znode never goes back in time. After a lost connection everything is compared with what is there then, and listeners
+hear of the differences.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from enum import IntEnum
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, TypeVar
+
+from ..errors import NoNodeError
+from ..types import EventType, KazooState, WatchedEvent, ZnodeStat
+from . import _base
+from ._base import below
+
+if TYPE_CHECKING:
+    from ..client import Client
+    from ..futures import Future
+    from ..watching import Watch
+
+__all__ = ["NodeData", "TreeCache", "TreeEvent", "TreeEventType"]
+
+DefaultT = TypeVar("DefaultT")
+ListenerT = TypeVar("ListenerT", bound=Callable[..., Any])
+
+#: Znodes asked for at a time while a subtree is loaded.
+_LOADING_MAX = 256
+
+
+class NodeData(NamedTuple):
+    """A znode as the cache has it."""
+
+    #: Its path.
+    path: str
+    #: Its data.
+    data: bytes | None
+    #: Its stat when it was created or its data changed last: versions of children may be older than that of the server.
+    stat: ZnodeStat
+
+
+class TreeEventType(IntEnum):
+    """What became of a cache, with kazoo's numbers."""
+
+    NODE_ADDED = 0
+    NODE_UPDATED = 1
+    NODE_REMOVED = 2
+    CONNECTION_SUSPENDED = 3
+    CONNECTION_RECONNECTED = 4
+    CONNECTION_LOST = 5
+    INITIALIZED = 6
+
+
+class _TreeEvent(NamedTuple):
+    event_type: TreeEventType
+    event_data: NodeData | None = None
+
+
+class TreeEvent(_TreeEvent):
+    """What listeners of a cache are told: `event_type`, and `event_data`, the znode it is about (as it was last, when it
+    has been removed; ``None`` for events of the whole)."""
+
+    __slots__ = ()
+
+    NODE_ADDED = TreeEventType.NODE_ADDED
+    NODE_UPDATED = TreeEventType.NODE_UPDATED
+    NODE_REMOVED = TreeEventType.NODE_REMOVED
+    CONNECTION_SUSPENDED = TreeEventType.CONNECTION_SUSPENDED
+    CONNECTION_RECONNECTED = TreeEventType.CONNECTION_RECONNECTED
+    CONNECTION_LOST = TreeEventType.CONNECTION_LOST
+    INITIALIZED = TreeEventType.INITIALIZED
+
+
+class TreeCache:
+    """The subtree at `path`, which need not exist. Needs a server with standing watches: ZooKeeper 3.6 or later."""
+
+    def __init__(self, client: Client, path: str) -> None:
+        self._client = client
+        self._path = _base.clean_path(path)
+        self._listeners: list[Callable[[TreeEvent], object]] = []
+        self._fault_listeners: list[Callable[[Exception], object]] = []
+        self._watch: Watch | None = None
+        self._is_closed = False
+        self._initialized = threading.Event()
+        # Written where callbacks run, read anywhere.
+        self._lock = threading.Lock()
+        self._nodes: dict[str, NodeData] = {}
+        self._children: dict[str, set[str]] = {}
+        # All below: only where callbacks run.
+        #: Paths asked for whose answers have not come; true when they have changed since.
+        self._asked: dict[str, bool] = {}
+        self._to_load: deque[str] = deque()
+        self._loading: set[str] = set()
+        self._listings = 0
+        self._was_suspended = False
+
+    # ---- life ----
+
+    def start(self) -> None:
+        """Begins to load and follow the subtree; :meth:`wait` until all of it is there. Once."""
+        if self._is_closed or self._watch is not None:
+            raise ValueError(f"the cache of {self._path} has been {'closed' if self._is_closed else 'started'}")
+        self._client.add_listener(self._heard)
+        try:
+            # First the watch, then the load: what changes in between comes by both ways, and is found to be the same.
+            self._watch = self._client.watch(self._path, self._changed, recursive=True)
+        except BaseException:
+            self._client.remove_listener(self._heard)
+            raise
+        _base.run_with_callbacks(self._client, self._load)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until the subtree has been loaded; false when that took longer than `timeout` seconds."""
+        _base.refuse_in_callback(self._client, f"waiting for the cache of {self._path}")
+        return self._initialized.wait(timeout)
+
+    @property
+    def initialized(self) -> bool:
+        """Whether the subtree has been loaded."""
+        return self._initialized.is_set()
+
+    def close(self) -> None:
+        """Follows it no more, and forgets it."""
+        self._is_closed = True
+        self._client.remove_listener(self._heard)
+        if self._watch is not None:
+            self._watch.close()
+        with self._lock:
+            self._nodes.clear()
+            self._children.clear()
+
+    def __enter__(self) -> TreeCache:
+        self.start()
+        self.wait()
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "loaded" if self.initialized else "loading"
+        return f"<zoarium.TreeCache {self._path} {state}, {len(self._nodes)} znodes>"
+
+    # ---- what is in it ----
+
+    def get_data(self, path: str, default: DefaultT | None = None) -> NodeData | DefaultT | None:
+        """What the cache has of a znode; `default` when there is none."""
+        return self._nodes.get(_base.clean_path(path), default)
+
+    def get_children(self, path: str, default: DefaultT | None = None) -> frozenset[str] | DefaultT | None:
+        """The names of a znode's children; `default` when there is no such znode."""
+        path = _base.clean_path(path)
+        with self._lock:
+            if path not in self._nodes:
+                return default
+            return frozenset(self._children.get(path, ()))
+
+    def __contains__(self, path: str) -> bool:
+        return _base.clean_path(path) in self._nodes
+
+    def __len__(self) -> int:
+        """How many znodes there are."""
+        return len(self._nodes)
+
+    def listen(self, listener: ListenerT) -> ListenerT:
+        """Has `listener` called with every :class:`TreeEvent`. Also as a decorator."""
+        self._listeners.append(listener)
+        return listener
+
+    def listen_fault(self, listener: ListenerT) -> ListenerT:
+        """Has `listener` called with what goes wrong: with a znode that may not be read, or in a listener."""
+        self._fault_listeners.append(listener)
+        return listener
+
+    # ---- following it: all below runs where callbacks do ----
+
+    def _heard(self, state: str) -> bool:
+        if self._is_closed:
+            return True
+        if state == KazooState.LOST:
+            self._tell(TreeEvent.CONNECTION_LOST)
+            return True
+        if state == KazooState.SUSPENDED:
+            self._was_suspended = True
+            self._tell(TreeEvent.CONNECTION_SUSPENDED)
+        elif self._was_suspended:
+            self._was_suspended = False
+            self._tell(TreeEvent.CONNECTION_RECONNECTED)
+            # What was deleted without our hearing of it is missing from its parent's list.
+            self._load()
+        return False
+
+    def _changed(self, event: WatchedEvent) -> None:
+        if self._is_closed:
+            return
+        if event.type == EventType.DELETED:
+            self._remove(event.path)
+        else:
+            self._ask(event.path)
+
+    def _load(self) -> None:
+        """Asks for everything."""
+        self._to_load.append(self._path)
+        self._load_more()
+
+    def _load_more(self) -> None:
+        while self._to_load and self._listings < _LOADING_MAX and not self._is_closed:
+            path = self._to_load.popleft()
+            self._loading.add(path)
+            self._ask(path)
+            self._listings += 1
+            self._client.get_children_async(path).rawlink(partial(self._listed, path))
+        if not (self._to_load or self._loading or self._listings or self._is_closed or self._initialized.is_set()):
+            self._initialized.set()
+            self._tell(TreeEvent.INITIALIZED)
+
+    def _listed(self, path: str, future: Future[list[str]]) -> None:
+        self._listings -= 1
+        error = future.exception()
+        if error is None and not self._is_closed:
+            names = future.result()
+            for name in self._children.get(path, set()).difference(names):
+                self._remove(below(path, name))
+            self._to_load.extend(below(path, name) for name in names)
+        elif isinstance(error, _base.PASSING):
+            # It waits for the next connection by itself.
+            self._to_load.append(path)
+        elif error is not None and not isinstance(error, NoNodeError):
+            self._fault(error)
+        self._load_more()
+
+    def _ask(self, path: str) -> None:
+        if path in self._asked:
+            # The answer under way may be older than this change.
+            self._asked[path] = True
+            return
+        self._asked[path] = False
+        self._client.get_async(path).rawlink(partial(self._got, path))
+
+    def _got(self, path: str, future: Future[Any]) -> None:
+        must_ask_again = self._asked.pop(path, False)
+        error = future.exception()
+        if self._is_closed:
+            return
+        if error is None:
+            data, stat = future.result()
+            self._put(NodeData(path, data, stat))
+        elif isinstance(error, NoNodeError):
+            self._remove(path)
+        elif isinstance(error, _base.PASSING):
+            must_ask_again = True
+        else:
+            self._fault(error)
+        if must_ask_again:
+            self._ask(path)
+            return
+        if path in self._loading:
+            self._loading.discard(path)
+            self._load_more()
+
+    def _put(self, node: NodeData) -> None:
+        known = self._nodes.get(node.path)
+        if known is not None and known.stat.czxid != node.stat.czxid:
+            # Deleted and created again while nobody told.
+            self._remove(node.path)
+            known = None
+        with self._lock:
+            self._nodes[node.path] = node
+            if known is None and node.path != self._path:
+                parent, _, name = node.path.rpartition("/")
+                self._children.setdefault(parent or "/", set()).add(name)
+        if known is None:
+            self._tell(TreeEvent.NODE_ADDED, node)
+        elif known.stat.mzxid != node.stat.mzxid:
+            self._tell(TreeEvent.NODE_UPDATED, node)
+
+    def _remove(self, path: str) -> None:
+        for name in list(self._children.get(path, ())):
+            self._remove(below(path, name))
+        with self._lock:
+            node = self._nodes.pop(path, None)
+            self._children.pop(path, None)
+            parent, _, name = path.rpartition("/")
+            siblings = self._children.get(parent or "/")
+            if siblings is not None:
+                siblings.discard(name)
+        if node is not None:
+            self._tell(TreeEvent.NODE_REMOVED, node)
+
+    def _tell(self, kind: TreeEventType, node: NodeData | None = None) -> None:
+        event = TreeEvent(kind, node)
+        for listener in list(self._listeners):
+            try:
+                listener(event)
+            except Exception as error:
+                self._fault(error)
+
+    def _fault(self, error: BaseException) -> None:
+        if not isinstance(error, Exception) or not self._client.connected:
+            # Without a session there is nothing to be said that CONNECTION_LOST does not say.
+            return
+        if not self._fault_listeners:
+            _base.report(error)
+        for listener in list(self._fault_listeners):
+            listener(error)
