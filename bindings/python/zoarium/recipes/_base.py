@@ -34,6 +34,8 @@ report = _inbox.report
 PASSING = (ConnectionLoss, OperationTimeoutError, SessionMovedError, ThrottledOpError)
 #: Between two attempts, s: what was throttled should not come back at once.
 _PAUSE = 0.01
+#: How long an answer may take past a deadline, while there is a connection, s.
+_ANSWER = 1.0
 
 
 def clean_path(path: str) -> str:
@@ -90,7 +92,7 @@ def run_with_callbacks(client: Client, function: Callable[[], object]) -> None:
 
 
 class Caller:
-    """Makes a client's calls, none of which waits beyond a deadline."""
+    """Makes a client's calls, none of which waits beyond a deadline, or for a connection."""
 
     def __init__(self, client: Client, deadline: float) -> None:
         self._client = client
@@ -106,7 +108,10 @@ class Caller:
         if left is None:
             return getattr(self._client, method)(*arguments, **keywords)
         future: Future[Any] = getattr(self._client, method + "_async")(*arguments, **keywords)
-        if not future.wait(left):
+        # An answer is not what the limit is for: even with none at all, what can be had at once is had. (A client without
+        # a session is one that has just been made.)
+        is_prompt = self._client.connected or not self._client.session_id
+        if not future.wait(max(left, _ANSWER) if is_prompt else left):
             # It has been sent and may yet be carried out: whoever called undoes it.
             raise TimedOutError(f"no answer to {method} in time")
         return future.result()
