@@ -960,8 +960,8 @@ void zoa_result_free(struct zoa_result *result);
 zoa_code zoa_server_start(const struct zoa_config *config,
                           struct zoa_server **server_out);
 
-// Waits until the server serves clients (a standalone one does as soon as it has started), up to `timeout_ms` (−1: for
-// ever).
+// Waits until the server serves clients, up to `timeout_ms` (−1: for ever; at least 50, for it has to answer). A
+// standalone server does as soon as it has started, unless something holds it up.
 //
 // Any thread. Errors: `ZOA_CLOSED` after a stop; what ended the server, with the sentence, when it failed; `ZOA_TIMEOUT`;
 // `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
@@ -971,7 +971,8 @@ zoa_code zoa_server_wait(struct zoa_server *server,
 // How the server is, in `status_out`, whose `struct_size` says how much fits. Also works on a server that has ended:
 // then most numbers are 0.
 //
-// Any thread; waits for the server's loop. Errors: `ZOA_TOO_OLD`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+// Any thread; waits for the server's loop. Errors: `ZOA_TIMEOUT` when that is busy for ten seconds; `ZOA_TOO_OLD`;
+// `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 zoa_code zoa_server_status(const struct zoa_server *server,
                            struct zoa_status *status_out);
 
@@ -983,14 +984,38 @@ const char *zoa_server_address(const struct zoa_server *server);
 // The answer to a four-letter word such as `"mntr"`, whether or not the whitelist allows it to clients. Free it with
 // `zoa_text_free`.
 //
-// Any thread; waits for the server's loop. Errors: `ZOA_BAD_ARGUMENTS` when there is no such word; `ZOA_CLOSED`;
-// `ZOA_NULL_ARGUMENT`, `ZOA_BAD_UTF8`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+// Any thread; waits for the server's loop. Errors: `ZOA_BAD_ARGUMENTS` when there is no such word; `ZOA_TIMEOUT` when the
+// loop is busy for ten seconds; `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_UTF8`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 zoa_code zoa_server_command(struct zoa_server *server,
                             const char *word,
                             char **text_out);
 
 // Frees a text of `zoa_server_command`. NULL is fine. Any thread.
 void zoa_text_free(char *text);
+
+// Ends a session as its timeout would, only now: its ephemeral znodes are gone when this returns. Its client hears of it
+// at its next contact, one in this process at once. For tests, and for whoever knows that a client is dead.
+//
+// `session_id` is that of `zoa_client_session`. Any thread; waits for the server's loop. Errors: `ZOA_SESSION_EXPIRED`
+// when there is no such session (any more); `ZOA_TIMEOUT` when the loop is busy for ten seconds, and does it later;
+// `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+zoa_code zoa_server_expire(struct zoa_server *server,
+                           int64_t session_id);
+
+// Cuts the connection of a session, which lives on: its client becomes `ZOA_SUSPENDED`, with what was under way lost, and
+// comes back by itself. Fine where it has no connection. For tests.
+//
+// Any thread; waits for the server's loop. Errors: as `zoa_server_expire`.
+zoa_code zoa_server_disconnect(struct zoa_server *server,
+                               int64_t session_id);
+
+// Freezes the server for `duration_ms`, as a machine does that swaps, or a disk that hangs: nobody is answered meanwhile.
+// Returns at once; `zoa_server_stop` ends it early. For tests.
+//
+// Any thread. Errors: `ZOA_BAD_ARGUMENTS` for a duration below 0; `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`,
+// `ZOA_FORKED`.
+zoa_code zoa_server_pause(struct zoa_server *server,
+                          int32_t duration_ms);
 
 // Gives leadership to another server, before a stop. A standalone server has nobody to give it to.
 //

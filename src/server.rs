@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::Error;
 use crate::config::Config;
+use crate::ids::SessionId;
 use crate::peer::local::Hub;
 use crate::peer::{Command, Peer, Status};
 use crate::words::{Whitelist, Word};
@@ -32,6 +33,15 @@ struct Ended {
     result: Mutex<Option<Result<(), Error>>>,
     changed: Condvar,
     over: std::sync::atomic::AtomicBool,
+}
+
+/// Why a server did not answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoAnswer {
+    /// It has ended.
+    Ended,
+    /// It did not come to it in time.
+    Busy,
 }
 
 /// What can be changed while a server runs.
@@ -104,18 +114,64 @@ impl Server {
         self.ended.wait(Some(timeout))
     }
 
-    /// How it is; `None` once it has ended.
+    /// How it is; `None` once it has ended, or when it does not answer within ten seconds.
     pub fn status(&self) -> Option<Status> {
-        let (reply, answer) = mpsc::channel();
-        self.tell(Command::Status(reply));
-        answer.recv_timeout(Duration::from_secs(10)).ok()
+        self.status_within(Duration::from_secs(10)).ok()
     }
 
-    /// The answer to a four-letter word, whether or not clients may ask it; `None` once it has ended.
-    pub fn word(&self, word: Word) -> Option<String> {
+    /// The same with another limit.
+    ///
+    /// # Errors
+    /// [`NoAnswer`]: it has ended, or is busy with something else.
+    pub fn status_within(&self, limit: Duration) -> Result<Status, NoAnswer> {
+        self.ask(limit, Command::Status)
+    }
+
+    /// Ends a session as its timeout would, only now: its ephemeral znodes are gone when this returns, and its client
+    /// hears of it at its next contact, one in this process at once. `Ok(false)` when there is no such session.
+    ///
+    /// # Errors
+    /// [`NoAnswer`]: the server has ended, or is busy with something else and does it later.
+    pub fn expire(&self, session: SessionId) -> Result<bool, NoAnswer> {
+        self.ask(Duration::from_secs(10), |reply| Command::Expire(session, reply))
+    }
+
+    /// Cuts the connection of a session, which lives on: its client may resume it, and does so by itself. `Ok(false)` when
+    /// there is no such session.
+    ///
+    /// # Errors
+    /// As [`Server::expire`].
+    pub fn disconnect(&self, session: SessionId) -> Result<bool, NoAnswer> {
+        self.ask(Duration::from_secs(10), |reply| Command::Disconnect(session, reply))
+    }
+
+    /// Freezes the server for so long, as a machine does that swaps or a disk that hangs. For tests. Returns at once;
+    /// stopping ends it early.
+    pub fn pause(&self, duration: Duration) {
+        self.tell(Command::Pause(duration));
+    }
+
+    fn ask<T>(&self, limit: Duration, command: impl FnOnce(Sender<T>) -> Command) -> Result<T, NoAnswer> {
         let (reply, answer) = mpsc::channel();
-        self.tell(Command::Word(word, reply));
-        answer.recv_timeout(Duration::from_secs(10)).ok()
+        self.tell(command(reply));
+        answer.recv_timeout(limit).map_err(|error| match error {
+            RecvTimeoutError::Timeout => NoAnswer::Busy,
+            RecvTimeoutError::Disconnected => NoAnswer::Ended,
+        })
+    }
+
+    /// The answer to a four-letter word, whether or not clients may ask it; `None` once it has ended, or when it does not
+    /// answer within ten seconds.
+    pub fn word(&self, word: Word) -> Option<String> {
+        self.word_within(Duration::from_secs(10), word).ok()
+    }
+
+    /// The same with another limit.
+    ///
+    /// # Errors
+    /// [`NoAnswer`]: it has ended, or is busy with something else.
+    pub fn word_within(&self, limit: Duration, word: Word) -> Result<String, NoAnswer> {
+        self.ask(limit, |reply| Command::Word(word, reply))
     }
 
     /// What `describe` makes of the failure that ended it; `None` while it runs and after a clean stop.

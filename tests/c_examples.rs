@@ -194,6 +194,12 @@ fn the_cxx_header_works_without_exceptions() {
 }
 
 #[test]
+fn a_server_stops_in_every_state_and_ends_sessions_on_demand() {
+    // L-11, C-08, C-09
+    check("tests/c/control.c", &[Link::Shared], &[], "0 failures\n");
+}
+
+#[test]
 fn a_forked_child_has_nothing_of_its_parent_and_everything_of_its_own() {
     // C-11
     check("tests/c/fork.c", &[Link::Shared, Link::Static], &[], "0 failures\n");

@@ -23,7 +23,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("client", &["handle", "jute", "records"]),
     ("peer", &["Error", "config", "engine", "store", "words", "zab"]),
     ("server", &["Error", "config", "peer", "words"]),
-    ("ffi", &["Config", "Error", "Server", "config", "handle", "ids", "jute", "peer", "records", "store", "words"]),
+    (
+        "ffi",
+        &[
+            "Config", "Error", "Server", "config", "handle", "ids", "jute", "peer", "records", "server", "store",
+            "words",
+        ],
+    ),
     ("error", &["store"]),
     // Stands in for `peer` in tests; nothing but tests may use it.
     ("sim", &["jute", "records", "tree", "engine", "zab", "store"]),

@@ -69,6 +69,8 @@ pub enum CloseReason {
     Unauthenticated,
     /// The server stops.
     Stopping,
+    /// Somebody asked for the connection to be cut.
+    Cut,
     /// The client broke a rule or a limit: says which.
     Violation(String),
 }

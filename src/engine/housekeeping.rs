@@ -32,6 +32,30 @@ impl Engine {
         expired.len() >= EXPIRIES_PER_TURN_MAX
     }
 
+    /// Ends a session as its timeout would, only now. False when there is none of that id (any more).
+    pub fn expire(&mut self, session: SessionId) -> bool {
+        if !self.serving || !self.sessions.is_live(session) {
+            return false;
+        }
+        log::info!("session {session} is expired on request");
+        self.counters.expired += 1;
+        self.sessions.set_closing(session);
+        self.propose_expiry(session);
+        true
+    }
+
+    /// Cuts a session's connection, if it has one; the session lives on. False when there is none of that id (any more).
+    pub fn disconnect(&mut self, session: SessionId) -> bool {
+        if !self.sessions.is_live(session) {
+            return false;
+        }
+        if let Some(&id) = self.owners.get(&session) {
+            log::info!("the connection of session {session} is cut on request");
+            self.close(id, CloseReason::Cut);
+        }
+        true
+    }
+
     /// When [`Engine::tick`] has something to do, if nothing else happens before.
     pub fn poll_timeout(&self) -> Option<Millis> {
         let handshake = self.handshakes.front().map(|&(deadline, _)| deadline);

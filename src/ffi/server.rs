@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, c_char, c_void};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::codes::*;
 use super::config::{ConfigBox, RoleCallback, zoa_config};
@@ -10,7 +11,9 @@ use super::guard::{
     write_sized,
 };
 use crate::handle::queue::{Callbacks, Job};
+use crate::ids::SessionId;
 use crate::peer::local::Hub;
+use crate::server::NoAnswer;
 use crate::store::StoreError;
 use crate::{Error, Server};
 
@@ -94,6 +97,9 @@ unsafe impl Kind for ServerBox {
     const TAG: u32 = u32::from_le_bytes(*b"serv");
 }
 
+/// What a server's loop gets to answer at the least.
+const ANSWER_MIN: Duration = Duration::from_millis(50);
+
 /// Jobs of servers; clients count from 1.
 const NO_CLIENT: u64 = 0;
 
@@ -116,6 +122,21 @@ impl ServerBox {
         }
     }
 
+    /// Asks the running server something about a session.
+    fn ask_about(
+        &self,
+        session_id: i64,
+        ask: impl FnOnce(&Server, SessionId) -> Result<bool, NoAnswer>,
+    ) -> Outcome<()> {
+        let running = self.server.read().unwrap_or_else(PoisonError::into_inner);
+        let running = running.as_ref().ok_or_else(|| Fail::new(ZOA_CLOSED))?;
+        match ask(running, SessionId(session_id)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Fail::because(ZOA_SESSION_EXPIRED, format!("there is no session {session_id:#x}"))),
+            Err(why) => Err(no_answer(why)),
+        }
+    }
+
     fn stop(&self, timeout_ms: i32) -> Outcome<()> {
         {
             let server = self.server.read().unwrap_or_else(PoisonError::into_inner);
@@ -129,11 +150,13 @@ impl ServerBox {
                 }
             }
         }
+        // Held until it is known how it ended: others who stop it at the same time wait for that, too.
+        let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
         let Some(server) = self.server.write().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
         let result = server.stop();
         let role = if result.is_ok() { ZOA_ROLE_STOPPED } else { ZOA_ROLE_FAILED };
-        let words = result.as_ref().copied().map_err(Error::to_string);
-        *self.ended.write().unwrap_or_else(PoisonError::into_inner) = Some(words);
+        *ended = Some(result.as_ref().copied().map_err(Error::to_string));
+        drop(ended);
         self.tell_role(role, 0);
         result.map_err(|error| failure(&error))
     }
@@ -145,6 +168,13 @@ impl RoleCallback {
     unsafe fn call(self, role: i32, epoch: i64) {
         // SAFETY: as above.
         unsafe { (self.changed)(role, epoch, self.user_data) }
+    }
+}
+
+fn no_answer(why: NoAnswer) -> Fail {
+    match why {
+        NoAnswer::Ended => Fail::new(ZOA_CLOSED),
+        NoAnswer::Busy => Fail::because(ZOA_TIMEOUT, "the server is busy with something else"),
     }
 }
 
@@ -205,14 +235,13 @@ pub unsafe extern "C" fn zoa_server_start(config: *const zoa_config, server_out:
     })
 }
 
-/// Waits until the server serves clients (a standalone one does as soon as it has started), up to `timeout_ms` (−1: for
-/// ever).
+/// Waits until the server serves clients, up to `timeout_ms` (−1: for ever; at least 50, for it has to answer). A
+/// standalone server does as soon as it has started, unless something holds it up.
 ///
 /// Any thread. Errors: `ZOA_CLOSED` after a stop; what ended the server, with the sentence, when it failed; `ZOA_TIMEOUT`;
 /// `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_server_wait(server: *mut zoa_server, timeout_ms: i32) -> zoa_code {
-    let _ = timeout_ms;
     // SAFETY: the caller gives NULL or a server.
     unsafe {
         with(server.cast_const().cast(), "server", |server: &ServerBox| {
@@ -223,10 +252,12 @@ pub unsafe extern "C" fn zoa_server_wait(server: *mut zoa_server, timeout_ms: i3
             }
             let running = server.server.read().unwrap_or_else(PoisonError::into_inner);
             let Some(running) = running.as_ref() else { return Err(Fail::new(ZOA_CLOSED)) };
-            match running.failure(failure) {
-                Some(fail) => Err(fail),
-                None if running.wait_for(std::time::Duration::ZERO) => Err(Fail::new(ZOA_CLOSED)),
-                None => Ok(()),
+            let limit = limit(timeout_ms).unwrap_or(Duration::MAX).max(ANSWER_MIN);
+            let answer = running.status_within(limit);
+            match (running.failure(failure), answer) {
+                (Some(fail), _) => Err(fail),
+                (None, Ok(_)) => Ok(()),
+                (None, Err(why)) => Err(no_answer(why)),
             }
         })
     }
@@ -235,14 +266,19 @@ pub unsafe extern "C" fn zoa_server_wait(server: *mut zoa_server, timeout_ms: i3
 /// How the server is, in `status_out`, whose `struct_size` says how much fits. Also works on a server that has ended:
 /// then most numbers are 0.
 ///
-/// Any thread; waits for the server's loop. Errors: `ZOA_TOO_OLD`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+/// Any thread; waits for the server's loop. Errors: `ZOA_TIMEOUT` when that is busy for ten seconds; `ZOA_TOO_OLD`;
+/// `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_server_status(server: *const zoa_server, status_out: *mut zoa_status) -> zoa_code {
     // SAFETY: the caller gives NULL or a server, and NULL or a status with its size.
     unsafe {
         with(server.cast(), "server", |server: &ServerBox| {
             let running = server.server.read().unwrap_or_else(PoisonError::into_inner);
-            let status = running.as_ref().and_then(Server::status);
+            let status = match running.as_ref().map(|running| running.status_within(Duration::from_secs(10))) {
+                Some(Err(NoAnswer::Busy)) => return Err(no_answer(NoAnswer::Busy)),
+                Some(Ok(status)) => Some(status),
+                Some(Err(NoAnswer::Ended)) | None => None,
+            };
             let role = match (&status, running.as_ref()) {
                 (Some(_), _) => ZOA_ROLE_STANDALONE,
                 (None, Some(running)) if running.failure(|_| ()).is_some() => ZOA_ROLE_FAILED,
@@ -300,8 +336,8 @@ pub unsafe extern "C" fn zoa_server_address(server: *const zoa_server) -> *const
 /// The answer to a four-letter word such as `"mntr"`, whether or not the whitelist allows it to clients. Free it with
 /// `zoa_text_free`.
 ///
-/// Any thread; waits for the server's loop. Errors: `ZOA_BAD_ARGUMENTS` when there is no such word; `ZOA_CLOSED`;
-/// `ZOA_NULL_ARGUMENT`, `ZOA_BAD_UTF8`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+/// Any thread; waits for the server's loop. Errors: `ZOA_BAD_ARGUMENTS` when there is no such word; `ZOA_TIMEOUT` when the
+/// loop is busy for ten seconds; `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_UTF8`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_server_command(
     server: *mut zoa_server,
@@ -317,8 +353,8 @@ pub unsafe extern "C" fn zoa_server_command(
             let no_word = || Fail::because(ZOA_BAD_ARGUMENTS, format!("there is no word {name:?}"));
             let word = word.ok_or_else(no_word)?;
             let running = server.server.read().unwrap_or_else(PoisonError::into_inner);
-            let answer = running.as_ref().and_then(|running| running.word(word));
-            let answer = answer.ok_or_else(|| Fail::new(ZOA_CLOSED))?;
+            let running = running.as_ref().ok_or_else(|| Fail::new(ZOA_CLOSED))?;
+            let answer = running.word_within(Duration::from_secs(10), word).map_err(no_answer)?;
             place.write(c_text(&answer).into_raw());
             Ok(())
         })
@@ -335,6 +371,53 @@ pub unsafe extern "C" fn zoa_text_free(text: *mut c_char) {
         }
         Ok(())
     });
+}
+
+/// Ends a session as its timeout would, only now: its ephemeral znodes are gone when this returns. Its client hears of it
+/// at its next contact, one in this process at once. For tests, and for whoever knows that a client is dead.
+///
+/// `session_id` is that of `zoa_client_session`. Any thread; waits for the server's loop. Errors: `ZOA_SESSION_EXPIRED`
+/// when there is no such session (any more); `ZOA_TIMEOUT` when the loop is busy for ten seconds, and does it later;
+/// `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zoa_server_expire(server: *mut zoa_server, session_id: i64) -> zoa_code {
+    // SAFETY: the caller gives NULL or a server.
+    unsafe {
+        with(server.cast_const().cast(), "server", |server: &ServerBox| server.ask_about(session_id, Server::expire))
+    }
+}
+
+/// Cuts the connection of a session, which lives on: its client becomes `ZOA_SUSPENDED`, with what was under way lost, and
+/// comes back by itself. Fine where it has no connection. For tests.
+///
+/// Any thread; waits for the server's loop. Errors: as `zoa_server_expire`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zoa_server_disconnect(server: *mut zoa_server, session_id: i64) -> zoa_code {
+    // SAFETY: the caller gives NULL or a server.
+    unsafe {
+        with(server.cast_const().cast(), "server", |server: &ServerBox| {
+            server.ask_about(session_id, Server::disconnect)
+        })
+    }
+}
+
+/// Freezes the server for `duration_ms`, as a machine does that swaps, or a disk that hangs: nobody is answered meanwhile.
+/// Returns at once; `zoa_server_stop` ends it early. For tests.
+///
+/// Any thread. Errors: `ZOA_BAD_ARGUMENTS` for a duration below 0; `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`,
+/// `ZOA_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zoa_server_pause(server: *mut zoa_server, duration_ms: i32) -> zoa_code {
+    // SAFETY: the caller gives NULL or a server.
+    unsafe {
+        with(server.cast_const().cast(), "server", |server: &ServerBox| {
+            let no_duration = || Fail::because(ZOA_BAD_ARGUMENTS, format!("a pause of {duration_ms} ms"));
+            let duration = limit(duration_ms).ok_or_else(no_duration)?;
+            let running = server.server.read().unwrap_or_else(PoisonError::into_inner);
+            running.as_ref().ok_or_else(|| Fail::new(ZOA_CLOSED))?.pause(duration);
+            Ok(())
+        })
+    }
 }
 
 /// Gives leadership to another server, before a stop. A standalone server has nobody to give it to.

@@ -361,7 +361,7 @@ impl LocalLink for Link {
             CloseReason::Unauthenticated => (code::AUTH_FAILED, State::AuthFailed),
             // Refused before there was a session: trying again at once would be refused again.
             CloseReason::Violation(_) if out.state != State::Connected => (code::CONNECTION_LOSS, State::Ended),
-            CloseReason::Violation(_) => (code::CONNECTION_LOSS, State::Suspended),
+            CloseReason::Violation(_) | CloseReason::Cut => (code::CONNECTION_LOSS, State::Suspended),
         };
         out.state = state;
         let mut lost = out.pending.take();

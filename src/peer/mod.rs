@@ -6,14 +6,14 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll, Token};
 
 use crate::config::Config;
 use crate::engine::{CloseReason, Engine, Room, Settings};
-use crate::ids::{Millis, ServerId, WallMillis};
+use crate::ids::{Millis, ServerId, SessionId, WallMillis};
 use crate::store::{Record, SpaceLevel, Store, StoreError};
 use crate::words::{Whitelist, Word};
 use crate::zab::{Broadcast, Majority};
@@ -59,6 +59,12 @@ pub enum Command {
     Status(Sender<Status>),
     /// Answer a four-letter word.
     Word(Word, Sender<String>),
+    /// End a session as its timeout would; answered when that is durable and told, with whether there was one.
+    Expire(SessionId, Sender<bool>),
+    /// Cut a session's connection; answered when that is done, with whether there is such a session.
+    Disconnect(SessionId, Sender<bool>),
+    /// Do nothing for so long but listen for [`Command::Stop`].
+    Pause(Duration),
 }
 
 /// How a running server is.
@@ -92,6 +98,10 @@ pub struct Peer {
     poll: Poll,
     waker: Arc<mio::Waker>,
     commands: Receiver<Command>,
+    /// Commands that came during a pause.
+    put_off: VecDeque<Command>,
+    /// Who is told at the end of the turn, and what.
+    answers: Vec<(Sender<bool>, bool)>,
     listening: Listening,
     /// By the engine's slot.
     links: Vec<Option<Link>>,
@@ -158,6 +168,8 @@ impl Peer {
             poll,
             waker,
             commands,
+            put_off: VecDeque::new(),
+            answers: Vec::new(),
             listening,
             links: Vec::new(),
             locals: Locals::new(hub),
@@ -256,6 +268,10 @@ impl Peer {
         let (now, wall) = self.time();
         self.engine.set_time(now, wall);
         self.send_output();
+        for (waiting, answer) in self.answers.drain(..) {
+            // Who asked may have gone in the meantime.
+            let _ = waiting.send(answer);
+        }
         if let Some(done) = self.store.tick(now)? {
             self.snapshots.done(&mut self.engine, &done);
         }
@@ -340,9 +356,22 @@ impl Peer {
     }
 
     fn carry_out_commands(&mut self) -> bool {
-        while let Ok(command) = self.commands.try_recv() {
+        while let Some(command) = self.put_off.pop_front().or_else(|| self.commands.try_recv().ok()) {
             match command {
                 Command::Stop => return false,
+                Command::Expire(session, reply) => {
+                    let known = self.engine.expire(session);
+                    self.answers.push((reply, known));
+                }
+                Command::Disconnect(session, reply) => {
+                    let known = self.engine.disconnect(session);
+                    self.answers.push((reply, known));
+                }
+                Command::Pause(duration) => {
+                    if !self.pause(duration) {
+                        return false;
+                    }
+                }
                 Command::Whitelist(whitelist) => self.config.whitelist = whitelist,
                 Command::Word(word, reply) => {
                     let _ = reply.send(self.word_text(word, &[]));
@@ -364,6 +393,20 @@ impl Peer {
             }
         }
         true
+    }
+
+    /// Freezes; false when asked to stop meanwhile.
+    fn pause(&mut self, duration: Duration) -> bool {
+        log::info!("pausing for {} ms on request", duration.as_millis());
+        let end = Instant::now() + duration;
+        loop {
+            match self.commands.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(Command::Stop) => return false,
+                Ok(command) => self.put_off.push_back(command),
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
     }
 
     /// What need not be looked at in every turn.
