@@ -85,7 +85,7 @@ impl Talk {
         Ok(Hello { session: request.session_id, last_zxid: request.last_zxid_seen, read_only })
     }
 
-    /// A request that is no ping: its xid and its operation.
+    /// A request: its xid and its operation. Pings are answered on the way.
     pub fn request(&mut self) -> std::io::Result<(i32, i32)> {
         loop {
             let payload = self.frame()?;
@@ -93,6 +93,7 @@ impl Talk {
             if word(4) != 11 {
                 return Ok((word(0), word(4)));
             }
+            self.reply(-2, 1, 0)?;
         }
     }
 

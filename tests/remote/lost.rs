@@ -16,15 +16,15 @@ pub fn the_next_host_takes_over(site: &Site) {
     let handle = connect(&site.over(&[&dead, &one.address, &two.address]), &states.options(Options::default()));
     create(&handle, "/e", b"", CreateMode::Ephemeral);
     let session = handle.session().id;
-    for round in 0..6 {
-        let (from, to) = if one.bytes_up() > 0 && round % 2 == 0 { (&one, &two) } else { (&two, &one) };
+    let mut is_one = one.bytes_up() > 0;
+    for _ in 0..6 {
+        let (from, to) = if is_one { (&one, &two) } else { (&two, &one) };
+        is_one = !is_one;
         to.refuse(false);
         from.refuse(true);
         let before = to.accepted();
         from.cut();
-        await_that("the other host", || {
-            set(&handle, "/e", b"x").code == code::OK && (to.accepted() > before || round == 0)
-        });
+        await_that("the other host", || set(&handle, "/e", b"x").code == code::OK && to.accepted() > before);
         assert_eq!(handle.session().id, session);
         assert!(exists(&handle, "/e"));
     }
@@ -105,9 +105,10 @@ pub fn every_request_is_answered_once_however_often_the_connection_goes(site: &S
         };
         handle.submit(OpCode::Create, &create_body(&path, b"", CreateMode::Persistent), on_reply).unwrap();
         if n % 500 == 250 {
+            let before = proxy.accepted();
             proxy.cut();
             if n % 1000 == 250 {
-                handle.wait(LIMIT).unwrap();
+                await_that("another connection", || proxy.accepted() > before);
             }
         }
     }
@@ -115,8 +116,6 @@ pub fn every_request_is_answered_once_however_often_the_connection_goes(site: &S
     handle.close(LIMIT).unwrap();
     let reader = site.connect();
     let codes = codes.lock().unwrap();
-    let lost = codes.iter().filter(|code| **code == Some(code::CONNECTION_LOSS)).count();
-    assert!(lost < COUNT);
     for (n, code) in codes.iter().enumerate() {
         match code.expect("every request is answered") {
             code::OK => assert!(exists(&reader, &format!("/n{n}")), "{n}"),

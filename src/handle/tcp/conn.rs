@@ -345,8 +345,9 @@ impl Conn {
         {
             let wait = (wait * 2).min(SEARCH_EVERY.1);
             self.search = Some((now.plus(wait), wait));
-            let host = self.hosts.turn().clone();
-            if host != self.host {
+            // One of two turns in a row is another's than ours, if there is another.
+            let turns = [self.hosts.turn().clone(), self.hosts.turn().clone()];
+            if let Some(host) = turns.into_iter().find(|host| *host != self.host) {
                 self.actions.push_back(Action::Probe(host));
             }
         }
