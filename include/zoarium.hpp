@@ -13,10 +13,12 @@
 //    completion after it ran, a watch after its last event, when its Watch ends or with the Client, whichever is first.
 //    A callable that throws does not unwind through C: the exception goes to on_exception, and without such a handler
 //    std::terminate is called, as for a thread.
-//  - fork. What zoarium.h says: a child leaves the objects of its parent alone.
+//  - fork. What zoarium.h says: a child may make objects of its own, and leaves those of its parent alone.
 
 #ifndef ZOARIUM_HPP
 #define ZOARIUM_HPP
+
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -492,12 +494,18 @@ struct Slot {
   bool ended = false;
 };
 
-// All slots of this program. It is never destroyed: callbacks may come while the process exits.
+// All slots of this process. It is never destroyed: callbacks may come while the process exits.
 class Registry {
  public:
   static Registry &instance() {
-    static Registry *const registry = new Registry;
-    return *registry;
+    static std::atomic<Registry *> current{nullptr};
+    Registry *found = current.load();
+    if (found != nullptr && found->process_ == getpid()) return *found;
+    // A forked child has one of its own: its parent's may have been locked at that moment.
+    auto fresh = std::make_unique<Registry>();
+    fresh->parents_ = found;
+    if (current.compare_exchange_strong(found, fresh.get())) found = fresh.release();
+    return *found;
   }
 
   std::uintptr_t add(std::shared_ptr<Slot> slot) {
@@ -522,6 +530,8 @@ class Registry {
   }
 
  private:
+  const pid_t process_ = getpid();
+  Registry *parents_ = nullptr;
   std::mutex mutex_;
   std::uintptr_t last_ = 0;
   std::unordered_map<std::uintptr_t, std::shared_ptr<Slot>> slots_;

@@ -133,6 +133,7 @@ fn a_detached_session_is_resumed_with_its_ephemerals() {
     let session = first.session();
     first.detach();
     assert_eq!(first.session().state, State::Ended);
+    assert_eq!(first.read(OpCode::Exists, "/e", LIMIT).code, code::CLOSED, "detached is closed at once");
     let resume = Some(Resume { id: session.id, password: session.password });
     let second = peer.open_with(&Options { resume, ..Options::default() });
     assert_eq!(second.session().id, session.id);

@@ -403,7 +403,8 @@ impl Transport for Local {
 
     fn read_now(&self, op: OpCode, path: &str) -> Option<Reply> {
         let link = &*self.link;
-        if link.orders.load(Ordering::SeqCst) != 0 {
+        // Detached, it has a connection until the loop comes to end it.
+        if link.orders.load(Ordering::SeqCst) != 0 || link.hung_up.load(Ordering::SeqCst) {
             return None;
         }
         let conn = link.conn()?;

@@ -1,6 +1,8 @@
 // Everything zoarium.hpp has, against a server in this process and over TCP. Each callable carries a Token, so that one
 // destroyed twice, never, or while it runs is noticed.
 #include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -427,6 +429,33 @@ static void over_tcp_it_is_the_same(zoa::Server &server) {
   CHECK(zoa::Client::try_connect("no:port:at:all").code() != ZOA_OK);
 }
 
+// With its parent's objects alive, watches and all.
+static void a_forked_child_begins_anew(zoa::Client &parents, const std::string &folder) {
+  Tally unheard;
+  const zoa::Watch watch = parents.watch("/", zoa::WatchMode::recursive, [&](const zoa::Event &event) { unheard.add(told(event)); });
+  std::fflush(stdout);
+  const pid_t child = fork();
+  if (child == 0) {
+    failures = 0;
+    CHECK(parents.try_get("/").code() == ZOA_FORKED);
+    Tally tally;
+    {
+      zoa::Config config;
+      config.set("dataDir", folder).set("clientPort", "0");
+      zoa::Server server(config);
+      zoa::Client client(server);
+      zoa::Watch own = client.watch("/child", zoa::WatchMode::persistent, [&](const zoa::Event &event) { tally.add(told(event)); });
+      client.create("/child");
+      CHECK(tally.reaches(1));
+    }
+    std::fflush(stdout);
+    _exit(failures == 0 ? 0 : 1);
+  }
+  int how = -1;
+  CHECK(waitpid(child, &how, 0) == child && how == 0);
+  CHECK(unheard.seen().empty());
+}
+
 int main(int argc, char **argv) {
   Tally roles;
   std::atomic<int> lines{0};
@@ -457,6 +486,8 @@ int main(int argc, char **argv) {
     a_queue_runs_callbacks_here(server);
     sessions_are_resumed(server);
     over_tcp_it_is_the_same(server);
+
+    a_forked_child_begins_anew(client, std::string(argc > 1 ? argv[1] : "wrapper-data") + "-child");
 
     zoa::Server moved = std::move(server);
     moved.stop(10s);
