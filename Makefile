@@ -19,6 +19,8 @@ NM          = nm
 AR          = ar
 INSTALL     = install
 LDFLAGS     =
+# What test-install holds the installation against; all of it where nothing is said. See tests/package/check.
+STEPS       =
 # What cargo built already, to be packaged instead of building anew: a libzoarium.a.
 ARCHIVE     =
 
@@ -150,4 +152,4 @@ test-install: all
 	$(MAKE) --no-print-directory install DESTDIR=$$folder PREFIX=/nowhere/zoarium LIBDIR=/nowhere/zoarium/lib \
 	    INCLUDEDIR=/nowhere/zoarium/include DOCDIR=/nowhere/zoarium/share/doc/zoarium >/dev/null; \
 	mv $$folder/nowhere/zoarium $$folder/moved; \
-	CC='$(CC)' tests/package/check $$folder/moved
+	CC='$(CC)' tests/package/check $$folder/moved $(STEPS)

@@ -456,6 +456,24 @@ static void a_forked_child_begins_anew(zoa::Client &parents, const std::string &
   CHECK(unheard.seen().empty());
 }
 
+// As for an exception that leaves a thread's function.
+static void without_a_handler_an_exception_is_terminate(const std::string &folder) {
+  std::fflush(stdout);
+  const pid_t child = fork();
+  if (child == 0) {
+    std::set_terminate([] { _exit(std::current_exception() ? 42 : 43); });
+    zoa::Config config;
+    config.set("dataDir", folder).set("clientPort", "0");
+    zoa::Server server(config);
+    zoa::Client client(server);
+    client.submit(zoa::Op::get("/"), [](zoa::Expected<zoa::Result>) { throw std::runtime_error("nobody takes it"); });
+    client.close(10s);
+    _exit(1);
+  }
+  int how = -1;
+  CHECK(waitpid(child, &how, 0) == child && WIFEXITED(how) && WEXITSTATUS(how) == 42);
+}
+
 int main(int argc, char **argv) {
   Tally roles;
   std::atomic<int> lines{0};
@@ -487,7 +505,9 @@ int main(int argc, char **argv) {
     sessions_are_resumed(server);
     over_tcp_it_is_the_same(server);
 
-    a_forked_child_begins_anew(client, std::string(argc > 1 ? argv[1] : "wrapper-data") + "-child");
+    const std::string folder = argc > 1 ? argv[1] : "wrapper-data";
+    a_forked_child_begins_anew(client, folder + "-child");
+    without_a_handler_an_exception_is_terminate(folder + "-terminated");
 
     zoa::Server moved = std::move(server);
     moved.stop(10s);
