@@ -259,6 +259,18 @@ impl Engine {
         None
     }
 
+    /// The same for connections in certain slots only.
+    pub fn poll_touched_in(&mut self, is_wanted: impl Fn(u32) -> bool) -> Option<ConnId> {
+        while let Some(at) = self.touched.iter().rposition(|id| is_wanted(id.slot)) {
+            let id = self.touched.swap_remove(at);
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.touched = false;
+                return Some(id);
+            }
+        }
+        None
+    }
+
     /// Bytes to send, and whether to close after them.
     pub fn output(&self, id: ConnId) -> Option<(&[u8], Option<&CloseReason>)> {
         self.conns.get(id).map(|conn| (&conn.out[..], conn.close.as_ref()))

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use super::code::{self, Code};
 use super::pending::{self, Pending, Waiting};
 use super::resume::set_watches;
-use super::transport::{Completion, Listener, Refused, Reply, SessionInfo, State, Transport};
+use super::transport::{Arriving, Completion, Listener, Refused, Reply, SessionInfo, State, Transport};
 use super::{Options, Resume};
 use crate::engine::{CloseReason, ConnId};
 use crate::ids::{SessionId, Zxid};
@@ -24,6 +24,8 @@ use crate::records::requests::AuthRequest;
 
 /// Bytes that may wait for the loop. It takes all there are in every turn, unless the session has too much under way.
 const OUT_SIZE_MAX: usize = 64 << 20;
+/// Frames of a burst up to this size, on average, are copied twice rather than once into memory of their own.
+const SHARED_FRAME_SIZE_MAX: usize = 1 << 10;
 const NO_CONN: u64 = u64::MAX;
 
 /// A session with a server in this process.
@@ -128,13 +130,13 @@ impl Out {
     fn introduce(&mut self, last_zxid: i64, listener: Option<&Arc<dyn Listener>>, is_resumed: bool) -> usize {
         let mut added = self.credentials.len();
         for (scheme, bytes) in std::mem::take(&mut self.credentials) {
-            self.push(OpCode::Auth, &auth_body(&scheme, &bytes), Box::new(|_| {}));
+            self.push(OpCode::Auth, &auth_body(&scheme, &bytes), Box::new(|_: Reply| {}));
             self.credentials.push((scheme, bytes));
         }
         if is_resumed && let Some(listener) = listener {
             for (op, body) in set_watches(last_zxid, &listener.watches()) {
                 added += 1;
-                self.push(op, &body, Box::new(|_| {}));
+                self.push(op, &body, Box::new(|_: Reply| {}));
             }
         }
         let closes = self.unsent.iter().any(|(op, ..)| *op == OpCode::CloseSession);
@@ -144,7 +146,7 @@ impl Out {
         if self.asked_to_close && !closes {
             // The request for it went down with the last connection.
             added += 1;
-            self.push(OpCode::CloseSession, &[], Box::new(|_| {}));
+            self.push(OpCode::CloseSession, &[], Box::new(|_: Reply| {}));
         }
         added
     }
@@ -272,7 +274,7 @@ impl Link {
     fn fail(&self, waiting: VecDeque<Waiting>, code: Code) {
         for one in waiting {
             self.answered(one.op);
-            (one.done)(Reply::failed(code));
+            one.done.complete(Reply::failed(code));
         }
     }
 }
@@ -291,6 +293,10 @@ impl LocalLink for Link {
         // First: what is appended from now on pokes again.
         self.poked.store(false, Ordering::SeqCst);
         std::mem::replace(&mut self.lock().bytes, spare)
+    }
+
+    fn may_follow_up(&self) -> bool {
+        self.listener.upgrade().is_some_and(|listener| listener.is_busy())
     }
 
     fn hung_up(&self) -> bool {
@@ -327,11 +333,18 @@ impl LocalLink for Link {
             self.last_zxid.fetch_max(last_zxid, Ordering::SeqCst);
         }
         let listener = self.listener.upgrade();
+        // One copy of them all, made here; each record is copied out of it by whoever wants it. Not worth it for large
+        // ones, nor for one alone.
+        let is_worth_it = dispatch.len() > 1 && bytes.len() / dispatch.len() <= SHARED_FRAME_SIZE_MAX;
+        let burst: Option<Arc<[u8]>> = is_worth_it.then(|| bytes.into());
         for (waiting, header, body) in dispatch.drain(..) {
             match waiting {
                 Some(Waiting { op, done, .. }) => {
                     self.answered(op);
-                    done(pending::reply_of(&header, &bytes[body]));
+                    match &burst {
+                        Some(burst) => done.complete_from(Arriving::new(&header, burst, body)),
+                        None => done.complete(pending::reply_of(&header, &bytes[body])),
+                    }
                 }
                 None => {
                     if let Some(listener) = &listener {
@@ -375,7 +388,7 @@ impl LocalLink for Link {
         self.fail(lost, code);
         self.tell(state);
         for done in closing {
-            done(Reply { code: code::OK, zxid: -1, body: Vec::new() });
+            done.complete(Reply { code: code::OK, zxid: -1, body: Vec::new() });
         }
         drop(dispatch);
         self.flush();
@@ -460,10 +473,10 @@ impl Transport for Local {
             Some(done) => {
                 // The loop may be telling of the end just now.
                 drop(self.link.dispatch.lock().unwrap_or_else(PoisonError::into_inner));
-                done(Reply { code: code::OK, zxid: -1, body: Vec::new() });
+                done.complete(Reply { code: code::OK, zxid: -1, body: Vec::new() });
             }
             // The connection's end, which follows the reply, completes it. Refused where it was asked for already.
-            None => drop(self.link.submit(OpCode::CloseSession, &[], Box::new(|_| {}))),
+            None => drop(self.link.submit(OpCode::CloseSession, &[], Box::new(|_: Reply| {}))),
         }
     }
 
@@ -486,7 +499,7 @@ impl Transport for Local {
         drop(link.dispatch.lock().unwrap_or_else(PoisonError::into_inner));
         link.fail(lost, code::CLOSED);
         for done in closing {
-            done(Reply { code: code::OK, zxid: -1, body: Vec::new() });
+            done.complete(Reply { code: code::OK, zxid: -1, body: Vec::new() });
         }
         link.poked.store(false, Ordering::SeqCst);
         link.poke();

@@ -19,6 +19,7 @@ mod local;
 pub mod pending;
 pub mod process;
 pub mod queue;
+mod queued;
 pub mod resume;
 mod tcp;
 pub mod transport;
@@ -28,7 +29,10 @@ pub use chroot::Chroot;
 pub use code::Code;
 pub use local::Local;
 use queue::{Callbacks, Job, Queue};
-pub use transport::{Completion, Event, Listener, Refused, Reply, SessionInfo, State, Transport, WatchedPaths};
+use queued::Queued;
+pub use transport::{
+    Arriving, Complete, Completion, Event, Listener, Refused, Reply, SessionInfo, State, Transport, WatchedPaths,
+};
 pub use watching::WatchMode;
 use watching::{Kind, Removed, Watch, WatchFn, Watching};
 
@@ -234,9 +238,7 @@ impl Handle {
     /// # Errors
     /// Why it was not sent; `done` is dropped then.
     pub fn submit(&self, op: OpCode, body: &[u8], done: impl FnOnce(Reply) + Send + 'static) -> Result<(), Code> {
-        let core = Arc::clone(&self.core);
-        let completion = Box::new(move |reply| core.stage(Box::new(move || done(reply))));
-        self.core.transport().submit(op, body, completion).map_err(Refused::code)
+        self.core.transport().submit(op, body, Queued::new(&self.core, done)).map_err(Refused::code)
     }
 
     /// Sends a request and waits for its reply. Past `limit` the code is [`code::TIMEOUT`], and the request goes on.
@@ -254,7 +256,7 @@ impl Handle {
     fn under_way(submit: impl FnOnce(Completion) -> Result<(), Refused>) -> Result<UnderWay, Code> {
         let slot = Arc::new(Slot::default());
         let filled = Arc::clone(&slot);
-        submit(Box::new(move |reply| filled.fill(reply))).map_err(Refused::code)?;
+        submit(Box::new(move |reply: Reply| filled.fill(reply))).map_err(Refused::code)?;
         Ok(UnderWay(slot))
     }
 
@@ -305,9 +307,7 @@ impl Handle {
         watch: WatchFn,
         done: impl FnOnce(Reply) + Send + 'static,
     ) -> Result<(), Code> {
-        let core = Arc::clone(&self.core);
-        let completion = Box::new(move |reply| core.stage(Box::new(move || done(reply))));
-        self.submit_watched(op, path, watch, completion).map_err(Refused::code)
+        self.submit_watched(op, path, watch, Queued::new(&self.core, done)).map_err(Refused::code)
     }
 
     fn submit_watched(&self, op: OpCode, path: &str, watch: WatchFn, then: Completion) -> Result<(), Refused> {
@@ -318,7 +318,7 @@ impl Handle {
         let at_reply = Arc::clone(core);
         let completion = move |reply: Reply| {
             at_reply.register(op, &path, watch, &reply);
-            then(reply);
+            then.complete(reply);
         };
         core.transport().submit(op, &body, Box::new(completion))
     }
@@ -350,7 +350,7 @@ impl Handle {
         let reply = self.blocking(limit, |then| {
             let completion = move |reply: Reply| {
                 registered(&reply);
-                then(reply);
+                then.complete(reply);
             };
             core.transport().submit(op, &body, Box::new(completion))
         });
@@ -410,7 +410,7 @@ impl Handle {
         let deadline = limit.map(|limit| Instant::now() + limit);
         let slot = Arc::new(Slot::default());
         let filled = Arc::clone(&slot);
-        self.core.transport().close(Box::new(move |reply| filled.fill(reply)));
+        self.core.transport().close(Box::new(move |reply: Reply| filled.fill(reply)));
         let answer = slot.wait(limit);
         if answer.is_none() {
             self.core.transport().detach();
@@ -543,5 +543,9 @@ impl Listener for Core {
             // Under the lock, so that two bursts keep their order.
             self.queue().push(self.id, staged.drain(..));
         }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.queue().is_busy()
     }
 }

@@ -101,7 +101,7 @@ impl Pending {
 /// Completes requests that will never be answered.
 pub fn fail(waiting: VecDeque<Waiting>, code: Code) {
     for one in waiting {
-        (one.done)(Reply::failed(code));
+        one.done.complete(Reply::failed(code));
     }
 }
 

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,7 +15,19 @@ use std::time::{Duration, Instant};
 use super::process::{PLACES, PerProcess, forks};
 
 /// Something to run. Knows itself what to do when its client has ended.
-pub type Job = Box<dyn FnOnce() + Send>;
+pub type Job = Box<dyn Work>;
+
+/// What a [`Job`] does. Closures without arguments do, where they are called.
+pub trait Work: Send {
+    /// Does it.
+    fn run(self: Box<Self>);
+}
+
+impl<F: FnOnce() + Send> Work for F {
+    fn run(self: Box<Self>) {
+        (*self)();
+    }
+}
 
 /// Which client a job is for.
 pub type ClientId = u64;
@@ -22,6 +35,8 @@ pub type ClientId = u64;
 /// Jobs of any number of clients, in order of arrival.
 pub struct Queue {
     state: Mutex<State>,
+    /// Jobs that wait, and one more while one runs. For a look without the lock.
+    backlog: AtomicUsize,
     arrived: Condvar,
     idle: Condvar,
     /// A pipe for foreign event loops; the byte in it says that there is something to run.
@@ -66,7 +81,13 @@ impl Queue {
     }
 
     fn new() -> Queue {
-        Queue { state: Mutex::default(), arrived: Condvar::new(), idle: Condvar::new(), pipe: None }
+        Queue {
+            state: Mutex::default(),
+            backlog: AtomicUsize::new(0),
+            arrived: Condvar::new(),
+            idle: Condvar::new(),
+            pipe: None,
+        }
     }
 
     /// Readable while something waits to be run. For polling only.
@@ -86,6 +107,7 @@ impl Queue {
         if state.jobs.len() == before {
             return;
         }
+        self.backlog.fetch_add(state.jobs.len() - before, Ordering::Relaxed);
         self.signal(&mut state);
         let wanted = state.waiters > 0;
         drop(state);
@@ -168,10 +190,16 @@ impl Queue {
     fn run_one(&self, client: ClientId, job: Job) {
         let before = RUNNING.replace((self.address(), client));
         // A callback's panic is the callback's: the next one must still run.
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run())).is_err() {
             log::error!("a callback panicked");
         }
         RUNNING.set(before);
+        self.backlog.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether a job waits or runs.
+    pub fn is_busy(&self) -> bool {
+        self.backlog.load(Ordering::Relaxed) > 0
     }
 
     fn address(&self) -> usize {

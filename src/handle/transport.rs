@@ -5,9 +5,12 @@
 //! and chroots: that is the handle's part, which hears from it through a [`Listener`]. All paths here are the server's.
 
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 
 use super::code::{self, Code};
 use crate::ids::{SessionId, Zxid};
+use crate::records::replies::ReplyHeader;
 use crate::records::{EventType, OpCode};
 
 /// The answer to one request.
@@ -28,9 +31,51 @@ impl Reply {
     }
 }
 
-/// What to do with a reply. Called exactly once, on the transport's thread: it must neither block nor call back into the
+/// What to do with a reply. Told exactly once, on the transport's thread: it must neither block nor call back into the
 /// transport's `submit`.
-pub type Completion = Box<dyn FnOnce(Reply) + Send>;
+pub type Completion = Box<dyn Complete>;
+
+/// Whoever waits for a reply. Closures that take one do, where they are called.
+pub trait Complete: Send {
+    /// Takes the reply.
+    fn complete(self: Box<Self>, reply: Reply);
+
+    /// Takes the reply while its record still lies among the others of its burst.
+    ///
+    /// Whoever hands it on to another thread can let that one copy the record: memory that one thread takes and another
+    /// gives back makes both wait for the allocator.
+    fn complete_from(self: Box<Self>, reply: Arriving) {
+        self.complete(reply.into_reply());
+    }
+}
+
+impl<F: FnOnce(Reply) + Send> Complete for F {
+    fn complete(self: Box<Self>, reply: Reply) {
+        (*self)(reply);
+    }
+}
+
+/// A reply among the frames it came with.
+#[derive(Clone, Debug)]
+pub struct Arriving {
+    code: Code,
+    zxid: i64,
+    burst: Arc<[u8]>,
+    record: Range<usize>,
+}
+
+impl Arriving {
+    /// The reply with this header whose record lies at `record` of `burst`.
+    pub fn new(header: &ReplyHeader, burst: &Arc<[u8]>, record: Range<usize>) -> Arriving {
+        Arriving { code: header.err, zxid: header.zxid, burst: Arc::clone(burst), record }
+    }
+
+    /// Copies it out.
+    pub fn into_reply(self) -> Reply {
+        let body = if self.code == code::OK { self.burst[self.record].to_vec() } else { Vec::new() };
+        Reply { code: self.code, zxid: self.zxid, body }
+    }
+}
 
 /// A change of a watched znode, as the server sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,6 +219,11 @@ pub trait Listener: Send + Sync {
 
     /// Whether whoever runs callbacks is so far behind that a transport should stop reading for a while.
     fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Whether callbacks are being run or wait for it: they may be about to send requests.
+    fn is_busy(&self) -> bool {
         false
     }
 }

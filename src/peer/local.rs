@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::Peer;
 use super::seat::Lent;
@@ -10,6 +11,11 @@ use crate::engine::{CloseReason, ConnId, Verdict};
 
 /// Times one link is offered to the engine in a turn. More requests in a turn share one sync; fewer let others in.
 const ROUNDS_MAX: usize = 16;
+
+/// A burst of requests is over when nothing came for so long,
+const BURST_PAUSE: Duration = Duration::from_micros(15);
+/// and at the latest after this time: about what a sync takes.
+const BURST_MAX: Duration = Duration::from_micros(200);
 
 /// A client's end of a link, as the loop sees it. All of it is called on the loop's thread and must not block.
 pub trait LocalLink: Send + Sync {
@@ -21,6 +27,9 @@ pub trait LocalLink: Send + Sync {
 
     /// Gives what it has to send, whole frames only, in exchange for an empty buffer.
     fn take(&self, spare: Vec<u8>) -> Vec<u8>;
+
+    /// Whether what it was told is still being worked on, so that requests may follow within microseconds.
+    fn may_follow_up(&self) -> bool;
 
     /// Whether it let go: then the connection ends and the session lives on.
     fn hung_up(&self) -> bool;
@@ -73,6 +82,11 @@ impl Hub {
         &self.lent
     }
 
+    /// Whether a link has something for the loop.
+    fn has_ready(&self) -> bool {
+        !self.ready.lock().unwrap_or_else(PoisonError::into_inner).links.is_empty()
+    }
+
     fn take_ready(&self, into: &mut Vec<Arc<dyn LocalLink>>) {
         std::mem::swap(into, &mut self.ready.lock().unwrap_or_else(PoisonError::into_inner).links);
     }
@@ -112,12 +126,14 @@ pub(super) struct Locals {
     pub hub: Arc<Hub>,
     by_slot: Vec<Option<Local>>,
     work: Vec<u32>,
+    /// Those that had sent something when this turn began.
+    served: Vec<u32>,
     arrived: Vec<Arc<dyn LocalLink>>,
 }
 
 impl Locals {
     pub(super) fn new(hub: Hub) -> Locals {
-        Locals { hub: Arc::new(hub), by_slot: Vec::new(), work: Vec::new(), arrived: Vec::new() }
+        Locals { hub: Arc::new(hub), by_slot: Vec::new(), work: Vec::new(), served: Vec::new(), arrived: Vec::new() }
     }
 
     pub(super) fn is_local(&self, slot: u32) -> bool {
@@ -127,6 +143,16 @@ impl Locals {
     /// Whether the loop may wait for events.
     pub(super) fn may_sleep(&self) -> bool {
         self.work.is_empty() && self.hub.may_sleep()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_slot.is_empty()
+    }
+
+    /// Whether a link that sent something in this turn may send more at once.
+    fn may_follow_up(&self) -> bool {
+        let locals = self.served.iter().filter_map(|&slot| self.by_slot.get(slot as usize)?.as_ref());
+        locals.into_iter().any(|local| local.link.may_follow_up())
     }
 
     fn get(&mut self, slot: u32) -> Option<&mut Local> {
@@ -183,7 +209,11 @@ impl Peer {
             }
         }
         self.locals.arrived = arrived;
-        for slot in std::mem::take(&mut self.locals.work) {
+        let work = std::mem::take(&mut self.locals.work);
+        if self.locals.served.is_empty() {
+            self.locals.served.extend_from_slice(&work);
+        }
+        for slot in work {
             self.serve_local(slot);
         }
     }
@@ -241,6 +271,34 @@ impl Peer {
             }
         }
         self.locals.enqueue(slot);
+    }
+
+    /// Takes in the rest of a burst that has begun: when callbacks send the next requests one by one, the first of them
+    /// would otherwise have a sync for itself while all the others wait for it.
+    pub(super) fn gather_locals(&mut self) {
+        let begin = Instant::now();
+        let (mut now, mut last) = (begin, begin);
+        while self.engine.has_proposals()
+            && self.locals.may_follow_up()
+            && now - last < BURST_PAUSE
+            && now - begin < BURST_MAX
+        {
+            // Not too often: each look takes a lock that the senders need.
+            (0..16).for_each(|_| std::hint::spin_loop());
+            now = Instant::now();
+            if self.locals.hub.has_ready() {
+                self.serve_locals();
+                last = now;
+            }
+        }
+        self.locals.served.clear();
+    }
+
+    /// Hands clients in this process what there is for them already.
+    pub(super) fn tell_locals(&mut self) {
+        while let Some(conn) = self.engine.poll_touched_in(|slot| self.locals.is_local(slot)) {
+            self.send_local(conn.slot);
+        }
     }
 
     /// Hands a link what the engine has for it.

@@ -45,6 +45,8 @@ const LINKS: usize = LISTENERS + LISTENERS_MAX;
 
 /// Bytes read from one socket in one turn.
 const READ_SIZE: usize = 128 << 10;
+/// Transactions applied before clients in this process hear of them, while others are still to be applied.
+const TOLD_TOGETHER: usize = 32;
 /// Work that must be done now and then, ms.
 const SWEEP_MS: u64 = 1000;
 
@@ -260,6 +262,7 @@ impl Peer {
         }
         self.serve_input(now);
         self.serve_locals();
+        self.gather_locals();
         while self.engine.tick() && self.broadcast.is_empty() {
             self.commit()?;
         }
@@ -315,8 +318,13 @@ impl Peer {
         let (now, wall) = self.time();
         self.engine.set_time(now, wall);
         self.untold = true;
+        let mut delivered = 0;
         while let Some(proposal) = self.broadcast.poll_commit() {
             self.engine.deliver(proposal.zxid, &proposal.txn).map_err(|damage| Error::Damage(damage.0))?;
+            delivered += 1;
+            if delivered % TOLD_TOGETHER == 0 && !self.locals.is_empty() {
+                self.tell_locals();
+            }
         }
         Ok(())
     }

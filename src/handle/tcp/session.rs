@@ -243,7 +243,7 @@ impl Session {
             let out = &mut *out;
             for credential in &mut out.credentials {
                 let body = credential.body();
-                let done = credential.done.take().unwrap_or_else(|| Box::new(|_| {}));
+                let done = credential.done.take().unwrap_or_else(|| Box::new(|_: Reply| {}));
                 out.pending.push(OpCode::Auth, &body, done, &mut introduction);
             }
             for (op, body) in set_watches(out.last_zxid, &watches) {
@@ -297,7 +297,7 @@ impl Session {
         for (waiting, header, body) in arrived {
             let body = input.payload(body);
             match (waiting, &listener) {
-                (Some(waiting), _) => (waiting.done)(pending::reply_of(&header, body)),
+                (Some(waiting), _) => waiting.done.complete(pending::reply_of(&header, body)),
                 (None, Some(listener)) => {
                     if let Err(nonsense) = pending::tell_event(&header, body, &**listener) {
                         // Those behind it were answered all the same.
@@ -346,7 +346,7 @@ impl Session {
         let mut out = self.lock();
         if out.state.is_final() {
             drop(out);
-            done(Reply { code: code::OK, zxid: -1, body: Vec::new() });
+            done.complete(Reply { code: code::OK, zxid: -1, body: Vec::new() });
             return None;
         }
         out.closing.push(done);
@@ -386,13 +386,13 @@ impl Session {
         };
         pending::fail(lost, code);
         for done in asked {
-            done(Reply::failed(code));
+            done.complete(Reply::failed(code));
         }
         if tells {
             self.tell(state);
         }
         for done in closers {
-            done(Reply::failed(closing));
+            done.complete(Reply::failed(closing));
         }
         if let Some(listener) = self.listener() {
             listener.flush();
@@ -433,7 +433,7 @@ impl Out {
     fn ask_to_close(&mut self) -> bool {
         let is_connected = self.state.is_connected();
         if is_connected {
-            self.push(OpCode::CloseSession, &[], Box::new(|_| {}));
+            self.push(OpCode::CloseSession, &[], Box::new(|_: Reply| {}));
         }
         is_connected
     }
