@@ -241,6 +241,7 @@ impl Store {
                 *extent = Extent { state: ExtentState::Retired, order: 0 };
             }
         }
+        store.read_last_page()?;
         store.update_superblock(next)?;
         report.incarnation = store.sb.incarnation;
         // From now on nothing behind the end can join the chain (P3).

@@ -140,8 +140,8 @@ pub enum InspectLine<'a> {
     },
 }
 
-/// How often a file in use is looked at again before what is seen is taken for damage.
-const TRIES: u32 = 8;
+/// How often a file in use is looked at, at most, while what looks like damage does not stay where it is.
+const LOOKS_MAX: u32 = 1000;
 
 /// Looks into the file at `path`: `each` gets what is found, in the order of [`InspectLine`]'s variants.
 ///
@@ -167,12 +167,16 @@ pub fn inspect_bytes(
     let len = source.len().map_err(StoreError::io("examine the file"))?;
     each(InspectLine::File { len, in_use });
     let mut seen = look(source)?;
-    for _ in 1..TRIES {
-        // What an append or an update in the middle looks like is gone at the next look.
-        if !in_use || !matches!(seen.verdict, InspectVerdict::Damaged { .. }) {
+    for _ in 1..LOOKS_MAX {
+        let InspectVerdict::Damaged { at: before, .. } = seen.verdict else { break };
+        if !in_use {
             break;
         }
+        // What an append or an update in the middle looks like is gone at the next look, or is another one farther on.
         seen = look(source)?;
+        if matches!(seen.verdict, InspectVerdict::Damaged { at, .. } if at == before) {
+            break;
+        }
     }
     seen.tell(source, in_use, each)
 }

@@ -7,7 +7,7 @@ use crate::ids::Zxid;
 use crate::store::error::StoreError;
 use crate::store::extents::ExtentState;
 use crate::store::file::Store;
-use crate::store::layout::{frame, open, record};
+use crate::store::layout::{PAGE, frame, open, record};
 use crate::store::le;
 use crate::store::map::AlignedBuf;
 use crate::store::options::SyncMode;
@@ -241,6 +241,7 @@ pub(crate) struct Tail {
     pub(crate) last_txns_fseq: u64,
     /// The extents in use, in order; the last is `index`, unless nothing was written to it yet.
     pub(crate) extents: Vec<LogExtent>,
+    /// Begins with what the page that holds `at` has before it, since pages are written whole.
     pub(crate) buf: AlignedBuf,
 }
 
@@ -369,6 +370,13 @@ impl Store {
         Ok(())
     }
 
+    /// Reads what stands before the end of the log in its page, when the file has been opened.
+    pub(crate) fn read_last_page(&mut self) -> Result<(), StoreError> {
+        let lead = (self.log.at % PAGE as u64) as usize;
+        let page = &mut self.log.buf.bytes_mut()[..lead];
+        self.disk.read_at(page, self.log.at - lead as u64).map_err(StoreError::io("read the end of the log"))
+    }
+
     /// Says in the log that everything before is durable (§3.3). Does nothing where there is no room for it.
     pub(crate) fn append_mark(&mut self) -> Result<(), StoreError> {
         self.append_bodyless(Kind::Mark)
@@ -397,8 +405,14 @@ impl Store {
         let opens = at == self.sb.extent_at(index);
         let total = frame_len(batch.body_len) + if opens { open::FRAME_LEN } else { 0 };
         assert!(at + total as u64 <= self.sb.extent_end(index), "a frame past the end of its extent");
-        if self.log.buf.capacity() < total {
-            self.log.buf = AlignedBuf::new(total.next_power_of_two());
+        // Whole pages are written, past the page cache where that is possible: what is durable in the first of them is
+        // written again as it is, and the last is filled up with zeros.
+        let lead = (at % PAGE as u64) as usize;
+        let written_len = (lead + total).next_multiple_of(PAGE);
+        if self.log.buf.capacity() < written_len {
+            let mut larger = AlignedBuf::new(written_len.next_power_of_two());
+            larger.bytes_mut()[..lead].copy_from_slice(&self.log.buf.bytes()[..lead]);
+            self.log.buf = larger;
         }
         // One sync at a time, so all frames before this one are synced; unless syncing is off, then none can be said to be.
         let synced_fseq = match self.options.sync {
@@ -420,8 +434,10 @@ impl Store {
             records: records.len() as u32,
         };
         let first_fseq = head.fseq;
-        let out = &mut self.log.buf.bytes_mut()[..total];
-        let mut rest = &mut *out;
+        let page_rest = &mut self.log.buf.bytes_mut()[lead..written_len];
+        let (out, behind) = page_rest.split_at_mut(total);
+        behind.fill(0);
+        let mut rest = out;
         if opens {
             let (mine, behind) = rest.split_at_mut(open::FRAME_LEN);
             mine.fill(0);
@@ -468,9 +484,9 @@ impl Store {
         let begun = self.disk.now_us();
         let written = match self.options.sync {
             SyncMode::Always if !plant::on(Plant::AckBeforeSync) => {
-                self.disk.write_at_synced(&self.log.buf.bytes()[..total], at)
+                self.disk.write_at_synced(&self.log.buf.bytes()[..written_len], at - lead as u64)
             }
-            _ => self.disk.write_at(&self.log.buf.bytes()[..total], at),
+            _ => self.disk.write_at(&self.log.buf.bytes()[..written_len], at - lead as u64),
         };
         let took = self.disk.now_us().saturating_sub(begun);
         self.stats.fsync_count += 1;
@@ -480,6 +496,8 @@ impl Store {
             return Err(self.poison_sync(&error));
         }
 
+        let last_page = (lead + total) / PAGE * PAGE;
+        self.log.buf.bytes_mut().copy_within(last_page..lead + total, 0);
         self.stats.frames += 1;
         self.stats.records += records.len() as u64;
         self.stats.log_bytes += total as u64;

@@ -175,8 +175,11 @@ impl AlignedBuf {
 pub struct DiskFile {
     file: File,
     direct: Option<File>,
+    /// For synced writes past the page cache. Not `direct`, so that nobody is told of another's failed writes.
+    direct_synced: Option<File>,
     /// Cleared when the file system turns out to refuse direct or range-synced writes.
     direct_works: AtomicBool,
+    direct_synced_works: AtomicBool,
     dsync_works: AtomicBool,
     path: PathBuf,
     opened: Instant,
@@ -214,23 +217,35 @@ impl DiskFile {
         if !meta.is_file() {
             return Err(StoreError::Foreign { found: format!("{} is not a regular file", path.display()) });
         }
-        let direct = open_direct(path)
-            .filter(|direct| direct.metadata().is_ok_and(|m| (m.dev(), m.ino()) == (meta.dev(), meta.ino())));
+        let open_direct = || {
+            open_direct(path)
+                .filter(|direct| direct.metadata().is_ok_and(|m| (m.dev(), m.ino()) == (meta.dev(), meta.ino())))
+        };
+        let (direct, direct_synced) = (open_direct(), open_direct());
         Ok(DiskFile {
+            direct_synced_works: AtomicBool::new(direct_synced.is_some()),
             direct_works: AtomicBool::new(direct.is_some()),
             dsync_works: AtomicBool::new(cfg!(target_os = "linux")),
             file,
             direct,
+            direct_synced,
             path: path.to_owned(),
             opened: Instant::now(),
         })
     }
 
     fn direct_file(&self, at: u64, buf: &[u8]) -> Option<&File> {
-        let aligned =
-            at.is_multiple_of(PAGE as u64) && buf.len().is_multiple_of(PAGE) && buf.as_ptr().align_offset(PAGE) == 0;
-        self.direct.as_ref().filter(|_| aligned && self.direct_works.load(Ordering::Relaxed))
+        self.direct.as_ref().filter(|_| is_aligned(at, buf) && self.direct_works.load(Ordering::Relaxed))
     }
+
+    fn direct_synced_file(&self, at: u64, buf: &[u8]) -> Option<&File> {
+        self.direct_synced.as_ref().filter(|_| is_aligned(at, buf) && self.direct_synced_works.load(Ordering::Relaxed))
+    }
+}
+
+/// Whether a direct write of `buf` at `at` is allowed everywhere.
+fn is_aligned(at: u64, buf: &[u8]) -> bool {
+    at.is_multiple_of(PAGE as u64) && buf.len().is_multiple_of(PAGE) && buf.as_ptr().align_offset(PAGE) == 0
 }
 
 #[cfg(target_os = "linux")]
@@ -328,6 +343,12 @@ impl Disk for DiskFile {
     }
 
     fn write_at_synced(&self, buf: &[u8], at: u64) -> io::Result<()> {
+        if let Some(direct) = self.direct_synced_file(at, buf) {
+            match write_dsync(direct, buf, at) {
+                Err(error) if unsupported(&error) => self.direct_synced_works.store(false, Ordering::Relaxed),
+                result => return result,
+            }
+        }
         if self.dsync_works.load(Ordering::Relaxed) {
             match write_dsync(&self.file, buf, at) {
                 Err(error) if unsupported(&error) => self.dsync_works.store(false, Ordering::Relaxed),
@@ -376,6 +397,10 @@ impl Disk for DiskFile {
     }
 
     fn prefetch(&self, at: u64, len: u64) {
+        if self.direct_synced_works.load(Ordering::Relaxed) {
+            // Nothing will be read for these writes, and pages in memory would have to be thrown out again.
+            return;
+        }
         #[cfg(target_os = "linux")]
         // SAFETY: posix_fadvise takes a descriptor, which `self` keeps open, and touches no memory of ours.
         unsafe {
@@ -395,7 +420,13 @@ impl Disk for DiskFile {
     }
 
     fn writer(&self) -> &'static str {
-        if self.dsync_works.load(Ordering::Relaxed) { "dsync" } else { "portable" }
+        if self.direct_synced_works.load(Ordering::Relaxed) {
+            "direct"
+        } else if self.dsync_works.load(Ordering::Relaxed) {
+            "dsync"
+        } else {
+            "portable"
+        }
     }
 
     fn now_us(&self) -> u64 {

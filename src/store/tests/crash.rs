@@ -21,7 +21,7 @@ fn options(seed: u64) -> StoreOptions {
 #[test]
 fn no_crash_loses_or_revives_anything_or_looks_like_damage() {
     let (mut crashes, mut snapshots, mut appended, mut full) = (0, 0, 0, 0);
-    for seed in seeds(80) {
+    for seed in seeds(90) {
         let mut world = World::new(seed, options(seed));
         if let Err(wrong) = world.run(25) {
             panic!("{wrong}\nreplay: ZOA_SEED={seed} cargo test --lib no_crash_loses");

@@ -7,7 +7,7 @@ use super::Model;
 use super::sim_disk::{Rng, SimDisk};
 use super::world::{World, tiny};
 use crate::ids::Zxid;
-use crate::store::layout::{EXTENTS_AT, SLOT_AT, SLOT_LEN};
+use crate::store::layout::{EXTENTS_AT, PAGE, SLOT_AT, SLOT_LEN};
 use crate::store::log::Kind;
 use crate::store::plant::{self, Plant};
 use crate::store::recover::{Chain, recover_image};
@@ -295,7 +295,7 @@ fn any_subset_of_the_last_writes_sectors_is_all_or_nothing() {
         let log = |world: &World| world.store.as_ref().map(|s| (s.log.lseq, s.stats().frames)).unwrap();
         let (lseq, frames) = log(&world);
         let next = owed.last + 1;
-        world.append_these((0..2).map(|i| (next + i, vec![i as u8; 1500])).collect()).unwrap();
+        world.append_these((0..2).map(|i| (next + i, vec![i as u8; 500])).collect()).unwrap();
         let after = world.disk.image();
         let moved = log(&world).0 > lseq;
         let writes = log(&world).1 - frames;
@@ -304,7 +304,10 @@ fn any_subset_of_the_last_writes_sectors_is_all_or_nothing() {
         }
         let changed: Vec<usize> =
             (0..after.len()).step_by(SECTOR).filter(|at| before[*at..at + SECTOR] != after[*at..at + SECTOR]).collect();
-        assert!(changed.len() <= 8, "{changed:?}");
+        // Behind the frame its last page is filled with zeros, and nothing depends on those.
+        let end = world.store.as_ref().map(|s| s.log.at as usize).unwrap();
+        let padding = end..end.next_multiple_of(PAGE);
+        assert!(changed.len() <= 12, "{changed:?}");
         seen[usize::from(moved)] += 1;
         for subset in 0..1u32 << changed.len() {
             let mut image = before.clone();
@@ -314,7 +317,8 @@ fn any_subset_of_the_last_writes_sectors_is_all_or_nothing() {
             }
             let mut found = Model::default();
             recover_image(&image, &mut found).unwrap_or_else(|e| panic!("seed {seed}, subset {subset:b}: {e}"));
-            let whole = image == after;
+            let whole =
+                changed.iter().all(|at| padding.contains(at) || image[*at..at + SECTOR] == after[*at..at + SECTOR]);
             let right = found.same_state(if whole { &world.owed } else { &owed });
             assert!(
                 right,
