@@ -454,7 +454,8 @@ pub fn encode<T: Serialize + ?Sized>(record: &T, out: &mut Vec<u8>) {
 
 /// The record as bytes of its own.
 pub fn encoded<T: Serialize + ?Sized>(record: &T) -> Vec<u8> {
-    let mut out = Vec::new();
+    // Growing step by step costs more than a few unused bytes.
+    let mut out = Vec::with_capacity(256);
     encode(record, &mut out);
     out
 }

@@ -181,9 +181,10 @@ impl Engine {
         self.path_fits(request.path.as_str())?;
         let acl = self.fix_acl(caller, request.acl)?;
         let (parent_path, _) = path::split(request.path.as_str()).ok_or(ErrorCode::BadArguments)?;
-        let mut parent = self.view(parent_path)?;
+        let parent_hash = self.tree.hash(parent_path);
+        let parent = self.outstanding.view_at(&self.tree, parent_path, parent_hash);
+        let mut parent = parent.ok_or(ErrorCode::NoNode)?;
         self.permit(caller, &parent.acl, perms::CREATE)?;
-        let parent_path = parent_path.to_owned();
         let path = if mode.is_sequential() {
             Text::from(path::with_sequence(request.path.as_str(), parent.cversion))
         } else {
@@ -192,7 +193,9 @@ impl Engine {
         if !path::is_valid(path.as_str()) {
             return Err(ErrorCode::BadArguments);
         }
-        if self.outstanding.view(&self.tree, path.as_str()).is_some() {
+        let (parent_path, name) = path::split(path.as_str()).expect("a valid path has a slash");
+        let hash = self.tree.hash_below(parent_hash, name);
+        if self.outstanding.exists(&self.tree, path.as_str(), hash) {
             return Err(ErrorCode::NodeExists);
         }
         if matches!(parent.owner, Owner::Session(_)) {
@@ -214,7 +217,7 @@ impl Engine {
         let parent_cversion = parent.cversion.saturating_add(1);
         parent.cversion = parent_cversion;
         parent.child_count += 1;
-        self.outstanding.set(&parent_path, Some(parent));
+        self.outstanding.set(parent_path, parent_hash, Some(parent));
         let view = View {
             version: 0,
             cversion: 0,
@@ -224,7 +227,7 @@ impl Engine {
             owner,
             acl: self.acl_list(&acl),
         };
-        self.outstanding.set(path.as_str(), Some(view));
+        self.outstanding.set(path.as_str(), hash, Some(view));
         let data = request.data;
         Ok(match owner {
             Owner::Container => Txn::CreateContainer(CreateContainerTxn { path, data, acl, parent_cversion }),
@@ -268,8 +271,8 @@ impl Engine {
 
     fn note_deletion(&mut self, path: &str, parent_path: &str, mut parent: View) {
         parent.child_count -= 1;
-        self.outstanding.set(parent_path, Some(parent));
-        self.outstanding.set(path, None);
+        self.outstanding.set(parent_path, self.tree.hash(parent_path), Some(parent));
+        self.outstanding.set(path, self.tree.hash(path), None);
     }
 
     fn set_data<'a>(&mut self, caller: &Caller, request: SetDataRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
@@ -290,7 +293,7 @@ impl Engine {
         let version = node.version.wrapping_add(1);
         node.version = version;
         node.data_len = request.data.len();
-        self.outstanding.set(path, Some(node));
+        self.outstanding.set(path, self.tree.hash(path), Some(node));
         Ok(Txn::SetData(SetDataTxn { path: request.path, data: request.data, version }))
     }
 
@@ -307,7 +310,7 @@ impl Engine {
         let version = node.aversion.wrapping_add(1);
         node.aversion = version;
         node.acl = self.acl_list(&acl);
-        self.outstanding.set(path, Some(node));
+        self.outstanding.set(path, self.tree.hash(path), Some(node));
         Ok(Txn::SetAcl(SetAclTxn { path: request.path, acl, version }))
     }
 

@@ -369,7 +369,7 @@ impl Engine {
         let zxid = self.proposed.next().unwrap_or(Zxid(self.proposed.0 + 1));
         self.proposed = zxid;
         let header = TxnHeader { session, cxid, zxid, time: self.wall.0, op: txn.op().to_i32() };
-        let mut bytes = Vec::with_capacity(128);
+        let mut bytes = Vec::with_capacity(256);
         encode_txn(&header, txn, &mut bytes);
         self.proposals.push(Proposal { zxid, txn: bytes });
         zxid

@@ -6,11 +6,13 @@
 //!
 //! Source: ZooKeeper 3.9 `PrepRequestProcessor.outstandingChanges`.
 
-use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
+use hashbrown::HashTable;
+
 use crate::ids::SessionId;
-use crate::tree::{AclList, NodeId, Owner, Tree};
+use crate::tree::{AclList, NodeId, Owner, PathHash, Tree};
 
 /// A znode as a decision needs it.
 #[derive(Clone, Debug)]
@@ -40,39 +42,69 @@ impl View {
     }
 }
 
-/// A path and the view that was replaced there, if there was one.
-type Replaced = (Box<str>, Option<Option<View>>);
+/// A path's hash, where the path stands in `texts`, and the view that was replaced there, if there was one.
+type Replaced = (PathHash, Range<usize>, Option<Option<View>>);
 
 /// Pending views by path; `None` for a znode that will be gone.
 #[derive(Default)]
 pub(super) struct Outstanding {
-    views: HashMap<Box<str>, Option<View>>,
+    views: HashTable<Pending>,
+    /// The paths, one behind the other: they come one by one and go all together.
+    texts: String,
     /// While a multi is decided: what its views replaced, oldest first. `None`: there was no view.
     undo: Option<Vec<Replaced>>,
 }
 
+/// What is pending at one path.
+struct Pending {
+    hash: PathHash,
+    /// Its path in `texts`.
+    path: Range<usize>,
+    view: Option<View>,
+}
+
 impl Outstanding {
+    fn pending(&self, path: &str, hash: PathHash) -> Option<&Pending> {
+        self.views.find(hash.number(), |one| one.hash == hash && self.texts[one.path.clone()] == *path)
+    }
+
     /// The znode as it will be, or `None` if it will not be there.
     pub(super) fn view(&self, tree: &Tree, path: &str) -> Option<View> {
-        if !self.views.is_empty()
-            && let Some(view) = self.views.get(path)
-        {
-            return view.clone();
+        self.view_at(tree, path, tree.hash(path))
+    }
+
+    /// The same for who knows the path's hash.
+    pub(super) fn view_at(&self, tree: &Tree, path: &str, hash: PathHash) -> Option<View> {
+        match self.pending(path, hash) {
+            Some(pending) => pending.view.clone(),
+            None => tree.find(path, hash).map(|id| View::of(tree, id)),
         }
-        tree.lookup(path).map(|id| View::of(tree, id))
+    }
+
+    /// Whether the znode will be there.
+    pub(super) fn exists(&self, tree: &Tree, path: &str, hash: PathHash) -> bool {
+        match self.pending(path, hash) {
+            Some(pending) => pending.view.is_some(),
+            None => tree.find(path, hash).is_some(),
+        }
     }
 
     /// Records how the znode will be.
-    pub(super) fn set(&mut self, path: &str, view: Option<View>) {
-        let before = match self.views.get_mut(path) {
-            Some(slot) => Some(std::mem::replace(slot, view)),
+    pub(super) fn set(&mut self, path: &str, hash: PathHash, view: Option<View>) {
+        let texts = &self.texts;
+        let same = |one: &Pending| one.hash == hash && texts[one.path.clone()] == *path;
+        let (at, before) = match self.views.find_mut(hash.number(), same) {
+            Some(pending) => (pending.path.clone(), Some(std::mem::replace(&mut pending.view, view))),
             None => {
-                self.views.insert(path.into(), view);
-                None
+                let at = self.texts.len()..self.texts.len() + path.len();
+                self.texts.push_str(path);
+                let pending = Pending { hash, path: at.clone(), view };
+                self.views.insert_unique(hash.number(), pending, |one| one.hash.number());
+                (at, None)
             }
         };
         if let Some(undo) = &mut self.undo {
-            undo.push((path.into(), before));
+            undo.push((hash, at, before));
         }
     }
 
@@ -88,24 +120,23 @@ impl Outstanding {
 
     /// Restores what was there at `begin`: a failed multi leaves nothing behind (G-13).
     pub(super) fn roll_back(&mut self) {
-        for (path, before) in self.undo.take().unwrap_or_default().into_iter().rev() {
+        for (hash, at, before) in self.undo.take().unwrap_or_default().into_iter().rev() {
+            let found = self.views.find_entry(hash.number(), |one| one.path == at);
+            let Ok(mut found) = found else { unreachable!("what was set is there") };
             match before {
-                Some(view) => {
-                    self.views.insert(path, view);
-                }
-                None => {
-                    self.views.remove(&path);
-                }
+                Some(view) => found.get_mut().view = view,
+                None => drop(found.remove()),
             }
         }
     }
 
     /// Everything decided has been applied, or will never be.
     pub(super) fn clear(&mut self) {
-        if self.views.capacity() > 16_384 {
-            self.views = HashMap::new();
+        if self.views.capacity() > 16_384 || self.texts.capacity() > 1 << 20 {
+            *self = Outstanding::default();
         } else {
             self.views.clear();
+            self.texts.clear();
         }
     }
 
@@ -114,8 +145,9 @@ impl Outstanding {
         let owned = |view: &Option<View>| view.as_ref().is_some_and(|view| view.owner == Owner::Session(session));
         // A view has the last word: the path may be gone by then, or be somebody else's.
         let applied = tree.ephemerals(session).map(|id| tree.path(id));
-        let mut paths: Vec<String> = applied.filter(|path| !self.views.contains_key(path.as_str())).collect();
-        paths.extend(self.views.iter().filter(|(_, view)| owned(view)).map(|(path, _)| path.to_string()));
+        let mut paths: Vec<String> = applied.filter(|path| self.pending(path, tree.hash(path)).is_none()).collect();
+        let pending = self.views.iter().filter(|pending| owned(&pending.view));
+        paths.extend(pending.map(|pending| self.texts[pending.path.clone()].to_owned()));
         // The order of a hash map must not reach the history (S-20).
         paths.sort_unstable();
         paths

@@ -190,11 +190,12 @@ impl Tree {
             Some((parent, name)) if path.starts_with('/') && !name.is_empty() => (parent, name),
             _ => return Outcome::Error(ErrorCode::BadArguments),
         };
-        let Some(parent) = self.lookup(parent_path) else { return Outcome::Error(ErrorCode::NoNode) };
+        let parent_hash = self.hash(parent_path);
+        let Some(parent) = self.find(parent_path, parent_hash) else { return Outcome::Error(ErrorCode::NoNode) };
         if self.nodes[parent].is_ephemeral() {
             return Outcome::Error(ErrorCode::NoChildrenForEphemerals);
         }
-        let hash = self.keys.step(self.keys.path(parent_path), name.as_bytes());
+        let hash = self.hash_below(parent_hash, name).number();
         if let Some(id) = self.child(parent, name.as_bytes(), hash) {
             // A replay over a newer tree: the znode stays as it is, but its first ACL may have been lost.
             self.put_acl(id, new.acl);
@@ -227,13 +228,14 @@ impl Tree {
             Some(split) if path.starts_with('/') && !path::is_reserved(path) => split,
             _ => return Err(ErrorCode::BadArguments),
         };
-        let parent = self.lookup(parent_path).ok_or(ErrorCode::NoNode)?;
+        let parent_hash = self.hash(parent_path);
+        let parent = self.find(parent_path, parent_hash).ok_or(ErrorCode::NoNode)?;
         // Even if the znode is gone: the tree may stem from a snapshot that has the deletion but not its mark on the
         // parent, and a client's child watch would miss it (SC-46, SC-47).
         if zxid > self.nodes[parent].pzxid {
             self.edit(parent, |node| node.pzxid = zxid);
         }
-        let hash = self.keys.step(self.keys.path(parent_path), name.as_bytes());
+        let hash = self.hash_below(parent_hash, name).number();
         let id = self.child(parent, name.as_bytes(), hash).ok_or(ErrorCode::NoNode)?;
         // Children here are those of a later znode of the same path, met in a replay. They will be created again.
         for (id, hash, path) in self.below(id, hash, path) {

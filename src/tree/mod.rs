@@ -65,6 +65,18 @@ pub struct Tree {
     snapshots: Snapshots,
 }
 
+/// The hash of a path under one tree's secret.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PathHash(u64);
+
+impl PathHash {
+    /// As a number, for tables of one's own.
+    #[inline]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// Sums over all znodes.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 struct Sizes {
@@ -149,13 +161,31 @@ impl Tree {
     /// The znode at `path`, if there is one. `""` and `"/"` are the root; an illegal path is one that is not there.
     #[inline]
     pub fn lookup(&self, path: &str) -> Option<NodeId> {
+        self.find(path, self.hash(path))
+    }
+
+    /// The hash of a path, as [`Tree::find`] wants it.
+    #[inline]
+    pub fn hash(&self, path: &str) -> PathHash {
+        PathHash(self.keys.path(path))
+    }
+
+    /// The hash of the path of `parent`'s child `name`.
+    #[inline]
+    pub fn hash_below(&self, parent: PathHash, name: &str) -> PathHash {
+        PathHash(self.keys.step(parent.0, name.as_bytes()))
+    }
+
+    /// [`Tree::lookup`] for who knows the hash already.
+    #[inline]
+    pub fn find(&self, path: &str, hash: PathHash) -> Option<NodeId> {
         if path.len() <= 1 {
             return matches!(path, "" | "/").then_some(NodeId::ROOT);
         }
         if path.as_bytes()[0] != b'/' {
             return None;
         }
-        self.table.find(self.keys.path(path), |id| self.is_at(id, path.as_bytes()))
+        self.table.find(hash.0, |id| self.is_at(id, path.as_bytes()))
     }
 
     /// Whether the names from the root to `id` spell `path`.

@@ -12,8 +12,6 @@ pub struct Outstanding {
     pub zxid: Zxid,
     /// Header and record, as logged.
     pub txn: Vec<u8>,
-    /// Who has it on disk.
-    acks: Vec<ServerId>,
 }
 
 /// A leader's outstanding proposals. Does no I/O and reads no clock.
@@ -30,6 +28,8 @@ pub struct Broadcast {
     me: ServerId,
     quorum: Majority,
     outstanding: VecDeque<Outstanding>,
+    /// Up to where each server has everything on disk.
+    acked: Vec<(ServerId, Zxid)>,
     last_proposed: Zxid,
     appended: Zxid,
 }
@@ -37,14 +37,14 @@ pub struct Broadcast {
 impl Broadcast {
     /// Begins after `last`, the last transaction of the history.
     pub fn new(me: ServerId, quorum: Majority, last: Zxid) -> Broadcast {
-        Broadcast { me, quorum, outstanding: VecDeque::new(), last_proposed: last, appended: last }
+        Broadcast { me, quorum, outstanding: VecDeque::new(), acked: Vec::new(), last_proposed: last, appended: last }
     }
 
     /// Takes a decided transaction.
     pub fn propose(&mut self, zxid: Zxid, txn: Vec<u8>) {
         assert!(zxid > self.last_proposed, "proposal goes backwards: {zxid} after {}", self.last_proposed);
         self.last_proposed = zxid;
-        self.outstanding.push_back(Outstanding { zxid, txn, acks: Vec::new() });
+        self.outstanding.push_back(Outstanding { zxid, txn });
     }
 
     /// Proposals that this server has not reported durable yet, in order.
@@ -59,17 +59,19 @@ impl Broadcast {
             assert!(zxid <= self.last_proposed, "{zxid} is durable and was never proposed");
             self.appended = self.appended.max(zxid);
         }
-        for proposal in self.outstanding.iter_mut().take_while(|proposal| proposal.zxid <= zxid) {
-            if !proposal.acks.contains(&from) {
-                proposal.acks.push(from);
-            }
+        // What was not proposed yet cannot have been acknowledged, whoever says so.
+        let upto = zxid.min(self.last_proposed);
+        match self.acked.iter_mut().find(|(server, _)| *server == from) {
+            Some((_, acked)) => *acked = upto.max(*acked),
+            None => self.acked.push((from, upto)),
         }
     }
 
     /// The next transaction to deliver, once a quorum has it.
     pub fn poll_commit(&mut self) -> Option<Outstanding> {
-        let head = self.outstanding.front()?;
-        if self.quorum.is_quorum(&head.acks) { self.outstanding.pop_front() } else { None }
+        let head = self.outstanding.front()?.zxid;
+        let has_head = |voter| self.acked.iter().any(|&(server, upto)| server == voter && upto >= head);
+        if self.quorum.is_quorum_of(has_head) { self.outstanding.pop_front() } else { None }
     }
 
     /// Proposals not committed yet.
@@ -87,6 +89,9 @@ impl Broadcast {
         let appended = self.appended;
         self.outstanding.retain(|proposal| proposal.zxid <= appended);
         self.last_proposed = self.outstanding.back().map_or(appended, |proposal| proposal.zxid);
+        for (_, upto) in &mut self.acked {
+            *upto = (*upto).min(self.last_proposed);
+        }
     }
 }
 

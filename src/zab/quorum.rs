@@ -18,7 +18,12 @@ impl Majority {
 
     /// Whether `present` holds a quorum. Who is no voter does not count (S-11).
     pub fn is_quorum(&self, present: &[ServerId]) -> bool {
-        let count = self.voters.iter().filter(|voter| present.contains(voter)).count();
+        self.is_quorum_of(|voter| present.contains(&voter))
+    }
+
+    /// Whether those voters are a quorum for which `is_present` holds.
+    pub fn is_quorum_of(&self, is_present: impl Fn(ServerId) -> bool) -> bool {
+        let count = self.voters.iter().filter(|voter| is_present(**voter)).count();
         count * 2 > self.voters.len()
     }
 }
