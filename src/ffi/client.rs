@@ -492,5 +492,5 @@ const _: () = assert!(State::Connecting as i32 == ZOA_CONNECTING && State::Conne
 const _: () = assert!(State::ConnectedReadOnly as i32 == ZOA_CONNECTED_READ_ONLY);
 const _: () = assert!(State::Suspended as i32 == ZOA_SUSPENDED && State::Expired as i32 == ZOA_EXPIRED);
 const _: () = assert!(State::AuthFailed as i32 == ZOA_AUTH_REFUSED && State::Ended as i32 == ZOA_ENDED);
-/// Blocking functions without a limit of their own wait as long as the session can live without a server.
+/// Blocking functions without a limit of their own wait until a server answers, or the session is over.
 pub(super) const NO_LIMIT: Option<Duration> = None;

@@ -217,7 +217,9 @@ pub trait Listener: Send + Sync {
     /// A burst of replies and events is over: the time to wake whoever runs callbacks, once for all of them.
     fn flush(&self);
 
-    /// Whether whoever runs callbacks is so far behind that a transport should stop reading for a while.
+    /// Whether whoever runs callbacks is so far behind that a transport should stop reading for a while. Asked again soon.
+    ///
+    /// Not while somebody waits for a reply: that may be the very callback that all others wait for.
     fn is_full(&self) -> bool {
         false
     }

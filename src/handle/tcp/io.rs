@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
@@ -16,13 +17,16 @@ use super::hosts::Host;
 use super::probe::Probe;
 use super::resolve::{Found, Lookups};
 use super::session::Session;
+use crate::handle::code;
 use crate::handle::process::{PLACES, PerProcess, forks};
+use crate::handle::transport::State;
 use crate::ids::Millis;
 
 /// Bytes read at once.
 const READ_SIZE: usize = 64 << 10;
-/// Reads for one session before others have their turn.
+/// Reads and writes for one session before others have their turn.
 const READS_MAX: usize = 4;
+const WRITES_MAX: usize = 4;
 const WAKER: Token = Token(0);
 
 /// The thread `zoarium-io`, there while a TCP client is.
@@ -258,9 +262,23 @@ impl Running {
                 due.push(id);
             }
             for id in due.drain(..) {
-                self.drive(id, now);
+                // A bug met in one session must not take the others along.
+                if catch_unwind(AssertUnwindSafe(|| self.drive(id, now))).is_err() {
+                    self.bury(id);
+                }
             }
         }
+    }
+
+    /// Ends a session in which a bug was caught.
+    fn bury(&mut self, id: usize) {
+        let Some((link, timer)) = self.links.remove(&id) else { return };
+        log::error!("a bug in the TCP client was caught: a session is given up");
+        if let Some(at) = timer {
+            self.timers.remove(&(at, id));
+        }
+        let end = || link.end(|session| session.end(State::Ended, code::PANIC, code::PANIC));
+        let _ = catch_unwind(AssertUnwindSafe(end));
     }
 
     fn patience(&self) -> Option<Duration> {
@@ -319,7 +337,7 @@ impl Running {
         let next = wire.conn.poll_timeout();
         let next = [next, wire.probe.as_ref().map(|probe| probe.deadline)].into_iter().flatten().min();
         let is_over = wire.conn.is_over();
-        let reads_on = wire.can_read();
+        let goes_on = wire.can_read() || wire.can_write();
         drop(wire);
         if let Some(at) = timer.take() {
             self.timers.remove(&(at, id));
@@ -332,7 +350,7 @@ impl Running {
             *timer = Some(at);
             self.timers.insert((at, id));
         }
-        if reads_on {
+        if goes_on {
             self.again.push(id);
         }
     }
@@ -383,15 +401,18 @@ impl Wire {
         }
     }
 
-    /// Sends what the socket takes. The standard library passes `MSG_NOSIGNAL`, unlike for vectored writes.
+    fn can_write(&mut self) -> bool {
+        self.stream.is_some() && !self.is_connecting && self.writable && !self.conn.output().is_empty()
+    }
+
+    /// Sends what the socket takes, up to its share. The standard library passes `MSG_NOSIGNAL`, unlike for vectored writes.
     fn write(&mut self, now: Millis) {
-        while !self.is_connecting && self.writable {
-            let Some(stream) = &mut self.stream else { return };
-            let bytes = self.conn.output();
-            if bytes.is_empty() {
+        for _ in 0..WRITES_MAX {
+            if !self.can_write() {
                 return;
             }
-            match stream.write(bytes) {
+            let Some(stream) = &mut self.stream else { return };
+            match stream.write(self.conn.output()) {
                 Ok(size) => self.conn.wrote(now, size),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::conn::{Action, Conn};
 use super::hosts::parse;
 use super::session::Session;
-use crate::handle::transport::{Event, Listener, State, WatchedPaths};
+use crate::handle::transport::{Event, Listener, State, Transport, WatchedPaths};
 use crate::handle::{Options, code};
 use crate::ids::Millis;
 use crate::jute::{Buffer, encoded};
@@ -138,6 +138,62 @@ impl Play {
     fn codes(&self) -> Vec<(&'static str, i32)> {
         std::mem::take(&mut *self.codes.lock().unwrap())
     }
+}
+
+/// One whose callbacks have bugs, as far as the I/O thread can meet any.
+struct Panics;
+
+impl Listener for Panics {
+    fn event(&self, _: Event) {}
+
+    fn state(&self, state: State) {
+        assert!(state.is_final(), "a bug");
+    }
+
+    fn watches(&self) -> WatchedPaths {
+        WatchedPaths::default()
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn a_bug_in_one_session_leaves_the_others_alone() {
+    use std::io::{Read, Write};
+    // C-01
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let hosts = || parse(&server.local_addr().unwrap().to_string()).unwrap().0;
+    let options = Options::default();
+    let (buggy, sound): (Arc<dyn Listener>, Arc<dyn Listener>) = (Arc::new(Panics), Arc::new(Heard::default()));
+    let mut sessions = Vec::new();
+    let mut streams = Vec::new();
+    for listener in [&buggy, &sound] {
+        let tcp = super::Tcp::connect(hosts(), &options, Arc::downgrade(listener)).unwrap();
+        let (done, finished) = std::sync::mpsc::channel();
+        let done = Box::new(move |reply: crate::handle::Reply| done.send(reply.code).unwrap());
+        tcp.submit(OpCode::SetData, b"", done).unwrap();
+        let (mut stream, _) = server.accept().unwrap();
+        stream.read_exact(&mut [0; 49]).unwrap();
+        let mut frame = vec![0, 0, 0, 36];
+        let response =
+            ConnectResponse { protocol_version: 0, timeout: TIMEOUT, session_id: 5, password: Buffer::new(&[3; 16]) };
+        frame.extend(encoded(&response));
+        stream.write_all(&frame).unwrap();
+        sessions.push((tcp, finished));
+        streams.push(stream);
+    }
+    let limit = std::time::Duration::from_secs(20);
+    assert_eq!(sessions[0].1.recv_timeout(limit), Ok(code::PANIC));
+    assert_eq!(sessions[0].0.session().state, State::Ended);
+    let mut request = [0; 46];
+    streams[1].read_exact(&mut request).unwrap();
+    let mut frame = vec![0, 0, 0, 16];
+    frame.extend(encoded(&ReplyHeader { xid: -8, zxid: 1, err: 0 }));
+    frame.extend([0, 0, 0, 16]);
+    frame.extend(encoded(&ReplyHeader { xid: 1, zxid: 1, err: 0 }));
+    streams[1].write_all(&frame).unwrap();
+    assert_eq!(sessions[1].1.recv_timeout(limit), Ok(0));
+    sessions[1].0.detach();
 }
 
 fn xid(frame: &[u8]) -> i32 {
