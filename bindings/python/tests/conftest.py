@@ -39,3 +39,38 @@ def eventually(condition, seconds=10.0):
         assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.002)
     return found
+
+
+@pytest.fixture
+def free_port():
+    """A port that nobody listens on."""
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture
+def silent_port():
+    """A port of somebody who takes connections and never says a word."""
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def run_python(source, *arguments, check=True, **keywords):
+    """Runs a program in an interpreter of its own; it must say nothing but what is returned."""
+    import subprocess
+    import sys
+    import textwrap
+
+    command = [sys.executable, "-X", "dev", "-W", "ignore:This process:DeprecationWarning", "-c", textwrap.dedent(source), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, **keywords)
+    if check:
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+    return done

@@ -20,6 +20,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Callable
 
 from . import _abi
+from ._life import life
 from .errors import check
 from .types import EVENT_TYPES, KeeperState, WatchedEvent
 
@@ -117,18 +118,25 @@ class Inbox:
     def drain(self) -> None:
         """Begins the thread that empties it, if there is none."""
         with _starting:
-            if self._thread is not None or _exiting:
+            if self._thread is not None or life.is_ending:
                 return
             import threading
 
-            self._stop = os.pipe()
-            self._thread = threading.Thread(target=self._drain, name="zoarium", daemon=True)
-            self._thread.start()
+            self._stop = stop = os.pipe()
+            self._thread = thread = threading.Thread(target=self._drain, name="zoarium", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                # The interpreter is about to end and begins no threads any more: whoever waits runs the queue.
+                self._thread = self._stop = None
+                for descriptor in stop:
+                    os.close(descriptor)
 
     def _drain(self) -> None:
         import select
 
         assert self._stop is not None
+        life.enders.add(get_ident())
         poll = select.poll()
         poll.register(self.descriptor, select.POLLIN)
         poll.register(self._stop[0], select.POLLIN)
@@ -171,7 +179,6 @@ def report(error: BaseException) -> None:
 
 _starting = allocate_lock()
 _shared: Inbox | None = None
-_exiting = False
 #: Run at the interpreter's end, first to last, each with the time (of ``time.monotonic``) it should be done by.
 at_exit: list[Callable[[float], None]] = []
 #: Run in a forked child.
@@ -200,17 +207,11 @@ def deadline_of(timeout: float | None) -> float:
     return float("inf") if timeout is None else monotonic() + timeout
 
 
-def is_exiting() -> bool:
-    """Whether the interpreter is ending."""
-    return _exiting
-
-
 def end() -> None:
     """What the interpreter's end begins with."""
     # In this order: no thread of ours may be running Python when the interpreter goes, sessions end while their server
     # still answers, servers end last.
-    global _exiting
-    _exiting = True
+    life.begin_to_end()
     deadline = monotonic() + 2
     if _shared is not None:
         _shared.end_draining(1)
@@ -224,6 +225,7 @@ def _forked() -> None:
     _starting = allocate_lock()
     _shared = None
     receivers.clear()
+    life.enders.clear()
     for step in in_child:
         step()
 

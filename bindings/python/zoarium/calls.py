@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import sys
-import weakref
 from _thread import get_ident
 from ctypes import c_void_p
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Callable, Iterable, TypeVar
 
 from . import _abi, _inbox, _requests
+from ._life import life
 from ._requests import Convert, Part, Slot, of_parts, op_array
 from .errors import check, error_of, failure, last_error
-from .session import Session
-from .types import STATES, KazooState
+from .session import Listener, Session
+from .types import KazooState
 
 if TYPE_CHECKING:
     from .futures import Future
     from .server import Server
-    from .watching import Watch, WatchCallback
 
 T = TypeVar("T")
 ClientT = TypeVar("ClientT", bound="Calls")
-Listener = Callable[[str], object]
-
 #: How long a thread waits in the library before it looks for Ctrl-C again, ms.
 _SLICE_MS = 100
 
 _zoa_client_begin = _abi.zoa_client_begin
 _zoa_result_free = _abi.zoa_result_free
-
-#: Clients that may have to be closed at the interpreter's end, or told of a fork.
-_clients: weakref.WeakSet[Calls] = weakref.WeakSet()
-
 
 class Calls(Session):
     """A client's life, how it calls the library, and what becomes of it in a forked child."""
@@ -48,17 +41,11 @@ class Calls(Session):
         auth_data: Iterable[tuple[str, str]] = (),
         reopen_after_fork: bool = False,
     ) -> None:
-        self._listeners: list[Listener] = []
-        self._watches: dict[int, Watch] = {}
-        #: One-shot watches by what they wait for, so that the same function is told once, as in kazoo.
-        self._once: dict[tuple[str, str, WatchCallback], int] = {}
         self._auth_data = list(auth_data)
         self._reopen_after_fork = reopen_after_fork
-        self._last_state: str | None = None
         super().__init__(
             target, _inbox.shared(), timeout=timeout, chroot=chroot, read_only=read_only, resume=resume
         )
-        _clients.add(self)
         for scheme, credential in self._auth_data:
             self._add_auth(scheme, credential)
 
@@ -69,12 +56,14 @@ class Calls(Session):
         deadline = _inbox.deadline_of(timeout)
         while True:
             left = deadline - monotonic()
-            code = _abi.zoa_client_wait(self._handle, max(0, min(_SLICE_MS, int(left * 1000))))
+            code = _abi.zoa_client_wait(self._handle, int(max(0, min(_SLICE_MS, left * 1000))))
             if code != _abi.ZOA_TIMEOUT or left <= 0:
                 break
         if code == _abi.ZOA_TIMEOUT:
             raise error_of(code, None, f"no server has answered in {timeout} s")
         check(code)
+        # Listeners are told of what comes after this.
+        self._last_state = self._last_state or KazooState.CONNECTED
 
     def stop(self) -> None:
         """As :meth:`close`."""
@@ -107,50 +96,16 @@ class Calls(Session):
         self._lose()
         _inbox.receivers.pop(self._state_key, None)
 
-    def _lose(self) -> None:
-        """Nothing more will come."""
-        self._tell(KazooState.LOST)
-        for watch in list(self._watches.values()):
-            watch._end()
-        for key in list(self._once.values()):
-            _inbox.receivers.pop(key, None)
-        self._once.clear()
-
     def __enter__(self: ClientT) -> ClientT:
         return self
 
     def __exit__(self, *_raised: object) -> None:
         self.close()
 
-    # ---- states ----
-
     def add_listener(self, listener: Listener) -> None:
         """Has `listener` called with every new state, one of :class:`KazooState`, until it returns ``True``."""
-        self._listeners.append(listener)
+        super().add_listener(listener)
         self._inbox.drain()
-
-    def remove_listener(self, listener: Listener) -> None:
-        """Has it called no more."""
-        if listener in self._listeners:
-            self._listeners.remove(listener)
-
-    def _changed(self, state: int) -> None:
-        told = STATES[state]
-        if told == KazooState.LOST:
-            self._lose()
-        else:
-            self._tell(told)
-
-    def _tell(self, state: str) -> None:
-        if state == self._last_state or self._last_state == KazooState.LOST:
-            return
-        self._last_state = state
-        for listener in list(self._listeners):
-            try:
-                if listener(state) is True:
-                    self.remove_listener(listener)
-            except Exception as error:
-                _inbox.report(error)
 
     # ---- calls ----
 
@@ -165,8 +120,6 @@ class Calls(Session):
         """Waits for what takes longer than a moment; raises what else a code means."""
         if code == _abi.ZOA_FORKED and self._may_reopen():
             self._reopen()
-            if slot.op.watch_data:
-                raise error_of(code, slot.path)
             code = _zoa_client_begin(self._handle, slot.op_ref, _SLICE_MS, slot.result_ref, slot.pending_ref)
         text = None
         if code == _abi.ZOA_TIMEOUT and slot.pending.value:
@@ -180,7 +133,15 @@ class Calls(Session):
             finally:
                 _abi.zoa_pending_free(pending)
         if code:
+            life.hold()
             raise error_of(code, slot.path, text or last_error())
+
+    def _be_here(self) -> None:
+        """Before a watch is set: in a forked child, begins anew or raises."""
+        if not _inbox.is_ours(self._inbox):
+            if not self._may_reopen():
+                raise error_of(_abi.ZOA_FORKED)
+            self._reopen()
 
     def _may_reopen(self) -> bool:
         return self._reopen_after_fork and not self._closed
@@ -273,15 +234,11 @@ class Calls(Session):
         for scheme, credential in self._auth_data:
             self._add_auth(scheme, credential)
 
-    def _forked(self) -> None:
-        self._watches.clear()
-        self._once.clear()
-
 
 def interruptibly(call: Callable[[], int], path: str | None = None) -> None:
     """Runs a call that waits without a limit so that Ctrl-C works on the main thread; raises what its code means."""
     threading = sys.modules.get("threading")
-    if threading is None or get_ident() != threading.main_thread().ident or _inbox.is_exiting():
+    if threading is None or get_ident() != threading.main_thread().ident or life.is_ending:
         check(call(), path)
         return
     said: list[tuple[int, str]] = []
@@ -292,25 +249,13 @@ def interruptibly(call: Callable[[], int], path: str | None = None) -> None:
         said.append((code, last_error() if code else ""))
 
     thread = threading.Thread(target=run, name="zoarium-call", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        # The interpreter is about to end and begins no threads any more.
+        check(call(), path)
+        return
     thread.join()
     code, text = said[0]
     if code:
         raise error_of(code, path, text)
-
-
-def _close_all(deadline: float) -> None:
-    for client in list(_clients):
-        try:
-            client.close(max(0.0, deadline - monotonic()))
-        except Exception:
-            pass
-
-
-def _all_forked() -> None:
-    for client in list(_clients):
-        client._forked()
-
-
-_inbox.at_exit.append(_close_all)
-_inbox.in_child.append(_all_forked)

@@ -20,9 +20,10 @@ from .errors import (
     TimedOutError,
 )
 from .offers import Recipes
+from .session import WatchCallback
 from .transaction import MultiRead, TransactionRequest
 from .types import ACL, Id, Node, ZnodeStat
-from .watching import WatchCallback, Watching
+from .watching import Watching
 
 if TYPE_CHECKING:
     from .futures import Future

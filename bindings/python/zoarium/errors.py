@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from . import _abi
+from ._life import life
 
 
 class Outcome:
@@ -396,6 +397,7 @@ def last_error() -> str:
 
 def failure(code: int, path: str | None = None) -> ZoariumError:
     """The exception for what the library has just returned on this thread."""
+    life.hold()
     return error_of(code, path, last_error())
 
 

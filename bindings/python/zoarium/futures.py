@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any, Callable, Generic, TypeVar
 
 from . import _inbox
+from ._life import life
 from ._requests import Convert, of_result
 from .errors import ForkedError, WouldDeadlockError, error_of
 
@@ -77,6 +78,7 @@ class Future(concurrent.futures.Future, Generic[T]):  # type: ignore[type-arg]
         if self._state != _FINISHED:
             self._await(timeout)
         if self._exception is not None:
+            life.hold()
             try:
                 raise self._exception
             finally:

@@ -7,12 +7,16 @@ import sys
 import weakref
 from ctypes import byref, c_void_p, sizeof, string_at
 from time import monotonic
-from typing import Any, Iterable, Mapping, Union
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, Union
 
 from . import _abi, _inbox
+from ._life import Life, life
 from .client import Client
 from .errors import check, error_of, failure
 from .types import ROLES, Status
+
+if TYPE_CHECKING:
+    from .aio import Opening
 
 #: What a configuration key may be set to.
 Setting = Union[str, int, bool, "os.PathLike[str]"]
@@ -118,10 +122,22 @@ class Server:
             auth_data=auth_data,
             reopen_after_fork=reopen_after_fork,
         )
-        if resume is not None:
-            # Whether the session still lives is known now.
-            client.start()
+        # Its session has an id from the beginning, and whether one to resume still lives is known now.
+        client.start()
         return client
+
+    def aio_client(
+        self,
+        chroot: str | None = None,
+        *,
+        timeout: float = 10.0,
+        resume: tuple[int, bytes] | None = None,
+        auth_data: Iterable[tuple[str, str]] = (),
+    ) -> Opening:
+        """The same for asyncio: ``async with server.aio_client() as zk``, or ``zk = await server.aio_client()``."""
+        from .aio import Opening
+
+        return Opening(self, 15.0, auth_data, timeout=timeout, chroot=chroot, read_only=False, resume=resume)
 
     def status(self) -> Status:
         """How it is, also when it has ended."""
@@ -147,7 +163,7 @@ class Server:
         deadline = _inbox.deadline_of(timeout)
         while True:
             left = deadline - monotonic()
-            code = _abi.zoa_server_stop(self._handle, max(0, min(100, int(left * 1000))))
+            code = _abi.zoa_server_stop(self._handle, int(max(0, min(100, left * 1000))))
             if code != _abi.ZOA_TIMEOUT or left <= 0:
                 break
         if code == _abi.ZOA_TIMEOUT:
@@ -182,9 +198,9 @@ class Server:
     def __repr__(self) -> str:
         return f"<zoarium.Server {self.address}>"
 
-    def __del__(self) -> None:
+    def __del__(self, _life: Life = life) -> None:
         handle = self.__dict__.get("_handle")
-        if handle and self._is_ours() and not _inbox.is_exiting():
+        if handle and not _life.is_ending and self._is_ours():
             _abi.zoa_server_free(handle)
             self._remove_folder()
 

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import weakref
 from ctypes import byref, c_void_p, sizeof
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 from . import _abi, _inbox, _requests
+from ._life import Life, life
 from .errors import check
-from .types import KEEPER_STATES, STATES, KazooState
+from .types import KEEPER_STATES, STATES, KazooState, WatchedEvent
 
 if TYPE_CHECKING:
     from .server import Server
 
+Listener = Callable[[str], object]
+WatchCallback = Callable[[WatchedEvent], object]
+
 _SESSION_SIZE = sizeof(_abi.Session)
 _OPTIONS_SIZE = sizeof(_abi.ClientOptions)
+
+
+class AnyWatch(Protocol):
+    """A standing watch, of whichever kind of client."""
+
+    path: str
+
+    def _end(self) -> None: ...
+
+
+#: Sessions that may have to be closed at the interpreter's end, or told of a fork.
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
 class Session:
@@ -35,8 +52,18 @@ class Session:
         self._chroot = chroot
         self._read_only = read_only
         self._state_key = 0
+        self._last_state: str | None = None
+        self._listeners: list[Listener] = []
+        #: Standing watches by number; those with a callback live as long as their client, the others as long as they are
+        #: referred to.
+        self._watches: weakref.WeakValueDictionary[int, AnyWatch] = weakref.WeakValueDictionary()
+        #: One-shot watches by what they wait for, so that the same function is told once, as in kazoo.
+        self._once: dict[tuple[str, str, WatchCallback], int] = {}
         self._closed = False
+        #: Numbers of watches that nobody refers to any more.
+        self._abandoned: list[int] = []
         self._begin(target, inbox, resume)
+        _sessions.add(self)
 
     def _begin(self, target: Server | str, inbox: _inbox.Inbox, resume: tuple[int, bytes] | None) -> None:
         self._inbox = inbox
@@ -72,8 +99,69 @@ class Session:
             raise
         self._handle = handle
 
+    # ---- what the library tells ----
+
+    def add_listener(self, listener: Listener) -> None:
+        """Has `listener` called with every new state, one of :class:`KazooState`, until it returns ``True``."""
+        self._listeners.append(listener)
+
+    def remove_listener(self, listener: Listener) -> None:
+        """Has it called no more."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
     def _changed(self, state: int) -> None:
-        """Told of every change of the session's state, where callbacks run."""
+        told = STATES[state]
+        if told == KazooState.LOST:
+            self._lose()
+        else:
+            self._tell(told)
+
+    def _tell(self, state: str) -> None:
+        if state == self._last_state or self._last_state == KazooState.LOST:
+            return
+        self._last_state = state
+        for listener in list(self._listeners):
+            try:
+                if listener(state) is True:
+                    self.remove_listener(listener)
+            except Exception as error:
+                _inbox.report(error)
+
+    def _lose(self) -> None:
+        """Nothing more will come."""
+        self._tell(KazooState.LOST)
+        for watch in list(self._watches.values()):
+            watch._end()
+        for key in list(self._once.values()):
+            _inbox.receivers.pop(key, None)
+        self._once.clear()
+
+    def _once_key(self, kind: str, path: str, callback: WatchCallback) -> tuple[int, bool]:
+        """The number under which `callback` hears of `path`, and whether it is new."""
+        at = (kind, "/" + path.strip("/"), callback)
+        found = self._once.get(at)
+        if found is not None:
+            return found, False
+        me = weakref.ref(self)
+        key = _inbox.next_key()
+
+        def arrived(event: WatchedEvent) -> None:
+            _inbox.receivers.pop(key, None)
+            client = me()
+            if client is not None:
+                client._once.pop(at, None)
+            callback(event)
+
+        _inbox.receivers[key] = arrived
+        self._once[at] = key
+        return key, True
+
+    def _forget_once(self, kind: str, path: str, callback: WatchCallback) -> None:
+        key = self._once.pop((kind, "/" + path.strip("/"), callback), 0)
+        _inbox.receivers.pop(key, None)
+
+    # ---- what is known of it ----
 
     def _session(self) -> Any:
         session = _abi.Session(struct_size=_SESSION_SIZE)
@@ -135,9 +223,37 @@ class Session:
         where = self._target if isinstance(self._target, str) else self._target.address
         return f"<zoarium.{type(self).__name__} {where}{self.chroot} {self.state}>"
 
-    def __del__(self) -> None:
+    def __del__(self, _life: Life = life, _receivers: dict[int, Any] = _inbox.receivers) -> None:
         handle = self.__dict__.get("_handle")
         # What still lives at the interpreter's end was closed by then; its memory goes with the process.
-        if handle and not _inbox.is_exiting():
-            _inbox.receivers.pop(self._state_key, None)
+        if handle and not _life.is_ending:
+            _receivers.pop(self._state_key, None)
             _abi.zoa_client_free(handle)
+
+    def _end_with_process(self, limit: float) -> None:
+        """Closes it as well as that can be done at the interpreter's end."""
+        if not self._closed:
+            self._closed = True
+            _abi.zoa_client_close(self._handle, int(limit * 1000))
+
+    def _forked(self) -> None:
+        self._watches.clear()
+        self._once.clear()
+
+
+def _close_all(deadline: float) -> None:
+    for session in list(_sessions):
+        try:
+            session._end_with_process(max(0.0, deadline - monotonic()))
+        except Exception:
+            # There is nobody left to tell.
+            pass
+
+
+def _all_forked() -> None:
+    for session in list(_sessions):
+        session._forked()
+
+
+_inbox.at_exit.append(_close_all)
+_inbox.in_child.append(_all_forked)

@@ -7,7 +7,7 @@ from collections import deque
 from _thread import allocate_lock
 from time import monotonic
 from ctypes import byref, c_uint64
-from typing import TYPE_CHECKING, Any, Callable, Iterator, TypeVar
+from typing import TYPE_CHECKING, Any, Iterator, TypeVar
 
 from . import _abi, _inbox, _requests
 from ._requests import Convert, Slot
@@ -15,19 +15,18 @@ from .calls import Calls, interruptibly
 from .errors import (
     ConnectionClosedError,
     NoNodeError,
-    NoWatcherError,
     TimedOutError,
     WouldDeadlockError,
     ZoariumError,
     error_of,
 )
+from .session import WatchCallback
 from .types import AddWatchMode, WatchedEvent, WatcherType
 
 if TYPE_CHECKING:
     from .futures import Future
 
 T = TypeVar("T")
-WatchCallback = Callable[[WatchedEvent], object]
 
 
 class Watch:
@@ -99,13 +98,7 @@ class Watch:
         """Ends the watch; events that nobody has taken yet may still be taken."""
         client = self._client()
         if client is not None and not self._is_over and self._id:
-            try:
-                client._unwatch(self)
-            except NoWatcherError:
-                pass
-            except ZoariumError:
-                # The session is over, or the connection is: nothing will come either way.
-                pass
+            client._unwatch(self._id, self.path)
         self._end()
 
     def _arrived(self, event: WatchedEvent) -> None:
@@ -125,12 +118,30 @@ class Watch:
             client._watches.pop(self.key, None)
         self._wake()
 
+    def __del__(self, _receivers: dict[int, Any] = _inbox.receivers) -> None:
+        # A loop that was left: the server is told when there is time, what comes until then goes nowhere.
+        client = self._client()
+        if client is not None and self._id and not self._is_over:
+            _receivers.pop(self.key, None)
+            client._abandoned.append(self._id)
+
     def _wake(self) -> None:
         try:
             self._some.release()
         except RuntimeError:
             # Somebody has been told already.
             pass
+
+
+def _weakly(watch: Watch) -> _inbox.Receiver:
+    me = weakref.ref(watch)
+
+    def arrived(event: WatchedEvent) -> None:
+        found = me()
+        if found is not None:
+            found._arrived(event)
+
+    return arrived
 
 
 class Watching(Calls):
@@ -147,12 +158,15 @@ class Watching(Calls):
         A recursive watch tells of creations, deletions and changes; one that is not tells of changed lists of children,
         too.
         """
+        self._be_here()
+        for left in [self._abandoned.pop() for _ in range(len(self._abandoned))]:
+            self._unwatch(left, path)
         watch = Watch(self, path, recursive, callback)
         mode = _abi.ZOA_WATCH_RECURSIVE if recursive else _abi.ZOA_WATCH_PERSISTENT
         raw = _requests.encode_path(path)
         inbox, handle, key, number = self._inbox, self._handle, watch.key, c_uint64()
         inbox.drain()
-        _inbox.receivers[key] = watch._arrived
+        _inbox.receivers[key] = watch._arrived if callback is not None else _weakly(watch)
         self._watches[key] = watch
         try:
             interruptibly(
@@ -164,10 +178,14 @@ class Watching(Calls):
         watch._id = number.value
         return watch
 
-    def _unwatch(self, watch: Watch) -> None:
-        handle, number = self._handle, watch._id
+    def _unwatch(self, number: int, path: str) -> None:
+        handle = self._handle
         if _inbox.is_ours(self._inbox):
-            interruptibly(lambda: _abi.zoa_client_unwatch(handle, number), watch.path)
+            try:
+                interruptibly(lambda: _abi.zoa_client_unwatch(handle, number), path)
+            except ZoariumError:
+                # It has ended already, or the session or the connection has: nothing will come either way.
+                pass
 
     def add_watch(self, path: str, watch: WatchCallback, mode: int) -> Watch:
         """A standing watch in kazoo's words; `mode` is one of :class:`AddWatchMode`."""
@@ -179,7 +197,7 @@ class Watching(Calls):
         path = "/" + path.strip("/")
         if watch_type == WatcherType.ANY:
             for watch in list(self._watches.values()):
-                if "/" + watch.path.strip("/") == path:
+                if isinstance(watch, Watch) and "/" + watch.path.strip("/") == path:
                     found = True
                     watch.close()
         kinds = {WatcherType.CHILDREN: ("child",), WatcherType.DATA: ("data",)}.get(watch_type, ("child", "data"))
@@ -192,31 +210,8 @@ class Watching(Calls):
             raise error_of(_abi.ZOA_NO_WATCHER, path)
         return True
 
-    def _once_key(self, kind: str, path: str, callback: WatchCallback) -> tuple[int, bool]:
-        """The number under which `callback` hears of `path`, and whether it is new."""
-        at = (kind, "/" + path.strip("/"), callback)
-        found = self._once.get(at)
-        if found is not None:
-            return found, False
-        me = weakref.ref(self)
-        key = _inbox.next_key()
-
-        def arrived(event: WatchedEvent) -> None:
-            _inbox.receivers.pop(key, None)
-            client = me()
-            if client is not None:
-                client._once.pop(at, None)
-            callback(event)
-
-        _inbox.receivers[key] = arrived
-        self._once[at] = key
-        return key, True
-
-    def _forget_once(self, kind: str, path: str, callback: WatchCallback) -> None:
-        key = self._once.pop((kind, "/" + path.strip("/"), callback), 0)
-        _inbox.receivers.pop(key, None)
-
     def _do_watched(self, slot: Slot, convert: Convert[T], callback: WatchCallback, kind: str) -> T:
+        self._be_here()
         inbox = self._inbox
         inbox.drain()
         key, is_new = self._once_key(kind, slot.path, callback)
@@ -234,6 +229,7 @@ class Watching(Calls):
     ) -> Future[T]:
         if callback is None:
             return self._send(slot, convert)
+        self._be_here()
         path, watch = slot.path, callback
         key, is_new = self._once_key(kind, path, watch)
         slot = _requests.watched(slot.op.kind, path, self._inbox.on_event, key)

@@ -1,0 +1,76 @@
+"""Ctrl-C on the main thread, whatever it waits for."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+import zoarium
+
+BLOCKING = {
+    "get": lambda zk: zk.get("/"),
+    "create": lambda zk: zk.create("/a"),
+    "watch": lambda zk: zk.watch("/"),
+    "watched get": lambda zk: zk.get("/", watch=print),
+    "add_auth": lambda zk: zk.add_auth("digest", "u:p"),
+    "future": lambda zk: zk.get_async("/").result(),
+    "future with a limit": lambda zk: zk.get_async("/").result(60),
+    "transaction": lambda zk: zk.transaction().__enter__().create("/a") or zk.multi_read().commit() or commit(zk),
+    "start": lambda zk: zk.start(60),
+}
+
+
+def commit(zk):
+    t = zk.transaction()
+    t.create("/a")
+    return t.commit()
+
+
+@pytest.mark.parametrize("name", BLOCKING)
+def test_a_blocking_call_is_interrupted(silent_port, name):
+    zk = zoarium.Client(f"127.0.0.1:{silent_port}")
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        BLOCKING[name](zk)
+    assert time.monotonic() - begin < 5
+    timer.join()
+    zk.close(0)
+
+
+def test_waiting_for_an_event_is_interrupted(zk):
+    watch = zk.watch("/quiet")
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        for _ in watch:
+            pass
+    timer.join()
+
+
+def test_signal_handlers_may_use_the_same_client(zk):
+    zk.create("/a", b"x")
+    inside = []
+
+    def handler(*_):
+        inside.append(zk.get("/a").data)
+        zk.create("/h-", sequence=True)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        deadline = time.monotonic() + 1
+        done = 0
+        while time.monotonic() < deadline or len(inside) < 5:
+            assert zk.create("/m-", b"main", sequence=True).startswith("/m-")
+            assert zk.get("/a").data == b"x"
+            done += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert set(inside) == {b"x"}
+    children = zk.get_children("/")
+    assert sum(name.startswith("m-") for name in children) == done
+    assert sum(name.startswith("h-") for name in children) == len(inside)
