@@ -62,13 +62,14 @@ def silent_port():
         yield listener.getsockname()[1]
 
 
-def run_python(source, *arguments, check=True, **keywords):
+def run_python(source, *arguments, check=True, modes=("-X", "dev"), **keywords):
     """Runs a program in an interpreter of its own; it must say nothing but what is returned."""
     import subprocess
     import sys
     import textwrap
 
-    command = [sys.executable, "-X", "dev", "-W", "ignore:This process:DeprecationWarning", "-c", textwrap.dedent(source), *map(str, arguments)]
+    modes = [*modes, "-W", "ignore:This process:DeprecationWarning"]
+    command = [sys.executable, *modes, "-c", textwrap.dedent(source), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, **keywords)
     if check:
         assert done.returncode == 0, done.stderr

@@ -26,7 +26,7 @@ def test_the_blocks_of_a_readme_run(name, tmp_path):
         # Each stands alone, as whoever copies it finds it.
         folder = tmp_path / str(number)
         folder.mkdir()
-        run_python(block, cwd=folder)
+        run_python(block, modes=(), cwd=folder)
 
 
 @pytest.mark.parametrize("name", ["zoarium", *MODULES])

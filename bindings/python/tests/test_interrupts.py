@@ -40,6 +40,21 @@ def test_a_blocking_call_is_interrupted(silent_port, name):
     zk.close(0)
 
 
+@pytest.mark.parametrize("call", ["get", "create", "watch"])
+def test_a_call_to_a_frozen_server_in_this_process_is_interrupted(call):
+    with zoarium.Server() as server:
+        zk = server.client()
+        server.pause(60)
+        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            while True:
+                BLOCKING[call](zk)
+        timer.join()
+        server.stop()
+        zk.close()
+
+
 def test_waiting_for_an_event_is_interrupted(zk):
     watch = zk.watch("/quiet")
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import threading
+import time
 
 import pytest
 import zoarium
@@ -60,6 +61,27 @@ def test_it_says_how_it_is(server):
     assert server.command("ruok") == "imok" and "zk_znode_count" in server.command("mntr")
     with pytest.raises(zoarium.BadArgumentsError):
         server.command("????")
+
+
+def test_sessions_are_ended_cut_off_and_kept_waiting_on_demand():
+    with zoarium.Server() as server, server.client() as zk, zoarium.connect(server.address) as remote:
+        states = []
+        remote.add_listener(states.append)
+        remote.create("/e", ephemeral=True)
+        server.disconnect(remote.session_id)
+        eventually(lambda: states == ["SUSPENDED", "CONNECTED"])
+        assert remote.get_ephemerals() == ["/e"] and zk.exists("/e")
+        server.expire(remote.session_id)
+        assert zk.exists("/e") is None
+        eventually(lambda: states[-1] == "LOST")
+        with pytest.raises(zoarium.SessionExpiredError):
+            remote.get("/")
+        with pytest.raises(zoarium.SessionExpiredError):
+            server.expire(remote.session_id)
+        server.pause(0.1)
+        begin = time.monotonic()
+        assert zk.create("/late") == "/late"
+        assert time.monotonic() - begin > 0.05
 
 
 def test_two_servers_do_not_share_a_folder_or_a_port(tmp_path):

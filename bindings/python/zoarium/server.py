@@ -156,6 +156,21 @@ class Server:
         finally:
             _abi.zoa_text_free(text)
 
+    def expire(self, session_id: int) -> None:
+        """Ends a session as its timeout would, only now; its ephemeral znodes are gone on return.
+
+        Raises :class:`SessionExpiredError` when there is no such session (any more).
+        """
+        check(_abi.zoa_server_expire(self._handle, session_id))
+
+    def disconnect(self, session_id: int) -> None:
+        """Cuts the connection of a session, which lives on: its client is suspended and comes back by itself."""
+        check(_abi.zoa_server_disconnect(self._handle, session_id))
+
+    def pause(self, seconds: float) -> None:
+        """Has it answer nobody for a while, as a machine that swaps; returns at once, and :meth:`stop` ends it early."""
+        check(_abi.zoa_server_pause(self._handle, int(seconds * 1000)))
+
     def stop(self, timeout: float = 10.0) -> None:
         """Stops it; sessions live on in the data, unless those are temporary. Stopping twice is fine."""
         if not self._is_ours():
