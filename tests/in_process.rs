@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use zoarium::client::Client;
+use zoarium::handle::load::{BYTES_MAX, JOBS_MAX};
 use zoarium::handle::queue::{NotRun, Queue};
 use zoarium::handle::{Chroot, Handle, Options, Reply, Resume, State, WatchMode, code};
 use zoarium::jute::{Buffer, decode, encoded};
@@ -406,4 +407,72 @@ fn the_callback_thread_goes_with_the_last_client() {
     }
     let status = peer.server().status().unwrap();
     assert_eq!((status.engine.sessions, status.engine.connections), (0, 0));
+}
+
+#[test]
+fn a_storm_that_nobody_drains_stays_within_bounds_and_loses_nothing() {
+    //
+    const CHANGES: usize = 25_000;
+    let peer = Peer::start("storm");
+    let writer = peer.open();
+    writer.call(OpCode::Create, &create("/a", b"", CreateMode::Persistent), LIMIT);
+    let address = peer.server().addresses()[0].to_string();
+    for over_tcp in [false, true] {
+        let queue = Arc::new(Queue::with_descriptor().unwrap());
+        let options = Options { queue: Some(Arc::clone(&queue)), ..Options::default() };
+        let watcher = if over_tcp { Handle::connect(&address, &options).unwrap() } else { peer.open_with(&options) };
+        let zxids = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&zxids);
+        let on_event = move |event: &zoarium::handle::Event| seen.lock().unwrap().push(event.zxid);
+        watcher.watch("/a", WatchMode::Persistent, Box::new(on_event), LIMIT).unwrap();
+        let (done, answered) = mpsc::channel();
+        for _ in 0..CHANGES {
+            let done = done.clone();
+            writer.submit(OpCode::SetData, &set("/a", b"x"), move |reply| done.send(reply.code).unwrap()).unwrap();
+        }
+        for _ in 0..CHANGES {
+            assert_eq!(answered.recv_timeout(LIMIT.unwrap()), Ok(code::OK));
+        }
+        let (jobs, bytes) = watcher.backlog();
+        assert!((JOBS_MAX..2 * JOBS_MAX).contains(&jobs), "{jobs} wait");
+        assert!(bytes < BYTES_MAX);
+        // A thread that waits is answered all the same, or a callback that waits would never return.
+        assert_eq!(watcher.call(OpCode::Sync, &encoded(&PathRequest { path: "/".into() }), LIMIT).code, code::OK);
+        while zxids.lock().unwrap().len() < CHANGES {
+            assert!(queue.run(1000, LIMIT).unwrap() > 0, "only {} events", zxids.lock().unwrap().len());
+        }
+        assert!(watcher.session().state == State::Connected && watcher.backlog() == (0, 0));
+        let zxids = zxids.lock().unwrap();
+        assert!(zxids.len() == CHANGES && zxids.is_sorted(), "each once, in order");
+    }
+}
+
+#[test]
+fn a_client_that_is_full_goes_on_when_it_is_drained() {
+    // nobody waits and nothing else happens, so the queue itself has to say that there is room.
+    const REQUESTS: usize = 3 * JOBS_MAX;
+    let peer = Peer::start("full");
+    let address = peer.server().addresses()[0].to_string();
+    for over_tcp in [false, true] {
+        let queue = Arc::new(Queue::with_descriptor().unwrap());
+        let options = Options { queue: Some(Arc::clone(&queue)), ..Options::default() };
+        let handle = if over_tcp { Handle::connect(&address, &options).unwrap() } else { peer.open_with(&options) };
+        let answers = Arc::new(AtomicUsize::new(0));
+        let body = encoded(&PathRequest { path: "/".into() });
+        for _ in 0..REQUESTS {
+            let answers = Arc::clone(&answers);
+            handle
+                .submit(OpCode::Sync, &body, move |_| {
+                    let _ = answers.fetch_add(1, Ordering::SeqCst);
+                })
+                .unwrap();
+        }
+        while handle.backlog().0 < JOBS_MAX {
+            std::thread::yield_now();
+        }
+        while answers.load(Ordering::SeqCst) < REQUESTS {
+            assert!(queue.run(100, LIMIT).unwrap() > 0, "only {answers:?} answers");
+            assert!(handle.backlog().0 < 2 * JOBS_MAX);
+        }
+    }
 }

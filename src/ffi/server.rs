@@ -10,6 +10,7 @@ use super::guard::{
     Fail, Head, Kind, Outcome, SignalsBlocked, c_text, guard, guard_value, limit, look, out, take, text, with,
     write_sized,
 };
+use crate::handle::load::Load;
 use crate::handle::queue::{Callbacks, Job};
 use crate::ids::SessionId;
 use crate::peer::local::Hub;
@@ -90,6 +91,7 @@ pub(super) struct ServerBox {
     port: u16,
     server_id: u64,
     role: Option<(RoleCallback, Arc<Callbacks>)>,
+    load: Arc<Load>,
 }
 
 // SAFETY: it is `repr(C)` and begins with its head.
@@ -99,9 +101,6 @@ unsafe impl Kind for ServerBox {
 
 /// What a server's loop gets to answer at the least.
 const ANSWER_MIN: Duration = Duration::from_millis(50);
-
-/// Jobs of servers; clients count from 1.
-const NO_CLIENT: u64 = 0;
 
 impl ServerBox {
     pub(super) fn is_running(&self) -> bool {
@@ -118,7 +117,7 @@ impl ServerBox {
             let callback = *callback;
             // SAFETY: the host's function, with what it asked to get back.
             let job: Job = Box::new(move || unsafe { callback.call(role, epoch) });
-            callbacks.queue().push(NO_CLIENT, [job]);
+            callbacks.queue().push(&self.load, [(0, job)]);
         }
     }
 
@@ -228,6 +227,7 @@ pub unsafe extern "C" fn zoa_server_start(config: *const zoa_config, server_out:
             server: RwLock::new(Some(server)),
             ended: RwLock::new(None),
             role,
+            load: Arc::new(Load::new()),
         });
         server.tell_role(ZOA_ROLE_STANDALONE, 0);
         place.write(Box::into_raw(server).cast());
@@ -460,7 +460,7 @@ pub unsafe extern "C" fn zoa_server_free(server: *mut zoa_server) {
         if let Some(server) = unsafe { take::<ServerBox>(server.cast()) } {
             let _ = server.stop(-1);
             if let Some((_, callbacks)) = &server.role {
-                callbacks.queue().settle(NO_CLIENT, None);
+                callbacks.queue().settle(&server.load, None);
             }
         }
         Ok(())

@@ -299,6 +299,10 @@ impl LocalLink for Link {
         self.listener.upgrade().is_some_and(|listener| listener.is_busy())
     }
 
+    fn is_full(&self) -> bool {
+        !self.hung_up() && self.listener.upgrade().is_some_and(|listener| listener.is_full())
+    }
+
     fn hung_up(&self) -> bool {
         self.hung_up.load(Ordering::SeqCst)
     }
@@ -431,6 +435,12 @@ impl Transport for Local {
             body.clear();
         }
         Some(Reply { code: code.to_i32(), zxid, body })
+    }
+
+    fn resume(&self) {
+        // Whatever it has been poked for before: the loop has passed it over.
+        self.link.poked.store(false, Ordering::SeqCst);
+        self.link.poke();
     }
 
     fn add_auth(&self, scheme: &str, credentials: &[u8], done: Completion) -> Result<(), Refused> {

@@ -3,7 +3,6 @@
 //! A [`Handle`] turns a [`Transport`] into what programs use: blocking calls with limits, callbacks on one known thread,
 //! watches, a chroot. All of it may be used from any thread.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use crate::records::requests::{PathRequest, PathWatchRequest, WatchRequest};
 
 mod chroot;
 pub mod code;
+pub mod load;
 mod local;
 pub mod pending;
 pub mod process;
@@ -27,6 +27,7 @@ pub mod watching;
 
 pub use chroot::Chroot;
 pub use code::Code;
+use load::Load;
 pub use local::Local;
 use queue::{Callbacks, Job, Queue};
 use queued::Queued;
@@ -93,14 +94,14 @@ enum Runner {
 
 /// What transports and callbacks hold of a handle.
 struct Core {
-    id: queue::ClientId,
+    load: Arc<Load>,
     transport: OnceLock<Box<dyn Transport>>,
     runner: Runner,
     on_state: Option<Arc<dyn Fn(State) + Send + Sync>>,
     chroot: Chroot,
     watching: Mutex<Watching>,
     /// Jobs of the burst under way.
-    staged: Mutex<Vec<Job>>,
+    staged: Mutex<Vec<(usize, Job)>>,
     state: Mutex<State>,
     state_changed: Condvar,
 }
@@ -132,16 +133,33 @@ impl Slot {
 }
 
 /// A request under way, for whoever waits for its reply little by little.
-pub struct UnderWay(Arc<Slot>);
+pub struct UnderWay {
+    slot: Arc<Slot>,
+    _waiting: Waiting,
+}
+
+/// A thread that waits for the server: it is answered even if callbacks are far behind.
+struct Waiting(Arc<Load>);
+
+impl Waiting {
+    fn begin(core: &Core) -> Waiting {
+        core.load.begin_waiting();
+        Waiting(Arc::clone(&core.load))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.end_waiting();
+    }
+}
 
 impl UnderWay {
     /// The reply, once, if it came within the time.
     pub fn wait(&self, limit: Option<Duration>) -> Option<Reply> {
-        self.0.wait(limit)
+        self.slot.wait(limit)
     }
 }
-
-static LAST_CLIENT: AtomicU64 = AtomicU64::new(0);
 
 impl Handle {
     /// How long a dropped handle waits for the server to end its session.
@@ -186,7 +204,7 @@ impl Handle {
             None => Runner::Ours(Callbacks::shared()?),
         };
         let core = Arc::new(Core {
-            id: LAST_CLIENT.fetch_add(1, Ordering::Relaxed) + 1,
+            load: Arc::new(Load::new()),
             transport: OnceLock::new(),
             runner,
             on_state: options.on_state.clone(),
@@ -199,6 +217,12 @@ impl Handle {
         let listener: Weak<dyn Listener> = Arc::downgrade(&(Arc::clone(&core) as Arc<dyn Listener>));
         let transport = connect(listener)?;
         let _ = core.transport.set(transport);
+        let resumed = Arc::downgrade(&core);
+        core.load.on_resume(move || {
+            if let Some(transport) = resumed.upgrade().as_ref().and_then(|core| core.transport.get()) {
+                transport.resume();
+            }
+        });
         Ok(Handle { core })
     }
 
@@ -207,6 +231,7 @@ impl Handle {
     /// # Errors
     /// [`code::TIMEOUT`], or what the final state means.
     pub fn wait(&self, limit: Option<Duration>) -> Result<(), Code> {
+        let _waiting = Waiting::begin(&self.core);
         let pending = |state: &mut State| !state.is_connected() && !state.is_final();
         let state = self.core.state.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = &self.core.state_changed;
@@ -247,17 +272,17 @@ impl Handle {
     }
 
     fn blocking(&self, limit: Option<Duration>, submit: impl FnOnce(Completion) -> Result<(), Refused>) -> Reply {
-        match Handle::under_way(submit) {
+        match self.under_way(submit) {
             Ok(begun) => begun.wait(limit).unwrap_or_else(|| Reply::failed(code::TIMEOUT)),
             Err(code) => Reply::failed(code),
         }
     }
 
-    fn under_way(submit: impl FnOnce(Completion) -> Result<(), Refused>) -> Result<UnderWay, Code> {
+    fn under_way(&self, submit: impl FnOnce(Completion) -> Result<(), Refused>) -> Result<UnderWay, Code> {
         let slot = Arc::new(Slot::default());
-        let filled = Arc::clone(&slot);
+        let (filled, waiting) = (Arc::clone(&slot), Waiting::begin(&self.core));
         submit(Box::new(move |reply: Reply| filled.fill(reply))).map_err(Refused::code)?;
-        Ok(UnderWay(slot))
+        Ok(UnderWay { slot, _waiting: waiting })
     }
 
     /// Sends a request and does not wait: [`UnderWay::wait`] does.
@@ -265,7 +290,7 @@ impl Handle {
     /// # Errors
     /// As [`Handle::submit`].
     pub fn begin(&self, op: OpCode, body: &[u8]) -> Result<UnderWay, Code> {
-        Handle::under_way(|completion| self.core.transport().submit(op, body, completion))
+        self.under_way(|completion| self.core.transport().submit(op, body, completion))
     }
 
     /// The same for a read that leaves a one-shot watch.
@@ -273,7 +298,7 @@ impl Handle {
     /// # Errors
     /// As [`Handle::submit`].
     pub fn begin_watched(&self, op: OpCode, path: &str, watch: WatchFn) -> Result<UnderWay, Code> {
-        Handle::under_way(|completion| self.submit_watched(op, path, watch, completion))
+        self.under_way(|completion| self.submit_watched(op, path, watch, completion))
     }
 
     /// The answer to a plain read, if it can be had on the caller's thread without waiting for anything.
@@ -409,7 +434,7 @@ impl Handle {
     pub fn close(&self, limit: Option<Duration>) -> Result<(), Code> {
         let deadline = limit.map(|limit| Instant::now() + limit);
         let slot = Arc::new(Slot::default());
-        let filled = Arc::clone(&slot);
+        let (filled, _waiting) = (Arc::clone(&slot), Waiting::begin(&self.core));
         self.core.transport().close(Box::new(move |reply: Reply| filled.fill(reply)));
         let answer = slot.wait(limit);
         if answer.is_none() {
@@ -432,7 +457,13 @@ impl Handle {
     fn settle(&self, deadline: Option<Instant>) -> bool {
         self.core.end();
         self.core.flush();
-        self.core.queue().settle(self.core.id, deadline)
+        self.core.queue().settle(&self.core.load, deadline)
+    }
+
+    /// Callbacks that wait to be run, and the bytes they hold. At [`load::JOBS_MAX`] or [`load::BYTES_MAX`] the client stops
+    /// reading from its server, until half of that is left or a thread waits for a reply.
+    pub fn backlog(&self) -> (usize, usize) {
+        self.core.load.waiting()
     }
 
     /// Whether this is called from a callback of the queue that runs this handle's callbacks.
@@ -442,7 +473,7 @@ impl Handle {
 
     /// Runs `job` where callbacks run, after those that wait.
     pub fn defer(&self, job: impl FnOnce() + Send + 'static) {
-        self.core.stage(Box::new(job));
+        self.core.stage(0, Box::new(job));
         self.core.flush();
     }
 }
@@ -478,8 +509,9 @@ impl Core {
         self.watching.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stage(&self, job: Job) {
-        self.staged.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+    /// A job that holds so many bytes.
+    fn stage(&self, size: usize, job: Job) {
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner).push((load::JOB_SIZE + size, job));
     }
 
     /// A read that asked for a watch was answered: whether the server set one, and in which list it belongs.
@@ -511,11 +543,14 @@ impl Listener for Core {
         }
         let path = self.chroot.inner(&event.path).to_owned();
         let event = Event { path, ..event };
-        self.stage(Box::new(move || {
-            for watch in told {
-                watch.tell(&event);
-            }
-        }));
+        self.stage(
+            event.path.len(),
+            Box::new(move || {
+                for watch in told {
+                    watch.tell(&event);
+                }
+            }),
+        );
     }
 
     fn state(&self, state: State) {
@@ -528,7 +563,7 @@ impl Listener for Core {
         }
         self.state_changed.notify_all();
         if let Some(on_state) = self.on_state.clone() {
-            self.stage(Box::new(move || on_state(state)));
+            self.stage(0, Box::new(move || on_state(state)));
         }
         self.flush();
     }
@@ -537,11 +572,15 @@ impl Listener for Core {
         self.watching().paths()
     }
 
+    fn is_full(&self) -> bool {
+        self.load.is_full()
+    }
+
     fn flush(&self) {
         let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
         if !staged.is_empty() {
             // Under the lock, so that two bursts keep their order.
-            self.queue().push(self.id, staged.drain(..));
+            self.queue().push(&self.load, staged.drain(..));
         }
     }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::load::Load;
 use super::process::{PLACES, PerProcess, forks};
 
 /// Something to run. Knows itself what to do when its client has ended.
@@ -29,9 +30,6 @@ impl<F: FnOnce() + Send> Work for F {
     }
 }
 
-/// Which client a job is for.
-pub type ClientId = u64;
-
 /// Jobs of any number of clients, in order of arrival.
 pub struct Queue {
     state: Mutex<State>,
@@ -45,8 +43,8 @@ pub struct Queue {
 
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<(ClientId, Job)>,
-    running: Option<ClientId>,
+    jobs: VecDeque<(Arc<Load>, usize, Job)>,
+    running: Option<u64>,
     /// A thread is in [`Queue::run`].
     has_runner: bool,
     waiters: usize,
@@ -55,8 +53,8 @@ struct State {
 }
 
 thread_local! {
-    /// The queue (by address) this thread runs, and the client whose callback is on the stack.
-    static RUNNING: Cell<(usize, ClientId)> = const { Cell::new((0, 0)) };
+    /// The queue, by its address, of which a callback is on this thread's stack.
+    static RUNNING: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Why a queue did not run.
@@ -99,11 +97,15 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends jobs of one client and wakes whoever runs them.
-    pub fn push(&self, client: ClientId, jobs: impl IntoIterator<Item = Job>) {
+    /// Appends jobs of one client, each with the bytes it holds, and wakes whoever runs them. Never refuses: transports
+    /// stop before.
+    pub fn push(&self, load: &Arc<Load>, jobs: impl IntoIterator<Item = (usize, Job)>) {
         let mut state = self.lock();
         let before = state.jobs.len();
-        state.jobs.extend(jobs.into_iter().map(|job| (client, job)));
+        for (size, job) in jobs {
+            load.add(size);
+            state.jobs.push_back((Arc::clone(load), size, job));
+        }
         if state.jobs.len() == before {
             return;
         }
@@ -165,10 +167,14 @@ impl Queue {
         }
         let (mut ran, process) = (0, forks());
         while ran < max {
-            let Some((client, job)) = state.jobs.pop_front() else { break };
-            state.running = Some(client);
+            let Some((load, size, job)) = state.jobs.pop_front() else { break };
+            state.running = Some(load.id);
+            let resumes = load.sub(size);
             drop(state);
-            self.run_one(client, job);
+            if resumes {
+                load.resume();
+            }
+            self.run_one(job);
             if forks() != process {
                 // Threads that do not exist here may have the lock.
                 std::mem::forget(end);
@@ -187,8 +193,8 @@ impl Queue {
         Ok(ran)
     }
 
-    fn run_one(&self, client: ClientId, job: Job) {
-        let before = RUNNING.replace((self.address(), client));
+    fn run_one(&self, job: Job) {
+        let before = RUNNING.replace(self.address());
         // A callback's panic is the callback's: the next one must still run.
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run())).is_err() {
             log::error!("a callback panicked");
@@ -208,32 +214,36 @@ impl Queue {
 
     /// Whether a callback of this queue is on this thread's stack.
     pub fn is_running_here(&self) -> bool {
-        RUNNING.get().0 == self.address()
+        RUNNING.get() == self.address()
     }
 
     /// Waits until the jobs that this client has now have been run; at once when called from a callback of this queue,
     /// whose end they wait for. False if `deadline` passed first.
     ///
     /// A queue that nobody is running is run for this client right here.
-    pub fn settle(&self, client: ClientId, deadline: Option<Instant>) -> bool {
+    pub fn settle(&self, client: &Load, deadline: Option<Instant>) -> bool {
         if self.is_running_here() {
             return true;
         }
         let mut state = self.lock();
         loop {
-            let is_busy = state.running == Some(client);
-            if !is_busy && !state.jobs.iter().any(|(of, _)| *of == client) {
+            let is_busy = state.running == Some(client.id);
+            if !is_busy && client.waiting().0 == 0 {
                 self.unsignal(&mut state);
                 return true;
             }
             if self.pipe.is_some() && !state.has_runner {
-                let at = state.jobs.iter().position(|(of, _)| *of == client).expect("one was found above");
-                let (_, job) = state.jobs.remove(at).expect("it is there");
+                let at = state.jobs.iter().position(|(of, ..)| of.id == client.id).expect("one was counted above");
+                let (_, size, job) = state.jobs.remove(at).expect("it is there");
                 state.has_runner = true;
-                state.running = Some(client);
+                state.running = Some(client.id);
+                let resumes = client.sub(size);
                 drop(state);
+                if resumes {
+                    client.resume();
+                }
                 let (end, process) = (EndOfRun(self), forks());
-                self.run_one(client, job);
+                self.run_one(job);
                 if forks() != process {
                     std::mem::forget(end);
                     return false;

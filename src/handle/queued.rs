@@ -25,9 +25,13 @@ impl<F: FnOnce(Reply) + Send + 'static> Queued<F> {
     }
 
     fn stage(mut self: Box<Self>, got: Got) {
+        let size = match &got {
+            Got::Reply(reply) => reply.body.len(),
+            Got::Arriving(reply) => reply.size(),
+        };
         self.got = Some(got);
         let core = self.core.take().expect("a request is completed once");
-        core.stage(self);
+        core.stage(size, self);
     }
 }
 

@@ -70,6 +70,11 @@ impl Arriving {
         Arriving { code: header.err, zxid: header.zxid, burst: Arc::clone(burst), record }
     }
 
+    /// Bytes of its record.
+    pub fn size(&self) -> usize {
+        self.record.len()
+    }
+
     /// Copies it out.
     pub fn into_reply(self) -> Reply {
         let body = if self.code == code::OK { self.burst[self.record].to_vec() } else { Vec::new() };
@@ -252,6 +257,10 @@ pub trait Transport: Send + Sync {
         let _ = (op, path);
         None
     }
+
+    /// The listener is not full any more: reading may go on. Called from any thread; a transport that looks again by
+    /// itself need not do anything.
+    fn resume(&self) {}
 
     /// Adds an identity to the session, here and on every later connection. `done` gets the server's answer; a refusal
     /// ends in [`State::AuthFailed`].

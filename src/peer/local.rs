@@ -31,6 +31,9 @@ pub trait LocalLink: Send + Sync {
     /// Whether what it was told is still being worked on, so that requests may follow within microseconds.
     fn may_follow_up(&self) -> bool;
 
+    /// Whether it takes nothing more for a while: nothing is given to it and nothing taken from it until it pokes.
+    fn is_full(&self) -> bool;
+
     /// Whether it let go: then the connection ends and the session lives on.
     fn hung_up(&self) -> bool;
 
@@ -119,6 +122,8 @@ struct Local {
     queued: bool,
     /// It poked since the last [`LocalLink::take`], and will not poke again before the next.
     asked: bool,
+    /// The engine has something for it that it did not take.
+    held: bool,
 }
 
 /// All of them, by the engine's slot.
@@ -198,6 +203,8 @@ impl Peer {
         self.locals.hub.take_ready(&mut arrived);
         for link in arrived.drain(..) {
             match link.conn() {
+                // It pokes when it has room.
+                None if link.is_full() => {}
                 None => self.add_local(link),
                 // It may have been closed by us since it poked, and its slot be another's.
                 Some(conn) => {
@@ -226,7 +233,16 @@ impl Peer {
         if self.locals.by_slot.len() <= slot {
             self.locals.by_slot.resize_with(slot + 1, || None);
         }
-        let local = Local { link, conn, input: Vec::new(), consumed: 0, blocked: false, queued: false, asked: true };
+        let local = Local {
+            link,
+            conn,
+            input: Vec::new(),
+            consumed: 0,
+            blocked: false,
+            queued: false,
+            asked: true,
+            held: false,
+        };
         self.locals.by_slot[slot] = Some(local);
         self.locals.enqueue(conn.slot);
     }
@@ -237,6 +253,13 @@ impl Peer {
         if local.link.hung_up() {
             return self.hang_up(slot);
         }
+        if local.link.is_full() {
+            return;
+        }
+        if std::mem::take(&mut local.held) {
+            self.send_local(slot);
+        }
+        let Some(local) = self.locals.get(slot) else { return };
         if local.consumed == local.input.len() {
             let mut spare = std::mem::take(&mut local.input);
             spare.clear();
@@ -308,6 +331,10 @@ impl Peer {
         let Some((output, close)) = self.engine.output(conn) else { return };
         let close = close.cloned();
         let sent = output.len();
+        if sent > 0 && close.is_none() && local.link.is_full() {
+            local.held = true;
+            return;
+        }
         if sent > 0 {
             local.link.frames(output);
         }
