@@ -206,6 +206,12 @@ fn a_forked_child_has_nothing_of_its_parent_and_everything_of_its_own() {
 }
 
 #[test]
+fn a_client_over_tcp_is_a_good_guest_too() {
+    // C-02, C-03, C-07, C-10, C-11
+    check("tests/c/remote.c", &[Link::Shared], &[], "0 failures\n");
+}
+
+#[test]
 fn every_example_is_tested() {
     let this = std::fs::read_to_string(root().join("tests/c_examples.rs")).unwrap();
     for entry in std::fs::read_dir(root().join("c-examples")).unwrap() {
