@@ -48,7 +48,8 @@ all: $(OUT)/$(real) $(OUT)/libzoarium.a
 
 help:
 	@echo 'make                the library: $(real) and libzoarium.a, in $(OUT)'
-	@echo 'make install        the library, its headers, pkg-config file and CMake package, below PREFIX'
+	@echo 'make install        the library, its headers, pkg-config file and CMake package, below PREFIX; builds nothing'
+	@echo '                    where `make` has built it already, so that root needs no cargo'
 	@echo 'make bin            the command line tool `zoarium`'
 	@echo 'make install-bin    the command line tool, in BINDIR'
 	@echo 'make uninstall      takes away what both installed'
@@ -63,16 +64,22 @@ help:
 
 # ---- building -------------------------------------------------------------------------------------------------------
 
+# Cargo knows best whether there is something to do. But `sudo make install` installs what `make` has built: root may have
+# no cargo.
+ask-cargo = $(if $(and $(filter install%,$(MAKECMDGOALS)),$(wildcard $(1))),,FORCE)
+
 ifeq ($(ARCHIVE),)
-# Cargo knows best whether there is something to do. Only the archive: with the Rust library in the same build cargo
-# leaves out optimisation across crates.
-$(archive): FORCE
+# Only the archive: with the Rust library in the same build cargo leaves out optimisation across crates.
+$(archive): $(call ask-cargo,$(archive))
 	@mkdir -p $(OUT)
 	$(CARGO) rustc --lib --crate-type staticlib --profile $(PROFILE) --no-default-features $(CARGO_FLAGS) -- \
 	    --print native-static-libs=$(abspath $(OUT)/native-static-libs)
 
+# Written by the rule above, unless cargo had nothing to do.
 $(OUT)/native-static-libs: $(archive)
-	@test -s $@ || { touch src/lib.rs && $(MAKE) $(archive); }
+	@mkdir -p $(OUT)
+	@test -s $@ || { $(RUSTC) --crate-type staticlib --print native-static-libs=$@ -o $(OUT)/nothing.a - </dev/null && rm -f $(OUT)/nothing.a; }
+	@touch $@
 else
 $(OUT)/native-static-libs: $(ARCHIVE)
 	@mkdir -p $(OUT)
@@ -102,7 +109,9 @@ $(OUT)/$(real): $(OUT)/libzoarium.o $(OUT)/native-static-libs bindings/c/zoarium
 	    -Wl,-z,nodelete -Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--strip-all $(LDFLAGS) \
 	    $$(cat $(OUT)/native-static-libs)
 
-bin:
+binary = $(target)/$(if $(filter dev test,$(PROFILE)),debug,$(PROFILE))/zoarium
+bin: $(binary)
+$(binary): $(call ask-cargo,$(binary))
 	$(CARGO) build --bin zoarium --profile $(PROFILE) $(CARGO_FLAGS)
 
 sizes: all
@@ -129,15 +138,15 @@ install-lib: all
 	ln -sf $(soname) $(DESTDIR)$(LIBDIR)/libzoarium.so
 	$(INSTALL) -m 644 $(OUT)/libzoarium.a $(DESTDIR)$(LIBDIR)/libzoarium.a
 	$(INSTALL) -m 644 include/zoarium.h include/zoarium.hpp $(DESTDIR)$(INCLUDEDIR)
-	$(fill) bindings/c/zoarium.pc.in >$(DESTDIR)$(pcdir)/zoarium.pc
-	$(fill) bindings/c/zoariumConfig.cmake.in >$(DESTDIR)$(cmakedir)/zoariumConfig.cmake
-	$(fill) bindings/c/zoariumConfigVersion.cmake.in >$(DESTDIR)$(cmakedir)/zoariumConfigVersion.cmake
+	@$(fill) bindings/c/zoarium.pc.in >$(DESTDIR)$(pcdir)/zoarium.pc
+	@$(fill) bindings/c/zoariumConfig.cmake.in >$(DESTDIR)$(cmakedir)/zoariumConfig.cmake
+	@$(fill) bindings/c/zoariumConfigVersion.cmake.in >$(DESTDIR)$(cmakedir)/zoariumConfigVersion.cmake
 	@chmod 644 $(DESTDIR)$(pcdir)/zoarium.pc $(DESTDIR)$(cmakedir)/*.cmake
 	$(INSTALL) -m 644 LICENSE docs/LINKING.md $(DESTDIR)$(DOCDIR)
 
 install-bin: bin
 	$(INSTALL) -d $(DESTDIR)$(BINDIR)
-	$(INSTALL) -m 755 $(target)/$(if $(filter dev test,$(PROFILE)),debug,$(PROFILE))/zoarium $(DESTDIR)$(BINDIR)/zoarium
+	$(INSTALL) -m 755 $(binary) $(DESTDIR)$(BINDIR)/zoarium
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,$(real) $(soname) libzoarium.so libzoarium.a)
