@@ -10,7 +10,7 @@ import threading
 import pytest
 import zoarium
 
-DELETE, SET, MULTI, CREATE = 2, 5, 14, 15
+DELETE, SET, CHILDREN, MULTI, CREATE = 2, 5, 12, 14, 15
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +60,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._pairs = []
         self._held = False
-        self._lose = []
+        self._lose, self._drop = [], None
         self._lost = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -76,6 +76,11 @@ class Proxy:
         """The next request of this kind, or a later one, is carried out; instead of its reply the connection ends."""
         self._lost.clear()
         self._lose = [opcode] * number
+
+    def lose_request(self, opcode):
+        """The next request of this kind never arrives: the connection ends before."""
+        self._lost.clear()
+        self._drop = opcode
 
     def await_loss(self):
         assert self._lost.wait(10), "no such request came"
@@ -114,6 +119,10 @@ class Proxy:
         for number, frame in enumerate(_frames(client)):
             if number:
                 xid, opcode = struct.unpack_from(">ii", frame, 4)
+                if opcode == self._drop:
+                    self._drop = None
+                    self._lost.set()
+                    break
                 if opcode in self._lose[:1]:
                     self._lose.pop()
                     if not self._lose:

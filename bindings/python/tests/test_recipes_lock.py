@@ -313,6 +313,17 @@ def test_a_release_whose_answer_was_lost_releases(server, chroot, zk, proxy):
         far.start()
 
 
+def test_a_release_that_never_arrived_is_made_when_the_connection_is_back(server, chroot, zk, proxy):
+    with zoarium.connect(proxy.address + chroot) as far:
+        lock = far.lock("/lock")
+        lock.acquire()
+        proxy.lose_request(DELETE)
+        assert lock.release()
+        proxy.await_loss()
+        assert zk.lock("/lock").acquire(timeout=10)
+        far.start()
+
+
 def test_a_lost_connection_keeps_it(server, chroot, zk, proxy):
     with zoarium.connect(proxy.address + chroot) as far, far.lock("/lock") as lock:
         states = []

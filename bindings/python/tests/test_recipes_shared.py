@@ -342,6 +342,14 @@ def test_each_entry_is_taken_once(clients):
     assert sorted(taken) == list(range(60))
 
 
+def test_what_others_took_since_the_last_listing_is_passed_over(clients):
+    one, other = clients().queue("/queue"), clients().queue("/queue")
+    for value in (b"a", b"b", b"c", b"d"):
+        one.put(value)
+    assert one.get() == b"a" and [other.get(), other.get()] == [b"b", b"c"]
+    assert one.get() == b"d"
+
+
 def test_waiting_for_an_entry_ends_when_one_comes(clients):
     one, other = clients(), clients()
     waiting = Side(one.queue("/queue").get, None)

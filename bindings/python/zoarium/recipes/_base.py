@@ -8,7 +8,7 @@ from time import monotonic as monotonic
 from time import sleep
 from typing import TYPE_CHECKING, Any, Callable, Iterable, TypeVar
 
-from .. import _inbox
+from .. import _abi, _inbox
 from ..errors import (
     ConnectionLoss,
     NoNodeError,
@@ -108,9 +108,8 @@ class Caller:
         if left is None:
             return getattr(self._client, method)(*arguments, **keywords)
         future: Future[Any] = getattr(self._client, method + "_async")(*arguments, **keywords)
-        # An answer is not what the limit is for: even with none at all, what can be had at once is had. (A client without
-        # a session is one that has just been made.)
-        is_prompt = self._client.connected or not self._client.session_id
+        # An answer is not what the limit is for: even with none at all, what can be had at once is had.
+        is_prompt = self._client._session().state != _abi.ZOA_SUSPENDED
         if not future.wait(max(left, _ANSWER) if is_prompt else left):
             # It has been sent and may yet be carried out: whoever called undoes it.
             raise TimedOutError(f"no answer to {method} in time")

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Callable
 
 from ..errors import ZoariumError
-from ..types import EventType, KazooState, WatchedEvent, ZnodeStat
+from ..types import KazooState, WatchedEvent, ZnodeStat
 from . import _base
 
 if TYPE_CHECKING:
@@ -77,10 +77,8 @@ class Holding:
         else:
             self.lose()
 
-    def _changed(self, event: WatchedEvent) -> None:
-        if event.type == EventType.DELETED:
-            self.lose()
-        elif not self.is_over:
+    def _changed(self, _event: WatchedEvent) -> None:
+        if not self.is_over:
             self._look()
 
     def _heard(self, state: str) -> bool:

@@ -96,8 +96,8 @@ class TreeCache:
         self._nodes: dict[str, NodeData] = {}
         self._children: dict[str, set[str]] = {}
         # All below: only where callbacks run.
-        #: Paths asked for whose answers have not come; true when they have changed since.
-        self._asked: dict[str, bool] = {}
+        #: Paths asked for whose answers have not come, and what has been heard of them since.
+        self._asked: dict[str, str | None] = {}
         self._to_load: deque[str] = deque()
         self._loading: set[str] = set()
         self._listings = 0
@@ -202,10 +202,13 @@ class TreeCache:
     def _changed(self, event: WatchedEvent) -> None:
         if self._is_closed:
             return
+        if event.path in self._asked:
+            # The answer under way may be older than this.
+            self._asked[event.path] = event.type
+        elif event.type != EventType.DELETED:
+            self._ask(event.path)
         if event.type == EventType.DELETED:
             self._remove(event.path)
-        else:
-            self._ask(event.path)
 
     def _load(self) -> None:
         """Asks for everything."""
@@ -240,20 +243,21 @@ class TreeCache:
 
     def _ask(self, path: str) -> None:
         if path in self._asked:
-            # The answer under way may be older than this change.
-            self._asked[path] = True
             return
-        self._asked[path] = False
+        self._asked[path] = None
         self._client.get_async(path).rawlink(partial(self._got, path))
 
     def _got(self, path: str, future: Future[Any]) -> None:
-        must_ask_again = self._asked.pop(path, False)
+        heard = self._asked.pop(path, None)
+        must_ask_again = heard is not None
         error = future.exception()
         if self._is_closed:
             return
         if error is None:
-            data, stat = future.result()
-            self._put(NodeData(path, data, stat))
+            # What has been deleted since may be there again, or never more: that has to be asked.
+            if heard != EventType.DELETED:
+                data, stat = future.result()
+                self._put(NodeData(path, data, stat))
         elif isinstance(error, NoNodeError):
             self._remove(path)
         elif isinstance(error, _base.PASSING):
