@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from time import monotonic, sleep
 from typing import Any, Callable
 
-from .. import _abi, server as _server
+from .. import server as _server
 from ..client import Client, connect
-from ..errors import SessionExpiredError, TimedOutError, check
+from ..errors import SessionExpiredError, TimedOutError
 from ..server import Server
 from ..types import KazooState
 from .servers import OutsideServer, TestServer
@@ -24,9 +25,9 @@ def expire(client: Any, server: TestServer | None = None) -> None:
     """
     number, _password = _session_of(client)
     found = server or _server_of(client)
-    end = _native("zoa_server_expire", found)
-    if end is not None:
-        end(number)
+    if isinstance(found, Server):
+        with contextlib.suppress(SessionExpiredError):
+            found.expire(number)
     else:
         # Whoever has the password may take a session over, and close it.
         taken = _take_over(client, found)
@@ -43,12 +44,9 @@ def drop(client: Any, server: TestServer | None = None) -> None:
     """
     number, _password = _session_of(client)
     found = server or _server_of(client)
-    cut = _native("zoa_server_disconnect", found)
-    if cut is not None:
-        cut(number)
+    if isinstance(found, Server):
+        found.disconnect(number)
         return
-    if isinstance(client, Client) and not isinstance(client._target, str):
-        raise NotImplementedError("a client in this process has no connection that this release could cut")
     # A server ends the old connection of a session that comes by a new one.
     taken = _take_over(client, found)
     if taken is None:
@@ -58,10 +56,9 @@ def drop(client: Any, server: TestServer | None = None) -> None:
 
 def pause(server: TestServer, seconds: float) -> None:
     """Has a server of this process do nothing for a while: no answers, no events, no pings. Returns at once."""
-    hold = _native("zoa_server_pause", server)
-    if hold is None:
-        raise NotImplementedError(f"{server!r} cannot be paused: that takes a server of this process, and its library")
-    hold(int(seconds * 1000))
+    if not isinstance(server, Server):
+        raise NotImplementedError(f"{server!r} is not in this process, so it cannot be paused")
+    server.pause(seconds)
 
 
 def _session_of(client: Any) -> tuple[int, bytes]:
@@ -69,14 +66,6 @@ def _session_of(client: Any) -> tuple[int, bytes]:
     if not found or not found[0]:
         raise ValueError(f"{client!r} has no session yet")
     return found[0], found[1]
-
-
-def _native(name: str, server: TestServer) -> Callable[[int], None] | None:
-    """A function of the library on a server of this process, when there are both."""
-    function = getattr(_abi, name, None)
-    if function is None or not isinstance(server, Server):
-        return None
-    return lambda number: check(function(server._handle, number))
 
 
 def _server_of(client: Any) -> TestServer:
