@@ -1,8 +1,11 @@
 //! Lost connections, and what becomes of requests.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use zoarium::handle::{Options, Refused, Reply, State, code};
+use zoarium::records::replies::StatReply;
 use zoarium::records::{CreateMode, OpCode};
 
 use crate::fake::Fake;
@@ -123,6 +126,54 @@ pub fn every_request_is_answered_once_however_often_the_connection_goes(site: &S
         }
     }
 }
+
+pub fn no_write_is_carried_out_twice(site: &Site) {
+    const CLIENTS: usize = 8;
+    let proxy = site.proxy();
+    let (running, states) = (AtomicUsize::new(CLIENTS), States::default());
+    let tallies = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..CLIENTS)
+            .map(|n| {
+                let (proxy, running, states) = (&proxy, &running, &states);
+                scope.spawn(move || {
+                    let options = if n == 0 { states.options(Options::default()) } else { Options::default() };
+                    let handle = connect(&site.over(&[&proxy.address]), &options);
+                    let path = format!("/counted-{n}");
+                    while !matches!(create(&handle, &path, b"", CreateMode::Ephemeral).code, code::OK | NODE_EXISTS) {}
+                    let (mut carried_out, mut unknown) = (0, 0);
+                    for round in 0..150 {
+                        match set(&handle, &path, b"x").code {
+                            code::OK => carried_out += 1,
+                            code::CONNECTION_LOSS => unknown += 1,
+                            code => panic!("round {round}: {code}"),
+                        }
+                    }
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    (handle, path, carried_out, unknown)
+                })
+            })
+            .collect();
+        while running.load(Ordering::SeqCst) > 0 {
+            std::thread::sleep(Duration::from_millis(50));
+            proxy.cut();
+        }
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    let mut lost = 0;
+    for (handle, path, carried_out, unknown) in &tallies {
+        assert!(exists_patiently(handle, path));
+        let reply = handle.read(OpCode::Exists, path, LIMIT);
+        let version = zoarium::jute::decode::<StatReply>(&reply.body).unwrap().stat.version;
+        assert!((*carried_out..=carried_out + unknown).contains(&version), "{carried_out} <= {version} <= +{unknown}");
+        lost += unknown;
+    }
+    assert!(lost > 0, "no write was under way when the connection went");
+    let seen = states.seen();
+    assert!(seen.len() > 2 && seen.windows(2).all(|two| two[0] != two[1]), "{seen:?}");
+}
+
+/// ZooKeeper's number.
+const NODE_EXISTS: i32 = -110;
 
 fn exists_patiently(handle: &zoarium::handle::Handle, path: &str) -> bool {
     loop {

@@ -32,7 +32,10 @@ macro_rules! scenarios {
         fn all_of_it_holds_against_apache_zookeeper() {
             let mut site = match kit::Site::zookeeper() {
                 Ok(site) => site,
-                Err(why) => return eprintln!("skipped: {why}"),
+                Err(why) => {
+                    assert!(std::env::var("CI").as_deref() != Ok("true"), "no reference server: {why}");
+                    return eprintln!("SKIPPED, no reference server: {why}");
+                }
             };
             $($({
                 eprintln!("{}", stringify!($name));
@@ -60,7 +63,8 @@ scenarios! {
     lost: the_next_host_takes_over
         what_was_sent_is_lost_and_what_was_not_waits
         what_is_asked_for_while_suspended_is_done_afterwards_in_order
-        every_request_is_answered_once_however_often_the_connection_goes;
+        every_request_is_answered_once_however_often_the_connection_goes
+        no_write_is_carried_out_twice;
     states: a_client_can_be_closed_in_every_state
         a_client_can_be_detached_in_every_state;
 }
