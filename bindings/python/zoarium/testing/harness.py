@@ -19,7 +19,6 @@ import logging
 import os
 import shutil
 import tempfile
-import threading
 import unittest
 import uuid
 from typing import Any, Callable, Iterator
@@ -283,24 +282,15 @@ class KazooTestHarness(unittest.TestCase):
             return False
 
         client.add_listener(heard)
-        # In a thread of its own: with gevent and eventlet the client runs only while this one waits.
-        failures: list[BaseException] = []
-
         session = _Session(client)
-
-        def run() -> None:
-            try:
-                if expected == KazooState.LOST:
-                    _tell_kazoo(client)
-                fault(session, self.cluster[0].server)
-            except BaseException as error:
-                failures.append(error)
-                noticed.set()
-
-        threading.Thread(target=run, daemon=True).start()
+        if expected == KazooState.LOST and not isinstance(client, Client):
+            # kazoo's client finds out by itself, as in kazoo's own harness. Otherwise it would see its connection end
+            # first, and tell of that; tests count what it tells.
+            connection = importlib.import_module("kazoo.protocol.connection")
+            client._call(connection._SESSION_EXPIRED, None)
+            noticed.wait(10)
+        fault(session, self.cluster[0].server)
         noticed.wait(10)
-        if failures:
-            raise failures[0]
         if not noticed.is_set():
             raise ZoariumError("the client has not noticed that its connection is broken")
         if isinstance(client, Client) and expected == KazooState.LOST:
@@ -317,16 +307,6 @@ class _Session:
 
     def __init__(self, client: Any) -> None:
         self.client_id = client.client_id
-
-
-def _tell_kazoo(client: Any) -> None:
-    """Has kazoo's client find out by itself that its session is over, as kazoo's own harness does.
-
-    Otherwise it would see its connection end first, and tell of that; tests count what it tells.
-    """
-    if not isinstance(client, Client):
-        connection = importlib.import_module("kazoo.protocol.connection")
-        client._call(connection._SESSION_EXPIRED, None)
 
 
 class KazooTestCase(KazooTestHarness):
