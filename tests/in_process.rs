@@ -322,6 +322,23 @@ fn an_idle_session_in_process_does_not_expire() {
 }
 
 #[test]
+fn a_read_of_a_frozen_server_keeps_its_limit() {
+    let peer = Peer::start("frozen");
+    let handle = peer.open();
+    peer.server().pause(Duration::from_secs(60));
+    let limit = Duration::from_millis(100);
+    // Until the pause has begun, reads are answered.
+    let begin = std::time::Instant::now();
+    while handle.read(OpCode::GetData, "/", Some(limit)).code == code::OK {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it never froze");
+    }
+    let begin = std::time::Instant::now();
+    assert_eq!(handle.read(OpCode::GetData, "/", Some(limit)).code, code::TIMEOUT);
+    assert!(begin.elapsed() < Duration::from_secs(20));
+    peer.server().request_stop();
+}
+
+#[test]
 fn a_chroot_is_invisible_from_inside() {
     let peer = Peer::start("chroot");
     let outside = peer.open();

@@ -11,7 +11,8 @@ use crate::engine::Engine;
 
 /// Looks at an empty seat before a reader goes to sleep.
 const SPINS: usize = 40;
-/// A reader looks again after this time even if nobody wakes it.
+/// How long a reader waits for the loop, which may be frozen or at the disk; then its request queues up like any other, and
+/// the caller's time limit holds.
 const NAP: Duration = Duration::from_millis(50);
 
 /// The side of the readers.
@@ -85,7 +86,7 @@ impl Drop for Seat {
 }
 
 impl Lent {
-    /// Runs `read` on the engine as soon as the loop lends it; `None` once the loop has ended.
+    /// Runs `read` on the engine as soon as the loop lends it; `None` if it does not for a while, or has ended.
     ///
     /// Other readers run at the same time. `read` must be short: the loop waits for it.
     pub fn read<R>(&self, read: impl FnOnce(&Engine) -> R) -> Option<R> {
@@ -106,6 +107,7 @@ impl Lent {
 
     fn read_after_naps<R>(&self, read: impl FnOnce(&Engine) -> R) -> Option<R> {
         let mut nap = self.nap.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_late = false;
         loop {
             {
                 let seat = self.seat.read().unwrap_or_else(PoisonError::into_inner);
@@ -114,10 +116,12 @@ impl Lent {
                     return Some(read(engine));
                 }
             }
-            if self.over.load(Ordering::SeqCst) {
+            if is_late || self.over.load(Ordering::SeqCst) {
                 return None;
             }
-            nap = self.back.wait_timeout(nap, NAP).unwrap_or_else(PoisonError::into_inner).0;
+            let (awake, slept) = self.back.wait_timeout(nap, NAP).unwrap_or_else(PoisonError::into_inner);
+            nap = awake;
+            is_late = slept.timed_out();
         }
     }
 
