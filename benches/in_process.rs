@@ -1,8 +1,10 @@
 //! How fast a client in the server's process is: `cargo bench --bench in_process`.
 //!
 //! Prints durable creates per second with 1, 64 and 512 outstanding, gets of 100 bytes per second at 100,000 znodes on
-//! one thread and on two, and gets while another thread writes. Under `cargo test` it runs on little input.
+//! one thread and on two, and gets while another thread writes; with processor time per operation, which a busy machine
+//! does not change much. `-- gets` and `-- creates` do only that part. Under `cargo test` it runs on little input.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -78,13 +80,40 @@ fn processor_ns() -> u64 {
     text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
 }
 
-fn gets(handle: &Handle, paths: &[String], count: usize) -> f64 {
+/// The same of each thread of this process by name.
+fn threads() -> BTreeMap<String, u64> {
+    let mut all = BTreeMap::new();
+    for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let read = |file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        let ns: u64 = read("schedstat").split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
+        *all.entry(read("comm").trim().to_owned()).or_default() += ns;
+    }
+    all
+}
+
+/// All paths in an order that is not that of their creation, one behind the other: whoever asks for a path has it at hand,
+/// and fetching it from memory is not what is measured.
+struct Paths {
+    all: String,
+    count: usize,
+}
+
+impl Paths {
+    fn new(count: usize) -> Paths {
+        let numbers = (0..count).map(|n| n * 7919 % count);
+        Paths { all: numbers.map(|n| format!("/g/{:03}/{n:08}", n % 1000)).collect(), count }
+    }
+
+    fn get(&self, at: usize) -> &str {
+        let length = self.all.len() / self.count;
+        &self.all[at * length..][..length]
+    }
+}
+
+fn gets(handle: &Handle, paths: &Paths, count: usize) -> f64 {
     let (begin, used) = (Instant::now(), processor_ns());
-    let mut at = 0;
-    for _ in 0..count {
-        // A stride that visits all and is not the order of creation.
-        at = (at + 7919) % paths.len();
-        let reply = handle.read(OpCode::GetData, &paths[at], LIMIT);
+    for at in 0..count {
+        let reply = handle.read(OpCode::GetData, paths.get(at % paths.count), LIMIT);
         assert_eq!(reply.code, code::OK);
         black_box(reply.body);
     }
@@ -104,41 +133,61 @@ fn main() {
     let server = Server::start(config).expect("a server on a new folder");
     let handle = open(&server);
 
+    let only = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
     // First, while there are as many znodes as it says.
+    if only.as_deref().is_none_or(|only| only == "gets") {
+        all_gets(&server, &handle, scale);
+    }
+    if only.as_deref().is_none_or(|only| only == "creates") {
+        all_creates(&server, &handle, scale);
+    }
+    drop(handle);
+    server.stop().expect("a clean stop");
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+fn all_gets(server: &Server, handle: &Arc<Handle>, scale: impl Fn(usize, usize) -> usize + Sync) {
     let count = scale(100_000, 500);
-    creates(&handle, "/g", count, 512);
-    let paths: Vec<String> = (0..count).map(|n| format!("/g/{:03}/{n:08}", n % 1000)).collect();
-    println!("gets, one thread:  {:>10.0} /s", gets(&handle, &paths, scale(3_000_000, 500)));
+    creates(handle, "/g", count, 512);
+    let paths = Paths::new(count);
+    println!("gets, one thread:  {:>10.0} /s", gets(handle, &paths, scale(3_000_000, 500)));
     let both: f64 = std::thread::scope(|scope| {
         let threads: Vec<_> =
-            (0..2).map(|_| scope.spawn(|| gets(&open(&server), &paths, scale(3_000_000, 500)))).collect();
+            (0..2).map(|_| scope.spawn(|| gets(&open(server), &paths, scale(3_000_000, 500)))).collect();
         threads.into_iter().map(|thread| thread.join().expect("no get fails")).sum()
     });
     println!("gets, two threads: {both:>10.0} /s together");
     let stop = AtomicBool::new(false);
     let beside = std::thread::scope(|scope| {
         scope.spawn(|| {
-            let writer = open(&server);
+            let writer = open(server);
             let mut round = 0;
             while !stop.load(Ordering::Relaxed) {
                 creates(&writer, &format!("/w{round}"), scale(20_000, 100), 64);
                 round += 1;
             }
         });
-        let rate = gets(&handle, &paths, scale(2_000_000, 500));
+        let rate = gets(handle, &paths, scale(2_000_000, 500));
         stop.store(true, Ordering::Relaxed);
         rate
     });
     println!("gets, beside a writer with 64 outstanding: {beside:>10.0} /s");
+}
 
+fn all_creates(server: &Server, handle: &Arc<Handle>, scale: impl Fn(usize, usize) -> usize) {
     for (outstanding, count) in [(1, scale(5_000, 20)), (64, scale(300_000, 500)), (512, scale(600_000, 500))] {
-        let rate = creates(&handle, &format!("/o{outstanding}"), count, outstanding);
+        let store = || server.status().expect("it runs").store;
+        let (before, used) = (store(), threads());
+        let rate = creates(handle, &format!("/o{outstanding}"), count, outstanding);
         println!("creates, {outstanding:>3} outstanding: {rate:>10.0} /s");
+        let after = store();
+        let syncs = (after.fsync_count - before.fsync_count).max(1);
+        let each = (after.fsync_total_us - before.fsync_total_us) / syncs;
+        println!("  {} in one sync of {each} us", (after.records - before.records) / syncs);
+        for (name, ns) in threads() {
+            // A thread may have ended, and taken its time with it.
+            let ns = ns.saturating_sub(used.get(&name).copied().unwrap_or(0));
+            println!("  {name}: {} ns of processor time each", ns / count as u64);
+        }
     }
-    let status = server.status().expect("it runs");
-    let (syncs, total_us) = (status.store.fsync_count, status.store.fsync_total_us);
-    println!("syncs: {syncs}, {} us each", total_us / syncs.max(1));
-    drop(handle);
-    server.stop().expect("a clean stop");
-    let _ = std::fs::remove_dir_all(folder);
 }

@@ -28,7 +28,7 @@ unsafe fn run(
     handle: &Handle,
     op: &zoa_op,
     wait: Option<std::time::Duration>,
-) -> Outcome<ResultBox> {
+) -> Outcome<Box<ResultBox>> {
     let chroot = handle.chroot();
     // SAFETY: the caller vouches for the operation's pointers.
     unsafe {
@@ -55,7 +55,12 @@ pub(super) fn read_code(kind: i32) -> OpCode {
     }
 }
 
-unsafe fn read(handle: &Handle, kind: i32, at: *const c_char, wait: Option<std::time::Duration>) -> Outcome<ResultBox> {
+unsafe fn read(
+    handle: &Handle,
+    kind: i32,
+    at: *const c_char,
+    wait: Option<std::time::Duration>,
+) -> Outcome<Box<ResultBox>> {
     // SAFETY: the caller gives NULL or a text.
     let path = unsafe { path(at) }?;
     let code = read_code(kind);
@@ -64,7 +69,7 @@ unsafe fn read(handle: &Handle, kind: i32, at: *const c_char, wait: Option<std::
 }
 
 /// Gives a successful result to whoever wants it; a failed one is told by code and sentence alone.
-pub(super) unsafe fn hand_out(result: ResultBox, result_out: *mut *mut zoa_result) -> Outcome<()> {
+pub(super) unsafe fn hand_out(result: Box<ResultBox>, result_out: *mut *mut zoa_result) -> Outcome<()> {
     outcome_of(&result)?;
     if !result_out.is_null() {
         // SAFETY: the caller gives a place for a pointer.
@@ -77,7 +82,7 @@ unsafe fn hand_out_stat(result: &ResultBox, stat_out: *mut zoa_stat) -> Outcome<
     outcome_of(result)?;
     if let (Some(stat), false) = (result.stat(), stat_out.is_null()) {
         // SAFETY: the caller gives a place for a stat.
-        unsafe { out(stat_out, "stat_out") }?.write(stat);
+        unsafe { out(stat_out, "stat_out") }?.write(*stat);
     }
     Ok(())
 }
@@ -144,7 +149,7 @@ pub unsafe extern "C" fn zoa_client_set(
     unsafe {
         with(client.cast_const().cast(), "client", |this: &ClientBox| {
             let op = zoa_op { data, len, version, ..zoa_op::plain(ZOA_OP_SET, path) };
-            hand_out_stat(&run(client, this.handle(), &op, NO_LIMIT)?, stat_out)
+            hand_out_stat(&*run(client, this.handle(), &op, NO_LIMIT)?, stat_out)
         })
     }
 }
@@ -159,7 +164,7 @@ pub unsafe extern "C" fn zoa_client_delete(client: *mut zoa_client, path: *const
     unsafe {
         with(client.cast_const().cast(), "client", |this: &ClientBox| {
             let op = zoa_op { version, ..zoa_op::plain(ZOA_OP_DELETE, path) };
-            outcome_of(&run(client, this.handle(), &op, NO_LIMIT)?)
+            outcome_of(&*run(client, this.handle(), &op, NO_LIMIT)?)
         })
     }
 }
@@ -176,7 +181,7 @@ pub unsafe extern "C" fn zoa_client_exists(
     // SAFETY: the caller gives what the doc asks for.
     unsafe {
         with(client.cast_const().cast(), "client", |client: &ClientBox| {
-            hand_out_stat(&read(client.handle(), ZOA_OP_EXISTS, path, NO_LIMIT)?, stat_out)
+            hand_out_stat(&*read(client.handle(), ZOA_OP_EXISTS, path, NO_LIMIT)?, stat_out)
         })
     }
 }
@@ -209,7 +214,7 @@ pub unsafe extern "C" fn zoa_client_sync(client: *mut zoa_client, path: *const c
     // SAFETY: the caller gives what the doc asks for.
     unsafe {
         with(client.cast_const().cast(), "client", |this: &ClientBox| {
-            outcome_of(&run(client, this.handle(), &zoa_op::plain(ZOA_OP_SYNC, path), NO_LIMIT)?)
+            outcome_of(&*run(client, this.handle(), &zoa_op::plain(ZOA_OP_SYNC, path), NO_LIMIT)?)
         })
     }
 }
@@ -248,7 +253,7 @@ pub unsafe extern "C" fn zoa_client_set_acl(
     unsafe {
         with(client.cast_const().cast(), "client", |this: &ClientBox| {
             let op = zoa_op { acl, acl_count: count, version, ..zoa_op::plain(ZOA_OP_SET_ACL, path) };
-            outcome_of(&run(client, this.handle(), &op, NO_LIMIT)?)
+            outcome_of(&*run(client, this.handle(), &op, NO_LIMIT)?)
         })
     }
 }

@@ -6,10 +6,10 @@ use std::sync::OnceLock;
 use super::codes::*;
 use super::guard::{Head, Kind, c_text, guard, guard_value, look, take_if, with};
 use crate::handle::{Chroot, Reply};
-use crate::jute::{Decoder, JuteError};
+use crate::jute::{Buffer, Decoder, JuteError};
 use crate::records::multi::{MultiResult, decode_results};
 use crate::records::replies::{
-    AclReply, ChildrenStatReply, DataReply, NamesReply, NumberReply, PathReply, PathStatReply, StatReply, WhoAmIReply,
+    AclReply, ChildrenStatReply, NamesReply, NumberReply, PathReply, PathStatReply, StatReply, WhoAmIReply,
 };
 use crate::records::{OpCode, Stat};
 
@@ -100,7 +100,8 @@ pub(super) struct ResultBox {
     is_part: bool,
     zxid: i64,
     content: Content,
-    stat: Option<zoa_stat>,
+    /// Of `Content::Data` it is read from the record when somebody asks.
+    stat: OnceLock<zoa_stat>,
     path: Option<CString>,
     /// Made when somebody asks.
     error: OnceLock<CString>,
@@ -153,7 +154,7 @@ impl ResultBox {
             is_part: false,
             zxid,
             content: Content::Nothing,
-            stat: None,
+            stat: OnceLock::new(),
             path: None,
             error: OnceLock::new(),
             about: None,
@@ -161,14 +162,14 @@ impl ResultBox {
     }
 
     /// The result of an operation from its reply. `about` is the path asked for.
-    pub(super) fn from_reply(op: OpCode, reply: Reply, chroot: &Chroot, about: Option<&str>) -> ResultBox {
-        let mut result = ResultBox::new(reply.code, reply.zxid);
+    pub(super) fn from_reply(op: OpCode, reply: Reply, chroot: &Chroot, about: Option<&str>) -> Box<ResultBox> {
+        let mut result = Box::new(ResultBox::new(reply.code, reply.zxid));
         if reply.code != ZOA_OK {
             result.about = about.map(Into::into);
             return result;
         }
         if result.fill(op, reply.body, chroot).is_err() {
-            result = ResultBox::new(ZOA_MARSHALLING_ERROR, reply.zxid);
+            result = Box::new(ResultBox::new(ZOA_MARSHALLING_ERROR, reply.zxid));
         }
         result
     }
@@ -177,14 +178,16 @@ impl ResultBox {
         let mut decoder = Decoder::new(&body);
         match op {
             OpCode::GetData | OpCode::Reconfig => {
-                let reply: DataReply<'_> = decoder.read()?;
-                let length = reply.data.0.map(<[u8]>::len);
-                self.stat = Some(reply.stat.into());
-                debug_assert!(body.len() == 4 + length.unwrap_or(0) + STAT_SIZE);
-                self.content = Content::Data(body, length.map(|length| 4..4 + length));
+                let data: Buffer<'_> = decoder.read()?;
+                let left = decoder.rest().len();
+                if left < STAT_SIZE {
+                    return Err(JuteError::Truncated { needed: STAT_SIZE, left });
+                }
+                let range = data.0.map(|data| 4..4 + data.len());
+                self.content = Content::Data(body, range);
             }
             OpCode::Exists | OpCode::SetData | OpCode::SetAcl => {
-                self.stat = Some(decoder.read::<StatReply>()?.stat.into());
+                self.stat = OnceLock::from(zoa_stat::from(decoder.read::<StatReply>()?.stat));
             }
             OpCode::Create | OpCode::Sync => {
                 self.path = Some(c_text(chroot.inner(decoder.read::<PathReply<'_>>()?.path.as_str())));
@@ -192,12 +195,12 @@ impl ResultBox {
             OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl => {
                 let reply: PathStatReply<'_> = decoder.read()?;
                 self.path = Some(c_text(chroot.inner(reply.path.as_str())));
-                self.stat = Some(reply.stat.into());
+                self.stat = OnceLock::from(zoa_stat::from(reply.stat));
             }
             OpCode::GetChildren2 => {
                 let reply: ChildrenStatReply<'_> = decoder.read()?;
                 self.content = Content::Names(reply.names.iter().map(|name| c_text(name.as_str())).collect());
-                self.stat = Some(reply.stat.into());
+                self.stat = OnceLock::from(zoa_stat::from(reply.stat));
             }
             OpCode::GetChildren => {
                 let reply: NamesReply<'_> = decoder.read()?;
@@ -214,7 +217,7 @@ impl ResultBox {
                 let entries =
                     entries.map(|acl| AclEntry::new(acl.perms as u32, acl.id.scheme.as_str(), acl.id.id.as_str()));
                 self.content = Content::Acls(entries.collect());
-                self.stat = Some(reply.stat.into());
+                self.stat = OnceLock::from(zoa_stat::from(reply.stat));
             }
             OpCode::WhoAmI => {
                 let reply: WhoAmIReply<'_> = decoder.read()?;
@@ -249,14 +252,14 @@ impl ResultBox {
             MultiResult::Path(reply) => result.path = Some(c_text(chroot.inner(reply.path.as_str()))),
             MultiResult::PathStat(reply) => {
                 result.path = Some(c_text(chroot.inner(reply.path.as_str())));
-                result.stat = Some(reply.stat.into());
+                result.stat = OnceLock::from(zoa_stat::from(reply.stat));
             }
             MultiResult::Done(_) => {}
-            MultiResult::Stat(reply) => result.stat = Some(reply.stat.into()),
+            MultiResult::Stat(reply) => result.stat = OnceLock::from(zoa_stat::from(reply.stat)),
             MultiResult::Data(reply) => {
                 let range = reply.data.0.map(|data| 0..data.len());
                 result.content = Content::Data(reply.data.0.unwrap_or_default().to_vec(), range);
-                result.stat = Some(reply.stat.into());
+                result.stat = OnceLock::from(zoa_stat::from(reply.stat));
             }
             MultiResult::Names(reply) => {
                 result.content = Content::Names(reply.names.iter().map(|name| c_text(name.as_str())).collect());
@@ -274,13 +277,18 @@ impl ResultBox {
         matches!(self.content, Content::Parts(_))
     }
 
-    pub(super) fn stat(&self) -> Option<zoa_stat> {
-        self.stat
+    pub(super) fn stat(&self) -> Option<&zoa_stat> {
+        if let (None, Content::Data(record, data)) = (self.stat.get(), &self.content) {
+            let record = &record[data.as_ref().map_or(4, |data| data.end)..];
+            let stat: Stat = Decoder::new(record).read().expect("the record was seen to be long enough");
+            let _ = self.stat.set(stat.into());
+        }
+        self.stat.get()
     }
 
     /// Hands it to C.
-    pub(super) fn give(self) -> *mut zoa_result {
-        Box::into_raw(Box::new(self)).cast()
+    pub(super) fn give(self: Box<Self>) -> *mut zoa_result {
+        Box::into_raw(self).cast()
     }
 
     pub(super) fn sentence(&self) -> String {
@@ -366,7 +374,7 @@ pub unsafe extern "C" fn zoa_result_data(result: *const zoa_result, len_out: *mu
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_result_stat(result: *const zoa_result) -> *const zoa_stat {
     // SAFETY: the caller gives NULL or a result.
-    unsafe { ask(result, std::ptr::null(), |result| result.stat.as_ref().map(std::ptr::from_ref)) }
+    unsafe { ask(result, std::ptr::null(), |result| result.stat().map(std::ptr::from_ref)) }
 }
 
 /// How many names, ACL entries or parts there are; of `ZOA_OP_COUNT`, how many descendants.
