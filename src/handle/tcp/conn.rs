@@ -23,8 +23,8 @@ const GOOD_AFTER: u64 = 1000;
 const PING_EVERY_MAX: u64 = 10_000;
 /// No server is given less time than this to answer, ms.
 const ATTEMPT_MIN: u64 = 200;
-/// How often to look whether a full queue has room again, ms.
-const FULL_EVERY: u64 = 5;
+/// How often to look whether a full queue has room again, ms. It says so itself; this is for those that do not.
+const FULL_EVERY: u64 = 100;
 /// What is kept of a buffer's room between bursts, in bytes.
 const ROOM_KEPT: usize = 256 << 10;
 /// How often a server with a quorum is looked for, ms, at first and at last.
@@ -306,6 +306,15 @@ impl Conn {
         self.full_until = self.session.is_full().then(|| now.plus(FULL_EVERY));
     }
 
+    /// The queue may have room again.
+    pub(super) fn look_again(&mut self, now: Millis) {
+        if self.full_until.is_some() {
+            self.look_at_queue(now);
+            // The silence was ours.
+            self.last_heard = now;
+        }
+    }
+
     /// The moment of [`Conn::poll_timeout`] has come. May be called any time.
     pub(super) fn timeout(&mut self, now: Millis) {
         if self.poll_timeout().is_none_or(|at| now < at) {
@@ -326,9 +335,7 @@ impl Conn {
     /// Keeps a connection that stands alive, as long as it is.
     fn care(&mut self, now: Millis) {
         if self.full_until.is_some_and(|at| now >= at) {
-            self.look_at_queue(now);
-            // The silence is ours.
-            self.last_heard = now;
+            self.look_again(now);
         }
         if now.since(self.last_heard) >= self.silence_limit() {
             return self.lose(now, "the server is silent");

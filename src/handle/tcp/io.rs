@@ -327,6 +327,7 @@ impl Running {
         link.poked.store(false, Ordering::SeqCst);
         let mut wire = link.wire();
         wire.establish(now);
+        wire.conn.look_again(now);
         // Before the clock: what has come is no silence.
         wire.read(now, &mut self.room);
         wire.conn.timeout(now);

@@ -58,6 +58,10 @@ impl Transport for Tcp {
         Ok(())
     }
 
+    fn resume(&self) {
+        self.link.poke();
+    }
+
     fn add_auth(&self, scheme: &str, credentials: &[u8], done: Completion) -> Result<(), Refused> {
         if self.link.session.add_auth(scheme, credentials, done)? {
             self.link.poke();

@@ -311,7 +311,8 @@ fn a_full_queue_stops_reading_and_is_no_silence() {
     }
     assert!(play.session.info().state.is_connected());
     *play.heard.is_full.lock().unwrap() = false;
-    play.pass(5);
+    assert!(!play.conn.wants_input());
+    play.conn.look_again(play.now);
     assert!(play.conn.wants_input());
     play.pass(5999);
     assert!(play.session.info().state.is_connected());
