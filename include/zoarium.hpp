@@ -890,6 +890,19 @@ class Server {
     return copy;
   }
 
+  // Ends a session as its timeout would, only now. Its id is in Client::session.
+  Expected<void> try_expire(std::int64_t session_id) noexcept { return detail::checked(zoa_server_expire(get(), session_id)); }
+
+  // Cuts the connection of a session, which lives on. For tests.
+  Expected<void> try_disconnect(std::int64_t session_id) noexcept {
+    return detail::checked(zoa_server_disconnect(get(), session_id));
+  }
+
+  // Freezes the server for so long. For tests.
+  Expected<void> try_pause(milliseconds duration) noexcept {
+    return detail::checked(zoa_server_pause(get(), detail::limit(duration)));
+  }
+
   // Gives leadership to another server, before a stop.
   Expected<void> try_handover(milliseconds timeout = forever) noexcept {
     return detail::checked(zoa_server_handover(get(), detail::limit(timeout)));
@@ -907,6 +920,9 @@ class Server {
   void wait(milliseconds timeout = forever) { try_wait(timeout).value(); }
   zoa_status status() const { return try_status().value(); }
   std::string command(std::string_view word) { return try_command(word).value(); }
+  void expire(std::int64_t session_id) { try_expire(session_id).value(); }
+  void disconnect(std::int64_t session_id) { try_disconnect(session_id).value(); }
+  void pause(milliseconds duration) { try_pause(duration).value(); }
   void handover(milliseconds timeout = forever) { try_handover(timeout).value(); }
   void stop(milliseconds timeout = forever) { try_stop(timeout).value(); }
 #endif

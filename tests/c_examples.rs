@@ -184,6 +184,11 @@ fn misuse_is_answered_with_codes() {
 }
 
 #[test]
+fn the_lock_of_the_example_survives_lost_connections() {
+    check("tests/c/lock_losses.c", &[Link::Shared], &[], "0 faults, 18 times held, 0 left, cut\n");
+}
+
+#[test]
 fn the_cxx_header_frees_every_callable_once() {
     check("tests/cxx/wrapper.cpp", &[Link::Shared], &[], "0 failures\n");
 }

@@ -429,6 +429,26 @@ static void over_tcp_it_is_the_same(zoa::Server &server) {
   CHECK(zoa::Client::try_connect("no:port:at:all").code() != ZOA_OK);
 }
 
+static void sessions_are_cut_and_expired(zoa::Server &server) {
+  Tally states;
+  zoa::ClientOptions options;
+  options.on_state = [&](zoa::State state) { states.add(std::to_string(static_cast<int>(state))); };
+  zoa::Client client = zoa::Client::connect(server.address(), options);
+  client.wait(20s);
+  server.disconnect(client.session().id);
+  CHECK(states.reaches(3));
+  const std::vector<std::string> expected{"1", "3", "1"};
+  CHECK(states.seen() == expected);
+  server.pause(1ms);
+  CHECK(server.try_pause(-1ms).code() == ZOA_BAD_ARGUMENTS);
+  server.expire(client.session().id);
+  CHECK(thrown([&] { while (true) client.get("/"); }) != ZOA_OK);
+  std::size_t count = 4;
+  while (states.reaches(count) && states.seen().back() != "4") count += 1;
+  CHECK(states.seen().back() == "4");
+  CHECK(thrown([&] { server.expire(1); }) == ZOA_SESSION_EXPIRED);
+}
+
 // With its parent's objects alive, watches and all.
 static void a_forked_child_begins_anew(zoa::Client &parents, const std::string &folder) {
   Tally unheard;
@@ -504,6 +524,7 @@ int main(int argc, char **argv) {
     a_queue_runs_callbacks_here(server);
     sessions_are_resumed(server);
     over_tcp_it_is_the_same(server);
+    sessions_are_cut_and_expired(server);
 
     const std::string folder = argc > 1 ? argv[1] : "wrapper-data";
     a_forked_child_begins_anew(client, folder + "-child");
