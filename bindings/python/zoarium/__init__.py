@@ -13,6 +13,8 @@ A server in this process, and clients for it or for any ZooKeeper-compatible ser
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from . import errors
 from ._abi import zoa_features as _features
 from ._abi import zoa_version as _version
@@ -80,3 +82,18 @@ __all__ = [
     "make_digest_acl_credential",
     *errors.__all__,
 ]
+
+
+if TYPE_CHECKING:
+    from . import aio as aio
+    from . import recipes as recipes
+    from . import testing as testing
+else:
+
+    def __getattr__(name: str) -> object:
+        # Imported when they are used: not everybody needs them.
+        if name in ("aio", "recipes", "testing"):
+            from importlib import import_module
+
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
