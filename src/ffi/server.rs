@@ -279,13 +279,16 @@ pub unsafe extern "C" fn zoa_server_status(server: *const zoa_server, status_out
                 Some(Ok(status)) => Some(status),
                 Some(Err(NoAnswer::Ended)) | None => None,
             };
-            let role = match (&status, running.as_ref()) {
-                (Some(_), _) => ZOA_ROLE_STANDALONE,
-                (None, Some(running)) if running.failure(|_| ()).is_some() => ZOA_ROLE_FAILED,
-                _ => match server.ended.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
-                    Some(Err(_)) => ZOA_ROLE_FAILED,
-                    _ => ZOA_ROLE_STOPPED,
-                },
+            let has_failed = running.as_ref().is_some_and(|running| running.failure(|_| ()).is_some());
+            // Whoever stops it holds `ended` and wants `server`: never both the other way round.
+            drop(running);
+            let role = if status.is_some() {
+                ZOA_ROLE_STANDALONE
+            } else if has_failed || matches!(*server.ended.read().unwrap_or_else(PoisonError::into_inner), Some(Err(_)))
+            {
+                ZOA_ROLE_FAILED
+            } else {
+                ZOA_ROLE_STOPPED
             };
             let mut answer = zoa_status {
                 struct_size: 0,
