@@ -26,6 +26,11 @@ pub mod watches;
 pub mod words;
 pub mod zab;
 
+/// The README's Rust is compiled as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 pub use config::Config;
 pub use error::Error;
 pub use server::Server;

@@ -216,6 +216,42 @@ fn a_client_over_tcp_is_a_good_guest_too() {
     check("tests/c/remote.c", &[Link::Shared], &[], "0 failures\n");
 }
 
+/// The README's block in a language, as it stands there.
+fn readme_block(language: &str) -> String {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let mut lines = readme.lines().skip_while(|line| *line != format!("```{language}")).skip(1);
+    let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+    assert!(!block.is_empty(), "the README has no block in {language}");
+    block.join("\n")
+}
+
+/// Runs a README's block between what a program needs before and after it, in a folder of its own.
+fn check_readme(language: &str, before: &str, after: &str) {
+    let folder = Folder::new(&format!("readme-{language}"));
+    let source = folder.0.join(format!("readme.{language}"));
+    let enter = "if (argc != 2 || mkdir(argv[1], 0700) != 0 || chdir(argv[1]) != 0) return 2;";
+    let main = format!("int main(int argc, char **argv) {{\n{enter}\n");
+    std::fs::write(&source, format!("{before}\n{main}{}\n{after}\n}}\n", readme_block(language))).unwrap();
+    check(source.to_str().unwrap(), &[Link::Shared], &[], "");
+}
+
+const POSIX: &str = "#include <sys/stat.h>\n#include <unistd.h>\n#include <stdio.h>";
+
+#[test]
+fn the_readmes_c_runs() {
+    let after = "zoa_client_free(client), zoa_server_free(server), zoa_config_free(config);\nreturn code != ZOA_OK;";
+    check_readme("c", &format!("{POSIX}\n#include <zoarium.h>"), after);
+}
+
+#[test]
+fn the_readmes_cxx_runs() {
+    check_readme(
+        "cpp",
+        &format!("{POSIX}\n#include <zoarium.hpp>"),
+        "return client.get(\"/hello\").data() != \"world\";",
+    );
+}
+
 #[test]
 fn every_example_is_tested() {
     let this = std::fs::read_to_string(root().join("tests/c_examples.rs")).unwrap();
