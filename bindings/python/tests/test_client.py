@@ -177,6 +177,14 @@ def test_a_closed_client_says_so_and_takes_its_ephemerals_along(server, chroot, 
     other.close()
 
 
+def test_a_block_ends_quietly_where_no_server_can_be_asked(free_port):
+    with zoarium.Server(client_port=free_port) as server:
+        zk = zoarium.connect(server.address)
+    with zk:
+        assert eventually(lambda: zk.state != zoarium.KazooState.CONNECTED)
+    assert zk.closed
+
+
 def test_a_detached_session_can_be_resumed(server, chroot, zk):
     first = server.client(chroot)
     first.create("/e", ephemeral=True)

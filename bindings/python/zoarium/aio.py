@@ -25,6 +25,7 @@ from . import _abi, _inbox, _requests
 from ._life import Life, life
 from ._requests import Convert, Part, Slot, of_parts, of_result, slot_for
 from .errors import (
+    LEFT_TO_EXPIRE,
     ConnectionClosedError,
     NodeExistsError,
     NoNodeError,
@@ -162,13 +163,16 @@ class Client(Session):
         super().add_listener(listener)
 
     async def close(self, timeout: float = 2.0) -> None:
-        """Ends the session, with its ephemeral znodes. Whatever is awaited ends in :class:`ConnectionClosedError`."""
+        """Ends the session, with its ephemeral znodes. Whatever is awaited ends in :class:`ConnectionClosedError`.
+
+        Where no server answers it is closed all the same, and the session is left to expire.
+        """
         if self._closed:
             return
         self._closed = True
         try:
             if _inbox.is_ours(self._inbox):
-                await self._elsewhere(lambda: _abi.zoa_client_close(self._handle, int(timeout * 1000)), allow_timeout=True)
+                await self._elsewhere(lambda: _abi.zoa_client_close(self._handle, int(timeout * 1000)), closes=True)
         finally:
             # What had to be called back was put into the inbox while the library closed it.
             self._inbox.dispatch()
@@ -186,7 +190,7 @@ class Client(Session):
     async def __aexit__(self, *_raised: object) -> None:
         await asyncio.shield(self.close())
 
-    async def _elsewhere(self, call: Callable[[], int], path: str | None = None, allow_timeout: bool = False) -> None:
+    async def _elsewhere(self, call: Callable[[], int], path: str | None = None, closes: bool = False) -> None:
         """Runs a call that waits on another thread; raises what its code means."""
 
         def run() -> tuple[int, str]:
@@ -194,7 +198,7 @@ class Client(Session):
             return code, last_error() if code else ""
 
         code, text = await self._loop.run_in_executor(None, run)
-        if code and not (allow_timeout and code in (_abi.ZOA_TIMEOUT, _abi.ZOA_CLOSED)):
+        if code and not (closes and code in LEFT_TO_EXPIRE):
             raise error_of(code, path, text)
 
     def __del__(self, _life: Life = life, _receivers: dict[int, Any] = _inbox.receivers) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, TypeVar
 from . import _abi, _inbox, _requests
 from ._life import life
 from ._requests import Convert, Part, Slot, of_parts, op_array
-from .errors import check, error_of, failure, last_error
+from .errors import LEFT_TO_EXPIRE, check, error_of, failure, last_error
 from .session import Listener, Session
 from .types import KazooState
 
@@ -72,14 +72,15 @@ class Calls(Session):
     def close(self, timeout: float = 2.0) -> None:
         """Ends the session, with its ephemeral znodes; waits for the server's answer up to `timeout` seconds.
 
-        When it returns, all callbacks have run, unless it is called from one. Closing twice is fine.
+        When it returns, all callbacks have run, unless it is called from one. Closing twice is fine. Where no server answers
+        it is closed all the same, and the session is left to expire.
         """
         if self._closed:
             return
         self._closed = True
         if _inbox.is_ours(self._inbox):
             code = _abi.zoa_client_close(self._handle, int(timeout * 1000))
-            if code not in (_abi.ZOA_OK, _abi.ZOA_TIMEOUT, _abi.ZOA_CLOSED):
+            if code not in (_abi.ZOA_OK, *LEFT_TO_EXPIRE):
                 raise failure(code)
         self._after_end(timeout)
 

@@ -32,6 +32,10 @@ _OUTCOMES = {
 }
 
 
+#: What closing may answer besides success: the client is closed, and no server has said that the session is over.
+LEFT_TO_EXPIRE = (_abi.ZOA_CONNECTION_LOSS, _abi.ZOA_TIMEOUT, _abi.ZOA_CLOSED)
+
+
 class ZoariumError(Exception):
     """The base of everything this package raises about servers and sessions."""
 
