@@ -113,6 +113,8 @@ fn check(source: &str, links: &[Link], args: &[&str], expected: &str) {
             let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
             assert!(output.status.success(), "{name} by {compiler}: {}\n{said}\n{wrong}", output.status);
             assert_eq!(said, expected, "{name} by {compiler}: {wrong}");
+            // C-10: the library says nothing by itself.
+            assert_eq!(wrong, "", "{name} by {compiler}");
         }
     }
 }
@@ -196,6 +198,13 @@ fn the_cxx_header_frees_every_callable_once() {
 #[test]
 fn the_cxx_header_works_without_exceptions() {
     check("tests/cxx/without_exceptions.cpp", &[Link::Static], &[], "1 answered\n");
+}
+
+#[test]
+fn hostile_calls_break_nothing() {
+    // Z-14, C-01 to C-04, C-07, C-08. A million of them: `.ci/test hostile-calls`.
+    let seed = std::env::var("ZOA_SEED").unwrap_or_else(|_| "1".to_owned());
+    check("tests/c/hostile_calls.c", &[Link::Shared], &["4000", &seed], "0 failures\n");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A good guest leaves nothing behind: threads, descriptors, mappings and files are as before (C-15).
 //!
-//! `ZOA_ROUNDS=10000` for the long version. One test, so that nothing else in this process opens anything.
+//! `ZOA_ROUNDS=10000` for the long version.
 
 #![allow(clippy::unwrap_used)]
 
@@ -46,10 +46,41 @@ fn round(folder: &Path, number: usize) {
         drop(handle);
         server.stop().unwrap();
     }
-    assert!(begin.elapsed() < Duration::from_secs(2), "stopping took {:?}", begin.elapsed());
+    // L-11; a long run at low priority, beside whatever the machine does otherwise, allows for more.
+    let limit_ms = std::env::var("ZOA_STOP_MS_MAX").ok().and_then(|ms| ms.parse().ok()).unwrap_or(2000);
+    assert!(begin.elapsed() < Duration::from_millis(limit_ms), "stopping took {:?}", begin.elapsed());
 }
 
 #[test]
+fn a_process_holds_a_hundred_servers_and_holds_round_after_round() {
+    // One test, so that nothing else in this process opens anything.
+    rounds_of_start_use_and_stop_leave_nothing();
+    a_hundred_servers_live_in_one_process();
+}
+
+fn a_hundred_servers_live_in_one_process() {
+    let before = held();
+    let folder = std::env::temp_dir().join(format!("zoarium-guests-{}", std::process::id()));
+    let servers: Vec<(Server, Handle)> = (0..100)
+        .map(|number| {
+            let config = Config { data_dir: folder.join(number.to_string()), client_port: 0, ..Config::default() };
+            let server = Server::start(config).unwrap();
+            let handle = Handle::open(Arc::clone(server.hub()), &Options::default()).unwrap();
+            (server, handle)
+        })
+        .collect();
+    for (_, handle) in &servers {
+        let acl = Some(vec![Acl::open()]);
+        let body = encoded(&CreateRequest { path: "/a".into(), data: Buffer(None), acl, flags: 0 });
+        assert_eq!(handle.call(OpCode::Create, &body, LIMIT).code, code::OK);
+    }
+    // A loop each, one thread for all callbacks, and now and then one that grows a file.
+    assert!((before.0 + 101..=before.0 + 201).contains(&held().0), "{} threads", held().0);
+    drop(servers);
+    assert_eq!(held(), before, "threads, descriptors, mappings");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 fn rounds_of_start_use_and_stop_leave_nothing() {
     let rounds = std::env::var("ZOA_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(60);
     let folder = std::env::temp_dir().join(format!("zoarium-guest-{}", std::process::id()));

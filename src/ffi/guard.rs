@@ -68,10 +68,24 @@ impl Drop for Errno {
     }
 }
 
+/// A bug at the entry of the next function, where a test has put one.
+#[cfg(test)]
+fn planted() -> Outcome<()> {
+    if super::tests::PLANTED.replace(false) {
+        panic!("planted");
+    }
+    Ok(())
+}
+
+#[cfg(not(test))]
+fn planted() -> Outcome<()> {
+    Ok(())
+}
+
 /// Runs the body of a function that belongs to no handle.
 pub(super) fn guard(body: impl FnOnce() -> Outcome<()>) -> zoa_code {
     let _errno = Errno::keep();
-    match catch_unwind(AssertUnwindSafe(body)) {
+    match catch_unwind(AssertUnwindSafe(|| planted().and_then(|()| body()))) {
         Ok(Ok(())) => ZOA_OK,
         Ok(Err(fail)) => failed(fail),
         Err(panic) => failed(panicked(&*panic)),
@@ -81,7 +95,7 @@ pub(super) fn guard(body: impl FnOnce() -> Outcome<()>) -> zoa_code {
 /// The same for functions that return something else than a code; `otherwise` stands for every failure.
 pub(super) fn guard_value<T>(otherwise: T, body: impl FnOnce() -> Outcome<T>) -> T {
     let _errno = Errno::keep();
-    match catch_unwind(AssertUnwindSafe(body)) {
+    match catch_unwind(AssertUnwindSafe(|| planted().and_then(|()| body()))) {
         Ok(Ok(value)) => value,
         Ok(Err(fail)) => {
             failed(fail);

@@ -19,6 +19,8 @@ mod queue;
 mod requests;
 mod result;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::c_char;
 

@@ -302,9 +302,6 @@ impl ResultBox {
 
 /// What `read` finds in a result; `otherwise` when there is none.
 unsafe fn ask<T>(result: *const zoa_result, otherwise: T, read: impl FnOnce(&ResultBox) -> Option<T>) -> T {
-    if result.is_null() {
-        return otherwise;
-    }
     let found = guard_value(None, || {
         // SAFETY: the caller gives NULL or a result.
         let result = unsafe { look::<ResultBox>(result.cast::<c_void>(), "result") }?;

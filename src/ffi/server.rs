@@ -1,7 +1,7 @@
 //! `zoa_server`: one peer in this process.
 
 use std::ffi::{CString, c_char, c_void};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::codes::*;
@@ -86,6 +86,7 @@ pub(super) struct ServerBox {
     server: RwLock<Option<Server>>,
     /// How it ended, once `zoa_server_stop` has taken it.
     ended: RwLock<Option<Result<(), String>>>,
+    stopping: Mutex<()>,
     pub(super) hub: Arc<Hub>,
     address: CString,
     port: u16,
@@ -149,13 +150,14 @@ impl ServerBox {
                 }
             }
         }
-        // Held until it is known how it ended: others who stop it at the same time wait for that, too.
-        let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
+        // Others who stop it at the same time wait until it is known how it ended. The server's other locks
+        // are taken one at a time: who asks how it is holds them in another order.
+        let _alone = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(server) = self.server.write().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
         let result = server.stop();
         let role = if result.is_ok() { ZOA_ROLE_STOPPED } else { ZOA_ROLE_FAILED };
-        *ended = Some(result.as_ref().copied().map_err(Error::to_string));
-        drop(ended);
+        let words = result.as_ref().copied().map_err(Error::to_string);
+        *self.ended.write().unwrap_or_else(PoisonError::into_inner) = Some(words);
         self.tell_role(role, 0);
         result.map_err(|error| failure(&error))
     }
@@ -226,6 +228,7 @@ pub unsafe extern "C" fn zoa_server_start(config: *const zoa_config, server_out:
             server_id,
             server: RwLock::new(Some(server)),
             ended: RwLock::new(None),
+            stopping: Mutex::new(()),
             role,
             load: Arc::new(Load::new()),
         });

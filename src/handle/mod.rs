@@ -471,10 +471,12 @@ impl Handle {
         self.core.queue().is_running_here()
     }
 
-    /// Runs `job` where callbacks run, after those that wait.
+    /// Runs `job`, the last of this handle, where callbacks run, after those that wait; when called from one of them, as
+    /// soon as that returns.
     pub fn defer(&self, job: impl FnOnce() + Send + 'static) {
         self.core.stage(0, Box::new(job));
         self.core.flush();
+        self.core.queue().leave(&self.core.load);
     }
 }
 

@@ -47,9 +47,30 @@ struct State {
     running: Option<u64>,
     /// A thread is in [`Queue::run`].
     has_runner: bool,
+    /// Clients that were let go by a callback: their jobs are run as soon as that returns.
+    leaving: Vec<u64>,
     waiters: usize,
     signalled: bool,
     over: bool,
+}
+
+impl State {
+    /// The next job of a client that is leaving.
+    fn next_leaving(&mut self) -> Option<(Arc<Load>, usize, Job)> {
+        while let Some(&id) = self.leaving.first() {
+            if let Some(job) = self.next_of(id) {
+                return Some(job);
+            }
+            self.leaving.remove(0);
+        }
+        None
+    }
+
+    /// The next job of one client.
+    fn next_of(&mut self, id: u64) -> Option<(Arc<Load>, usize, Job)> {
+        let at = self.jobs.iter().position(|(load, ..)| load.id == id)?;
+        self.jobs.remove(at)
+    }
 }
 
 thread_local! {
@@ -166,8 +187,9 @@ impl Queue {
             state.waiters -= 1;
         }
         let (mut ran, process) = (0, forks());
-        while ran < max {
-            let Some((load, size, job)) = state.jobs.pop_front() else { break };
+        loop {
+            let next = state.next_leaving().or_else(|| if ran < max { state.jobs.pop_front() } else { None });
+            let Some((load, size, job)) = next else { break };
             state.running = Some(load.id);
             let resumes = load.sub(size);
             drop(state);
@@ -228,19 +250,15 @@ impl Queue {
         let mut state = self.lock();
         loop {
             let is_busy = state.running == Some(client.id);
-            if !is_busy && client.waiting().0 == 0 {
-                self.unsignal(&mut state);
-                return true;
-            }
-            if self.pipe.is_some() && !state.has_runner {
-                let at = state.jobs.iter().position(|(of, ..)| of.id == client.id).expect("one was counted above");
-                let (_, size, job) = state.jobs.remove(at).expect("it is there");
+            let nobody_runs = self.pipe.is_some() && !state.has_runner;
+            let next = if nobody_runs { state.next_leaving().or_else(|| state.next_of(client.id)) } else { None };
+            if let Some((load, size, job)) = next {
                 state.has_runner = true;
-                state.running = Some(client.id);
-                let resumes = client.sub(size);
+                state.running = Some(load.id);
+                let resumes = load.sub(size);
                 drop(state);
                 if resumes {
-                    client.resume();
+                    load.resume();
                 }
                 let (end, process) = (EndOfRun(self), forks());
                 self.run_one(job);
@@ -252,6 +270,10 @@ impl Queue {
                 state = self.lock();
                 continue;
             }
+            if !is_busy && client.waiting().0 == 0 {
+                self.unsignal(&mut state);
+                return true;
+            }
             let left = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
                 Some(Duration::ZERO) => return false,
                 Some(left) => left.min(Duration::from_millis(100)),
@@ -261,6 +283,12 @@ impl Queue {
             state = self.idle.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             state.waiters -= 1;
         }
+    }
+
+    /// This client is let go by a callback that is running: what waits for it is run when that returns, whatever else
+    /// waits, for the host may never run this queue again.
+    pub(super) fn leave(&self, client: &Load) {
+        self.lock().leaving.push(client.id);
     }
 
     fn end(&self) {

@@ -296,7 +296,10 @@ int main(int argc, char **argv) {
       else
         usleep(1000);
     }
-    if (on_queue) zoa_queue_run(queue, 10, 0, NULL);
+    /* Nothing is left for another run of the queue. */
+    size_t ran = 0;
+    if (on_queue) IS(zoa_queue_run(queue, 10, 0, &ran), ZOA_OK);
+    TRUE(ran == 0);
   }
   zoa_queue_free(queue);
 
