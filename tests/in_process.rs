@@ -127,6 +127,23 @@ fn the_end_of_a_session_takes_its_ephemerals() {
 }
 
 #[test]
+fn what_was_detached_while_it_connected_stays_detached() {
+    let peer = Peer::start("detach-early");
+    let other = peer.open();
+    for round in 0..2000 {
+        let handle = Handle::open(Arc::clone(peer.server().hub()), &Options::default()).unwrap();
+        for _ in 0..(round % 100) * 20 {
+            std::hint::spin_loop();
+        }
+        handle.detach();
+        // The loop has been round since.
+        assert_eq!(other.call(OpCode::Sync, &encoded(&"/"), LIMIT).code, code::OK);
+        assert_eq!(handle.session().state, State::Ended, "in round {round}");
+        assert_eq!(handle.call(OpCode::Exists, &encoded(&"/"), LIMIT).code, code::CLOSED, "in round {round}");
+    }
+}
+
+#[test]
 fn a_detached_session_is_resumed_with_its_ephemerals() {
     let peer = Peer::start("resume");
     let first = peer.open();

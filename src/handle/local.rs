@@ -245,6 +245,10 @@ impl Link {
         let listener = self.listener.upgrade();
         {
             let mut out = self.lock();
+            if out.state.is_final() {
+                // Detached just now; what came is an answer to nobody.
+                return;
+            }
             let response = decode::<ConnectResponse<'_>>(frame).ok();
             let Some(response) = response.filter(|response| response.session_id != 0 && response.timeout > 0) else {
                 // The loop closes the connection next, and says why.
