@@ -205,7 +205,7 @@ static void call_back(zoa_client *client) {
     if (below(20) == 0) {
       for (int i = 0; i < SLOTS; i++) {
         struct slot *slot = &slots[CLIENT][i];
-        if (slot->handle == client && seize(slot)) {
+        if (seize(slot)) {
           if (slot->handle == client) {
             zoa_client_free(client);
             slot->handle = NULL;
