@@ -1,9 +1,13 @@
 """Servers and clients for the tests."""
 
+import signal
 import time
 
 import pytest
 import zoarium
+
+# Whatever starts programs in the background has them ignore Ctrl-C, and they pass that on; here it is tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
