@@ -113,8 +113,9 @@ fn check(source: &str, links: &[Link], args: &[&str], expected: &str) {
             let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
             assert!(output.status.success(), "{name} by {compiler}: {}\n{said}\n{wrong}", output.status);
             assert_eq!(said, expected, "{name} by {compiler}: {wrong}");
-            // C-10: the library says nothing by itself.
-            assert_eq!(wrong, "", "{name} by {compiler}");
+            // C-10: the library says nothing by itself. What differs from run to run these two tell there.
+            let tells = ["throughput", "lock_losses"].contains(&name);
+            assert!(tells || wrong.is_empty(), "{name} by {compiler}: {wrong}");
         }
     }
 }
