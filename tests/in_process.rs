@@ -144,6 +144,29 @@ fn what_was_detached_while_it_connected_stays_detached() {
 }
 
 #[test]
+fn a_client_let_go_below_two_callbacks_does_not_wait_for_the_outer_one() {
+    // C-07: the queue of the outer callback is not the one that runs the inner callback.
+    let peer = Peer::start("nested");
+    let outer = peer.open();
+    let hub = Arc::clone(peer.server().hub());
+    let (told, is_over) = mpsc::channel();
+    let job = move |_: Reply| {
+        let queue = Arc::new(Queue::with_descriptor().unwrap());
+        let options = Options { queue: Some(Arc::clone(&queue)), ..Options::default() };
+        let inner = Handle::open(Arc::clone(&hub), &options).unwrap();
+        let beside = Handle::open(hub, &Options::default()).unwrap();
+        beside.wait(LIMIT).unwrap();
+        beside.submit(OpCode::Sync, &encoded(&"/"), |_| {}).unwrap();
+        assert_eq!(beside.call(OpCode::Sync, &encoded(&"/"), LIMIT).code, code::OK, "its callback waits now");
+        inner.submit(OpCode::Sync, &encoded(&"/"), move |_| drop(beside)).unwrap();
+        assert_eq!(queue.run(1, LIMIT), Ok(1));
+        told.send(()).unwrap();
+    };
+    outer.submit(OpCode::Sync, &encoded(&"/"), job).unwrap();
+    is_over.recv_timeout(LIMIT.unwrap()).expect("the inner callback returns");
+}
+
+#[test]
 fn a_detached_session_is_resumed_with_its_ephemerals() {
     let peer = Peer::start("resume");
     let first = peer.open();

@@ -3,7 +3,7 @@
 //! A queue is run by one thread at a time: the process's callback thread, or whoever calls [`Queue::run`]. Jobs of a
 //! client are run in the order in which they came, so events keep their place among replies.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -74,8 +74,9 @@ impl State {
 }
 
 thread_local! {
-    /// The queue, by its address, of which a callback is on this thread's stack.
-    static RUNNING: Cell<usize> = const { Cell::new(0) };
+    /// The queues (by address) that have a callback on this thread's stack, the innermost last: a callback may run another
+    /// queue.
+    static RUNNING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Why a queue did not run.
@@ -216,12 +217,13 @@ impl Queue {
     }
 
     fn run_one(&self, job: Job) {
-        let before = RUNNING.replace(self.address());
+        // Where it fails the thread is ending, and nothing will ask.
+        let _ = RUNNING.try_with(|running| running.borrow_mut().push(self.address()));
         // A callback's panic is the callback's: the next one must still run.
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run())).is_err() {
             log::error!("a callback panicked");
         }
-        RUNNING.set(before);
+        let _ = RUNNING.try_with(|running| running.borrow_mut().pop());
         self.backlog.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -236,7 +238,7 @@ impl Queue {
 
     /// Whether a callback of this queue is on this thread's stack.
     pub fn is_running_here(&self) -> bool {
-        RUNNING.get() == self.address()
+        RUNNING.try_with(|running| running.borrow().contains(&self.address())).unwrap_or(false)
     }
 
     /// Waits until the jobs that this client has now have been run; at once when called from a callback of this queue,
