@@ -681,8 +681,9 @@ zoa_code zoa_client_detach(struct zoa_client *client);
 // Closes the client if it is open, with a limit of two seconds for the server, waits for its callbacks and frees it.
 // NULL is fine.
 //
-// From a callback on the same queue it takes effect when the callback returns: until then the client is closed. Any
-// thread, once nobody else uses the client.
+// From a callback on the same queue it takes effect when the callback returns: until then the client is closed. From a
+// callback on another queue it waits for the client's own: two callbacks on two threads that free each other's clients
+// wait for ever. Any thread, once nobody else uses the client.
 void zoa_client_free(struct zoa_client *client);
 
 // The name of a code, `"ZOA_NO_NODE"`; `"ZOA_UNKNOWN_CODE"` for a number that is none.

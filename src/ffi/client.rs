@@ -468,8 +468,9 @@ pub unsafe extern "C" fn zoa_client_detach(client: *mut zoa_client) -> zoa_code 
 /// Closes the client if it is open, with a limit of two seconds for the server, waits for its callbacks and frees it.
 /// NULL is fine.
 ///
-/// From a callback on the same queue it takes effect when the callback returns: until then the client is closed. Any
-/// thread, once nobody else uses the client.
+/// From a callback on the same queue it takes effect when the callback returns: until then the client is closed. From a
+/// callback on another queue it waits for the client's own: two callbacks on two threads that free each other's clients
+/// wait for ever. Any thread, once nobody else uses the client.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_client_free(client: *mut zoa_client) {
     guard_value((), || {
