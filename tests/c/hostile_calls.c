@@ -87,6 +87,35 @@ static void end(enum kind kind, void *handle) {
   }
 }
 
+/* Clients that a callback had no place for, to be ended by whoever is in none. */
+#define LATER_MAX 64
+static zoa_client *later[LATER_MAX];
+static int later_count;
+static pthread_mutex_t later_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static int has_room_for_later(void) {
+  pthread_mutex_lock(&later_lock);
+  int has_room = later_count < LATER_MAX / 2;
+  pthread_mutex_unlock(&later_lock);
+  return has_room;
+}
+
+static void end_later(zoa_client *client) {
+  pthread_mutex_lock(&later_lock);
+  if (later_count == LATER_MAX) abort();
+  later[later_count++] = client;
+  pthread_mutex_unlock(&later_lock);
+}
+
+/* Ends one of them. */
+static int end_one_now(void) {
+  pthread_mutex_lock(&later_lock);
+  zoa_client *client = later_count > 0 ? later[--later_count] : NULL;
+  pthread_mutex_unlock(&later_lock);
+  zoa_client_free(client);
+  return client != NULL;
+}
+
 /* Keeps a new handle, in place of an older one if that can be ended. In a callback no client but the callback's own is
  * ended: two callbacks that wait for each other's clients would be this program's deadlock. */
 static void keep(enum kind kind, void *handle) {
@@ -97,7 +126,8 @@ static void keep(enum kind kind, void *handle) {
     if (depth == 0 || kind != CLIENT || slot->handle == NULL) old = slot->handle, slot->handle = handle;
     let_go(slot);
   }
-  end(kind, old);
+  if (depth > 0 && kind == CLIENT && old != NULL) end_later(old);
+  else end(kind, old);
 }
 
 static _Alignas(16) unsigned char no_handle[256];
@@ -464,6 +494,7 @@ static const char *with_config(zoa_config *config) {
 }
 
 static const char *opening(void) {
+  if (depth > 0 && !has_room_for_later()) return "nothing";
   struct slot *used, *used_queue = NULL;
   zoa_client *client = NULL;
   zoa_client_options options = ZOA_CLIENT_OPTIONS_INIT;
@@ -529,6 +560,7 @@ static void one_call(void) {
   struct slot *used = NULL;
   const char *name;
   int64_t begin = now_ms();
+  if (depth == 0) end_one_now();
   long called_back_before = __atomic_load_n(&called_back, __ATOMIC_SEQ_CST);
   size_t ran = 0;
   __atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);
@@ -650,7 +682,8 @@ int main(int argc, char **argv) {
   calls_on(&seeds[0]);
   for (int i = 0; i < more; i++) pthread_join(threads[i], NULL);
   /* Twice: the last callbacks bring results. */
-  for (int kind = 2 * KINDS - 1; kind >= 0; kind--)
+  for (int kind = 2 * KINDS - 1; kind >= 0; kind--) {
+    while (end_one_now()) {}
     for (int i = 0; i < SLOTS; i++) {
       struct slot *slot = &slots[kind % KINDS][i];
       /* A callback may be at it. */
@@ -659,6 +692,8 @@ int main(int argc, char **argv) {
       slot->handle = NULL;
       let_go(slot);
     }
+  }
+  while (end_one_now()) {}
   errno_stays();
   zoa_server_free(base);
   zoa_log_to(ZOA_LOG_OFF, NULL, NULL);
