@@ -246,6 +246,8 @@ impl Peer {
                 ("file_max_bytes", store.file_max),
                 ("log_bytes", store.log_bytes),
                 ("log_since_snapshot_bytes", store.log_since_snapshot),
+                ("snapshot_bytes", store.snapshot_bytes),
+                ("snapshot_running", u64::from(self.snapshots.is_running(&self.store))),
                 ("lingering_connections", self.lingering.len() as u64),
             ],
         }

@@ -113,6 +113,11 @@ impl Snapshots {
         }
     }
 
+    /// Whether one is being taken or written.
+    pub(super) fn is_running(&self, store: &Store) -> bool {
+        self.walking || store.snapshot_running()
+    }
+
     /// How soon another turn is wanted, ms.
     pub(super) fn poll_timeout(&self, store: &Store) -> Option<u64> {
         (self.walking || (self.hold == 0 && store.wants_snapshot() && !store.snapshot_running())).then_some(PACE_MS)
