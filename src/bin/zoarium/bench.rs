@@ -3,6 +3,8 @@
 mod footprint;
 mod load;
 mod machine;
+mod server;
+mod soak;
 mod table;
 mod work;
 
@@ -19,6 +21,18 @@ use work::Session;
 
 /// Measure a server: throughput and latency of one kind of request, or a table of them.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  zoarium bench --table                              a server on this machine, four shapes of load
+  zoarium bench --workload set --size 1000           sets of 1,000 bytes at 50 connections × 20 requests
+  zoarium bench --address a:2181 --versus b:2181     two servers in turn
+  zoarium bench --soak 10                            ten minutes of writes at full speed against a server of its
+                                                     own in this folder, which takes up to 6 GiB of disk
+
+Each connection keeps --outstanding requests on their way and sends the next when a reply comes, so latency is
+connections × outstanding / rate. A server is given other work by nobody else while it is measured.
+
+Exit codes: 0 done, all gates and bounds held; 1 missed, or no server; 2 wrong usage.")]
 pub(crate) struct Arguments {
     /// The server to measure.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:2181")]
@@ -62,6 +76,13 @@ pub(crate) struct Arguments {
     /// Measure this program's own footprint instead: start, memory, threads. Starts servers of its own.
     #[arg(long, conflicts_with_all = ["table", "versus"])]
     footprint: bool,
+    /// Load a server of its own without pause for so many minutes instead, and hold it to its bounds: file, memory,
+    /// pauses, refusals, snapshots, rate, restart.
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["table", "versus", "footprint"])]
+    soak: Option<f64>,
+    /// For --soak: rates and times are printed beside their bounds and do not decide, as on a machine that others use.
+    #[arg(long, requires = "soak")]
+    no_timing: bool,
     /// For --footprint: how many znodes to fill the memory with.
     #[arg(long, default_value_t = 1_000_000)]
     znodes: usize,
@@ -131,7 +152,11 @@ fn parse_gate(text: &str) -> Result<Gate, String> {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let done = if arguments.footprint { footprint::run(arguments.znodes) } else { measure(arguments) };
+    let done = match arguments.soak {
+        Some(minutes) => soak::run(minutes, !arguments.no_timing),
+        None if arguments.footprint => footprint::run(arguments.znodes),
+        None => measure(arguments),
+    };
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(exit::REFUSED),

@@ -1,9 +1,6 @@
 //! What a server of this program costs: time to start, memory at rest and full, threads.
 
-use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use zoarium::client::Client;
@@ -12,13 +9,15 @@ use zoarium::records::multi::MultiHeader;
 use zoarium::records::requests::CreateRequest;
 use zoarium::records::{Acl, CreateMode, OpCode};
 
-use super::{Trouble, machine, work};
+use super::server::Server;
+use super::{Trouble, machine};
 
 /// Resident memory at rest, in bytes.
 const IDLE_MAX: u64 = 8 << 20;
 /// Start on an empty folder to the first reply; the median of so many.
 const START_MAX: Duration = Duration::from_millis(20);
 const STARTS: usize = 10;
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Resident bytes per znode with 100 bytes of data.
 const ZNODE_MAX: f64 = 280.0;
 /// The one thread that serves; main, signals and the store's writer of snapshots are named beside it.
@@ -41,16 +40,16 @@ pub(crate) fn run(znodes: usize) -> Result<bool, Trouble> {
     };
     let mut starts = Vec::new();
     for _ in 0..STARTS {
-        let mut server = Server::spawn()?;
-        starts.push(server.await_first_reply()?);
+        let mut server = spawn()?;
+        starts.push(server.await_first_reply(PATIENCE)?);
     }
     starts.sort();
     let start = starts[STARTS / 2];
     line("start on an empty folder to first reply", ms(start), ms(START_MAX), start <= START_MAX);
 
-    let mut server = Server::spawn()?;
-    server.await_first_reply()?;
-    let pid = server.child.id();
+    let mut server = spawn()?;
+    server.await_first_reply(PATIENCE)?;
+    let pid = server.pid();
     // At rest means after the work of starting: wait until no more memory comes or goes.
     let idle = settled(|| machine::memory(pid, "VmRSS"));
     line("resident at rest", mib(idle), mib(IDLE_MAX), idle <= IDLE_MAX);
@@ -61,7 +60,7 @@ pub(crate) fn run(znodes: usize) -> Result<bool, Trouble> {
     println!("  {}", threads.join(", "));
 
     let started = Instant::now();
-    fill(&server.address, znodes)?;
+    fill(server.address(), znodes)?;
     let took = started.elapsed();
     let parts = ["VmRSS", "RssAnon", "RssFile"].map(|field| settled(|| machine::memory(pid, field)));
     let each = (parts[0].saturating_sub(idle)) as f64 / znodes as f64;
@@ -79,6 +78,12 @@ pub(crate) fn run(znodes: usize) -> Result<bool, Trouble> {
         took.as_secs_f64()
     );
     Ok(held)
+}
+
+/// Not under /tmp: that may be no disk at all.
+fn spawn() -> Result<Server, Trouble> {
+    let folder: PathBuf = std::env::current_dir()?.join(format!(".footprint-{}", std::process::id()));
+    Server::spawn(&folder, &[])
 }
 
 fn ms(time: Duration) -> String {
@@ -103,47 +108,6 @@ fn settled(read: impl Fn() -> u64) -> u64 {
         }
     }
     last
-}
-
-/// A server on a new folder, as a user would start it. Ends when dropped.
-struct Server {
-    child: Child,
-    address: String,
-    folder: PathBuf,
-    spawned: Instant,
-}
-
-impl Server {
-    fn spawn() -> Result<Server, Trouble> {
-        // Not under /tmp: that may be no disk at all.
-        let folder = std::env::current_dir()?.join(format!(".footprint-{}", std::process::id()));
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        fs::create_dir_all(&folder)?;
-        // What the last server left to write is not this one's to wait for.
-        fs::File::open(&folder)?.sync_all()?;
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("serve").arg("--data-dir").arg(&folder).args(["--port", &port.to_string()]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let spawned = Instant::now();
-        Ok(Server { child: command.spawn()?, address: format!("127.0.0.1:{port}"), folder, spawned })
-    }
-
-    fn await_first_reply(&mut self) -> Result<Duration, Trouble> {
-        let mut client = work::await_session(&self.address, Duration::from_secs(10))?;
-        client.exists("/", false)?;
-        let took = self.spawned.elapsed();
-        client.close()?;
-        Ok(took)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself, and the folder with it; then nothing is left to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
 }
 
 /// Creates `count` znodes, in folders of a thousand.

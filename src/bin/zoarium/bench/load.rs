@@ -32,6 +32,11 @@ pub(crate) trait Work {
     fn events_per_request(&self) -> u64 {
         0
     }
+
+    /// Takes note of replies as they come. `refused`: how many of them were refusals, and one's code; false ends the run.
+    fn answered(&mut self, _replies: u64, refused: Option<(u64, i32)>) -> bool {
+        refused.is_none()
+    }
 }
 
 /// When to stop.
@@ -82,6 +87,8 @@ pub(crate) struct Link {
 #[derive(Default)]
 struct Batch {
     replies: u64,
+    /// Of the replies, those that refuse, and the code of the last.
+    refused: Option<(u64, i32)>,
     events: u64,
     /// The socket may hold more, and will not tell again.
     full: bool,
@@ -158,7 +165,8 @@ impl Link {
             return Err(format!("reply to request {xid} while {} is due", self.awaited_xid).into());
         }
         if err != 0 {
-            return Err(format!("a request was refused with error {err}").into());
+            let before = batch.refused.map_or(0, |(count, _)| count);
+            batch.refused = Some((before + 1, err));
         }
         self.awaited_xid = self.awaited_xid.checked_add(1).unwrap_or(1);
         batch.replies += 1;
@@ -273,6 +281,10 @@ impl Run {
         outstanding: usize,
         now: Instant,
     ) -> Result<(), Trouble> {
+        if !work.answered(batch.replies, batch.refused) {
+            let code = batch.refused.map_or(0, |(_, code)| code);
+            return Err(format!("a request was refused with error {code}").into());
+        }
         if work.events_per_request() > 0 {
             return self.take_events(batch, links, work, now);
         }

@@ -11,7 +11,7 @@ use super::load::{self, Limit, Link, Reading, Work};
 use super::{Trouble, Workload};
 
 /// Digits that number a connection's znodes, at the end of each path.
-const DIGITS: usize = 8;
+pub(super) const DIGITS: usize = 8;
 /// Znodes that set and get go round, over all connections.
 const KEYS: u32 = 2000;
 /// Requests on their way while preparing and cleaning up.
@@ -19,9 +19,9 @@ const PREPARE_OUTSTANDING: usize = 16;
 
 /// Sessions on one server, and a subtree of their own.
 pub(crate) struct Session {
-    root: String,
+    pub(super) root: String,
     clients: Vec<Client>,
-    links: Vec<Link>,
+    pub(super) links: Vec<Link>,
     size: usize,
     /// How many znodes each connection has made, and not deleted from the front.
     made: Vec<std::ops::Range<u32>>,
@@ -182,21 +182,21 @@ impl Session {
     }
 }
 
-fn folder(root: &str, rank: usize) -> String {
+pub(super) fn folder(root: &str, rank: usize) -> String {
     format!("{root}/{rank:04}")
 }
 
-fn numbered(root: &str, rank: usize) -> String {
+pub(super) fn numbered(root: &str, rank: usize) -> String {
     format!("{}/{:0DIGITS$}", folder(root, rank), 0)
 }
 
 /// A frame with room for the xid and, at the end of the path, a number.
-struct Template {
+pub(super) struct Template {
     bytes: Vec<u8>,
     digits_at: Option<usize>,
 }
 
-fn frame<T: serde::Serialize>(op: OpCode, record: &T, path: Option<&str>) -> Template {
+pub(super) fn frame<T: serde::Serialize>(op: OpCode, record: &T, path: Option<&str>) -> Template {
     let mut payload = jute::encoded(&RequestHeader { xid: 0, op: op.to_i32() });
     jute::encode(record, &mut payload);
     let mut bytes = (payload.len() as u32).to_be_bytes().to_vec();
@@ -207,7 +207,7 @@ fn frame<T: serde::Serialize>(op: OpCode, record: &T, path: Option<&str>) -> Tem
 }
 
 impl Template {
-    fn append(&self, xid: i32, number: u32, out: &mut Vec<u8>) {
+    pub(super) fn append(&self, xid: i32, number: u32, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.bytes);
         out[start + 4..start + 8].copy_from_slice(&xid.to_be_bytes());
