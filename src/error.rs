@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::store::StoreError;
+use crate::store::{StoreError, os_text};
 
 /// Why a server did not start, or stopped.
 #[derive(Debug)]
@@ -20,7 +20,12 @@ pub enum Error {
         source: io::Error,
     },
     /// The one file refuses.
-    Store(StoreError),
+    Store {
+        /// The file; empty while whoever met the refusal does not know it.
+        path: std::path::PathBuf,
+        /// What it said.
+        source: StoreError,
+    },
     /// A transaction in the file is damaged, though its checksum is right.
     Damage(String),
     /// The address cannot be listened on.
@@ -45,14 +50,15 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Config(why) => f.write_str(why),
-            Error::Folder { path, source } => write!(f, "data folder {}: {source}", path.display()),
-            Error::Store(error) => error.fmt(f),
+            Error::Folder { path, source } => write!(f, "data folder {}: {}", path.display(), os_text(source)),
+            Error::Store { path, source } if path.as_os_str().is_empty() || source.names_the_file() => source.fmt(f),
+            Error::Store { path, source } => write!(f, "{}: {source}", path.display()),
             Error::Damage(why) => write!(f, "damaged: {why}"),
             Error::Listen { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
                 write!(f, "{address} is in use by another process; choose another clientPort")
             }
-            Error::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
-            Error::System { what, source } => write!(f, "cannot {what}: {source}"),
+            Error::Listen { address, source } => write!(f, "cannot listen on {address}: {}", os_text(source)),
+            Error::System { what, source } => write!(f, "cannot {what}: {}", os_text(source)),
             Error::Panicked(what) => write!(f, "the server failed: {what}"),
         }
     }
@@ -62,19 +68,30 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Folder { source, .. } | Error::Listen { source, .. } | Error::System { source, .. } => Some(source),
-            Error::Store(error) => Some(error),
+            Error::Store { source, .. } => Some(source),
             Error::Config(_) | Error::Damage(_) | Error::Panicked(_) => None,
         }
     }
 }
 
 impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        Error::Store(error)
+    fn from(source: StoreError) -> Self {
+        Error::Store { path: std::path::PathBuf::new(), source }
     }
 }
 
 impl Error {
+    /// The same, said of the file `file` where it speaks of a file without naming it.
+    pub(crate) fn in_file(self, file: &std::path::Path) -> Error {
+        match self {
+            Error::Store { path, source } if path.as_os_str().is_empty() => {
+                Error::Store { path: file.to_owned(), source }
+            }
+            Error::Damage(why) => Error::Damage(format!("{}: {why}", file.display())),
+            other => other,
+        }
+    }
+
     pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::System { what, source }
     }

@@ -302,3 +302,39 @@ fn a_write_too_large_for_the_extents_of_an_older_file_stops_nobody_else() {
     assert!(client.create("/large", Some(&data), &[Acl::open()], CreateMode::Persistent).is_err());
     healthy.create("/small", None, &[Acl::open()], CreateMode::Persistent).unwrap();
 }
+
+#[test]
+fn every_error_about_a_file_names_the_file_and_the_systems_error_by_name() {
+    let folder = Folder::new();
+    // A folder where the file should be; a file where the folder should be; other people's files.
+    std::fs::create_dir_all(folder.path().join("one/zoarium.db")).unwrap();
+    refused(
+        folder.path(),
+        &["--port", "0", "--data-dir", "one"],
+        1,
+        "one/zoarium.db: cannot open the file: Is a directory (EISDIR)",
+    );
+    std::fs::write(folder.path().join("two"), "").unwrap();
+    refused(
+        folder.path(),
+        &["--port", "0", "--data-dir", "two/data"],
+        1,
+        "data folder two/data: Not a directory (ENOTDIR)",
+    );
+    std::fs::write(folder.path().join("letter"), b"hello, this is a letter and no database".repeat(4096)).unwrap();
+    refused(folder.path(), &["--port", "0", "--file", "letter"], 1, "letter: not a Zoarium file");
+    refused(folder.path(), &["--port", "0", "--file", "/dev/null"], 1, "/dev/null: not a Zoarium file");
+}
+
+#[test]
+fn what_a_start_after_a_crash_says_is_a_sentence() {
+    let folder = Folder::new();
+    let server = Serve::start(folder.path(), &["--port", "0"]);
+    server.signal("KILL");
+    server.end();
+    let server = Serve::start(folder.path(), &["--port", "0"]);
+    server.signal("TERM");
+    let (_, log) = server.end();
+    assert!(log.contains("not stopped cleanly, nothing acknowledged lies behind byte"), "{log}");
+    assert!(!log.contains("Cut"), "{log}");
+}

@@ -6,6 +6,7 @@ use super::apply::{Given, apply, shown};
 use super::keys::{self, Found, Key, Kind};
 use super::{Config, ConfigError, Fate, Limits, Note, Origin, Role, properties};
 use crate::ids::ServerId;
+use crate::store::os_text;
 
 /// A configuration as it was read, with everything worth saying about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,7 +156,7 @@ impl Loaded {
 
 fn read_file(path: &Path) -> Result<Vec<(String, String, Origin)>, ConfigError> {
     let bytes =
-        std::fs::read(path).map_err(|error| ConfigError::Read { path: path.to_owned(), reason: error.to_string() })?;
+        std::fs::read(path).map_err(|error| ConfigError::Read { path: path.to_owned(), reason: os_text(&error) })?;
     let at = |line| Origin::File(path.to_owned(), line);
     let properties = properties::parse(&properties::text_of(&bytes))
         .map_err(|(line, reason)| ConfigError::Syntax { origin: at(line), reason })?;
@@ -388,7 +389,7 @@ impl Gathered {
             Ok(bytes) => properties::text_of(&bytes),
             // A standalone server needs none.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(ConfigError::Read { path, reason: error.to_string() }),
+            Err(error) => return Err(ConfigError::Read { path, reason: os_text(&error) }),
         };
         let id = text.lines().next().unwrap_or_default().trim();
         let highest = if config.extended_types_enabled { 254 } else { 255 };

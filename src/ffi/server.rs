@@ -181,12 +181,16 @@ fn no_answer(why: NoAnswer) -> Fail {
 
 fn failure(error: &Error) -> Fail {
     let code = match error {
-        Error::Config(_) | Error::Store(StoreError::Option { .. }) => ZOA_BAD_ARGUMENTS,
+        Error::Config(_) | Error::Store { source: StoreError::Option { .. }, .. } => ZOA_BAD_ARGUMENTS,
         Error::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => ZOA_PORT_TAKEN,
-        Error::Store(StoreError::Locked { .. }) => ZOA_IN_USE,
-        Error::Store(StoreError::Full { .. }) => ZOA_DISK_FULL,
-        Error::Store(StoreError::Io { kind: std::io::ErrorKind::StorageFull, .. }) => ZOA_DISK_FULL,
-        Error::Store(StoreError::Corrupt { .. } | StoreError::Foreign { .. }) | Error::Damage(_) => ZOA_CORRUPT,
+        Error::Store { source: StoreError::Locked { .. }, .. } => ZOA_IN_USE,
+        Error::Store { source: StoreError::Full { .. }, .. } => ZOA_DISK_FULL,
+        Error::Store { source: StoreError::Io { error, .. }, .. } if error.kind == std::io::ErrorKind::StorageFull => {
+            ZOA_DISK_FULL
+        }
+        Error::Store { source: StoreError::Corrupt { .. } | StoreError::Foreign { .. }, .. } | Error::Damage(_) => {
+            ZOA_CORRUPT
+        }
         Error::Panicked(_) => ZOA_PANIC,
         _ => ZOA_SYSTEM,
     };

@@ -231,6 +231,7 @@ impl Peer {
                 Ok(true) => {}
                 Ok(false) => return self.stop(),
                 Err(error) => {
+                    let error = error.in_file(&self.config.file());
                     log::error!("{error}: this server takes no more writes and stops");
                     self.engine.close_all(&CloseReason::Stopping);
                     self.send_output();
@@ -440,8 +441,7 @@ impl Peer {
         log::info!("stopping at zxid {}", self.engine.applied());
         self.engine.close_all(&CloseReason::Stopping);
         self.send_output();
-        self.store.close()?;
-        Ok(())
+        self.store.close().map_err(|error| Error::from(error).in_file(&self.config.file()))
     }
 }
 

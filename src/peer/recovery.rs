@@ -47,12 +47,14 @@ pub(super) fn recover(engine: Engine, config: &Config, options: &StoreOptions) -
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused)?;
     }
     let mut loading = Loading { engine };
-    let (store, report) = Store::open(&path, options, &mut loading)?;
+    let (store, report) =
+        Store::open(&path, options, &mut loading).map_err(|error| Error::from(error).in_file(&path))?;
     match report.end {
         EndOfLog::Created => log::info!("created {}", path.display()),
         end => log::info!(
-            "opened {} ({end:?}): snapshot {}, {} transactions replayed, last zxid {}, {} znodes, in {} ms",
+            "opened {} ({}): snapshot {}, {} transactions replayed, last zxid {}, {} znodes, in {} ms",
             path.display(),
+            how_it_ended(end),
             report.snapshot.map_or("none".to_owned(), |zxid| zxid.to_string()),
             report.replayed,
             report.last_zxid,
@@ -70,4 +72,13 @@ pub(super) fn recover(engine: Engine, config: &Config, options: &StoreOptions) -
         log::warn!("forceSync=no: acknowledged writes are lost when the machine fails");
     }
     Ok((loading.engine, store))
+}
+
+/// How the last server with the file ended, for the log.
+fn how_it_ended(end: EndOfLog) -> String {
+    match end {
+        EndOfLog::Created => "new".to_owned(),
+        EndOfLog::Clean => "stopped cleanly".to_owned(),
+        EndOfLog::Cut { at } => format!("not stopped cleanly, nothing acknowledged lies behind byte {at}"),
+    }
 }

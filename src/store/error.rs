@@ -1,10 +1,10 @@
 //! What can go wrong with the file, in words an operator can act on.
 
 use std::fmt;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::ids::Zxid;
+use crate::store::os_error::OsError;
 
 /// Why the store refused or failed.
 ///
@@ -37,7 +37,7 @@ pub enum StoreError {
         limit: u64,
     },
     /// A write that had to be durable failed; what reached the disk is unknown. Every later write fails the same way.
-    SyncFailed(ErrorKind),
+    SyncFailed(OsError),
     /// Another process, or another handle of this one, has the file open.
     Locked {
         /// The file.
@@ -76,7 +76,7 @@ pub enum StoreError {
         /// What was being done.
         what: &'static str,
         /// Its answer.
-        kind: ErrorKind,
+        error: OsError,
     },
     /// A snapshot call came while none is being taken.
     NoSnapshot,
@@ -93,7 +93,12 @@ pub enum StoreError {
 
 impl StoreError {
     pub(crate) fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> StoreError {
-        move |error| StoreError::Io { what, kind: error.kind() }
+        move |error| StoreError::Io { what, error: OsError::from(&error) }
+    }
+
+    /// Whether its text names the file it speaks of.
+    pub(crate) fn names_the_file(&self) -> bool {
+        matches!(self, StoreError::Locked { .. } | StoreError::Option { .. })
     }
 
     pub(crate) fn corrupt(offset: u64, what: impl Into<String>) -> StoreError {
@@ -118,8 +123,8 @@ impl fmt::Display for StoreError {
             StoreError::TooLarge { size, limit } => {
                 write!(f, "a record of {size} bytes exceeds the limit of {limit} bytes; nothing was written")
             }
-            StoreError::SyncFailed(kind) => {
-                write!(f, "a write could not be made durable ({kind}); no more writes until the file is opened anew")
+            StoreError::SyncFailed(error) => {
+                write!(f, "a write could not be made durable: {error}; no more writes until the file is opened anew")
             }
             StoreError::Locked { path } => {
                 write!(f, "{} is in use by another process; one file serves one server", path.display())
@@ -132,7 +137,7 @@ impl fmt::Display for StoreError {
                 write!(f, "the file belongs to server {found}, this is server {expected}")
             }
             StoreError::Option { name, value, allowed } => write!(f, "{name} = {value} is out of range: {allowed}"),
-            StoreError::Io { what, kind } => write!(f, "cannot {what}: {kind}"),
+            StoreError::Io { what, error } => write!(f, "cannot {what}: {error}"),
             StoreError::NoSnapshot => write!(f, "no snapshot is being taken"),
             StoreError::SnapshotRunning => write!(f, "a snapshot is being taken already"),
             StoreError::SnapshotUnreadable { offset, what } => {

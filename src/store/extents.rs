@@ -10,6 +10,7 @@ use crate::store::file::Store;
 use crate::store::helper::{Done, Job};
 use crate::store::layout::{EXTENTS_AT, EXTENTS_MAX};
 use crate::store::options::{Space, SpaceLevel, StoreOptions};
+use crate::store::os_error::OsError;
 use crate::store::plant::{self, Plant};
 use crate::store::superblock::{Extent, Superblock};
 
@@ -239,7 +240,7 @@ impl Store {
         }
         let len = self.sb.file_len() + self.sb.extent_size();
         if let Err(error) = self.disk.grow(len) {
-            log::warn!("the file cannot grow to {len} bytes: {error}");
+            log::warn!("the file cannot grow to {len} bytes: {}", OsError::from(&error));
             self.pool.refused_at = Some(self.now);
             return Err(self.full());
         }
@@ -332,7 +333,7 @@ impl Store {
                     Ok(()) => {}
                     Err(error) if error.sync_failed => return Err(self.poison_sync(&error.error)),
                     Err(error) => {
-                        log::warn!("the file cannot grow: {}", error.error);
+                        log::warn!("the file cannot grow: {}", OsError::from(&error.error));
                         self.pool.refused_at = Some(self.now);
                         self.pool.batch_failed = true;
                     }

@@ -12,6 +12,7 @@ use crate::store::layout::{EXTENTS_AT, SLOT_AT, SLOT_LEN, sb};
 use crate::store::log::Tail;
 use crate::store::map::{AlignedBuf, Disk, DiskFile};
 use crate::store::options::{StoreOptions, StoreStats, SyncMode};
+use crate::store::os_error::OsError;
 use crate::store::plant::{self, Plant};
 use crate::store::recover::{self, EndOfLog, Recovered, RecoveryReport, Replay};
 use crate::store::snapshot::{Build, SnapshotDone};
@@ -105,7 +106,7 @@ impl Store {
         let fresh = len == 0 || {
             // What a dead process left in the page cache is made durable before it is believed; then the cache is
             // dropped, because after a failed write-back it may hold what the device never got.
-            disk.sync_all().map_err(|error| StoreError::SyncFailed(error.kind()))?;
+            disk.sync_all().map_err(|error| StoreError::SyncFailed(OsError::from(&error)))?;
             disk.drop_cache();
             let copies = Copies::read(&*disk).map_err(StoreError::io("read the superblocks"))?;
             recover::unfinished(&*disk, &copies).map_err(StoreError::io("read the superblocks"))?
@@ -145,7 +146,7 @@ impl Store {
         };
         let full = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreError::Full { capacity: 0 },
-            kind => StoreError::Io { what: "reserve space for a new file", kind },
+            _ => StoreError::Io { what: "reserve space for a new file", error: OsError::from(&error) },
         };
         disk.grow(sb.file_len()).map_err(full)?;
         // Generation 1 in both mirrors of its slot, and zeros: an unfinished creation may have left anything here.
@@ -155,7 +156,7 @@ impl Store {
         for at in SLOT_AT[1] {
             sb.encode(at, &mut image.bytes_mut()[at as usize..at as usize + SLOT_LEN]);
         }
-        let failed = |error: std::io::Error| StoreError::SyncFailed(error.kind());
+        let failed = |error: std::io::Error| StoreError::SyncFailed(OsError::from(&error));
         disk.write_at_direct(image.bytes(), 0).map_err(failed)?;
         drop(image);
         disk.sync_all().map_err(failed)?;
@@ -294,8 +295,8 @@ impl Store {
 
     /// From here on nothing is written or acknowledged (S-42, P13).
     pub(crate) fn poison_sync(&mut self, error: &std::io::Error) -> StoreError {
-        let reason = StoreError::SyncFailed(error.kind());
-        log::error!("the store takes no more writes: {error}");
+        let reason = StoreError::SyncFailed(OsError::from(error));
+        log::error!("the store takes no more writes: {}", OsError::from(error));
         self.poison.get_or_insert(reason).clone()
     }
 

@@ -210,12 +210,12 @@ impl DiskFile {
             let error = io::Error::last_os_error();
             return Err(match error.kind() {
                 io::ErrorKind::WouldBlock => StoreError::Locked { path: path.to_owned() },
-                kind => StoreError::Io { what: "lock the file", kind },
+                _ => StoreError::io("lock the file")(error),
             });
         }
         let meta = file.metadata().map_err(StoreError::io("examine the file"))?;
         if !meta.is_file() {
-            return Err(StoreError::Foreign { found: format!("{} is not a regular file", path.display()) });
+            return Err(StoreError::Foreign { found: "it is not a regular file".to_owned() });
         }
         let open_direct = || {
             open_direct(path)
@@ -470,7 +470,7 @@ impl MappedFile {
         let file = File::open(path).map_err(StoreError::io("open the file"))?;
         let meta = file.metadata().map_err(StoreError::io("examine the file"))?;
         if !meta.is_file() {
-            return Err(StoreError::Foreign { found: format!("{} is not a regular file", path.display()) });
+            return Err(StoreError::Foreign { found: "it is not a regular file".to_owned() });
         }
         Ok(MappedFile { file, window: Mutex::new(None) })
     }

@@ -14,6 +14,7 @@ mod le;
 mod log;
 mod map;
 mod options;
+mod os_error;
 mod plant;
 mod recover;
 mod snapshot;
@@ -27,5 +28,6 @@ pub use inspect::{InspectLine, InspectVerdict, SuperblockLine, inspect, inspect_
 pub use log::Record;
 pub use map::{Disk, DiskFile, ReadAt};
 pub use options::{Space, SpaceLevel, StoreOptions, StoreStats, SyncMode};
+pub use os_error::{OsError, os_text};
 pub use recover::{EndOfLog, RecoveryReport, Replay, recover_image};
 pub use snapshot::SnapshotDone;

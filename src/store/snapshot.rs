@@ -14,6 +14,7 @@ use crate::store::helper::{Done, Job};
 use crate::store::layout::{PAGE, chunk};
 use crate::store::le;
 use crate::store::map::{AlignedBuf, Disk, ReadAt};
+use crate::store::os_error::OsError;
 use crate::store::plant::{self, Plant};
 use crate::store::recover::Replay;
 use crate::store::superblock::{Extent, SnapshotSlot, Superblock};
@@ -500,7 +501,7 @@ impl Store {
                     build.spare.push(buf);
                 }
                 if let Err(error) = result {
-                    self.fail_snapshot(StoreError::Io { what: "write a snapshot", kind: error.kind() });
+                    self.fail_snapshot(StoreError::Io { what: "write a snapshot", error: OsError::from(&error) });
                     self.mark_bad(at)?;
                 }
             }
