@@ -298,6 +298,13 @@ typedef struct zoa_client_options {
   int64_t resume_id;
   // As in `zoa_session`.
   uint8_t resume_password[16];
+  // The longest request to send, in bytes of the data and all that goes with them; a longer one is `ZOA_BAD_ARGUMENTS`
+  // before anything is sent. In this process `jute.maxbuffer` of the server holds besides; over TCP, where that is not
+  // known, a server closes the connection for what it finds too long, so say here what it is configured to take
+  // (ZooKeeper's default: 1048575). 0: in this process the server's limit alone, over TCP 64 MiB.
+  uint32_t request_size_max;
+  // 0.
+  uint32_t reserved;
 } zoa_client_options;
 
 // A session's identity and how it is. Begin with `ZOA_SESSION_INIT`.
@@ -697,7 +704,8 @@ const char *zoa_code_name(zoa_code code);
 const char *zoa_code_text(zoa_code code);
 
 // Whether a write that ended with this code happened: `ZOA_OUTCOME_DONE`, `ZOA_OUTCOME_NOT_DONE` or, after a lost
-// connection, an expired session or a time limit, `ZOA_OUTCOME_UNKNOWN`: then look before trying again.
+// connection, an expired session or a time limit, `ZOA_OUTCOME_UNKNOWN`: then look before trying again. `zoa_last_outcome`
+// and `zoa_result_outcome` know more than the code alone can say.
 //
 // Any thread.
 int32_t zoa_code_outcome(zoa_code code);
@@ -732,6 +740,12 @@ zoa_code zoa_config_on_role(struct zoa_config *config, zoa_role_fn changed, void
 
 // Frees a config. NULL is fine. Any thread, once nobody uses it.
 void zoa_config_free(struct zoa_config *config);
+
+// Whether the write of this thread's last failed call happened: `ZOA_OUTCOME_NOT_DONE` where that is certain, which often
+// is more than `zoa_code_outcome` can say. A session that had expired before the call has sent nothing, for one.
+//
+// Valid as long as `zoa_last_error`, which it leaves as it is. `ZOA_OUTCOME_DONE` if nothing failed yet. Of a result: `zoa_result_outcome`.
+int32_t zoa_last_outcome(void);
 
 // This thread's last failure in words, with the particulars that the code lacks. Empty if nothing failed yet.
 //
@@ -918,6 +932,10 @@ zoa_code zoa_result_code(const struct zoa_result *result);
 
 // What went wrong, in words; NULL when nothing did. Lives as long as the result.
 const char *zoa_result_error(const struct zoa_result *result);
+
+// Whether the write that brought this result happened, `ZOA_OUTCOME_DONE` and so on: what `zoa_code_outcome` says of its code,
+// and `ZOA_OUTCOME_NOT_DONE` wherever that is certain besides. No part of a failed multi has happened.
+int32_t zoa_result_outcome(const struct zoa_result *result);
 
 // The last transaction the server had applied when it answered: of a write, the write itself. −1 when no server answered.
 int64_t zoa_result_zxid(const struct zoa_result *result);

@@ -138,10 +138,14 @@ enum class LogLevel : std::int32_t {
 class Failure {
  public:
   Failure(zoa_code code, std::string text, std::optional<std::size_t> part = std::nullopt) noexcept
-      : code_(code), part_(part), text_(std::move(text)) {}
+      : Failure(code, std::move(text), part, static_cast<Outcome>(zoa_code_outcome(code))) {}
+  Failure(zoa_code code, std::string text, std::optional<std::size_t> part, Outcome outcome) noexcept
+      : code_(code), outcome_(outcome), part_(part), text_(std::move(text)) {}
 
   // Of the call of zoarium.h that this thread has just made.
-  static Failure last(zoa_code code) noexcept { return Failure(code, zoa_last_error()); }
+  static Failure last(zoa_code code) noexcept {
+    return Failure(code, zoa_last_error(), std::nullopt, static_cast<Outcome>(zoa_last_outcome()));
+  }
 
   // ZOA_NO_NODE and so on; never ZOA_OK.
   zoa_code code() const noexcept { return code_; }
@@ -149,13 +153,14 @@ class Failure {
   const char *name() const noexcept { return zoa_code_name(code_); }
   // "/app: the znode does not exist".
   const std::string &text() const noexcept { return text_; }
-  // Whether a write that failed in this way has happened.
-  Outcome outcome() const noexcept { return static_cast<Outcome>(zoa_code_outcome(code_)); }
+  // Whether the write that failed has happened.
+  Outcome outcome() const noexcept { return outcome_; }
   // Of a refused transaction, which of its operations was to blame.
   std::optional<std::size_t> part() const noexcept { return part_; }
 
  private:
   zoa_code code_;
+  Outcome outcome_;
   std::optional<std::size_t> part_;
   std::string text_;
 };
@@ -307,6 +312,8 @@ class ResultView {
   zoa_code code() const noexcept { return zoa_result_code(result_); }
   // What went wrong, in words; empty when nothing did.
   std::string_view error() const noexcept { return text_or_empty(zoa_result_error(result_)); }
+  // Whether the write that brought this has happened.
+  Outcome outcome() const noexcept { return static_cast<Outcome>(zoa_result_outcome(result_)); }
   // The last transaction the server had applied when it answered: of a write, the write itself.
   std::int64_t zxid() const noexcept { return zoa_result_zxid(result_); }
   // The path of a created znode, with its sequence number.
@@ -674,7 +681,7 @@ inline std::optional<std::size_t> to_blame(const ResultView &result) noexcept {
 inline Expected<Result> outcome_of(Result result) noexcept {
   if (result.code() == ZOA_OK) return result;
   const ResultView &view = result;
-  return Failure(view.code(), std::string(view.error()), to_blame(view));
+  return Failure(view.code(), std::string(view.error()), to_blame(view), view.outcome());
 }
 
 inline void on_done(zoa_client *, zoa_result *handed, void *user_data) noexcept {
@@ -1158,6 +1165,8 @@ struct ClientOptions {
   std::function<void(std::exception_ptr)> on_exception{};
   // A session to take over, as Client::session told it.
   std::optional<zoa_session> resume{};
+  // The longest request to send, in bytes; 0: see zoa_client_options.
+  std::uint32_t request_size_max = 0;
 };
 
 // One session, in this process or over TCP. Any thread, several at a time. Its destructor ends the session and waits for
@@ -1441,6 +1450,7 @@ class Client {
     raw.session_timeout_ms = options.session_timeout.count() <= 0 ? 0 : detail::limit(options.session_timeout);
     raw.chroot = options.chroot.empty() ? nullptr : chroot.c_str();
     raw.queue = options.queue == nullptr ? nullptr : options.queue->get();
+    raw.request_size_max = options.request_size_max;
     if (options.resume) {
       raw.resume_id = options.resume->id;
       std::memcpy(raw.resume_password, options.resume->password, sizeof raw.resume_password);
@@ -1572,7 +1582,7 @@ class Transaction {
     if (code == ZOA_OK) return Result(result);
     Failure failure = Failure::last(code);
     const Result refused(result);
-    if (const auto part = detail::to_blame(refused)) failure = Failure(code, failure.text(), part);
+    if (const auto part = detail::to_blame(refused)) failure = Failure(code, failure.text(), part, failure.outcome());
     return failure;
   }
 

@@ -215,6 +215,11 @@ fn a_server_stops_in_every_state_and_ends_sessions_on_demand() {
 }
 
 #[test]
+fn what_is_refused_for_its_size_or_form_did_not_happen_and_costs_nothing() {
+    check("tests/c/refusals.c", &[Link::Shared], &[], "0 failures\n");
+}
+
+#[test]
 fn a_forked_child_has_nothing_of_its_parent_and_everything_of_its_own() {
     // C-11
     check("tests/c/fork.c", &[Link::Shared, Link::Static], &[], "0 failures\n");

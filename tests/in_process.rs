@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use zoarium::client::Client;
+use zoarium::handle::code::Outcome;
 use zoarium::handle::load::{BYTES_MAX, JOBS_MAX};
 use zoarium::handle::queue::{NotRun, Queue};
-use zoarium::handle::{Chroot, Handle, Options, Reply, Resume, State, WatchMode, code};
+use zoarium::handle::{Chroot, Handle, Options, Refused, Reply, Resume, SizeLimit, State, WatchMode, code};
 use zoarium::jute::{Buffer, decode, encoded};
 use zoarium::records::replies::{DataReply, StatReply};
 use zoarium::records::requests::{CreateRequest, PathRequest, PathVersionRequest, SetDataRequest};
@@ -323,18 +324,34 @@ fn a_server_that_stops_tells_its_clients() {
 }
 
 #[test]
-fn a_frame_beyond_the_limit_costs_the_connection_and_not_the_session() {
-    // as over a socket, where the client reconnects.
-    let peer = Peer::start("frame");
+fn a_request_beyond_the_limit_is_refused_and_the_session_is_untouched() {
+    let states = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&states);
+    let peer = Peer::start("large");
+    let on_state = Arc::new(move |state| seen.lock().unwrap().push(state));
+    let handle = peer.open_with(&Options { on_state: Some(on_state), ..Options::default() });
+    let huge = create("/huge", &vec![0; 2 << 20], CreateMode::Persistent);
+    let reply = handle.call(OpCode::Create, &huge, LIMIT);
+    let (size, limit) = (8 + huge.len() as u32, SizeLimit::Server(0xf_ffff));
+    assert_eq!((reply.code, reply.unsent), (code::BAD_ARGUMENTS, Some(Refused::TooLarge { size, limit })));
+    assert_eq!(reply.outcome(), Outcome::NotDone);
+    let sentence = reply.unsent.unwrap().to_string();
+    assert!(sentence.contains("jute.maxbuffer of 1048575") && sentence.contains(&size.to_string()), "{sentence}");
+    assert_eq!(handle.read(OpCode::Exists, "/huge", LIMIT).code, code::NO_NODE);
+    drop(handle);
+    assert_eq!(*states.lock().unwrap(), [State::Connected, State::Ended]);
+}
+
+#[test]
+fn a_lost_connection_costs_what_was_under_way_and_not_the_session() {
+    let peer = Peer::start("cut");
     let handle = peer.open();
     handle.call(OpCode::Create, &create("/e", b"", CreateMode::Ephemeral), LIMIT);
     let (tell, told) = mpsc::channel();
     let tell = Mutex::new(tell);
     let watch = Box::new(move |event: &zoarium::handle::Event| tell.lock().unwrap().send(event.kind).unwrap());
     handle.watch("/e", WatchMode::OnceData, watch, LIMIT).unwrap();
-    let huge = create("/huge", &vec![0; 2 << 20], CreateMode::Persistent);
-    assert_eq!(handle.call(OpCode::Create, &huge, LIMIT).code, code::CONNECTION_LOSS);
-    handle.wait(LIMIT).unwrap();
+    assert_eq!(peer.server().disconnect(handle.session().id), Ok(true));
     assert_eq!(handle.call(OpCode::SetData, &set("/e", b"1"), LIMIT).code, code::OK);
     assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(EventType::DataChanged), "the watch was set again");
 }

@@ -40,6 +40,7 @@ use conn::{Conns, Pending};
 pub use deliver::Damage;
 pub use identity::java_address;
 use outstanding::Outstanding;
+pub(crate) use receive::CREDENTIALS_SIZE_MAX;
 pub use receive::{Received, Verdict};
 pub use settings::{Limits, Settings};
 pub use status::{ConnStatus, SessionStatus, Status};

@@ -14,7 +14,7 @@ use crate::records::{ErrorCode, OpCode};
 /// Requests of one connection before another gets its turn.
 const REQUESTS_PER_TURN_MAX: usize = 64;
 /// bytes of credentials on one connection. They are kept as long as it lives.
-const CREDENTIALS_SIZE_MAX: usize = 64 << 10;
+pub(crate) const CREDENTIALS_SIZE_MAX: usize = 64 << 10;
 const REQUEST_HEADER_SIZE: usize = 8;
 
 /// What became of some bytes.
@@ -56,15 +56,18 @@ impl Engine {
                 return Received { consumed, verdict: Verdict::More(0) };
             };
             let length = i32::from_be_bytes(*head);
-            let limit = match conn.phase {
-                Phase::New => self.settings.limits.first_frame_size_max,
-                _ => self.settings.limits.frame_size_max,
+            let (limit, key) = match conn.phase {
+                Phase::New => (self.settings.limits.first_frame_size_max, "zoarium.firstFrameMax"),
+                _ => (self.settings.limits.frame_size_max, "jute.maxbuffer"),
             };
             // refused by what it claims, before a byte of it is kept.
             let length = match usize::try_from(length) {
                 Ok(length) if length > 0 && length <= limit => length,
-                _ => {
-                    let why = format!("frame length {length} is not within 1..={limit} (jute.maxbuffer)");
+                found => {
+                    let why = match found {
+                        Ok(1..) => format!("a frame of {length} bytes is above {key} ({limit})"),
+                        _ => format!("a frame's length is {length}"),
+                    };
                     self.close(id, CloseReason::Violation(why));
                     continue;
                 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::codes::*;
 use super::guard::{
-    Fail, Head, Kind, Outcome, SignalsBlocked, bytes, guard, guard_value, limit, look, out, path, sized, take, text,
-    with, write_sized,
+    Fail, Head, Kind, Outcome, SignalsBlocked, SizedStruct, bytes, guard, guard_value, limit, look, out, path, sized,
+    take, text, with, write_sized,
 };
 use super::queue::{queue_of, zoa_queue};
 use super::server::{ServerBox, zoa_server};
@@ -50,6 +50,9 @@ pub struct zoa_session {
     /// The last transaction this session has seen.
     pub last_zxid: i64,
 }
+
+// SAFETY: it is numbers.
+unsafe impl SizedStruct for zoa_session {}
 
 /// No server has answered yet.
 pub const ZOA_CONNECTING: i32 = 0;
@@ -95,6 +98,19 @@ pub struct zoa_client_options {
     pub resume_id: i64,
     /// As in `zoa_session`.
     pub resume_password: [u8; 16],
+    /// The longest request to send, in bytes of the data and all that goes with them; a longer one is `ZOA_BAD_ARGUMENTS`
+    /// before anything is sent. In this process `jute.maxbuffer` of the server holds besides; over TCP, where that is not
+    /// known, a server closes the connection for what it finds too long, so say here what it is configured to take
+    /// (ZooKeeper's default: 1048575). 0: in this process the server's limit alone, over TCP 64 MiB.
+    pub request_size_max: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+// SAFETY: zeros are NULL, none and 0 in all of its fields.
+unsafe impl SizedStruct for zoa_client_options {
+    /// Before `request_size_max`.
+    const FIRST_SIZE: usize = 72;
 }
 
 /// A change of a watched znode. Borrowed for the call.
@@ -221,6 +237,7 @@ unsafe fn options_of(options: *const zoa_client_options, client: *mut zoa_client
             wanted.chroot = Chroot::new(chroot).ok_or_else(no_path)?;
         }
         wanted.queue = queue_of(options.queue)?;
+        wanted.request_size_max = (options.request_size_max != 0).then_some(options.request_size_max);
         if options.resume_id != 0 {
             wanted.resume = Some(Resume { id: SessionId(options.resume_id), password: options.resume_password });
         }
@@ -376,10 +393,8 @@ pub unsafe extern "C" fn zoa_client_add_auth(
     unsafe {
         with(client.cast_const().cast(), "client", |client: &ClientBox| {
             let (scheme, credentials) = (text(scheme, "scheme")?, bytes(credentials, len)?.unwrap_or_default());
-            match client.handle().add_auth(scheme, credentials, None).code {
-                ZOA_OK => Ok(()),
-                code => Err(Fail::new(code)),
-            }
+            let reply = client.handle().add_auth(scheme, credentials, None);
+            if reply.code == ZOA_OK { Ok(()) } else { Err(Fail::of(&reply, None)) }
         })
     }
 }
@@ -411,7 +426,8 @@ pub unsafe extern "C" fn zoa_client_watch(
                 other => return Err(Fail::because(ZOA_BAD_ARGUMENTS, format!("there is no watch mode {other}"))),
             };
             let watch = watch_of(client, watch.ok_or_else(|| Fail::null("watch"))?, user_data);
-            let id = this.handle().watch(path, mode, watch, None).map_err(Fail::new)?;
+            let id = this.handle().watch(path, mode, watch, None);
+            let id = id.map_err(|reply| Fail::of(&reply, Some(path)))?;
             if !watch_id_out.is_null() {
                 watch_id_out.write_unaligned(id);
             }

@@ -174,12 +174,17 @@ pub extern "C" fn zoa_code_text(code: zoa_code) -> *const c_char {
 }
 
 /// Whether a write that ended with this code happened: `ZOA_OUTCOME_DONE`, `ZOA_OUTCOME_NOT_DONE` or, after a lost
-/// connection, an expired session or a time limit, `ZOA_OUTCOME_UNKNOWN`: then look before trying again.
+/// connection, an expired session or a time limit, `ZOA_OUTCOME_UNKNOWN`: then look before trying again. `zoa_last_outcome`
+/// and `zoa_result_outcome` know more than the code alone can say.
 ///
 /// Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn zoa_code_outcome(code: zoa_code) -> i32 {
-    match code::outcome(code) {
+    outcome_number(code::outcome(code))
+}
+
+pub(super) fn outcome_number(outcome: Outcome) -> i32 {
+    match outcome {
         Outcome::Done => ZOA_OUTCOME_DONE,
         Outcome::NotDone => ZOA_OUTCOME_NOT_DONE,
         Outcome::Unknown => ZOA_OUTCOME_UNKNOWN,

@@ -1,7 +1,7 @@
 //! What every function does first and last: handles checked, panics caught, `errno` kept, the failure put in words.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,21 +9,45 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::codes::*;
-use crate::handle::process;
+use crate::handle::code::Outcome as Fate;
+use crate::handle::{Refused, Reply, process};
 
 /// A failure: its number and, where the number says too little, a sentence.
 pub(super) struct Fail {
     code: zoa_code,
     text: Option<Cow<'static, str>>,
+    /// What became of a write, where more is known than its code says.
+    outcome: Option<Fate>,
 }
 
 impl Fail {
     pub(super) fn new(code: zoa_code) -> Fail {
-        Fail { code, text: None }
+        Fail { code, text: None, outcome: None }
     }
 
     pub(super) fn because(code: zoa_code, text: impl Into<Cow<'static, str>>) -> Fail {
-        Fail { code, text: Some(text.into()) }
+        Fail { code, text: Some(text.into()), outcome: None }
+    }
+
+    pub(super) fn with_outcome(self, outcome: Fate) -> Fail {
+        Fail { outcome: Some(outcome), ..self }
+    }
+
+    /// What a reply says that is no success, about a path where there is one.
+    pub(super) fn of(reply: &Reply, about: Option<&str>) -> Fail {
+        match (reply.unsent, about) {
+            (Some(why), about) => Fail::because(reply.code, unsent_sentence(reply.code, why, about)),
+            (None, Some(path)) => {
+                Fail::because(reply.code, format!("{path}: {}", text_of(reply.code).to_string_lossy()))
+            }
+            (None, None) => Fail::new(reply.code),
+        }
+        .with_outcome(reply.outcome())
+    }
+
+    /// A request that was not taken, about a path where there is one.
+    pub(super) fn refused(why: Refused, about: Option<&str>) -> Fail {
+        Fail::because(why.code(), unsent_sentence(why.code(), why, about)).with_outcome(Fate::NotDone)
     }
 
     pub(super) fn null(what: &'static str) -> Fail {
@@ -35,6 +59,26 @@ pub(super) type Outcome<T> = Result<T, Fail>;
 
 thread_local! {
     static LAST_ERROR: RefCell<CString> = RefCell::new(CString::default());
+    static LAST_OUTCOME: Cell<Fate> = const { Cell::new(Fate::Done) };
+}
+
+/// What to say of a request that was not sent.
+pub(super) fn unsent_sentence(code: zoa_code, why: Refused, about: Option<&str>) -> String {
+    let text = match why {
+        Refused::Closed | Refused::Expired | Refused::AuthFailed => text_of(code).to_string_lossy().into_owned(),
+        _ => why.to_string(),
+    };
+    let about = about.map(|path| format!("{path}: ")).unwrap_or_default();
+    format!("{about}{text}; the request was not sent")
+}
+
+/// Whether the write of this thread's last failed call happened: `ZOA_OUTCOME_NOT_DONE` where that is certain, which often
+/// is more than `zoa_code_outcome` can say. A session that had expired before the call has sent nothing, for one.
+///
+/// Valid as long as `zoa_last_error`, which it leaves as it is. `ZOA_OUTCOME_DONE` if nothing failed yet. Of a result: `zoa_result_outcome`.
+#[unsafe(no_mangle)]
+pub extern "C" fn zoa_last_outcome() -> i32 {
+    LAST_OUTCOME.try_with(|outcome| outcome_number(outcome.get())).unwrap_or(ZOA_OUTCOME_UNKNOWN)
 }
 
 /// This thread's last failure in words, with the particulars that the code lacks. Empty if nothing failed yet.
@@ -109,12 +153,13 @@ pub(super) fn guard_value<T>(otherwise: T, body: impl FnOnce() -> Outcome<T>) ->
 }
 
 #[cold]
-fn failed(Fail { code, text }: Fail) -> zoa_code {
+fn failed(Fail { code, text, outcome }: Fail) -> zoa_code {
     let text = match text {
         Some(text) => c_text(&text),
         None => text_of(code).to_owned(),
     };
     let _ = LAST_ERROR.try_with(|last| *last.borrow_mut() = text);
+    let _ = LAST_OUTCOME.try_with(|last| last.set(outcome.unwrap_or_else(|| crate::handle::code::outcome(code))));
     code
 }
 
@@ -258,6 +303,18 @@ pub(super) unsafe fn take_if<K: Kind>(handle: *mut c_void, may_go: impl FnOnce(&
     Some(unsafe { Box::from_raw(handle.cast::<K>()) })
 }
 
+/// The longest of anything that ZooKeeper's protocol can express.
+const FIELD_SIZE_MAX: usize = i32::MAX as usize;
+
+fn fits(size: usize, what: &str) -> Outcome<()> {
+    if size > FIELD_SIZE_MAX {
+        let text =
+            format!("{what} has {size} bytes, more than the {FIELD_SIZE_MAX} that ZooKeeper's protocol can express");
+        return Err(Fail::because(ZOA_BAD_ARGUMENTS, text));
+    }
+    Ok(())
+}
+
 /// Text from C.
 ///
 /// # Safety
@@ -268,6 +325,7 @@ pub(super) unsafe fn text<'a>(text: *const c_char, what: &'static str) -> Outcom
     }
     // SAFETY: as the caller says.
     let bytes = unsafe { CStr::from_ptr(text) };
+    fits(bytes.count_bytes(), what)?;
     bytes.to_str().map_err(|_| Fail::because(ZOA_BAD_UTF8, format!("{what} is not UTF-8")))
 }
 
@@ -289,9 +347,7 @@ pub(super) unsafe fn path<'a>(path: *const c_char) -> Outcome<&'a str> {
 /// # Safety
 /// NULL with length 0, or readable for `len` bytes and unchanged while borrowed.
 pub(super) unsafe fn bytes<'a>(data: *const c_void, len: usize) -> Outcome<Option<&'a [u8]>> {
-    if len > isize::MAX as usize / 2 {
-        return Err(Fail::because(ZOA_BAD_ARGUMENTS, format!("a length of {len} bytes cannot be")));
-    }
+    fits(len, "data")?;
     match (data.is_null(), len) {
         (true, 0) => Ok(None),
         (true, _) => Err(Fail::null("data")),
@@ -312,37 +368,51 @@ pub(super) unsafe fn out<'a, T>(place: *mut T, what: &'static str) -> Outcome<&'
     Ok(unsafe { &mut *place.cast::<MaybeUninit<T>>() })
 }
 
+/// A struct that begins with its size.
+///
+/// # Safety
+/// Zeros are a value of it, and so is whatever C may put behind its first field.
+pub(super) unsafe trait SizedStruct: Copy {
+    /// Its size in the first release that has it.
+    const FIRST_SIZE: usize = size_of::<Self>();
+}
+
 /// A struct that begins with its size: what the caller's version does not have is zero.
 ///
 /// # Safety
-/// Readable for as many bytes as its first field says; all bit patterns of `T` are values of it.
-pub(super) unsafe fn sized<T: Copy>(place: *const T, what: &'static str) -> Outcome<T> {
+/// Readable for as many bytes as its first field says.
+pub(super) unsafe fn sized<T: SizedStruct>(place: *const T, what: &'static str) -> Outcome<T> {
     if place.is_null() {
         return Err(Fail::null(what));
     }
     // SAFETY: the caller vouches for the first field.
     let size = unsafe { place.cast::<u32>().read_unaligned() } as usize;
-    if size < size_of::<T>() {
-        // This is the first release: there is nothing smaller yet.
-        let text = format!("{what}.struct_size is {size}, the first release has {}", size_of::<T>());
+    if size < T::FIRST_SIZE {
+        let text = format!("{what}.struct_size is {size}, the first release has {}", T::FIRST_SIZE);
         return Err(Fail::because(ZOA_TOO_OLD, text));
     }
-    // SAFETY: it is at least as large as ours.
-    Ok(unsafe { place.read_unaligned() })
+    let mut value = MaybeUninit::<T>::zeroed();
+    // SAFETY: the caller vouches for `size` bytes, ours has room for the smaller of both, and its tail may be zero.
+    unsafe {
+        let target = value.as_mut_ptr().cast::<u8>();
+        target.copy_from_nonoverlapping(place.cast::<u8>(), size.min(size_of::<T>()));
+        Ok(value.assume_init())
+    }
 }
 
 /// Writes a struct that begins with its size, no more of it than the caller has room for.
 ///
 /// # Safety
 /// NULL, or writable for as many bytes as its first field says.
-pub(super) unsafe fn write_sized<T: Copy>(place: *mut T, value: T, what: &'static str) -> Outcome<()> {
+pub(super) unsafe fn write_sized<T: SizedStruct>(place: *mut T, value: T, what: &'static str) -> Outcome<()> {
     // SAFETY: as the caller says.
     let before = unsafe { sized(place.cast_const(), what) }?;
     let _ = before;
-    // SAFETY: `sized` saw that there is room for all of ours; the size stays the caller's.
+    // SAFETY: the caller vouches for as many bytes as it says; the size stays the caller's.
     unsafe {
         let size = place.cast::<u32>().read_unaligned();
-        place.write_unaligned(value);
+        let source = (&raw const value).cast::<u8>();
+        place.cast::<u8>().copy_from_nonoverlapping(source, size_of::<T>().min(size as usize));
         place.cast::<u32>().write_unaligned(size);
     }
     Ok(())

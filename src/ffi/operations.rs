@@ -18,7 +18,7 @@ pub type zoa_done_fn =
 pub(super) fn outcome_of(result: &ResultBox) -> Outcome<()> {
     match result.code() {
         ZOA_OK => Ok(()),
-        code => Err(Fail::because(code, result.sentence())),
+        code => Err(Fail::because(code, result.sentence()).with_outcome(result.outcome())),
     }
 }
 
@@ -302,11 +302,14 @@ pub unsafe extern "C" fn zoa_client_submit(
                 let code = read_code(op.kind);
                 let request = Request { op: code, body: Vec::new(), about: Some(path.to_owned()) };
                 let done = completion(client, handle, request, done, user_data)?.1;
-                return handle.submit_read_watched(code, path, watch, done).map_err(Fail::new);
+                return handle
+                    .submit_read_watched(code, path, watch, done)
+                    .map_err(|why| Fail::refused(why, Some(path)));
             }
             let request = request(&op, handle.chroot())?;
+            let about = request.about.clone();
             let (request, done) = completion(client, handle, request, done, user_data)?;
-            handle.submit(request.0, &request.1, done).map_err(Fail::new)
+            handle.submit(request.0, &request.1, done).map_err(|why| Fail::refused(why, about.as_deref()))
         })
     }
 }
@@ -376,7 +379,7 @@ pub unsafe extern "C" fn zoa_client_submit_multi(
             let handle = this.handle();
             let request = multi(ops, count, handle.chroot())?;
             let (request, done) = completion(client, handle, request, done, user_data)?;
-            handle.submit(request.0, &request.1, done).map_err(Fail::new)
+            handle.submit(request.0, &request.1, done).map_err(|why| Fail::refused(why, None))
         })
     }
 }

@@ -75,7 +75,7 @@ pub unsafe extern "C" fn zoa_client_begin(
                     (op, about, handle.begin(op, &body))
                 }
             };
-            let under_way = begun.map_err(Fail::new)?;
+            let under_way = begun.map_err(|why| Fail::refused(why, about.as_deref()))?;
             if let Some(reply) = under_way.wait(limit(timeout_ms)) {
                 return hand_out(ResultBox::from_reply(code, reply, chroot, about.as_deref()), result_out);
             }

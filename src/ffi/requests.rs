@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 
 use super::client::zoa_watch_fn;
 use super::codes::*;
-use super::guard::{Fail, Outcome, bytes, path, sized, text};
+use super::guard::{Fail, Outcome, SizedStruct, bytes, path, sized, text};
 use super::result::zoa_acl;
 use crate::handle::Chroot;
 use crate::jute::{Buffer, encode, encoded};
@@ -93,6 +93,9 @@ pub struct zoa_op {
     /// Handed to `watch`.
     pub watch_data: *mut c_void,
 }
+
+// SAFETY: zeros are NULL and 0 in all of its fields.
+unsafe impl SizedStruct for zoa_op {}
 
 impl zoa_op {
     /// What the everyday functions fill in.

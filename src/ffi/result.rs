@@ -4,8 +4,9 @@ use std::ffi::{CString, c_char, c_void};
 use std::sync::OnceLock;
 
 use super::codes::*;
-use super::guard::{Head, Kind, c_text, guard, guard_value, look, take_if, with};
-use crate::handle::{Chroot, Reply};
+use super::guard::{Head, Kind, c_text, guard, guard_value, look, take_if, unsent_sentence, with};
+use crate::handle::code::Outcome as Fate;
+use crate::handle::{Chroot, Refused, Reply};
 use crate::jute::{Buffer, Decoder, JuteError};
 use crate::records::multi::{MultiResult, decode_results};
 use crate::records::replies::{
@@ -99,6 +100,10 @@ pub(super) struct ResultBox {
     /// It lies within another and is freed with it.
     is_part: bool,
     zxid: i64,
+    /// Whether a write happened.
+    outcome: Fate,
+    /// Why it never reached a server.
+    unsent: Option<Refused>,
     content: Content,
     /// Of `Content::Data` it is read from the record when somebody asks.
     stat: OnceLock<zoa_stat>,
@@ -153,6 +158,8 @@ impl ResultBox {
             code,
             is_part: false,
             zxid,
+            outcome: crate::handle::code::outcome(code),
+            unsent: None,
             content: Content::Nothing,
             stat: OnceLock::new(),
             path: None,
@@ -164,12 +171,15 @@ impl ResultBox {
     /// The result of an operation from its reply. `about` is the path asked for.
     pub(super) fn from_reply(op: OpCode, reply: Reply, chroot: &Chroot, about: Option<&str>) -> Box<ResultBox> {
         let mut result = Box::new(ResultBox::new(reply.code, reply.zxid));
+        (result.outcome, result.unsent) = (reply.outcome(), reply.unsent);
         if reply.code != ZOA_OK {
             result.about = about.map(Into::into);
             return result;
         }
         if result.fill(op, reply.body, chroot).is_err() {
-            result = Box::new(ResultBox::new(ZOA_MARSHALLING_ERROR, reply.zxid));
+            // The server has done something, and what it says of it cannot be read.
+            result =
+                Box::new(ResultBox { outcome: Fate::Unknown, ..ResultBox::new(ZOA_MARSHALLING_ERROR, reply.zxid) });
         }
         result
     }
@@ -231,13 +241,17 @@ impl ResultBox {
             }
             OpCode::Multi | OpCode::MultiRead => {
                 let parts = decode_results(&body)?;
-                let parts: Vec<ResultBox> =
+                let mut parts: Vec<ResultBox> =
                     parts.into_iter().map(|part| ResultBox::part(part, self.zxid, chroot)).collect();
                 // A failed multi is a success on the wire; here its code is the culprit's.
                 let culprit = parts.iter().find(|part| !matches!(part.code, ZOA_OK | ZOA_RUNTIME_INCONSISTENCY));
                 let any = culprit.or_else(|| parts.iter().find(|part| part.code != ZOA_OK));
                 if op == OpCode::Multi {
                     self.code = any.map_or(ZOA_OK, |part| part.code);
+                    if self.code != ZOA_OK {
+                        self.outcome = Fate::NotDone;
+                        parts.iter_mut().for_each(|part| part.outcome = Fate::NotDone);
+                    }
                 }
                 self.content = Content::Parts(parts);
             }
@@ -291,7 +305,14 @@ impl ResultBox {
         Box::into_raw(self).cast()
     }
 
+    pub(super) fn outcome(&self) -> Fate {
+        self.outcome
+    }
+
     pub(super) fn sentence(&self) -> String {
+        if let Some(why) = self.unsent {
+            return unsent_sentence(self.code, why, self.about.as_deref());
+        }
         let text = text_of(self.code).to_string_lossy();
         match &self.about {
             Some(path) => format!("{path}: {text}"),
@@ -334,6 +355,14 @@ pub unsafe extern "C" fn zoa_result_error(result: *const zoa_result) -> *const c
             (result.code != ZOA_OK).then(error)
         })
     }
+}
+
+/// Whether the write that brought this result happened, `ZOA_OUTCOME_DONE` and so on: what `zoa_code_outcome` says of its code,
+/// and `ZOA_OUTCOME_NOT_DONE` wherever that is certain besides. No part of a failed multi has happened.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zoa_result_outcome(result: *const zoa_result) -> i32 {
+    // SAFETY: the caller gives NULL or a result.
+    unsafe { ask(result, ZOA_OUTCOME_UNKNOWN, |result| Some(outcome_number(result.outcome))) }
 }
 
 /// The last transaction the server had applied when it answered: of a write, the write itself. −1 when no server answered.

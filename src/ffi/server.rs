@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::codes::*;
 use super::config::{ConfigBox, RoleCallback, zoa_config};
 use super::guard::{
-    Fail, Head, Kind, Outcome, SignalsBlocked, c_text, guard, guard_value, limit, look, out, take, text, with,
-    write_sized,
+    Fail, Head, Kind, Outcome, SignalsBlocked, SizedStruct, c_text, guard, guard_value, limit, look, out, take, text,
+    with, write_sized,
 };
 use crate::handle::load::Load;
 use crate::handle::queue::{Callbacks, Job};
@@ -79,6 +79,9 @@ pub struct zoa_status {
     /// Requests taken and not answered.
     pub outstanding: u64,
 }
+
+// SAFETY: it is numbers.
+unsafe impl SizedStruct for zoa_status {}
 
 #[repr(C)]
 pub(super) struct ServerBox {

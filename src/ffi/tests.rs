@@ -26,7 +26,7 @@ use super::pending::{zoa_client_begin, zoa_pending_free, zoa_pending_wait};
 use super::queue::{zoa_queue_fd, zoa_queue_free, zoa_queue_new, zoa_queue_run};
 use super::result::{
     zoa_result_acl, zoa_result_code, zoa_result_count, zoa_result_data, zoa_result_error, zoa_result_free,
-    zoa_result_name, zoa_result_part, zoa_result_path, zoa_result_stat, zoa_result_zxid,
+    zoa_result_name, zoa_result_outcome, zoa_result_part, zoa_result_path, zoa_result_stat, zoa_result_zxid,
 };
 use super::server::{
     zoa_server_address, zoa_server_command, zoa_server_disconnect, zoa_server_expire, zoa_server_free,
@@ -40,8 +40,16 @@ thread_local! {
 }
 
 /// Those that only look something up, and have nothing that could fail.
-const LOOK_UPS: &[&str] =
-    &["zoa_abi", "zoa_code_name", "zoa_code_outcome", "zoa_code_text", "zoa_features", "zoa_last_error", "zoa_version"];
+const LOOK_UPS: &[&str] = &[
+    "zoa_abi",
+    "zoa_code_name",
+    "zoa_code_outcome",
+    "zoa_code_text",
+    "zoa_features",
+    "zoa_last_error",
+    "zoa_last_outcome",
+    "zoa_version",
+];
 
 type Call<'a, R> = (&'static str, &'a dyn Fn() -> R);
 
@@ -137,6 +145,9 @@ fn a_panic_at_any_entry_becomes_a_code() {
         }),
         ("zoa_result_stat", &|| unsafe {
             zoa_result_stat(null());
+        }),
+        ("zoa_result_outcome", &|| unsafe {
+            zoa_result_outcome(null());
         }),
         ("zoa_result_zxid", &|| unsafe {
             zoa_result_zxid(null());

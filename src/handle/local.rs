@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::code::{self, Code};
+use super::code;
+use super::identities::Identities;
 use super::pending::{self, Pending, Waiting};
 use super::resume::set_watches;
-use super::transport::{Arriving, Completion, Listener, Refused, Reply, SessionInfo, State, Transport};
+use super::transport::{Arriving, Completion, Listener, Refused, Reply, SessionInfo, SizeLimit, State, Transport};
 use super::{Options, Resume};
 use crate::engine::{CloseReason, ConnId};
 use crate::ids::{SessionId, Zxid};
@@ -35,6 +36,8 @@ pub struct Local {
 
 struct Link {
     hub: Arc<Hub>,
+    /// A longer request would cost the connection.
+    size_limit: SizeLimit,
     listener: Weak<dyn Listener>,
     me: Weak<Link>,
     out: Mutex<Out>,
@@ -63,7 +66,7 @@ struct Out {
     password: [u8; 16],
     timeout_ms: i32,
     wanted_timeout_ms: i32,
-    credentials: Vec<(String, Vec<u8>)>,
+    identities: Identities,
     closing: Vec<Completion>,
     asked_to_close: bool,
 }
@@ -73,8 +76,10 @@ impl Local {
     /// connected.
     pub fn open(hub: Arc<Hub>, options: &Options, listener: Weak<dyn Listener>) -> Local {
         let Resume { id, password } = options.resume.unwrap_or(Resume { id: SessionId::NONE, password: [0; 16] });
+        let of_server = SizeLimit::Server(hub.limits().frame_size_max);
         let link = Arc::new_cyclic(|me: &Weak<Link>| Link {
             hub,
+            size_limit: options.request_size_max.map_or(of_server, |bytes| of_server.and(SizeLimit::Client(bytes))),
             listener,
             me: Weak::clone(me),
             out: Mutex::new(Out {
@@ -86,7 +91,7 @@ impl Local {
                 password,
                 timeout_ms: 0,
                 wanted_timeout_ms: options.session_timeout_ms,
-                credentials: Vec::new(),
+                identities: Identities::default(),
                 closing: Vec::new(),
                 asked_to_close: false,
             }),
@@ -127,14 +132,19 @@ impl Out {
     /// What has to be said first on every connection.
     ///
     /// Returns how many requests were added that reads must not overtake.
-    fn introduce(&mut self, last_zxid: i64, listener: Option<&Arc<dyn Listener>>, is_resumed: bool) -> usize {
-        let mut added = self.credentials.len();
-        for (scheme, bytes) in std::mem::take(&mut self.credentials) {
-            self.push(OpCode::Auth, &auth_body(&scheme, &bytes), Box::new(|_: Reply| {}));
-            self.credentials.push((scheme, bytes));
+    fn introduce(
+        &mut self,
+        last_zxid: i64,
+        listener: Option<&Arc<dyn Listener>>,
+        is_resumed: bool,
+        size_limit: SizeLimit,
+    ) -> usize {
+        let mut added = self.identities.said().len();
+        for (scheme, bytes) in self.identities.said() {
+            self.pending.push(OpCode::Auth, &auth_body(scheme, bytes), Box::new(|_: Reply| {}), &mut self.bytes);
         }
         if is_resumed && let Some(listener) = listener {
-            for (op, body) in set_watches(last_zxid, &listener.watches()) {
+            for (op, body) in set_watches(last_zxid, &listener.watches(), size_limit) {
                 added += 1;
                 self.push(op, &body, Box::new(|_: Reply| {}));
             }
@@ -151,12 +161,11 @@ impl Out {
         added
     }
 
-    /// Everything that will not be answered.
-    fn take_all(&mut self) -> VecDeque<Waiting> {
+    /// Everything that was sent and will not be answered, and everything that was not sent.
+    fn take_all(&mut self) -> (VecDeque<Waiting>, VecDeque<Waiting>) {
         self.bytes.clear();
-        let mut all = self.pending.take();
-        all.extend(self.unsent.drain(..).map(|(op, _, done)| Waiting { xid: 0, op, done }));
-        all
+        let unsent = self.unsent.drain(..).map(|(op, _, done)| Waiting { xid: 0, op, done }).collect();
+        (self.pending.take(), unsent)
     }
 
     fn refusal(&self) -> Result<(), Refused> {
@@ -211,6 +220,7 @@ impl Link {
         {
             let mut out = self.lock();
             out.refusal()?;
+            self.size_limit.admit(body.len())?;
             if is_order(op) {
                 self.orders.fetch_add(1, Ordering::SeqCst);
             }
@@ -261,7 +271,8 @@ impl Link {
                 out.password = password;
             }
             out.state = State::Connected;
-            let added = out.introduce(self.last_zxid.load(Ordering::SeqCst), listener.as_ref(), is_resumed);
+            let last_zxid = self.last_zxid.load(Ordering::SeqCst);
+            let added = out.introduce(last_zxid, listener.as_ref(), is_resumed, self.size_limit);
             self.orders.fetch_add(added, Ordering::SeqCst);
         }
         self.connected.store(true, Ordering::SeqCst);
@@ -275,10 +286,10 @@ impl Link {
         }
     }
 
-    fn fail(&self, waiting: VecDeque<Waiting>, code: Code) {
+    fn fail(&self, waiting: VecDeque<Waiting>, reply: &Reply) {
         for one in waiting {
             self.answered(one.op);
-            one.done.complete(Reply::failed(code));
+            one.done.complete(reply.clone());
         }
     }
 }
@@ -385,18 +396,20 @@ impl LocalLink for Link {
             CloseReason::Violation(_) | CloseReason::Cut => (code::CONNECTION_LOSS, State::Suspended),
         };
         out.state = state;
-        let mut lost = out.pending.take();
-        if state.is_final() {
-            lost.append(&mut out.take_all());
+        let (lost, unsent) = if state.is_final() {
+            out.take_all()
         } else {
+            let lost = out.pending.take();
             out.handshake(self.last_zxid.load(Ordering::SeqCst));
-        }
+            (lost, VecDeque::new())
+        };
         let closing = if state.is_final() { std::mem::take(&mut out.closing) } else { Vec::new() };
         drop(out);
-        self.fail(lost, code);
+        self.fail(lost, &Reply::failed(code));
+        self.fail(unsent, &Reply::unsent(code));
         self.tell(state);
         for done in closing {
-            done.complete(Reply { code: code::OK, zxid: -1, body: Vec::new() });
+            done.complete(Reply::failed(code::OK));
         }
         drop(dispatch);
         self.flush();
@@ -438,7 +451,7 @@ impl Transport for Local {
         if code.to_i32() != code::OK {
             body.clear();
         }
-        Some(Reply { code: code.to_i32(), zxid, body })
+        Some(Reply { code: code.to_i32(), zxid, body, unsent: None })
     }
 
     fn resume(&self) {
@@ -449,17 +462,19 @@ impl Transport for Local {
 
     fn add_auth(&self, scheme: &str, credentials: &[u8], done: Completion) -> Result<(), Refused> {
         let link = &*self.link;
+        let body = auth_body(scheme, credentials);
         {
             let mut out = link.lock();
             out.refusal()?;
-            out.credentials.push((scheme.to_owned(), credentials.to_vec()));
-            if !out.state.is_connected() {
-                // Said with the others on connecting; nothing can overtake it.
+            link.size_limit.admit(body.len())?;
+            let is_new = out.identities.add(scheme, credentials, link.hub.limits())?;
+            if !out.state.is_connected() || !is_new {
+                // Said with the others on connecting, or before; nothing can overtake it.
                 drop(out);
                 return link.submit(OpCode::Sync, &encoded(&"/"), done);
             }
         }
-        link.submit(OpCode::Auth, &auth_body(scheme, credentials), done)
+        link.submit(OpCode::Auth, &body, done)
     }
 
     fn session(&self) -> SessionInfo {
@@ -487,7 +502,7 @@ impl Transport for Local {
             Some(done) => {
                 // The loop may be telling of the end just now.
                 drop(self.link.dispatch.lock().unwrap_or_else(PoisonError::into_inner));
-                done.complete(Reply { code: code::OK, zxid: -1, body: Vec::new() });
+                done.complete(Reply::failed(code::OK));
             }
             // The connection's end, which follows the reply, completes it. Refused where it was asked for already.
             None => drop(self.link.submit(OpCode::CloseSession, &[], Box::new(|_: Reply| {}))),
@@ -496,7 +511,7 @@ impl Transport for Local {
 
     fn detach(&self) {
         let link = &*self.link;
-        let (lost, closing) = {
+        let ((lost, unsent), closing) = {
             let mut out = link.lock();
             if out.state.is_final() {
                 drop(out);
@@ -511,9 +526,10 @@ impl Transport for Local {
         link.orders.fetch_add(1, Ordering::SeqCst);
         link.hung_up.store(true, Ordering::SeqCst);
         drop(link.dispatch.lock().unwrap_or_else(PoisonError::into_inner));
-        link.fail(lost, code::CLOSED);
+        link.fail(lost, &Reply::failed(code::CLOSED));
+        link.fail(unsent, &Reply::unsent(code::CLOSED));
         for done in closing {
-            done.complete(Reply { code: code::OK, zxid: -1, body: Vec::new() });
+            done.complete(Reply::failed(code::OK));
         }
         link.poked.store(false, Ordering::SeqCst);
         link.poke();

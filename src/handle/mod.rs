@@ -14,6 +14,7 @@ use crate::records::requests::{PathRequest, PathWatchRequest, WatchRequest};
 
 mod chroot;
 pub mod code;
+mod identities;
 pub mod load;
 mod local;
 pub mod pending;
@@ -32,7 +33,8 @@ pub use local::Local;
 use queue::{Callbacks, Job, Queue};
 use queued::Queued;
 pub use transport::{
-    Arriving, Complete, Completion, Event, Listener, Refused, Reply, SessionInfo, State, Transport, WatchedPaths,
+    Arriving, Complete, Completion, Event, Listener, Refused, Reply, SessionInfo, SizeLimit, State, Transport,
+    WatchedPaths,
 };
 pub use watching::WatchMode;
 use watching::{Kind, Removed, Watch, WatchFn, Watching};
@@ -60,6 +62,9 @@ pub struct Options {
     /// Over TCP, the longest reply taken from a server, in bytes; a longer one closes the connection. Memory is taken for
     /// what has come, never for what was announced.
     pub reply_size_max: usize,
+    /// The longest request sent, in bytes without its length; a longer one is refused here and never sent. `None`: in this
+    /// process what the server takes (`jute.maxbuffer`), over TCP, where a server's limit is not known, 64 MiB.
+    pub request_size_max: Option<u32>,
     /// Where callbacks wait; `None` for the process's own thread.
     pub queue: Option<Arc<Queue>>,
     /// Told of every change of the session's state, where callbacks run.
@@ -75,6 +80,7 @@ impl Default for Options {
             allow_read_only: false,
             // Servers do not limit their replies: much above any of theirs, so that only nonsense is refused.
             reply_size_max: 64 << 20,
+            request_size_max: None,
             queue: None,
             on_state: None,
         }
@@ -262,8 +268,8 @@ impl Handle {
     ///
     /// # Errors
     /// Why it was not sent; `done` is dropped then.
-    pub fn submit(&self, op: OpCode, body: &[u8], done: impl FnOnce(Reply) + Send + 'static) -> Result<(), Code> {
-        self.core.transport().submit(op, body, Queued::new(&self.core, done)).map_err(Refused::code)
+    pub fn submit(&self, op: OpCode, body: &[u8], done: impl FnOnce(Reply) + Send + 'static) -> Result<(), Refused> {
+        self.core.transport().submit(op, body, Queued::new(&self.core, done))
     }
 
     /// Sends a request and waits for its reply. Past `limit` the code is [`code::TIMEOUT`], and the request goes on.
@@ -274,14 +280,14 @@ impl Handle {
     fn blocking(&self, limit: Option<Duration>, submit: impl FnOnce(Completion) -> Result<(), Refused>) -> Reply {
         match self.under_way(submit) {
             Ok(begun) => begun.wait(limit).unwrap_or_else(|| Reply::failed(code::TIMEOUT)),
-            Err(code) => Reply::failed(code),
+            Err(why) => Reply::refused(why),
         }
     }
 
-    fn under_way(&self, submit: impl FnOnce(Completion) -> Result<(), Refused>) -> Result<UnderWay, Code> {
+    fn under_way(&self, submit: impl FnOnce(Completion) -> Result<(), Refused>) -> Result<UnderWay, Refused> {
         let slot = Arc::new(Slot::default());
         let (filled, waiting) = (Arc::clone(&slot), Waiting::begin(&self.core));
-        submit(Box::new(move |reply: Reply| filled.fill(reply))).map_err(Refused::code)?;
+        submit(Box::new(move |reply: Reply| filled.fill(reply)))?;
         Ok(UnderWay { slot, _waiting: waiting })
     }
 
@@ -289,7 +295,7 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::submit`].
-    pub fn begin(&self, op: OpCode, body: &[u8]) -> Result<UnderWay, Code> {
+    pub fn begin(&self, op: OpCode, body: &[u8]) -> Result<UnderWay, Refused> {
         self.under_way(|completion| self.core.transport().submit(op, body, completion))
     }
 
@@ -297,7 +303,7 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::submit`].
-    pub fn begin_watched(&self, op: OpCode, path: &str, watch: WatchFn) -> Result<UnderWay, Code> {
+    pub fn begin_watched(&self, op: OpCode, path: &str, watch: WatchFn) -> Result<UnderWay, Refused> {
         self.under_way(|completion| self.submit_watched(op, path, watch, completion))
     }
 
@@ -331,8 +337,8 @@ impl Handle {
         path: &str,
         watch: WatchFn,
         done: impl FnOnce(Reply) + Send + 'static,
-    ) -> Result<(), Code> {
-        self.submit_watched(op, path, watch, Queued::new(&self.core, done)).map_err(Refused::code)
+    ) -> Result<(), Refused> {
+        self.submit_watched(op, path, watch, Queued::new(&self.core, done))
     }
 
     fn submit_watched(&self, op: OpCode, path: &str, watch: WatchFn, then: Completion) -> Result<(), Refused> {
@@ -351,8 +357,8 @@ impl Handle {
     /// Sets a watch that stays (or, for the `Once…` modes, one that does not) and returns its number.
     ///
     /// # Errors
-    /// The server's code; [`code::NO_NODE`] for [`WatchMode::OnceChildren`] where there is no znode.
-    pub fn watch(&self, path: &str, mode: WatchMode, watch: WatchFn, limit: Option<Duration>) -> Result<u64, Code> {
+    /// The reply that says why not; [`code::NO_NODE`] for [`WatchMode::OnceChildren`] where there is no znode.
+    pub fn watch(&self, path: &str, mode: WatchMode, watch: WatchFn, limit: Option<Duration>) -> Result<u64, Reply> {
         let core = &self.core;
         let outer = core.chroot.outer(path).into_owned();
         let watch = core.watching().make(watch);
@@ -382,7 +388,7 @@ impl Handle {
         match reply.code {
             code::OK => Ok(id),
             code::NO_NODE if mode == WatchMode::OnceData => Ok(id),
-            code => Err(code),
+            _ => Err(reply),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::code::{self, Code};
+use super::code;
 use super::transport::{Completion, Event, Listener, Reply};
 use crate::jute::{Decoder, encode};
 use crate::records::replies::{ReplyHeader, WatcherEvent};
@@ -99,9 +99,9 @@ impl Pending {
 }
 
 /// Completes requests that will never be answered.
-pub fn fail(waiting: VecDeque<Waiting>, code: Code) {
+pub fn fail(waiting: VecDeque<Waiting>, reply: &Reply) {
     for one in waiting {
-        one.done.complete(Reply::failed(code));
+        one.done.complete(reply.clone());
     }
 }
 
@@ -132,5 +132,5 @@ pub fn tell_event(header: &ReplyHeader, body: &[u8], listener: &dyn Listener) ->
 /// The reply that a header and a body make.
 pub fn reply_of(header: &ReplyHeader, body: &[u8]) -> Reply {
     let body = if header.err == code::OK { body.to_vec() } else { Vec::new() };
-    Reply { code: header.err, zxid: header.zxid, body }
+    Reply { code: header.err, zxid: header.zxid, body, unsent: None }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::code::{self, Code};
+use super::code::{self, Code, Outcome};
 use crate::ids::{SessionId, Zxid};
 use crate::records::replies::ReplyHeader;
 use crate::records::{EventType, OpCode};
@@ -22,12 +22,40 @@ pub struct Reply {
     pub zxid: i64,
     /// The reply's record, empty on most errors. Belongs to `op`'s family of records.
     pub body: Vec<u8>,
+    /// Why the request never reached a server, where that is certain.
+    pub unsent: Option<Refused>,
 }
 
 impl Reply {
     /// A reply that no server sent.
     pub fn failed(code: Code) -> Reply {
-        Reply { code, zxid: -1, body: Vec::new() }
+        Reply { code, zxid: -1, body: Vec::new(), unsent: None }
+    }
+
+    /// That of a request which was not taken.
+    pub fn refused(why: Refused) -> Reply {
+        Reply { unsent: Some(why), ..Reply::failed(why.code()) }
+    }
+
+    /// That of a request which was taken and never sent: its session ended first, with `code`.
+    pub fn unsent(code: Code) -> Reply {
+        let why = match code {
+            code::SESSION_EXPIRED => Refused::Expired,
+            code::AUTH_FAILED => Refused::AuthFailed,
+            _ => Refused::Closed,
+        };
+        Reply { unsent: Some(why), ..Reply::failed(code) }
+    }
+
+    /// Whether a write with this reply happened, which often says more than [`code::outcome`] can.
+    pub fn outcome(&self) -> Outcome {
+        let is_answer = self.zxid != -1;
+        match self.code {
+            _ if self.unsent.is_some() => Outcome::NotDone,
+            // A server says so of a request that it could not read, or read too late.
+            code::MARSHALLING_ERROR | code::SESSION_EXPIRED | code::SESSION_MOVED if is_answer => Outcome::NotDone,
+            code => code::outcome(code),
+        }
     }
 }
 
@@ -78,7 +106,7 @@ impl Arriving {
     /// Copies it out.
     pub fn into_reply(self) -> Reply {
         let body = if self.code == code::OK { self.burst[self.record].to_vec() } else { Vec::new() };
-        Reply { code: self.code, zxid: self.zxid, body }
+        Reply { code: self.code, zxid: self.zxid, body, unsent: None }
     }
 }
 
@@ -151,7 +179,58 @@ pub enum Refused {
     AuthFailed,
     /// Too many bytes wait to be sent.
     Full,
+    /// The request is longer than its server, or its client, is configured to take.
+    TooLarge {
+        /// Its bytes as they would have been sent, without the length in front; the highest number for more.
+        size: u32,
+        /// The most that is taken.
+        limit: SizeLimit,
+    },
+    /// One identity more than the server takes on one connection.
+    TooManyIdentities {
+        /// So many.
+        max: u32,
+    },
+    /// More bytes of credentials than the server takes on one connection.
+    LargeCredentials {
+        /// So many.
+        max: u32,
+    },
 }
+
+/// The most bytes that a request may have, and who says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SizeLimit {
+    /// `jute.maxbuffer` of the server in this process.
+    Server(u32),
+    /// [`Options::request_size_max`](super::Options::request_size_max) of this client.
+    Client(u32),
+    /// What a client keeps at most for sending.
+    Queue(u32),
+}
+
+impl SizeLimit {
+    /// The number.
+    pub fn bytes(self) -> u32 {
+        match self {
+            SizeLimit::Server(bytes) | SizeLimit::Client(bytes) | SizeLimit::Queue(bytes) => bytes,
+        }
+    }
+
+    /// Whether a request with a record of so many bytes may be sent.
+    pub(super) fn admit(self, body_size: usize) -> Result<(), Refused> {
+        let size = u32::try_from(body_size.saturating_add(REQUEST_HEADER_SIZE)).unwrap_or(u32::MAX);
+        if size > self.bytes() { Err(Refused::TooLarge { size, limit: self }) } else { Ok(()) }
+    }
+
+    /// The smaller one.
+    pub(super) fn and(self, other: SizeLimit) -> SizeLimit {
+        if other.bytes() < self.bytes() { other } else { self }
+    }
+}
+
+/// Bytes of a request in front of its record.
+const REQUEST_HEADER_SIZE: usize = 8;
 
 impl Refused {
     /// The number for it.
@@ -161,22 +240,48 @@ impl Refused {
             Refused::Expired => code::SESSION_EXPIRED,
             Refused::AuthFailed => code::AUTH_FAILED,
             Refused::Full => code::THROTTLED_OP,
+            Refused::TooLarge { .. } | Refused::TooManyIdentities { .. } | Refused::LargeCredentials { .. } => {
+                code::BAD_ARGUMENTS
+            }
         }
     }
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Refused::Closed => "the client is closed",
-            Refused::Expired => "the session has expired",
-            Refused::AuthFailed => "authentication failed",
-            Refused::Full => "too many requests wait to be sent",
-        })
+        match self {
+            Refused::Closed => f.write_str("the client is closed"),
+            Refused::Expired => f.write_str("the session has expired"),
+            Refused::AuthFailed => f.write_str("authentication failed"),
+            Refused::Full => f.write_str("too many requests wait to be sent"),
+            Refused::TooLarge { size, limit } => {
+                let whose = match limit {
+                    SizeLimit::Server(_) => "the server's jute.maxbuffer",
+                    SizeLimit::Client(_) => "this client's request_size_max",
+                    SizeLimit::Queue(_) => "what a client keeps for sending",
+                };
+                write!(f, "the request has {size} bytes, more than {whose} of {} allows", limit.bytes())
+            }
+            Refused::TooManyIdentities { max } => {
+                write!(
+                    f,
+                    "the session has {max} identities already, as many as the server's zoarium.credentialsMax allows"
+                )
+            }
+            Refused::LargeCredentials { max } => {
+                write!(f, "the session's credentials would have more than the {max} bytes that the server keeps")
+            }
+        }
     }
 }
 
 impl std::error::Error for Refused {}
+
+impl From<Refused> for Code {
+    fn from(why: Refused) -> Code {
+        why.code()
+    }
+}
 
 /// What a session watches, by the list of `setWatches2` each path belongs in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Peer;
 use super::seat::Lent;
-use crate::engine::{CloseReason, ConnId, Verdict};
+use crate::engine::{CREDENTIALS_SIZE_MAX, CloseReason, ConnId, Settings, Verdict};
 
 /// Times one link is offered to the engine in a turn. More requests in a turn share one sync; fewer let others in.
 const ROUNDS_MAX: usize = 16;
@@ -51,6 +51,32 @@ pub struct Hub {
     awake: AtomicBool,
     waker: Arc<mio::Waker>,
     lent: Arc<Lent>,
+    limits: LinkLimits,
+}
+
+/// What the engine closes a link for, so that a client in this process need not find out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LinkLimits {
+    /// `jute.maxbuffer`: bytes of the longest frame.
+    pub frame_size_max: u32,
+    /// `zoarium.credentialsMax`, without the identities that a connection has by itself.
+    pub identities_max: u32,
+    /// Bytes of all credentials.
+    pub credentials_size_max: u32,
+}
+
+impl LinkLimits {
+    /// Those of an engine with these settings.
+    pub(super) fn of(settings: &Settings) -> LinkLimits {
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        // The address, and `super` beside the digest that stands for it.
+        let given = 1 + usize::from(settings.super_digest.is_some());
+        LinkLimits {
+            frame_size_max: number(settings.limits.frame_size_max),
+            identities_max: number(settings.limits.identities_max.saturating_sub(given)),
+            credentials_size_max: number(CREDENTIALS_SIZE_MAX),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -60,8 +86,13 @@ struct Ready {
 }
 
 impl Hub {
-    pub(super) fn new(waker: Arc<mio::Waker>, lent: Arc<Lent>) -> Hub {
-        Hub { ready: Mutex::default(), awake: AtomicBool::new(true), waker, lent }
+    pub(super) fn new(waker: Arc<mio::Waker>, lent: Arc<Lent>, limits: LinkLimits) -> Hub {
+        Hub { ready: Mutex::default(), awake: AtomicBool::new(true), waker, lent, limits }
+    }
+
+    /// What a link may bring.
+    pub fn limits(&self) -> LinkLimits {
+        self.limits
     }
 
     /// Asks the loop to look at a link: it is new, has something to send, or hung up. False when the loop has ended.

@@ -32,7 +32,7 @@ mod snapshots;
 use lingering::Lingering;
 use link::Link;
 use listening::Listening;
-use local::{Hub, Locals};
+use local::{Hub, LinkLimits, Locals};
 use seat::Seat;
 use snapshots::Snapshots;
 
@@ -148,6 +148,7 @@ impl Peer {
         let (low, high) = (u128::from_le_bytes(seeds) as u64, (u128::from_le_bytes(seeds) >> 64) as u64);
         let settings = settings_of(&config);
         let me = settings.server_id;
+        let link_limits = LinkLimits::of(&settings);
         let engine = Engine::new(settings, [0; 32], [low, high]);
         let started = Instant::now();
         let (mut engine, store) = recovery::recover(engine, &config, &config.store_options())?;
@@ -159,7 +160,7 @@ impl Peer {
         let broadcast = Broadcast::new(me, Majority::new(vec![me]), engine.applied());
         let snapshots = Snapshots::new();
         let (engine, waker) = (Seat::new(engine), Arc::new(waker));
-        let hub = Hub::new(Arc::clone(&waker), engine.lent());
+        let hub = Hub::new(Arc::clone(&waker), engine.lent(), link_limits);
         let mut peer = Peer {
             config,
             engine,

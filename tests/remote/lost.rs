@@ -207,7 +207,7 @@ fn what_may_wait_is_limited_in_bytes() {
         }
         assert!(taken <= 64, "64 MiB are the most");
     };
-    assert_eq!(refused, Refused::Full.code());
+    assert_eq!(refused, Refused::Full);
     assert!(taken >= 60, "{taken}");
     let _ = handle.close(LIMIT);
     assert_eq!(answered.get(), taken);

@@ -104,7 +104,7 @@ impl Stage {
     /// A standing watch, or one that is not; it is the actor's next.
     pub fn watch(&mut self, name: &'static str, path: &str, mode: WatchMode) {
         let watch = self.watcher(name, format!("{mode:?} at {path:?}"));
-        let result = self.actors[name].handle.watch(path, mode, watch, LIMIT);
+        let result = self.actors[name].handle.watch(path, mode, watch, LIMIT).map_err(|reply| reply.code);
         self.line(format!("{name} watches {path:?} {mode:?}: {:?}", result.map(|_| ())));
         self.actors.get_mut(name).unwrap().watch_ids.push(result.unwrap_or(0));
     }

@@ -11,7 +11,7 @@ use super::input::Input;
 use crate::handle::code::{self, Code};
 use crate::handle::pending::{self, Nonsense, Pending, Waiting, XID_AUTH, XID_EVENT, XID_PING};
 use crate::handle::resume::set_watches;
-use crate::handle::transport::{Completion, Listener, Refused, Reply, SessionInfo, State};
+use crate::handle::transport::{Completion, Listener, Refused, Reply, SessionInfo, SizeLimit, State};
 use crate::handle::{Options, Resume};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::{Buffer, Decoder, encode, encoded};
@@ -34,6 +34,7 @@ pub(super) struct Session {
     listener: Weak<dyn Listener>,
     allow_read_only: bool,
     wanted_timeout_ms: i32,
+    size_limit: SizeLimit,
 }
 
 struct Out {
@@ -94,6 +95,7 @@ impl Session {
     /// A session that begins, or is resumed, with the first connection.
     pub(super) fn new(options: &Options, listener: Weak<dyn Listener>) -> Session {
         let Resume { id, password } = options.resume.unwrap_or(Resume { id: SessionId::NONE, password: [0; 16] });
+        let kept = SizeLimit::Queue(QUEUED_SIZE_MAX as u32);
         Session {
             out: Mutex::new(Out {
                 state: State::Connecting,
@@ -111,6 +113,7 @@ impl Session {
             listener,
             allow_read_only: options.allow_read_only,
             wanted_timeout_ms: options.session_timeout_ms,
+            size_limit: options.request_size_max.map_or(kept, |bytes| kept.and(SizeLimit::Client(bytes))),
         }
     }
 
@@ -125,7 +128,7 @@ impl Session {
     /// Takes a request. Whether the I/O thread should be told; else it takes the request on connecting.
     pub(super) fn submit(&self, op: OpCode, body: &[u8], done: Completion) -> Result<bool, Refused> {
         let mut out = self.lock();
-        out.refusal(body.len())?;
+        out.refusal(body.len(), self.size_limit)?;
         out.push(op, body, done);
         Ok(out.state.is_connected())
     }
@@ -133,8 +136,8 @@ impl Session {
     /// Takes an identity, as [`Session::submit`].
     pub(super) fn add_auth(&self, scheme: &str, bytes: &[u8], done: Completion) -> Result<bool, Refused> {
         let mut out = self.lock();
-        out.refusal(bytes.len())?;
         let mut credential = Credential { scheme: scheme.to_owned(), bytes: bytes.to_vec(), done: None };
+        out.refusal(credential.body().len(), self.size_limit)?;
         let is_connected = out.state.is_connected();
         if is_connected {
             out.push(OpCode::Auth, &credential.body(), done);
@@ -246,7 +249,7 @@ impl Session {
                 let done = credential.done.take().unwrap_or_else(|| Box::new(|_: Reply| {}));
                 out.pending.push(OpCode::Auth, &body, done, &mut introduction);
             }
-            for (op, body) in set_watches(out.last_zxid, &watches) {
+            for (op, body) in set_watches(out.last_zxid, &watches, self.size_limit) {
                 let done = |reply: Reply| {
                     if reply.code != code::OK && reply.code != code::CONNECTION_LOSS {
                         log::warn!("the server did not take watches back: {}", reply.code);
@@ -331,7 +334,7 @@ impl Session {
             }
             (lost, out.asked_to_close)
         };
-        pending::fail(lost, code::CONNECTION_LOSS);
+        pending::fail(lost, &Reply::failed(code::CONNECTION_LOSS));
         if is_over {
             self.end(State::Ended, code::CLOSED, code::CONNECTION_LOSS);
         } else {
@@ -346,7 +349,7 @@ impl Session {
         let mut out = self.lock();
         if out.state.is_final() {
             drop(out);
-            done.complete(Reply { code: code::OK, zxid: -1, body: Vec::new() });
+            done.complete(Reply::failed(code::OK));
             return None;
         }
         out.closing.push(done);
@@ -372,21 +375,26 @@ impl Session {
     }
 
     fn end_with(&self, state: State, code: Code, closing: Code, tells: bool) {
-        let (lost, asked, closers, closing) = {
+        let (lost, unsent, asked, closers, closing) = {
             let mut out = self.lock();
             if out.state.is_final() {
                 return;
             }
+            // Without a connection nothing that still waits was sent; with one, what the I/O thread has not taken.
+            let lost = if out.state.is_connected() { out.keep_unsent(&[]) } else { VecDeque::new() };
             out.state = state;
             out.queued = Vec::new();
             let asked: Vec<Completion> = out.credentials.drain(..).filter_map(|credential| credential.done).collect();
             // A session that never was leaves nothing to expire.
             let closing = if out.id == SessionId::NONE { code::OK } else { closing };
-            (out.pending.take(), asked, std::mem::take(&mut out.closing), closing)
+            (lost, out.pending.take(), asked, std::mem::take(&mut out.closing), closing)
         };
-        pending::fail(lost, code);
+        pending::fail(lost, &Reply::failed(code));
+        // After a bug was caught nothing is certain.
+        let never_sent = if code == code::PANIC { Reply::failed(code) } else { Reply::unsent(code) };
+        pending::fail(unsent, &never_sent);
         for done in asked {
-            done.complete(Reply::failed(code));
+            done.complete(never_sent.clone());
         }
         if tells {
             self.tell(state);
@@ -415,14 +423,15 @@ enum Answer {
 }
 
 impl Out {
-    fn refusal(&self, size: usize) -> Result<(), Refused> {
+    fn refusal(&self, size: usize, limit: SizeLimit) -> Result<(), Refused> {
         match self.state {
             State::Expired => Err(Refused::Expired),
             State::AuthFailed => Err(Refused::AuthFailed),
             State::Ended => Err(Refused::Closed),
             _ if self.asked_to_close => Err(Refused::Closed),
-            _ if self.queued.len().saturating_add(size) > QUEUED_SIZE_MAX => Err(Refused::Full),
-            _ => Ok(()),
+            _ => limit.admit(size).and_then(|()| {
+                if self.queued.len().saturating_add(size) > QUEUED_SIZE_MAX { Err(Refused::Full) } else { Ok(()) }
+            }),
         }
     }
 
