@@ -15,6 +15,7 @@ pub mod ids;
 pub mod jute;
 pub mod path;
 pub mod peer;
+mod plant;
 pub mod records;
 pub mod server;
 pub mod session;

@@ -5,13 +5,13 @@
 //! next, so neither superblock slot ever names bytes that are being overwritten.
 
 use crate::ids::Millis;
+use crate::plant::{self, Plant};
 use crate::store::error::StoreError;
 use crate::store::file::Store;
 use crate::store::helper::{Done, Job};
 use crate::store::layout::{EXTENTS_AT, EXTENTS_MAX};
 use crate::store::options::{Space, SpaceLevel, StoreOptions};
 use crate::store::os_error::OsError;
-use crate::store::plant::{self, Plant};
 use crate::store::superblock::{Extent, Superblock};
 
 /// How long the disk's refusal to grow is believed before the next attempt from `tick`.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::ids::{Millis, Zxid};
+use crate::plant::{self, Plant};
 use crate::store::error::StoreError;
 use crate::store::extents::ExtentState;
 use crate::store::extents::{self, Pool};
@@ -13,7 +14,6 @@ use crate::store::log::Tail;
 use crate::store::map::{AlignedBuf, Disk, DiskFile};
 use crate::store::options::{StoreOptions, StoreStats, SyncMode};
 use crate::store::os_error::OsError;
-use crate::store::plant::{self, Plant};
 use crate::store::recover::{self, EndOfLog, Recovered, RecoveryReport, Replay};
 use crate::store::snapshot::{Build, SnapshotDone};
 use crate::store::superblock::{Copies, Extent, Superblock};

@@ -1,7 +1,8 @@
 //! Slow work beside the loop: snapshot chunks, reading them back, zeroing new space.
 //!
 //! One thread named `zoarium-snap` that exists only while there is work. On disks that ask for it (simulated ones) the
-//! same jobs run inside `tick`, one at a time and in the same order, so that a run can be repeated exactly.
+//! same jobs run inside `tick`, one at a time and in the same order, so that a run can be repeated exactly; and no faster
+//! than the thread would be, by the disk's clock, where the disk says that it is paced.
 
 use std::collections::VecDeque;
 use std::io;
@@ -83,6 +84,9 @@ impl Shared {
 pub(crate) struct Helper {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// Without a thread: the job under way, and when the next piece of it is due by the disk's clock.
+    inline: Option<Work>,
+    due_us: u64,
 }
 
 impl Helper {
@@ -127,10 +131,10 @@ impl Helper {
     /// Whether something is under way or waits to be taken in.
     pub(crate) fn active(&self) -> bool {
         let queue = self.shared.lock();
-        queue.busy || !queue.jobs.is_empty() || !queue.done.is_empty()
+        queue.busy || !queue.jobs.is_empty() || !queue.done.is_empty() || self.inline.is_some()
     }
 
-    /// What has been finished since the last call. Where there is no thread, does the next job first.
+    /// What has been finished since the last call. Where there is no thread, does first what there was time for.
     pub(crate) fn poll(&mut self, disk: &dyn Disk) -> Option<Done> {
         let mut queue = self.shared.lock();
         if let Some(done) = queue.done.pop_front() {
@@ -139,9 +143,34 @@ impl Helper {
         if queue.running {
             return None;
         }
-        let job = queue.jobs.pop_front()?;
         drop(queue);
-        Some(carry_out(job, disk, &|_| true))
+        self.go_on(disk, false)
+    }
+
+    /// Without a thread: works until a job is done, or until its next piece is not due yet. In a hurry nothing is paced.
+    fn go_on(&mut self, disk: &dyn Disk, hurry: bool) -> Option<Done> {
+        loop {
+            let paced = disk.paced() && !hurry;
+            if paced && disk.now_us() < self.due_us {
+                return None;
+            }
+            let rate = {
+                let mut queue = self.shared.lock();
+                if self.inline.is_none() {
+                    self.inline = Some(Work::of(queue.jobs.pop_front()?));
+                }
+                queue.rate
+            };
+            let work = self.inline.as_mut()?;
+            let (bytes, done) = work.go_on(disk);
+            if paced && rate > 0 {
+                self.due_us = self.due_us.max(disk.now_us()) + bytes as u64 * 1_000_000 / rate;
+            }
+            if done.is_some() {
+                self.inline = None;
+                return done;
+            }
+        }
     }
 
     /// Waits for the next job to be finished, without pacing. There must be one.
@@ -151,6 +180,13 @@ impl Helper {
                 return done;
             }
             let mut queue = self.shared.lock();
+            if !queue.running {
+                drop(queue);
+                if let Some(done) = self.go_on(disk, true) {
+                    return done;
+                }
+                queue = self.shared.lock();
+            }
             assert!(queue.busy || !queue.jobs.is_empty() || !queue.done.is_empty(), "waiting for no job");
             queue.hurry = true;
             self.shared.changed.notify_all();
@@ -173,6 +209,7 @@ impl Helper {
         queue.stop = true;
         queue.jobs.clear();
         drop(queue);
+        self.inline = None;
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -210,30 +247,91 @@ fn work(shared: &Shared, disk: &dyn Disk) {
     }
 }
 
-fn carry_out(job: Job, disk: &dyn Disk, pace: &dyn Fn(usize) -> bool) -> Done {
-    match job {
-        Job::Grow { at, len } => Done::Grown(grow(disk, at, len, pace)),
-        Job::Chunk { at, buf, len } => {
-            let result = disk.write_at_direct(&buf.bytes()[..len], at);
-            pace(len);
-            Done::Chunk { at, len, buf, result }
+/// A job under way. A piece of it is what lies between two looks at the pace.
+#[derive(Debug)]
+enum Work {
+    Grow { at: u64, len: u64, zeroed: Option<u64>, zeros: AlignedBuf },
+    Chunk { at: u64, buf: AlignedBuf, len: usize },
+    Verify(snapshot::Verifying),
+}
+
+impl Work {
+    fn of(job: Job) -> Work {
+        match job {
+            Job::Grow { at, len } => {
+                Work::Grow { at, len, zeroed: None, zeros: AlignedBuf::new(ZERO_PIECE.min(len as usize)) }
+            }
+            Job::Chunk { at, buf, len } => Work::Chunk { at, buf, len },
+            Job::Verify(plan) => Work::Verify(snapshot::Verifying::new(plan)),
         }
-        Job::Verify(plan) => Done::Verified(snapshot::verify(disk, &plan, pace)),
+    }
+
+    /// Does one piece: how many bytes it is paced by, and what became of the job when that was the last.
+    fn go_on(&mut self, disk: &dyn Disk) -> (usize, Option<Done>) {
+        match self {
+            Work::Grow { at, len, zeroed, zeros } => match grow(disk, *at, *len, zeroed, zeros) {
+                Ok(Some(bytes)) => (bytes, None),
+                Ok(None) => (0, Some(Done::Grown(Ok(())))),
+                Err(error) => (0, Some(Done::Grown(Err(error)))),
+            },
+            Work::Chunk { at, buf, len } => {
+                let result = disk.write_at_direct(&buf.bytes()[..*len], *at);
+                let buf = std::mem::replace(buf, AlignedBuf::new(0));
+                (*len, Some(Done::Chunk { at: *at, len: *len, buf, result }))
+            }
+            Work::Verify(verifying) => match verifying.go_on(disk) {
+                Ok(Some(bytes)) => (bytes, None),
+                Ok(None) => (0, Some(Done::Verified(Ok(())))),
+                Err(error) => (0, Some(Done::Verified(Err(error)))),
+            },
+        }
+    }
+
+    /// Told to stop before the last piece.
+    fn stopped(self) -> Done {
+        let error = io::ErrorKind::Interrupted.into();
+        match self {
+            Work::Grow { .. } => Done::Grown(Err(JobError { error, sync_failed: false })),
+            Work::Chunk { at, buf, len } => Done::Chunk { at, buf, len, result: Err(error) },
+            Work::Verify(_) => Done::Verified(Err(snapshot::VerifyError::Stopped)),
+        }
     }
 }
 
-fn grow(disk: &dyn Disk, at: u64, len: u64, pace: &dyn Fn(usize) -> bool) -> Result<(), JobError> {
-    let plain = |error| JobError { error, sync_failed: false };
-    disk.grow(at + len).map_err(plain)?;
-    let zeros = AlignedBuf::new(ZERO_PIECE.min(len as usize));
-    let mut done = 0;
-    while done < len {
-        let piece = (len - done).min(zeros.capacity() as u64) as usize;
-        disk.write_at_direct(&zeros.bytes()[..piece], at + done).map_err(plain)?;
-        done += piece as u64;
-        if !pace(piece) {
-            return Err(plain(io::ErrorKind::Interrupted.into()));
+/// On the thread: piece after piece, paced.
+fn carry_out(job: Job, disk: &dyn Disk, pace: &dyn Fn(usize) -> bool) -> Done {
+    let mut work = Work::of(job);
+    loop {
+        let (bytes, done) = work.go_on(disk);
+        let goes_on = bytes == 0 || pace(bytes);
+        match done {
+            Some(done) => return done,
+            None if goes_on => {}
+            None => return work.stopped(),
         }
     }
-    disk.sync_all().map_err(|error| JobError { error, sync_failed: true })
+}
+
+/// One piece of growth: the blocks, then zeros, then the sync. `None` when it is whole.
+fn grow(
+    disk: &dyn Disk,
+    at: u64,
+    len: u64,
+    zeroed: &mut Option<u64>,
+    zeros: &AlignedBuf,
+) -> Result<Option<usize>, JobError> {
+    let plain = |error| JobError { error, sync_failed: false };
+    let Some(done) = zeroed else {
+        disk.grow(at + len).map_err(plain)?;
+        *zeroed = Some(0);
+        return Ok(Some(0));
+    };
+    if *done == len {
+        disk.sync_all().map_err(|error| JobError { error, sync_failed: true })?;
+        return Ok(None);
+    }
+    let piece = (len - *done).min(zeros.capacity() as u64) as usize;
+    disk.write_at_direct(&zeros.bytes()[..piece], at + *done).map_err(plain)?;
+    *done += piece as u64;
+    Ok(Some(piece))
 }

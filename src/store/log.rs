@@ -4,6 +4,7 @@
 //! before), and each says up to which frame the syncs had returned when it was made: that tells a torn tail from damage.
 
 use crate::ids::Zxid;
+use crate::plant::{self, Plant};
 use crate::store::error::StoreError;
 use crate::store::extents::ExtentState;
 use crate::store::file::Store;
@@ -11,7 +12,6 @@ use crate::store::layout::{PAGE, frame, open, record};
 use crate::store::le;
 use crate::store::map::AlignedBuf;
 use crate::store::options::SyncMode;
-use crate::store::plant::{self, Plant};
 use crate::store::superblock::Extent;
 
 /// One transaction for the log.

@@ -117,6 +117,11 @@ pub trait Disk: ReadAt + Send + Sync {
         false
     }
 
+    /// Where they run inside `tick`: whether they then take as long by [`now_us`](Disk::now_us) as on the thread.
+    fn paced(&self) -> bool {
+        false
+    }
+
     /// Whether direct writes really are direct.
     fn direct(&self) -> bool {
         true

@@ -15,7 +15,6 @@ mod log;
 mod map;
 mod options;
 mod os_error;
-mod plant;
 mod recover;
 mod snapshot;
 mod superblock;

@@ -9,11 +9,11 @@
 use std::io;
 
 use crate::ids::Zxid;
+use crate::plant::{self, Plant};
 use crate::store::error::StoreError;
 use crate::store::layout::{EXTENTS_AT, MAGIC, SECTOR, SLOT_AT, frame, sb};
 use crate::store::log::{FrameHead, Kind, LogExtent, OpenBody, Records};
 use crate::store::map::{ReadAt, read_present};
-use crate::store::plant::{self, Plant};
 use crate::store::snapshot;
 use crate::store::superblock::{Copies, CopyFault, Superblock};
 

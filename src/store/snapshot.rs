@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use crate::ids::Zxid;
+use crate::plant::{self, Plant};
 use crate::store::error::StoreError;
 use crate::store::extents::ExtentState;
 use crate::store::file::Store;
@@ -15,7 +16,6 @@ use crate::store::layout::{PAGE, chunk};
 use crate::store::le;
 use crate::store::map::{AlignedBuf, Disk, ReadAt};
 use crate::store::os_error::OsError;
-use crate::store::plant::{self, Plant};
 use crate::store::recover::Replay;
 use crate::store::superblock::{Extent, SnapshotSlot, Superblock};
 
@@ -115,28 +115,49 @@ fn check_chunk(bytes: &[u8], plan: &ChunkPlan, at: u64, number: u32, prev_crc: u
     Ok((used, stored))
 }
 
-/// Syncs, then reads every chunk back from the device.
-pub(crate) fn verify(disk: &dyn Disk, plan: &ChunkPlan, pace: &dyn Fn(usize) -> bool) -> Result<(), VerifyError> {
-    if !plant::on(Plant::PublishUnsynced) {
-        disk.sync_all().map_err(VerifyError::Sync)?;
+/// A snapshot being read back from the device, after a sync.
+#[derive(Debug)]
+pub(crate) struct Verifying {
+    plan: ChunkPlan,
+    buf: AlignedBuf,
+    synced: bool,
+    number: u32,
+    crc: u32,
+    bytes: u64,
+}
+
+impl Verifying {
+    pub(crate) fn new(plan: ChunkPlan) -> Verifying {
+        let buf = AlignedBuf::new(plan.chunk_len);
+        Verifying { plan, buf, synced: false, number: 0, crc: 0, bytes: 0 }
     }
-    let mut buf = AlignedBuf::new(plan.chunk_len);
-    let (mut crc, mut bytes) = (0, 0);
-    for number in 0..plan.kept.chunks {
-        let at = chunk_at(&plan.extents, plan.extent_size, plan.chunk_len, number).unwrap_or(0);
-        let bad = |what: String| VerifyError::Bad { offset: at, what };
-        disk.read_at_direct(buf.bytes_mut(), at).map_err(|error| bad(format!("cannot be read: {error}")))?;
-        let (used, found) = check_chunk(buf.bytes(), plan, at, number, crc).map_err(bad)?;
-        crc = found;
-        bytes += used as u64;
-        if !pace(plan.chunk_len / 4) {
-            return Err(VerifyError::Stopped);
+
+    /// Syncs, or checks one more chunk, which is to be paced by so many bytes. `None` when all are good.
+    pub(crate) fn go_on(&mut self, disk: &dyn Disk) -> Result<Option<usize>, VerifyError> {
+        let plan = &self.plan;
+        if !self.synced {
+            if !plant::on(Plant::PublishUnsynced) {
+                disk.sync_all().map_err(VerifyError::Sync)?;
+            }
+            self.synced = true;
+            return Ok(Some(0));
         }
+        if self.number == plan.kept.chunks {
+            if (self.crc, self.bytes) != (plan.kept.chain_crc, plan.kept.bytes) {
+                let what = format!("{} bytes in place of {}", self.bytes, plan.kept.bytes);
+                return Err(VerifyError::Bad { offset: 0, what });
+            }
+            return Ok(None);
+        }
+        let at = chunk_at(&plan.extents, plan.extent_size, plan.chunk_len, self.number).unwrap_or(0);
+        let bad = |what: String| VerifyError::Bad { offset: at, what };
+        disk.read_at_direct(self.buf.bytes_mut(), at).map_err(|error| bad(format!("cannot be read: {error}")))?;
+        let (used, found) = check_chunk(self.buf.bytes(), plan, at, self.number, self.crc).map_err(bad)?;
+        self.crc = found;
+        self.bytes += used as u64;
+        self.number += 1;
+        Ok(Some(plan.chunk_len / 4))
     }
-    if (crc, bytes) != (plan.kept.chain_crc, plan.kept.bytes) {
-        return Err(VerifyError::Bad { offset: 0, what: format!("{bytes} bytes in place of {}", plan.kept.bytes) });
-    }
-    Ok(())
 }
 
 /// Cuts the stream back into entries.

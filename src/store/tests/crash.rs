@@ -1,8 +1,8 @@
 //! Power cuts at any call, torn and reordered sectors, crashes during recovery (F-01 to F-04, S-40 to S-43).
 
 use super::world::{World, tiny};
+use crate::plant::{self, Plant};
 use crate::store::StoreOptions;
-use crate::store::plant::{self, Plant};
 
 /// `ZOA_SEED` replays one seed, `ZOA_RUNS` sets how many are tried.
 fn seeds(count: u64) -> Vec<u64> {

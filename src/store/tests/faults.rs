@@ -7,7 +7,7 @@ use super::Model;
 use super::sim_disk::{SimDisk, Trap};
 use super::world::{World, tiny};
 use crate::ids::{Millis, Zxid};
-use crate::store::plant::{self, Plant};
+use crate::plant::{self, Plant};
 use crate::store::{Disk, Record, SpaceLevel, Store, StoreError, StoreOptions, SyncMode};
 
 /// One run with a fault at the k-th call.
