@@ -13,6 +13,7 @@ mod ffi;
 pub mod handle;
 pub mod ids;
 pub mod jute;
+mod meter;
 pub mod path;
 pub mod peer;
 mod plant;

@@ -10,6 +10,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("path", &[]),
     ("plant", &[]),
+    ("meter", &[]),
     ("jute", &[]),
     ("words", &[]),
     ("records", &["jute"]),
@@ -36,11 +37,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sim", &["jute", "records", "tree", "engine", "zab", "store"]),
 ];
 
-/// Free to all: numbers, paths, and the switch for planted bugs, which is "no" at compile time outside of tests.
-const FREE: &[&str] = &["ids", "path", "plant"];
+/// Free to all: numbers, paths, and two that are nothing outside of tests: the switch for planted bugs, the count of steps.
+const FREE: &[&str] = &["ids", "path", "plant", "meter"];
 
 /// Rooms that never meet the world: events and time in, actions out.
-const PURE: &[&str] = &["ids", "path", "jute", "words", "records", "tree", "watches", "session", "engine", "zab"];
+const PURE: &[&str] =
+    &["ids", "path", "meter", "jute", "words", "records", "tree", "watches", "session", "engine", "zab"];
 
 /// What meeting the world looks like.
 const WORLD: &[&str] = &[

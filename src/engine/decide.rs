@@ -122,7 +122,7 @@ impl Engine {
     }
 
     fn permit(&self, caller: &Caller, acl: &AclList, wanted: i32) -> Result<(), ErrorCode> {
-        if self.settings.skip_acl || acl.is_open() || caller.who.permits(acl.entries(), wanted) {
+        if self.settings.skip_acl || acl.is_open() || caller.who.permits(acl, wanted) {
             Ok(())
         } else {
             Err(ErrorCode::NoAuth)
@@ -208,7 +208,8 @@ impl Engine {
         }
         let owner = match mode {
             _ if op == OpCode::CreateContainer => Owner::Container,
-            CreateMode::Container => Owner::Container,
+            // Elsewhere the flag alone makes no container in ZooKeeper.
+            CreateMode::Container if in_multi => Owner::Container,
             mode if mode.is_ephemeral() => Owner::Session(caller.session),
             mode if mode.is_ttl() => Owner::Ttl(ttl.unsigned_abs()),
             _ => Owner::None,

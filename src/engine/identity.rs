@@ -3,6 +3,7 @@
 //! Source: ZooKeeper 3.9 `PrepRequestProcessor.fixupACL`, `ZooKeeperServer.checkACL`, `DigestAuthenticationProvider`,
 //! `IPAuthenticationProvider`.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -11,6 +12,7 @@ use sha1_smol::Sha1;
 
 use crate::jute::Text;
 use crate::records::{Acl, ErrorCode, Id};
+use crate::tree::{AclList, Network, id_hash};
 
 /// Bytes of the identities that a stored ACL may have got by `auth`.
 const AUTH_SIZE_MAX: usize = 64 << 10;
@@ -20,14 +22,17 @@ const AUTH_SIZE_MAX: usize = 64 << 10;
 pub(crate) struct Identities {
     address: IpAddr,
     ids: Vec<Id<'static>>,
+    /// Of `ids`, sorted, and where each stands there.
+    hashes: Vec<(u64, usize)>,
     is_super: bool,
 }
 
 impl Identities {
     /// What every connection is: its address.
     pub(crate) fn new(address: IpAddr) -> Identities {
-        let id = Id { scheme: "ip".into(), id: java_address(address).into() };
-        Identities { address, ids: vec![id], is_super: false }
+        let mut new = Identities { address, ids: Vec::new(), hashes: Vec::new(), is_super: false };
+        new.add(Id { scheme: "ip".into(), id: java_address(address).into() });
+        new
     }
 
     /// All of them, `ip` first.
@@ -57,32 +62,56 @@ impl Identities {
 
     fn add(&mut self, id: Id<'static>) {
         if !self.ids.contains(&id) {
+            let entry = (id_hash(&id), self.ids.len());
+            self.hashes.insert(self.hashes.partition_point(|other| *other < entry), entry);
             self.ids.push(id);
         }
     }
 
-    /// Whether one of `entries` grants one of the bits in `wanted`.
-    pub(crate) fn permits(&self, entries: &[Acl<'_>], wanted: i32) -> bool {
-        self.is_super
-            || entries.is_empty()
-            || entries.iter().any(|entry| entry.perms & wanted != 0 && self.matches(&entry.id))
+    /// Whether `acl` grants one of the bits in `wanted`.
+    pub(crate) fn permits(&self, acl: &AclList, wanted: i32) -> bool {
+        self.is_super || acl.grants(wanted, self.address, |hash, id| self.knows(hash, id))
     }
 
-    fn matches(&self, id: &Id<'_>) -> bool {
-        match id.scheme.as_str() {
-            "world" => id.id.as_str() == "anyone",
-            "ip" => Network::from_str(id.id.as_str()).is_ok_and(|network| network.contains(self.address)),
-            _ => self.ids.contains(id),
-        }
+    fn knows(&self, hash: u64, id: &Id<'_>) -> bool {
+        let from = self.hashes.partition_point(|&(other, _)| other < hash);
+        let alike = self.hashes[from..].iter().take_while(|&&(other, _)| other == hash);
+        alike.into_iter().any(|&(_, at)| self.ids[at] == *id)
     }
 }
 
-/// The identity of `user:password`: the user, a colon, and the SHA-1 of the whole in Base64.
+/// The identity of `user:password`: the user, a colon, and the SHA-1 of the whole in Base64. The whole is the text that
+/// Java makes of the bytes.
 pub(crate) fn digest_of(credentials: &[u8]) -> String {
-    let text = String::from_utf8_lossy(credentials);
+    let text = java_text(credentials);
     let user = text.split(':').next().unwrap_or("");
-    let hash = base64::engine::general_purpose::STANDARD.encode(Sha1::from(credentials).digest().bytes());
+    let hash = base64::engine::general_purpose::STANDARD.encode(Sha1::from(text.as_bytes()).digest().bytes());
     format!("{user}:{hash}")
+}
+
+/// Bytes as Java reads them as UTF-8: what is none becomes U+FFFD as it does in Rust, except that a surrogate of three
+/// bytes, or its first two at the end of a chunk of such bytes, becomes one and not one for each byte.
+fn java_text(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let Some(chunk) = bytes[at..].utf8_chunks().next() else { break };
+        text.push_str(chunk.valid());
+        at += chunk.valid().len();
+        let invalid = chunk.invalid().len();
+        if invalid > 0 {
+            text.push(char::REPLACEMENT_CHARACTER);
+            at += match bytes[at..] {
+                [0xed, 0xa0..=0xbf, 0x80..=0xbf, ..] => 3,
+                [0xed, 0xa0..=0xbf, ..] => 2,
+                _ => invalid,
+            };
+        }
+    }
+    Cow::Owned(text)
 }
 
 /// The ACL as it will be stored: duplicates dropped, `auth` replaced by the caller's identities.
@@ -171,51 +200,56 @@ pub fn java_address(address: IpAddr) -> String {
     }
 }
 
-/// `address` or `address/bits`.
-struct Network {
-    address: IpAddr,
-    bits: u8,
-}
-
-impl FromStr for Network {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Network, ()> {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(drop)?;
-        let width = if address.is_ipv4() { 32 } else { 128 };
-        let bits = match bits {
-            Some(bits) => bits.parse().map_err(drop)?,
-            None => width,
-        };
-        if bits > width { Err(()) } else { Ok(Network { address, bits }) }
-    }
-}
-
-impl Network {
-    fn contains(&self, other: IpAddr) -> bool {
-        let same = |a: u128, b: u128, width: u32| {
-            let shift = width - u32::from(self.bits);
-            shift == width || (a ^ b) >> shift == 0
-        };
-        match (self.address, other.to_canonical()) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => same(u128::from(u32::from(a)), u128::from(u32::from(b)), 32),
-            (IpAddr::V6(a), IpAddr::V6(b)) => same(u128::from(a), u128::from(b), 128),
-            (IpAddr::V6(a), IpAddr::V4(b)) => same(u128::from(a), u128::from(b.to_ipv6_mapped()), 128),
-            (IpAddr::V4(_), IpAddr::V6(_)) => false,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn local() -> Identities {
         Identities::new("127.0.0.1".parse().unwrap())
+    }
+
+    fn list(entries: &[Acl<'_>]) -> AclList {
+        AclList::new(entries)
+    }
+
+    #[test]
+    fn passwords_that_are_no_utf8_are_read_as_java_reads_them() {
+        // Made with Java 17: FNV-1a of what `new String(bytes, UTF_8).getBytes(UTF_8)` gives for all sequences of up to
+        // four of these bytes.
+        let bytes = [
+            0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef,
+            0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xf7, 0xf8, 0xff,
+        ];
+        let mut hash = 0_u64;
+        let mut add = |value: u64| hash = (hash ^ value).wrapping_mul(0x0100_0000_01b3);
+        for length in 1..=4 {
+            for number in 0..bytes.len().pow(length) {
+                let digit = |place: u32| bytes[number / bytes.len().pow(length - 1 - place) % bytes.len()];
+                let sequence: Vec<u8> = (0..length).map(digit).collect();
+                java_text(&sequence).bytes().for_each(|byte| add(u64::from(byte)));
+                add(0x100);
+            }
+        }
+        assert_eq!(hash, 5_730_799_198_862_773_028);
+        assert_eq!(digest_of(b"u:\xff"), digest_of("u:\u{fffd}".as_bytes()));
+        assert_eq!(digest_of(b"u\xed\xa0\x80:p"), digest_of("u\u{fffd}:p".as_bytes()));
+    }
+
+    #[test]
+    fn an_identity_is_found_among_many_and_is_not_taken_for_another() {
+        let mut who = local();
+        for i in 0..64 {
+            who.add_digest(format!("u{i}:p").as_bytes(), None);
+        }
+        for i in 0..64 {
+            let id = digest_of(format!("u{i}:p").as_bytes());
+            assert!(
+                who.permits(&list(&[Acl { perms: 1, id: Id { scheme: "digest".into(), id: id.clone().into() } }]), 1)
+            );
+            assert!(!who.permits(&list(&[Acl { perms: 1, id: Id { scheme: "sasl".into(), id: id.into() } }]), 1));
+        }
+        assert!(!who.permits(&list(&[Acl::new(1, "digest", "u0:p")]), 1));
+        assert!(!who.permits(&list(&[Acl::new(1, "world", "someone"), Acl::new(1, "ip", "nonsense")]), 1));
     }
 
     #[test]
@@ -276,8 +310,9 @@ mod tests {
 
     #[test]
     fn addresses_match_by_their_first_bits() {
-        let permits =
-            |who: &str, entry: &str| Identities::new(who.parse().unwrap()).permits(&[Acl::new(1, "ip", entry)], 1);
+        let permits = |who: &str, entry: &str| {
+            Identities::new(who.parse().unwrap()).permits(&list(&[Acl::new(1, "ip", entry)]), 1)
+        };
         assert!(permits("10.1.2.3", "10.0.0.0/8"));
         assert!(!permits("11.1.2.3", "10.0.0.0/8"));
         assert!(permits("11.1.2.3", "10.0.0.0/0"));
@@ -291,7 +326,7 @@ mod tests {
     #[test]
     fn super_passes_every_check() {
         let mut who = local();
-        let nobody = [Acl::new(31, "digest", "a:b")];
+        let nobody = list(&[Acl::new(31, "digest", "a:b")]);
         assert!(!who.permits(&nobody, 1));
         who.add_digest(b"super:test", Some("super:D/InIHSb7yEEbrWz8b9l71RjZJU="));
         assert!(who.permits(&nobody, 16));
@@ -301,9 +336,9 @@ mod tests {
     #[test]
     fn an_empty_acl_is_open_and_bits_must_meet() {
         let who = local();
-        assert!(who.permits(&[], 31));
-        assert!(!who.permits(&[Acl::new(1, "world", "anyone")], 2));
-        assert!(who.permits(&[Acl::new(16, "world", "anyone")], 1 | 16));
+        assert!(who.permits(&list(&[]), 31));
+        assert!(!who.permits(&list(&[Acl::new(1, "world", "anyone")]), 2));
+        assert!(who.permits(&list(&[Acl::new(16, "world", "anyone")]), 1 | 16));
     }
 
     #[test]

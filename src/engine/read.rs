@@ -96,7 +96,7 @@ impl Engine {
                 if request.watch {
                     self.watch(id, request.path.as_str(), Modes::DATA, Some(node))?;
                 }
-                encode(&DataReply { data: Buffer(self.tree.data(node)), stat: self.tree.stat(node) }, out);
+                encode(&DataReply { data: Buffer(self.tree.data(node).as_deref()), stat: self.tree.stat(node) }, out);
                 Ok(())
             }
             OpCode::GetChildren | OpCode::GetChildren2 => {
@@ -159,7 +159,7 @@ impl Engine {
 
     pub(super) fn may(&self, who: &Identities, node: NodeId, wanted: i32) -> bool {
         let acl = self.tree.acl(node);
-        self.settings.skip_acl || acl.is_open() || who.permits(acl.entries(), wanted)
+        self.settings.skip_acl || acl.is_open() || who.permits(acl, wanted)
     }
 
     fn exists(
@@ -257,11 +257,16 @@ impl Engine {
                 Ok((op, node)) => {
                     encode(&MultiHeader::success(op), out);
                     if op == OpCode::GetData {
-                        encode(&DataReply { data: Buffer(self.tree.data(node)), stat: self.tree.stat(node) }, out);
+                        encode(
+                            &DataReply { data: Buffer(self.tree.data(node).as_deref()), stat: self.tree.stat(node) },
+                            out,
+                        );
                     } else {
                         self.names(node, out)?;
                     }
                 }
+                // A null path ends the whole request, as an exception does in ZooKeeper.
+                Err(ErrorCode::MarshallingError) => return Err(ErrorCode::MarshallingError),
                 Err(code) => {
                     encode(&MultiHeader::failure(code), out);
                     encode(&ErrorReply { err: code.to_i32() }, out);

@@ -24,8 +24,8 @@ impl Engine {
         let result = match op {
             OpCode::GetData => self.readable(who, &text).map(|node| {
                 let data = self.tree.data(node);
-                out.reserve(4 + data.map_or(0, <[u8]>::len) + 68);
-                encode(&DataReply { data: Buffer(data), stat: self.tree.stat(node) }, out);
+                out.reserve(4 + data.as_ref().map_or(0, |data| data.len()) + 68);
+                encode(&DataReply { data: Buffer(data.as_deref()), stat: self.tree.stat(node) }, out);
             }),
             OpCode::Exists => self.stat_of(who, path).map(|stat| encode(&StatReply { stat }, out)),
             OpCode::GetChildren2 => self.readable(who, &text).and_then(|node| {

@@ -102,7 +102,7 @@ impl Engine {
             for watcher in watchers {
                 let Some(id) = self.conns.id_of(watcher) else { continue };
                 let Some(conn) = self.conns.get_mut(id) else { continue };
-                let permitted = self.settings.skip_acl || acl.is_open() || conn.who.permits(acl.entries(), perms::READ);
+                let permitted = self.settings.skip_acl || acl.is_open() || conn.who.permits(&acl, perms::READ);
                 if permitted && conn.close.is_none() {
                     send_event(conn, zxid.0, kind, &path);
                     self.touch(id);

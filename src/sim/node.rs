@@ -221,7 +221,7 @@ impl Node {
             let Some(id) = tree.lookup(path) else { return Err(format!("G-09: {path} is lost")) };
             let stat = tree.stat(id);
             let owner = node.owner.map_or(0, |session| session.0);
-            let same = tree.data(id) == node.data.as_deref()
+            let same = tree.data(id).as_deref() == node.data.as_deref()
                 && (stat.version, stat.czxid, stat.mzxid, stat.ephemeral_owner)
                     == (node.version, node.czxid, node.mzxid, owner);
             if !same {

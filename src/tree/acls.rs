@@ -1,17 +1,55 @@
 //! Access control lists, each kept once however many znodes have it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
 
 use super::hash::Keys;
-use crate::records::{Acl, perms};
+use super::network::Network;
+use crate::meter;
+use crate::records::{Acl, Id, perms};
 
 /// An access control list that some znode has. It never changes: a znode is given another one.
 #[derive(Debug, PartialEq, Eq)]
 pub struct AclList {
     entries: Box<[Acl<'static>]>,
+    /// What the entries mean, one for each, so that a check reads no text.
+    rules: Box<[Rule]>,
     open: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Rule {
+    perms: i32,
+    who: Who,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Who {
+    Anyone,
+    /// An id that nothing matches.
+    Nobody,
+    At(Network),
+    /// Who has the identity with this hash, if it is the one of the entry.
+    Known(u64),
+}
+
+impl Who {
+    fn of(id: &Id<'_>) -> Who {
+        match (id.scheme.as_str(), id.id.as_str()) {
+            ("world", "anyone") => Who::Anyone,
+            ("world", _) => Who::Nobody,
+            ("ip", text) => text.parse().map_or(Who::Nobody, Who::At),
+            _ => Who::Known(id_hash(id)),
+        }
+    }
+}
+
+/// A hash that tells most identities apart; equal ones are to be compared. Keyed by nothing, as it decides nothing.
+pub(crate) fn id_hash(id: &Id<'_>) -> u64 {
+    let bytes = id.scheme.as_str().bytes().chain([0xff]).chain(id.id.as_str().bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 impl AclList {
@@ -19,6 +57,7 @@ impl AclList {
     pub(crate) fn new(entries: &[Acl<'_>]) -> AclList {
         AclList {
             entries: entries.iter().map(|acl| acl.clone().into_owned()).collect(),
+            rules: entries.iter().map(|acl| Rule { perms: acl.perms, who: Who::of(&acl.id) }).collect(),
             open: entries.is_empty() || is_open(entries),
         }
     }
@@ -33,9 +72,25 @@ impl AclList {
         self.open
     }
 
+    /// Whether one of the entries grants one of the bits in `wanted` to who is at `address` and has the identities for
+    /// which `knows` holds; it is given the hash of one and the id itself. An empty list grants everything.
+    pub(crate) fn grants(&self, wanted: i32, address: IpAddr, knows: impl Fn(u64, &Id<'_>) -> bool) -> bool {
+        self.entries.is_empty()
+            || self.rules.iter().zip(&self.entries).any(|(rule, entry)| {
+                meter::steps(1);
+                rule.perms & wanted != 0
+                    && match &rule.who {
+                        Who::Anyone => true,
+                        Who::Nobody => false,
+                        Who::At(network) => network.contains(address),
+                        Who::Known(hash) => knows(*hash, &entry.id),
+                    }
+            })
+    }
+
     fn bytes(&self) -> u64 {
         let texts = |acl: &Acl<'_>| acl.id.scheme.as_str().len() + acl.id.id.as_str().len() + 2 * 16;
-        let entries: usize = self.entries.iter().map(|acl| size_of::<Acl<'_>>() + texts(acl)).sum();
+        let entries: usize = self.entries.iter().map(|acl| size_of::<Acl<'_>>() + size_of::<Rule>() + texts(acl)).sum();
         (entries + size_of::<AclList>() + 2 * size_of::<usize>() + size_of::<Slot>()) as u64
     }
 }

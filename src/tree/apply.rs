@@ -249,7 +249,7 @@ impl Tree {
 
     /// All znodes below, children before parents, with the hashes of their paths and the paths.
     fn below(&self, id: NodeId, hash: u64, path: &str) -> Vec<(NodeId, u64, String)> {
-        if self.nodes[id].first_child().is_none() {
+        if self.nodes[id].child_count == 0 {
             return Vec::new();
         }
         let mut found = vec![(id, hash, path.to_owned())];
@@ -267,7 +267,7 @@ impl Tree {
 
     fn remove(&mut self, id: NodeId, hash: u64, path: &str, parent: NodeId, parent_path: &str, observe: Observer<'_>) {
         let node = self.take_out(id, hash, path.len());
-        self.quota_deleted(path, node.data_length());
+        self.quota_deleted(id, path, node.data_length());
         self.report(EventType::Deleted, path, parent_path, node.acl, node.watched, parent, observe);
         self.acls.release(node.acl);
     }
@@ -287,7 +287,7 @@ impl Tree {
             (node.mzxid, node.mtime) = (header.zxid.0, header.time);
         });
         let stat = self.stat(id);
-        self.quota_moved(path, 0, growth);
+        self.quota_set(id, path, growth);
         let node = &self.nodes[id];
         let (parent, acl, watched) = (self.parent(id).unwrap_or(id), node.acl, node.watched);
         let path = if path.is_empty() { "/" } else { path };

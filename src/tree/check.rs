@@ -27,7 +27,7 @@ impl Tree {
             }
             if let Owner::Session(session) = node.owner() {
                 ephemerals += 1;
-                if self.ephemerals.of(session).get(node.first.0 as usize) != Some(&id) {
+                if self.ephemerals.of(session).get(node.place as usize) != Some(&id) {
                     return Err(format!("{path} is not at its place in the list of session {session}"));
                 }
             }
@@ -65,6 +65,15 @@ impl Tree {
         let node = &self.nodes[id];
         if node.is_ephemeral() && node.child_count > 0 {
             return Err(format!("{path} is ephemeral and has {} children", node.child_count));
+        }
+        let (mut below, mut bytes) = (0, 0);
+        for child in self.child_ids(id).take(node.child_count as usize) {
+            let (under, held) = self.below_of(child);
+            below += 1 + under;
+            bytes += held + self.nodes[child].data_length() as u64;
+        }
+        if (below, bytes) != self.below_of(id) {
+            return Err(format!("{path} counts {:?} below it, there are {:?}", self.below_of(id), (below, bytes)));
         }
         let mut count = 0;
         let mut czxid = i64::MIN;

@@ -12,10 +12,10 @@ impl Tree {
     /// A digest over paths, data, stats, sequence counters, owners and ACLs of all znodes. Neither ids nor the order of
     /// siblings nor the seed have a part in it.
     pub fn digest(&self) -> u64 {
-        self.sum(|path, node| {
+        self.sum(|path, node, data| {
             let mut hash = KEYS.step(ROOT_HASH, path.as_bytes());
             hash = KEYS.step(hash, &stat_bytes(node));
-            hash = match &node.data {
+            hash = match data {
                 None => KEYS.step(hash, &[]),
                 Some(data) => KEYS.step(KEYS.step(hash, &[1]), data),
             };
@@ -29,7 +29,7 @@ impl Tree {
     /// The digest that ZooKeeper 3.6 and later put behind transactions, of version 2. ACLs have no part in it, nor what
     /// is below `/zookeeper`.
     pub fn zookeeper_digest(&self) -> u64 {
-        self.sum(|path, node| {
+        self.sum(|path, node, data| {
             if path.strip_prefix(SYSTEM).is_some_and(|rest| rest.starts_with('/')) {
                 return 0;
             }
@@ -37,14 +37,15 @@ impl Tree {
             let path = if path == "/" { "" } else { path };
             let mut crc = Crc32::new();
             crc.update(path.as_bytes());
-            crc.update(node.data.as_deref().unwrap_or_default());
+            crc.update(data.unwrap_or_default());
             crc.update(&stat_bytes(node));
             crc.value()
         })
     }
 
-    fn sum(&self, of: impl Fn(&str, &Node) -> u64) -> u64 {
-        self.subtree(NodeId::ROOT).fold(0, |sum, id| sum.wrapping_add(of(&self.path(id), &self.nodes[id])))
+    fn sum(&self, of: impl Fn(&str, &Node, Option<&[u8]>) -> u64) -> u64 {
+        let one = |id| of(&self.path(id), &self.nodes[id], self.data(id).as_deref());
+        self.subtree(NodeId::ROOT).fold(0, |sum, id| sum.wrapping_add(one(id)))
     }
 }
 

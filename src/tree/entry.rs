@@ -75,11 +75,11 @@ pub(super) fn write_acl(number: u32, entries: &[Acl<'_>], out: &mut Vec<u8>) {
     encode(entries, out);
 }
 
-pub(super) fn write_node(id: NodeId, node: &Node, out: &mut Vec<u8>) {
+pub(super) fn write_node(id: NodeId, node: &Node, data: Option<&[u8]>, out: &mut Vec<u8>) {
     let unchanged = (node.version, node.cversion, node.aversion, node.owner) == (0, 0, 0, 0)
         && (node.mzxid, node.pzxid, node.mtime) == (node.czxid, node.czxid, node.ctime);
     out.push(if unchanged { NODE_SHORT } else { NODE_LONG });
-    out.push(if node.data.is_none() { FLAG_NULL_DATA } else { 0 });
+    out.push(if data.is_none() { FLAG_NULL_DATA } else { 0 });
     let parent = if id == NodeId::ROOT { id } else { node.parent };
     let name = node.name.as_bytes();
     for number in [id.0, parent.0, node.acl, name.len() as u32] {
@@ -98,7 +98,7 @@ pub(super) fn write_node(id: NodeId, node: &Node, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(name);
-    out.extend_from_slice(node.data.as_deref().unwrap_or_default());
+    out.extend_from_slice(data.unwrap_or_default());
 }
 
 pub(super) fn write_trailer(totals: Totals, out: &mut Vec<u8>) {

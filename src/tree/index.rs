@@ -15,19 +15,19 @@ pub(super) struct Ephemerals {
 
 impl Ephemerals {
     /// Adds a znode; its place is the answer.
-    pub(super) fn add(&mut self, session: SessionId, id: NodeId) -> NodeId {
+    pub(super) fn add(&mut self, session: SessionId, id: NodeId) -> u32 {
         let list = self.lists.entry(session).or_default();
         list.push(id);
         self.count += 1;
-        NodeId((list.len() - 1) as u32)
+        (list.len() - 1) as u32
     }
 
     /// Takes out the znode at `place`. The one that is there now, if any, must be told.
-    pub(super) fn remove(&mut self, session: SessionId, place: NodeId) -> Option<NodeId> {
+    pub(super) fn remove(&mut self, session: SessionId, place: u32) -> Option<NodeId> {
         let list = self.lists.get_mut(&session).expect("the session of an ephemeral has a list");
-        list.swap_remove(place.0 as usize);
+        list.swap_remove(place as usize);
         self.count -= 1;
-        let moved = list.get(place.0 as usize).copied();
+        let moved = list.get(place as usize).copied();
         if list.is_empty() {
             self.lists.remove(&session);
         }

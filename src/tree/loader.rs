@@ -129,7 +129,7 @@ impl TreeLoader {
 
     /// Rings of siblings, in order of id.
     fn link(&mut self) -> Result<(), String> {
-        let nodes = &mut self.tree.nodes;
+        let (nodes, inners) = (&mut self.tree.nodes, &mut self.tree.inners);
         let keys = self.tree.keys;
         nodes[NodeId::ROOT].parent = NodeId::NIL;
         if nodes[NodeId::ROOT].owner() != Owner::None {
@@ -142,11 +142,13 @@ impl TreeLoader {
             if nodes[parent].is_ephemeral() {
                 return Err(format!("{:?} is below an ephemeral", nodes[id].name.as_str()));
             }
-            let (first, last) = match nodes[parent].first_child() {
-                None => (id, id),
-                Some(first) => (first, nodes[first].prev),
+            let (first, last) = if nodes[parent].child_count == 0 {
+                nodes[parent].place = inners.insert(id);
+                (id, id)
+            } else {
+                let first = inners[nodes[parent].place].first;
+                (first, nodes[first].prev)
             };
-            nodes[parent].first = first;
             nodes[parent].child_count += 1;
             let node = &mut nodes[id];
             (node.parent, node.prev, node.next) = (parent, last, first);
@@ -167,7 +169,7 @@ impl TreeLoader {
             let mut children: Vec<NodeId> = tree.child_ids(parent).collect();
             children.sort_by_key(|&id| tree.nodes[id].czxid);
             let mut last = children[children.len() - 1];
-            tree.nodes[parent].first = children[0];
+            tree.inners[tree.nodes[parent].place].first = children[0];
             for id in children {
                 tree.nodes[last].next = id;
                 tree.nodes[id].prev = last;
@@ -204,17 +206,22 @@ impl TreeLoader {
             tree.sizes.boxed += node.boxed_bytes();
             tree.reaper.moved(id, None, Turn::of(node));
             if let Owner::Session(session) = node.owner() {
-                tree.nodes[id].first = tree.ephemerals.add(session, id);
+                tree.nodes[id].place = tree.ephemerals.add(session, id);
             }
-            at = tree.nodes[id].first_child();
+            at = tree.first_child(id);
             if at.is_some() {
                 above.push((id, hash, length));
                 continue;
             }
             let mut done = id;
             while let Some(&(parent, ..)) = above.last() {
-                let next = tree.nodes[done].next;
-                if next != tree.nodes[parent].first {
+                let (below, bytes) = tree.below_of(done);
+                let bytes = bytes + tree.nodes[done].data_length() as u64;
+                let inner = &mut tree.inners[tree.nodes[parent].place];
+                inner.below += below + 1;
+                inner.bytes += bytes;
+                let (first, next) = (inner.first, tree.nodes[done].next);
+                if next != first {
                     at = Some(next);
                     break;
                 }

@@ -13,6 +13,7 @@ mod entry;
 mod hash;
 mod index;
 mod loader;
+mod network;
 mod node;
 mod owner;
 mod quota;
@@ -21,19 +22,24 @@ mod snapshot;
 mod table;
 
 #[cfg(test)]
+mod cost;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;
 
 pub use acls::AclList;
+pub(crate) use acls::id_hash;
 pub use apply::{ApplyError, Change, Outcome};
 #[doc(hidden)]
 pub use entry::snapshot_trailer;
 pub use loader::TreeLoader;
+pub use network::{Network, NoNetwork};
 pub use node::NodeId;
 pub use owner::Owner;
 pub use quota::{Quota, Track, Unparsable};
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use acls::Acls;
@@ -41,7 +47,7 @@ use hash::{Keys, ROOT_HASH};
 use index::{Ephemerals, Reaper, Turn};
 use node::{NODE_SIZE, Name, Node};
 use quota::Quotas;
-use slab::Slab;
+use slab::{Inner, Inners, Slab};
 use snapshot::Snapshots;
 use table::{SLOT_SIZE, Table};
 
@@ -55,6 +61,7 @@ use crate::records::{Acl, Stat, perms};
 /// to be kept across [`Tree::apply`] except by who hears of every deletion.
 pub struct Tree {
     nodes: Slab,
+    inners: Inners,
     table: Table,
     keys: Keys,
     acls: Acls,
@@ -137,6 +144,7 @@ impl Tree {
         let keys = Keys(seed);
         Tree {
             nodes: Slab::new(),
+            inners: Inners::default(),
             table: Table::new(),
             keys,
             acls: Acls::new(keys),
@@ -248,9 +256,14 @@ impl Tree {
         }
     }
 
-    /// The data; `None` is null, which is not the same as empty.
-    pub fn data(&self, id: NodeId) -> Option<&[u8]> {
-        self.nodes[id].data.as_deref()
+    /// The data; `None` is null, which is not the same as empty. Only the usage of a quota is put together to be read.
+    #[inline]
+    pub fn data(&self, id: NodeId) -> Option<Cow<'_, [u8]>> {
+        let node = &self.nodes[id];
+        if node.head > 0 {
+            return Some(Cow::Owned(self.usage_text(id)));
+        }
+        node.data.as_deref().map(Cow::Borrowed)
     }
 
     /// Who may do what. May be kept for as long as one likes.
@@ -266,11 +279,23 @@ impl Tree {
 
     /// The children, in the same order.
     pub fn child_ids(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
-        let first = self.nodes[id].first_child();
+        let first = self.first_child(id);
         std::iter::successors(first, move |&child| {
             let next = self.nodes[child].next;
             (Some(next) != first).then_some(next)
         })
+    }
+
+    /// The first child, or none.
+    #[inline]
+    fn first_child(&self, id: NodeId) -> Option<NodeId> {
+        self.inner(id).map(|inner| inner.first)
+    }
+
+    #[inline]
+    fn inner(&self, id: NodeId) -> Option<&Inner> {
+        let node = &self.nodes[id];
+        (node.child_count > 0).then(|| &self.inners[node.place])
     }
 
     /// The last component of the path; empty for the root.
@@ -302,21 +327,26 @@ impl Tree {
         path
     }
 
-    /// How many znodes lie below, at any depth. For the root it is known; else the subtree is walked.
+    /// How many znodes lie below, at any depth.
     pub fn descendants(&self, id: NodeId) -> usize {
-        if id == NodeId::ROOT { self.nodes.len() - 1 } else { self.subtree(id).count() - 1 }
+        self.below_of(id).0 as usize
+    }
+
+    /// Znodes below, at any depth, and the bytes of their data.
+    fn below_of(&self, id: NodeId) -> (u32, u64) {
+        self.inner(id).map_or((0, 0), |inner| (inner.below, inner.bytes))
     }
 
     /// The znode and all below it, parents before children. Takes no memory, however deep the tree.
     fn subtree(&self, top: NodeId) -> impl Iterator<Item = NodeId> {
         std::iter::successors(Some(top), move |&at| {
-            if let Some(child) = self.nodes[at].first_child() {
+            if let Some(child) = self.first_child(at) {
                 return Some(child);
             }
             let mut at = at;
             while at != top {
                 let node = &self.nodes[at];
-                if node.next != self.nodes[node.parent].first {
+                if Some(node.next) != self.first_child(node.parent) {
                     return Some(node.next);
                 }
                 at = node.parent;
@@ -360,7 +390,8 @@ impl Tree {
     /// What the znodes take in memory, in bytes: slots in use, index, names, data, ACLs and side tables.
     pub fn memory_bytes(&self) -> u64 {
         let nodes = self.nodes.len() as u64 * (NODE_SIZE + SLOT_SIZE) as u64;
-        nodes + self.sizes.boxed + self.acls.bytes() + self.ephemerals.bytes() + self.reaper.len() as u64 * 24
+        let tables = self.inners.bytes() + self.acls.bytes() + self.ephemerals.bytes() + self.reaper.len() as u64 * 24;
+        nodes + self.sizes.boxed + tables
     }
 
     /// What one more znode with this name and data length would add to [`Tree::memory_bytes`], its ACL aside.
@@ -417,7 +448,7 @@ impl Tree {
         node.mark = self.snapshots.mark;
         let id = self.nodes.insert(node);
         if let Owner::Session(session) = owner {
-            self.nodes[id].first = self.ephemerals.add(session, id);
+            self.nodes[id].place = self.ephemerals.add(session, id);
         }
         self.reaper.moved(id, None, turn);
         if let Some(parent) = parent {
@@ -430,35 +461,52 @@ impl Tree {
 
     /// Puts a znode among its siblings by its czxid, which in all but a replay over newer znodes is at the end.
     fn link(&mut self, parent: NodeId, id: NodeId) {
-        self.nodes[id].parent = parent;
-        let czxid = self.nodes[id].czxid;
-        let Some(first) = self.nodes[parent].first_child() else {
+        let node = &mut self.nodes[id];
+        node.parent = parent;
+        let (czxid, length) = (node.czxid, node.data_length() as u64);
+        if let Some(first) = self.first_child(parent) {
+            let mut before = self.nodes[first].prev;
+            let mut is_first = false;
+            while self.nodes[before].czxid > czxid {
+                if before == first {
+                    is_first = true;
+                    before = self.nodes[first].prev;
+                    break;
+                }
+                before = self.nodes[before].prev;
+            }
+            let after = self.nodes[before].next;
+            let node = &mut self.nodes[id];
+            (node.prev, node.next) = (before, after);
+            self.nodes[before].next = id;
+            self.nodes[after].prev = id;
+            self.edit(parent, |node| node.child_count += 1);
+            if is_first {
+                self.inners[self.nodes[parent].place].first = id;
+            }
+        } else {
             let node = &mut self.nodes[id];
             (node.next, node.prev) = (id, id);
-            self.edit(parent, |node| (node.first, node.child_count) = (id, 1));
-            return;
-        };
-        let mut before = self.nodes[first].prev;
-        let mut is_first = false;
-        while self.nodes[before].czxid > czxid {
-            if before == first {
-                is_first = true;
-                before = self.nodes[first].prev;
-                break;
-            }
-            before = self.nodes[before].prev;
+            let place = self.inners.insert(id);
+            self.edit(parent, |node| (node.place, node.child_count) = (place, 1));
         }
-        let after = self.nodes[before].next;
-        let node = &mut self.nodes[id];
-        (node.prev, node.next) = (before, after);
-        self.nodes[before].next = id;
-        self.nodes[after].prev = id;
-        self.edit(parent, |node| {
-            node.child_count += 1;
-            if is_first {
-                node.first = id;
-            }
+        self.count_above(parent, |inner| {
+            inner.below += 1;
+            inner.bytes += length;
         });
+    }
+
+    /// Changes what the znode at `from`, which has children, and all above it count of what is below them.
+    fn count_above(&mut self, from: NodeId, change: impl Fn(&mut Inner)) {
+        let mut at = from;
+        loop {
+            let node = &self.nodes[at];
+            change(&mut self.inners[node.place]);
+            if at == NodeId::ROOT {
+                return;
+            }
+            at = node.parent;
+        }
     }
 
     /// Takes a childless znode out of everything; its list of permissions is still counted for it.
@@ -468,21 +516,25 @@ impl Tree {
         let node = &self.nodes[id];
         assert!(node.child_count == 0, "only childless znodes are taken out");
         let (parent, prev, next) = (node.parent, node.prev, node.next);
+        let length = node.data_length() as u64;
+        self.count_above(parent, |inner| {
+            inner.below -= 1;
+            inner.bytes -= length;
+        });
         self.nodes[prev].next = next;
         self.nodes[next].prev = prev;
-        self.edit(parent, |node| {
-            node.child_count -= 1;
-            if node.child_count == 0 {
-                node.first = NodeId::NIL;
-            } else if node.first == id {
-                node.first = next;
-            }
-        });
+        self.edit(parent, |node| node.child_count -= 1);
+        let above = &self.nodes[parent];
+        if above.child_count == 0 {
+            self.inners.remove(above.place);
+        } else if self.inners[above.place].first == id {
+            self.inners[above.place].first = next;
+        }
         let node = self.nodes.remove(id);
         if let Owner::Session(session) = node.owner()
-            && let Some(moved) = self.ephemerals.remove(session, node.first)
+            && let Some(moved) = self.ephemerals.remove(session, node.place)
         {
-            self.nodes[moved].first = node.first;
+            self.nodes[moved].place = node.place;
         }
         self.reaper.moved(id, Turn::of(&node), None);
         self.sizes.paths -= path_len as u64;
@@ -494,17 +546,30 @@ impl Tree {
 
     /// Replaces the data and nothing else. The answer is by how many bytes it grew.
     fn replace_data(&mut self, id: NodeId, data: Option<&[u8]>) -> i64 {
+        self.change_data(id, |node| {
+            node.head = 0;
+            match (&mut node.data, data) {
+                (Some(old), Some(new)) if old.len() == new.len() => old.copy_from_slice(new),
+                (old, new) => *old = new.map(Box::from),
+            }
+        })
+    }
+
+    /// Changes the data, keeping all sums in step. The answer is by how many bytes it grew.
+    fn change_data(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) -> i64 {
         self.before_change(id);
         let node = &mut self.nodes[id];
         let length = node.data_length();
         self.sizes.data -= length as u64;
         self.sizes.boxed -= node.boxed_bytes();
-        match (&mut node.data, data) {
-            (Some(old), Some(new)) if old.len() == new.len() => old.copy_from_slice(new),
-            (old, new) => *old = new.map(Box::from),
-        }
+        change(node);
         self.sizes.data += node.data_length() as u64;
         self.sizes.boxed += node.boxed_bytes();
-        node.data_length() as i64 - length as i64
+        let growth = node.data_length() as i64 - length as i64;
+        let parent = node.parent;
+        if growth != 0 && id != NodeId::ROOT {
+            self.count_above(parent, |inner| inner.bytes = inner.bytes.wrapping_add_signed(growth));
+        }
+        growth
     }
 }

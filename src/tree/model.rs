@@ -324,7 +324,7 @@ fn read(tree: &Tree) -> Model {
     let plain = |id: NodeId| {
         let view = tree.view(id);
         Plain {
-            data: tree.data(id).map(<[u8]>::to_vec),
+            data: tree.data(id).map(|data| data.into_owned()),
             acl: tree.acl(id).entries().to_vec(),
             zxids: (view.czxid.0, view.mzxid.0, view.pzxid.0),
             times: (view.ctime.0, view.mtime.0),

@@ -18,9 +18,12 @@ const _: () = assert!(size_of::<Node>() == NODE_SIZE);
 const _: () = assert!(size_of::<Name>() == 24);
 
 /// Invariants, recounted by `Tree::check`:
-/// N1: the children of a znode form a ring over `next`/`prev` that starts at its `first`; `child_count` is its length.
+/// N1: the children of a znode form a ring over `next`/`prev` that starts where its `Inner` says; `child_count` is its
+/// length.
 /// N2: the ring is in order of creation: czxid never falls along it.
-/// N3: an ephemeral has no children; its `first` is its place in the list of its session.
+/// N3: an ephemeral has no children; its `place` is its place in the list of its session.
+/// N4: the `Inner` of a znode with children counts the znodes and bytes below it.
+/// N5: where `head` is not 0, the data is the text of a usage: a part of that length which is kept as numbers, then `data`.
 pub(super) struct Node {
     pub(super) czxid: i64,
     pub(super) mzxid: i64,
@@ -37,8 +40,8 @@ pub(super) struct Node {
     pub(super) aversion: i32,
     pub(super) acl: u32,
     pub(super) parent: NodeId,
-    /// The first child; of an ephemeral its place in the list of its session; of a free slot nothing.
-    pub(super) first: NodeId,
+    /// With children its place among the `Inners`; of an ephemeral its place in the list of its session; else nothing.
+    pub(super) place: u32,
     /// The next sibling, the last one's being the first; of a free slot the next free one.
     pub(super) next: NodeId,
     pub(super) prev: NodeId,
@@ -48,6 +51,8 @@ pub(super) struct Node {
     /// Owned by the watch room.
     pub(super) watched: u8,
     pub(super) live: bool,
+    /// Bytes of its text that are kept as numbers, for the usage of a quota; else 0.
+    pub(super) head: u8,
 }
 
 impl Node {
@@ -67,13 +72,14 @@ impl Node {
             aversion: 0,
             acl,
             parent: NodeId::NIL,
-            first: NodeId::NIL,
+            place: 0,
             next: NodeId::NIL,
             prev: NodeId::NIL,
             child_count: 0,
             mark: 0,
             watched: 0,
             live: true,
+            head: 0,
         }
     }
 
@@ -94,13 +100,7 @@ impl Node {
     }
 
     pub(super) fn data_length(&self) -> usize {
-        self.data.as_ref().map_or(0, |data| data.len())
-    }
-
-    /// The first child, or none.
-    #[inline]
-    pub(super) fn first_child(&self) -> Option<NodeId> {
-        (self.child_count > 0).then_some(self.first)
+        self.data.as_ref().map_or(0, |data| data.len()) + usize::from(self.head)
     }
 
     /// Bytes on the heap beyond the slot, as an allocator counts them.

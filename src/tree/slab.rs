@@ -3,6 +3,7 @@
 use std::ops::{Index, IndexMut};
 
 use super::node::{Node, NodeId};
+use crate::meter;
 
 const CHUNK_BITS: u32 = 12;
 const CHUNK_NODES: usize = 1 << CHUNK_BITS;
@@ -87,6 +88,7 @@ impl Index<NodeId> for Slab {
 
     #[inline]
     fn index(&self, id: NodeId) -> &Node {
+        meter::steps(1);
         let node = &self.chunks[id.0 as usize >> CHUNK_BITS][id.0 as usize & (CHUNK_NODES - 1)];
         debug_assert!(node.live, "{id:?} is used after its znode was deleted");
         node
@@ -96,9 +98,78 @@ impl Index<NodeId> for Slab {
 impl IndexMut<NodeId> for Slab {
     #[inline]
     fn index_mut(&mut self, id: NodeId) -> &mut Node {
+        meter::steps(1);
         let node = self.slot_mut(id);
         debug_assert!(node.live, "{id:?} is used after its znode was deleted");
         node
+    }
+}
+
+/// What only a znode with children has, so that all others do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Inner {
+    /// The first child; of a free slot the next free one.
+    pub(super) first: NodeId,
+    /// Znodes below, at any depth.
+    pub(super) below: u32,
+    /// Bytes of their data.
+    pub(super) bytes: u64,
+}
+
+/// These by the place that their znode remembers.
+#[derive(Default)]
+pub(super) struct Inners {
+    chunks: Vec<Vec<Inner>>,
+    free: Option<u32>,
+    live: usize,
+}
+
+impl Inners {
+    /// Memory of those in use.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.live * size_of::<Inner>()) as u64
+    }
+
+    pub(super) fn insert(&mut self, first: NodeId) -> u32 {
+        self.live += 1;
+        let inner = Inner { first, below: 0, bytes: 0 };
+        if let Some(place) = self.free {
+            let next = self[place].first;
+            self.free = (next != NodeId::NIL).then_some(next.0);
+            self[place] = inner;
+            return place;
+        }
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_NODES) {
+            self.chunks.push(Vec::with_capacity(CHUNK_NODES));
+        }
+        let full = (self.chunks.len() - 1) << CHUNK_BITS;
+        let last = self.chunks.last_mut().expect("just made sure of it");
+        last.push(inner);
+        (full + last.len() - 1) as u32
+    }
+
+    pub(super) fn remove(&mut self, place: u32) {
+        self.live -= 1;
+        self[place].first = self.free.map_or(NodeId::NIL, NodeId);
+        self.free = Some(place);
+    }
+}
+
+impl Index<u32> for Inners {
+    type Output = Inner;
+
+    #[inline]
+    fn index(&self, place: u32) -> &Inner {
+        meter::steps(1);
+        &self.chunks[place as usize >> CHUNK_BITS][place as usize & (CHUNK_NODES - 1)]
+    }
+}
+
+impl IndexMut<u32> for Inners {
+    #[inline]
+    fn index_mut(&mut self, place: u32) -> &mut Inner {
+        meter::steps(1);
+        &mut self.chunks[place as usize >> CHUNK_BITS][place as usize & (CHUNK_NODES - 1)]
     }
 }
 
@@ -110,6 +181,19 @@ mod tests {
 
     fn node(zxid: i64) -> Node {
         Node::new(Name::new("n"), None, 0, Owner::None, zxid, 0)
+    }
+
+    #[test]
+    fn places_of_inner_znodes_are_given_out_again() {
+        let mut inners = Inners::default();
+        for i in 0..10_000 {
+            assert_eq!(inners.insert(NodeId(i)), i);
+        }
+        inners.remove(5000);
+        inners.remove(7);
+        assert_eq!((inners.insert(NodeId(1)), inners.insert(NodeId(2))), (7, 5000));
+        assert_eq!(inners.insert(NodeId(3)), 10_000);
+        assert_eq!(inners[7], Inner { first: NodeId(1), below: 0, bytes: 0 });
     }
 
     #[test]

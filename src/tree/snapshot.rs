@@ -146,10 +146,9 @@ impl Tree {
             totals.count(out);
             emit(out);
         }
-        let node = &mut self.nodes[id];
-        node.mark = mark;
+        self.nodes[id].mark = mark;
         out.clear();
-        entry::write_node(id, node, out);
+        entry::write_node(id, &self.nodes[id], self.data(id).as_deref(), out);
         totals.count(out);
         emit(out);
     }

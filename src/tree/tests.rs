@@ -187,10 +187,10 @@ fn null_data_is_told_from_empty() {
     let mut b = Bench::new();
     b.run(Txn::Create(CreateTxn { data: Buffer(None), ..record("/n", b"") }));
     b.run(create("/e", b""));
-    assert_eq!(b.tree.data(b.tree.lookup("/n").unwrap()), None);
-    assert_eq!(b.tree.data(b.tree.lookup("/e").unwrap()), Some(&[][..]));
+    assert_eq!(b.tree.data(b.tree.lookup("/n").unwrap()).as_deref(), None);
+    assert_eq!(b.tree.data(b.tree.lookup("/e").unwrap()).as_deref(), Some(&[][..]));
     b.run(Txn::SetData(SetDataTxn { path: "/e".into(), data: Buffer(None), version: 1 }));
-    assert_eq!(b.tree.data(b.tree.lookup("/e").unwrap()), None);
+    assert_eq!(b.tree.data(b.tree.lookup("/e").unwrap()).as_deref(), None);
 }
 
 #[test]
@@ -374,7 +374,8 @@ fn a_replay_over_a_newer_tree_ends_where_the_tree_was() {
         .collect();
     let state = |b: &Bench| {
         let tree = &b.tree;
-        let one = |id| (tree.path(id), tree.stat(id), tree.data(id).map(<[u8]>::to_vec), tree.acl(id).clone());
+        let one =
+            |id| (tree.path(id), tree.stat(id), tree.data(id).map(|data| data.into_owned()), tree.acl(id).clone());
         tree.subtree(NodeId::ROOT).map(one).collect::<Vec<_>>()
     };
     let end = state(&b);

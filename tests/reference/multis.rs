@@ -38,7 +38,10 @@ pub fn multi_read(source: &mut Source<'_>, xid: i32) -> Request {
     let mut texts = Vec::new();
     for _ in 0..source.rng.below(5) {
         let op = source.rng.weighted(&[(50, 4), (48, 8), (1, 5), (1, 12)]);
-        let (inner, text) = operation(source, op);
+        let (inner, text) = match source.rng.chance(4) {
+            true => (Body::new().buf(None).byte(0), "null".into()),
+            false => operation(source, op),
+        };
         body = body.multi_header(op, 0, -1).raw(&inner.0);
         texts.push(format!("{} {text}", name(op)));
     }

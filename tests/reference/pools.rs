@@ -138,16 +138,19 @@ pub fn version(rng: &mut Rng) -> i32 {
     }
 }
 
-pub const USERS: &[&str] = &["u:p", "v:w", "u:other", "nocolon", "x:y:z", ":"];
+pub const USERS: &[&[u8]] =
+    &[b"u:p", b"v:w", b"u:other", b"nocolon", b"x:y:z", b":", b"u\xff:p\xc3", b"s\xed\xa0\x80:p\xe2\x82"];
 
 /// The credentials the servers know as super.
 pub const SUPER: &str = "super:test";
 
 /// The id that digest credentials turn into.
-pub fn digest(credentials: &str) -> String {
+pub fn digest(credentials: &[u8]) -> String {
     use base64::Engine;
+    // Java makes one replacement character of a surrogate, Rust three.
+    let credentials = String::from_utf8_lossy(credentials).replace("\u{fffd}\u{fffd}\u{fffd}", "\u{fffd}");
     let user = credentials.split(':').next().unwrap_or("");
-    let hash = sha1_smol::Sha1::from(credentials).digest().bytes();
+    let hash = sha1_smol::Sha1::from(&*credentials).digest().bytes();
     format!("{user}:{}", base64::engine::general_purpose::STANDARD.encode(hash))
 }
 
@@ -201,6 +204,43 @@ fn perms(rng: &mut Rng) -> i32 {
     }
 }
 
+/// None within `::ffff:0:0/96`: they are the difference `ipv4-mapped-network`.
+const GOOD_ADDRESSES: &[&str] = &[
+    "127.0.0.1",
+    "127.0.0.1/8",
+    "10.0.0.0/8",
+    "127.0.0.1/32",
+    "0.0.0.0/0",
+    "0127.00.000.1",
+    "+127.0.0.1/08",
+    "-0.0.0.0/0",
+    "::1",
+    "::1/64",
+    "::/0",
+    "0:0:0:0:0:0:0:1",
+    "1:2:3:4:5:6:7::",
+    "FE80::/010",
+];
+
+const BAD_ADDRESSES: &[&str] = &[
+    "300.1.1.1",
+    "127.0.0.1/33",
+    "127.0.0",
+    "host",
+    "",
+    "127.0.0.1/",
+    "/8",
+    "127.0.0.1/-1",
+    "127.0.0.1/8/8",
+    " 127.0.0.1",
+    "::1/129",
+    "::ffff:127.0.0.1",
+    "00001::",
+    "1::2::3",
+    "1:2:3:4:5:6:7:8::",
+    "::1%lo",
+];
+
 fn good_entry(rng: &mut Rng) -> Entry {
     let perms = perms(rng);
     match rng.below(12) {
@@ -208,7 +248,7 @@ fn good_entry(rng: &mut Rng) -> Entry {
         3..=5 => entry(perms, "auth", rng.pick(&["", "ignored"])),
         6..=8 => entry(perms, "digest", &digest(rng.pick(USERS))),
         9 => entry(perms, "digest", rng.pick(&["a:b", ":h", "u:not-a-hash"])),
-        _ => entry(perms, "ip", rng.pick(&["127.0.0.1", "127.0.0.1/8", "10.0.0.0/8", "127.0.0.1/32", "0.0.0.0/0"])),
+        _ => entry(perms, "ip", rng.pick(GOOD_ADDRESSES)),
     }
 }
 
@@ -221,7 +261,7 @@ fn bad_entry(rng: &mut Rng) -> Entry {
         3 => entry(perms, "foo", "bar"),
         4 => entry(perms, "", "anyone"),
         5 => entry(perms, "digest", rng.pick(&["abc", "abc:", "a:b:c", "", ":"])),
-        6 => entry(perms, "ip", rng.pick(&["300.1.1.1", "127.0.0.1/33", "127.0.0", "host", "", "127.0.0.1/", "/8"])),
+        6 => entry(perms, "ip", rng.pick(BAD_ADDRESSES)),
         7 => entry(perms, "sasl", "someone"),
         8 => entry(perms, "x509", "CN=someone"),
         _ => (perms, Some(b"digest".to_vec()), Some("ü:\u{1f980}".into())),

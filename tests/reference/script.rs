@@ -273,7 +273,7 @@ impl Script {
     }
 
     fn random_login(&mut self, slot: usize) -> Step {
-        let credentials = self.rng.pick(pools::USERS).as_bytes();
+        let credentials = self.rng.pick(pools::USERS);
         let first = match self.rng.below(30) {
             0..=19 => self.auth(Some("digest"), Some(credentials)),
             20 => self.auth(Some("digest"), Some(b"")),

@@ -149,10 +149,10 @@ pub fn quota(script: &mut Script) -> Step {
     let base = script.rng.pick(&["/q", "/q/a", "/q"]);
     let parent = format!("/zookeeper/quota{base}");
     let (limits, stats) = (format!("{parent}/zookeeper_limits"), format!("{parent}/zookeeper_stats"));
-    let limit = pools::limits(&mut script.rng);
+    let limit = (!script.rng.chance(10)).then(|| pools::limits(&mut script.rng));
     let mut requests = vec![create(script, 1, "/zookeeper/quota/q", None, 0), create(script, 1, &parent, None, 0)];
     requests.push(create(script, 1, "/q", Some(b"root"), 0));
-    requests.push(create(script, 1, &limits, Some(&limit), 0));
+    requests.push(create(script, 1, &limits, limit.as_deref(), 0));
     requests.push(create(script, 1, &stats, Some(b"count=0,bytes=0"), 0));
     push(script, slot, requests);
     let mut requests = Vec::new();

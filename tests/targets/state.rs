@@ -45,7 +45,7 @@ pub(crate) fn picture(engine: &mut Engine) -> Picture {
     while let Some(id) = ahead.pop() {
         ahead.extend(tree.child_ids(id));
         let acl = tree.acl(id).entries().to_vec();
-        nodes.push((tree.path(id), tree.stat(id), tree.data(id).map(<[u8]>::to_vec), acl));
+        nodes.push((tree.path(id), tree.stat(id), tree.data(id).map(|data| data.into_owned()), acl));
     }
     assert_eq!(nodes.len(), tree.node_count());
     nodes.sort_by(|a, b| a.0.cmp(&b.0));

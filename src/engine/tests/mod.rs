@@ -10,6 +10,7 @@ use crate::records::replies::*;
 use crate::records::requests::*;
 use crate::records::{Acl, ErrorCode, EventType, OpCode, perms};
 
+mod answers;
 mod greedy;
 mod limits;
 mod sessions;
