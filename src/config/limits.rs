@@ -64,7 +64,8 @@ pub struct Limits {
     pub reply_size_max: usize,
     /// `zoarium.sliceMs`: longest work at a stretch on the loop for one request. Not acted upon yet.
     pub slice_ms: u64,
-    /// `zoarium.wordsPerSecond`: four-letter words per second and client address.
+    /// `zoarium.wordsPerSecond`: four-letter words per second and client address; more are answered with a line that
+    /// says so. `ruok`, `srvr`, `isro` and what comes over loopback are not counted.
     pub words_per_second: u64,
     /// `zoarium.logLinesPerSecond`: log lines of one kind per second; more are counted. Not acted upon yet.
     pub log_lines_per_second: u64,

@@ -118,6 +118,8 @@ pub(super) struct Conn {
     /// The client lives in this process.
     pub in_process: bool,
     pub stats: ConnStats,
+    /// Bytes of the frame appended last, without its length.
+    pub last_frame: usize,
 }
 
 impl Conn {
@@ -146,14 +148,20 @@ impl Conn {
         let start = self.out.len();
         self.out.extend_from_slice(&[0; 4]);
         body(&mut self.out);
-        let length = u32::try_from(self.out.len() - start - 4).expect("R-23 keeps replies below 4 GiB");
+        self.end_frame(start);
+    }
+
+    /// The frame that begins at `start` is whole: puts its length in front, for which there is room, and counts it.
+    fn end_frame(&mut self, start: usize) {
+        self.last_frame = self.out.len() - start - 4;
+        let length = u32::try_from(self.last_frame).expect("R-23 keeps replies below 4 GiB");
         self.out[start..start + 4].copy_from_slice(&length.to_be_bytes());
         self.stats.sent += 1;
     }
 
-    /// A reply was appended.
-    pub(super) fn count_reply(&mut self, xid: i32, zxid: i64) {
-        self.stats.sent += 1;
+    /// A reply was appended from `start` on, but for its length.
+    pub(super) fn end_reply(&mut self, start: usize, xid: i32, zxid: i64) {
+        self.end_frame(start);
         self.note_reply(xid, zxid);
     }
 
@@ -204,6 +212,7 @@ impl Conns {
             touched: false,
             in_process: false,
             stats: ConnStats::default(),
+            last_frame: 0,
         });
         let slot = match self.free.pop() {
             Some(slot) => {

@@ -156,6 +156,7 @@ impl Engine {
             // The flag says whether this server is read-only, whatever the client would put up with.
             let flag = conn.read_only.map(|_| false);
             conn.frame(|out| response.encode(flag, out));
+            self.counters.sent += 1;
             self.touch(id);
         }
     }

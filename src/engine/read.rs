@@ -51,11 +51,9 @@ impl Engine {
                 out.truncate(start + 4);
                 encode(&ReplyHeader { xid, zxid, err: code.to_i32() }, &mut out);
             }
-            let length = u32::try_from(out.len() - start - 4).expect("R-23 keeps replies below 4 GiB");
-            out[start..start + 4].copy_from_slice(&length.to_be_bytes());
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.out = out;
-                conn.count_reply(xid, zxid);
+                conn.end_reply(start, xid, zxid);
             }
         }
         self.replied(id, since, false);

@@ -285,6 +285,7 @@ impl Engine {
                 Some(Pending::Reply { xid, zxid, err, body, close }) => {
                     conn.reply(xid, zxid.unwrap_or(applied.0), err, |out| out.extend_from_slice(&body));
                     self.counters.sent += 1;
+                    self.counters.response_size.record(conn.last_frame);
                     if let Some(reason) = close {
                         self.close(id, reason);
                     }
@@ -314,6 +315,7 @@ impl Engine {
         let spread = if is_write { &mut self.counters.update_latency } else { &mut self.counters.read_latency };
         spread.record(latency);
         if let Some(conn) = self.conns.get_mut(id) {
+            self.counters.response_size.record(conn.last_frame);
             conn.stats.last_reply = now;
             conn.stats.last_latency = latency;
             conn.stats.latency.record(latency);

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use super::Engine;
-use super::conn::ConnStats;
+use super::conn::{ConnId, ConnStats};
 use crate::ids::{Millis, SessionId, Zxid};
-use crate::words::{Latency, Spread};
+use crate::words::{Latency, Sizes, Spread};
 
 #[derive(Default)]
 pub(super) struct Counters {
@@ -14,6 +14,7 @@ pub(super) struct Counters {
     pub latency: Latency,
     pub read_latency: Spread,
     pub update_latency: Spread,
+    pub response_size: Sizes,
     pub applied: u64,
     pub expired: u64,
     pub resumed: u64,
@@ -26,10 +27,12 @@ pub(super) struct Counters {
 pub struct Status {
     /// The last transaction applied.
     pub applied: Zxid,
-    /// Frames received since the counters were reset.
+    /// Frames and four-letter words received since the counters were reset.
     pub received: u64,
-    /// Replies sent.
+    /// Replies and events sent, answers to handshakes and words included.
     pub sent: u64,
+    /// Bytes of replies to requests.
+    pub response_size: Sizes,
     /// Of all requests.
     pub latency: Latency,
     /// Connections, with a session or not.
@@ -95,6 +98,7 @@ impl Engine {
             applied: self.applied,
             received: self.counters.received,
             sent: self.counters.sent,
+            response_size: self.counters.response_size,
             latency: self.counters.latency,
             connections: self.conns.len(),
             outstanding: self.awaiting.len(),
@@ -118,6 +122,19 @@ impl Engine {
         (&self.counters.read_latency, &self.counters.update_latency)
     }
 
+    /// A four-letter word came in on a connection.
+    pub fn word_received(&mut self, id: ConnId) {
+        self.counters.received += 1;
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.stats.received += 1;
+        }
+    }
+
+    /// The answer to a word went out, in so many packets.
+    pub fn word_answered(&mut self, packets: u64) {
+        self.counters.sent += packets;
+    }
+
     /// Sets the counters of the server to zero.
     pub fn reset_counters(&mut self) {
         self.counters.received = 0;
@@ -125,6 +142,7 @@ impl Engine {
         self.counters.latency = Latency::default();
         self.counters.read_latency = Spread::default();
         self.counters.update_latency = Spread::default();
+        self.counters.response_size = Sizes::default();
     }
 
     /// Sets the counters of every connection to zero.

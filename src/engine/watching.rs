@@ -105,6 +105,7 @@ impl Engine {
                 let permitted = self.settings.skip_acl || acl.is_open() || conn.who.permits(&acl, perms::READ);
                 if permitted && conn.close.is_none() {
                     send_event(conn, zxid.0, kind, &path);
+                    self.counters.sent += 1;
                     self.touch(id);
                 }
             }
@@ -206,6 +207,7 @@ impl Engine {
     fn missed(&mut self, id: ConnId, kind: EventType, path: &Text<'_>) {
         if let Some(conn) = self.conns.get_mut(id) {
             send_event(conn, CATCH_UP_ZXID, kind, path.as_str());
+            self.counters.sent += 1;
         }
     }
 }

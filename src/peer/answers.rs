@@ -1,61 +1,38 @@
 //! Four-letter words: gathers what they tell and sends it. The texts are made in `words`.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-
 use super::listening::descriptors_max;
-use super::{Peer, link};
+use super::words::packets;
+use super::{Peer, environment, link};
 use crate::engine::ConnStatus;
 use crate::ids::{Millis, SessionId, WallMillis, Zxid};
 use crate::words::{
-    self, ConfStatus, ConnectionStatus, Dump, Environment, Mode, MonitorStatus, Percentiles, ServerStatus,
-    SessionStatus, SessionsDump, Spread, Summary, WatchSummary, Word,
+    self, ConfStatus, ConnectionStatus, Counter, Dump, Mode, MonitorStatus, Percentiles, ServerStatus, SessionStatus,
+    SessionsDump, Spread, Summary, WatchSummary, Word,
 };
 
 /// Longest answer; lists are cut there.
 const ANSWER_SIZE_MAX: usize = 16 << 20;
 
-/// What is remembered between words.
-pub(super) struct Words {
-    trace_mask: i64,
-    /// Words answered per address in this second.
-    recent: HashMap<IpAddr, u64>,
-    reset_at: Millis,
-}
-
-impl Default for Words {
-    fn default() -> Self {
-        Words { trace_mask: words::TRACE_MASK, recent: HashMap::new(), reset_at: Millis(0) }
-    }
-}
-
-impl Words {
-    pub(super) fn sweep(&mut self, now: Millis) {
-        self.recent.clear();
-        self.reset_at = now;
-    }
-}
-
 impl Peer {
     /// Answers a word and closes. `rest` is what came behind it.
     pub(super) fn answer_word(&mut self, slot: u32, word: Word, rest: &[u8]) {
-        let Some(Some(link::Link { address, .. })) = self.links.get(slot as usize) else { return };
-        let address = *address;
+        let Some(Some(link::Link { address, conn, .. })) = self.links.get(slot as usize) else { return };
+        let (address, conn) = (*address, *conn);
+        self.engine.word_received(conn);
         let limit = self.config.limits.words_per_second;
-        let recent = self.words.recent.entry(address).or_default();
-        *recent += 1;
-        if !address.is_loopback() && *recent > limit {
-            return self.drop_link(slot, false);
-        }
-        let mut text = if words::is_allowed(word, &self.config.whitelist, self.config.read_only_mode) {
-            self.word_text(word, rest)
-        } else {
+        let (now, _) = self.time();
+        let mut text = if !words::is_allowed(word, &self.config.whitelist, self.config.read_only_mode) {
             words::refused(word)
+        } else if let Err(why) = self.words.admit(now, word, address, limit) {
+            why
+        } else {
+            self.word_text(word, rest)
         };
         if text.len() > ANSWER_SIZE_MAX {
             let cut = (0..=ANSWER_SIZE_MAX).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
             text.truncate(cut);
         }
+        self.engine.word_answered(packets(&text));
         self.send_and_close(slot, text.as_bytes());
     }
 
@@ -77,7 +54,7 @@ impl Peer {
             Word::Stat => words::stat(&self.server_status(), &self.connection_statuses()),
             Word::Cons => words::cons(&self.connection_statuses()),
             Word::Conf => words::conf(&self.conf_status()),
-            Word::Envi => words::envi(&environment()),
+            Word::Envi => words::envi(&environment::environment()),
             Word::Dirs => {
                 let bytes = self.store.stats().file_bytes;
                 words::dirs(bytes, bytes)
@@ -105,6 +82,10 @@ impl Peer {
             }
             Word::Srst => {
                 self.engine.reset_counters();
+                self.store.reset_sync_times();
+                self.fsync_max_seen_us = 0;
+                self.snapshots.reset_times();
+                self.words.reset(&self.counters());
                 words::SRST.to_owned()
             }
             Word::Gtmk => words::trace_mask(self.words.trace_mask),
@@ -182,7 +163,8 @@ impl Peer {
             min_session_timeout: config.session_timeout_min_ms(),
             max_session_timeout: config.session_timeout_max_ms(),
             client_port_listen_backlog: -1,
-            server_id: config.server_id.0,
+            // Whoever is alone has none, whatever `myid` says.
+            server_id: 0,
             membership: None,
         }
     }
@@ -210,27 +192,10 @@ impl Peer {
             open_file_descriptor_count: std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64),
             max_file_descriptor_count: descriptors_max().map(|max| max as u64),
             uptime_ms: now.0,
-            auth_failed_count: status.auth_failed,
-            last_client_response_size: -1,
-            max_client_response_size: -1,
-            min_client_response_size: -1,
+            client_response_size: status.response_size,
             quorum_size: None,
             leader: None,
-            counters: vec![
-                // No connection is dropped by lot, and there is no TLS port yet.
-                ("connection_drop_probability", 0),
-                ("outstanding_tls_handshake", 0),
-                ("non_mtls_remote_conn_count", 0),
-                ("non_mtls_local_conn_count", 0),
-                ("stale_sessions_expired", status.sessions_expired),
-                ("connection_rejected", self.listening.rejected),
-                ("sessionless_connections_expired", status.handshakes_overdue),
-                ("connection_revalidate_count", status.sessions_resumed),
-                ("commit_count", status.transactions),
-                ("snap_count", store.snapshots),
-                ("snapshot_error_count", store.snapshots_failed),
-                ("unrecoverable_error_count", u64::from(store.poisoned.is_some())),
-            ],
+            counters: self.words.since_reset(self.counters()),
             summaries: vec![
                 spread("readlatency", reads),
                 spread("updatelatency", writes),
@@ -251,6 +216,27 @@ impl Peer {
                 ("lingering_connections", self.lingering.len() as u64),
             ],
         }
+    }
+
+    /// What `mntr` counts, since the start.
+    fn counters(&self) -> Vec<Counter> {
+        let (status, store) = (self.engine.status(), self.store.stats());
+        vec![
+            // No connection is dropped by lot, and there is no TLS port yet.
+            ("connection_drop_probability", 0),
+            ("outstanding_tls_handshake", 0),
+            ("non_mtls_remote_conn_count", 0),
+            ("non_mtls_local_conn_count", 0),
+            ("auth_failed_count", status.auth_failed),
+            ("stale_sessions_expired", status.sessions_expired),
+            ("connection_rejected", self.listening.rejected),
+            ("sessionless_connections_expired", status.handshakes_overdue),
+            ("connection_revalidate_count", status.sessions_resumed),
+            ("commit_count", status.transactions),
+            ("snap_count", store.snapshots),
+            ("snapshot_error_count", store.snapshots_failed),
+            ("unrecoverable_error_count", u64::from(store.poisoned.is_some())),
+        ]
     }
 
     fn dump(&self) -> Dump {
@@ -297,26 +283,5 @@ fn spread(name: &'static str, spread: &Spread) -> Summary {
             p99: spread.percentile(990),
             p999: spread.percentile(999),
         }),
-    }
-}
-
-fn environment() -> Environment {
-    let line = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
-    let memory = |key: &str| {
-        let text = std::fs::read_to_string("/proc/self/status").ok()?;
-        let line = text.lines().find(|line| line.starts_with(key))?.to_owned();
-        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
-    };
-    Environment {
-        host_name: line("/proc/sys/kernel/hostname"),
-        os_name: line("/proc/sys/kernel/ostype"),
-        os_arch: Some(std::env::consts::ARCH.to_owned()),
-        os_version: line("/proc/sys/kernel/osrelease"),
-        user_name: Some(std::env::var("USER").unwrap_or_else(|_| "?".to_owned())),
-        user_home: Some(std::env::var("HOME").unwrap_or_else(|_| "?".to_owned())),
-        user_dir: std::env::current_dir().ok().map(|dir| dir.display().to_string()),
-        memory_free_mib: None,
-        memory_max_mib: memory("VmPeak"),
-        memory_total_mib: memory("VmRSS"),
     }
 }

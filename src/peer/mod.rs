@@ -20,6 +20,7 @@ use crate::zab::{Broadcast, Majority};
 use crate::{Error, engine};
 
 mod answers;
+mod environment;
 mod lingering;
 mod link;
 mod listening;
@@ -28,6 +29,7 @@ mod recovery;
 pub mod seat;
 mod shortage;
 mod snapshots;
+mod words;
 
 use lingering::Lingering;
 use link::Link;
@@ -126,7 +128,7 @@ pub struct Peer {
     /// Connections whose handshake waits for its turn, and when that is looked at.
     delayed: Vec<u32>,
     delayed_until: Millis,
-    words: answers::Words,
+    words: words::Words,
 
     started: Instant,
     next_sweep: Millis,
@@ -186,7 +188,7 @@ impl Peer {
             read_in_turn: 0,
             delayed: Vec::new(),
             delayed_until: Millis(0),
-            words: answers::Words::default(),
+            words: words::Words::default(),
             started,
             next_sweep: Millis(SWEEP_MS),
             fsync_max_seen_us: 0,
@@ -424,7 +426,7 @@ impl Peer {
         self.next_sweep = now.plus(SWEEP_MS);
         self.lingering.sweep(now);
         self.close_the_stalled(now);
-        self.words.sweep(now);
+        self.words.sweep();
         let fsync = self.store.stats();
         if fsync.fsync_max_us > self.fsync_max_seen_us {
             self.fsync_max_seen_us = fsync.fsync_max_us;

@@ -118,6 +118,11 @@ impl Snapshots {
         self.walking || store.snapshot_running()
     }
 
+    /// Forgets how long snapshots took.
+    pub(super) fn reset_times(&mut self) {
+        self.took = Latency::default();
+    }
+
     /// How soon another turn is wanted, ms.
     pub(super) fn poll_timeout(&self, store: &Store) -> Option<u64> {
         (self.walking || (self.hold == 0 && store.wants_snapshot() && !store.snapshot_running())).then_some(PACE_MS)

@@ -413,6 +413,11 @@ impl Store {
         self.update_superblock(next)
     }
 
+    /// Counts syncs of the log, and their times, from zero.
+    pub fn reset_sync_times(&mut self) {
+        (self.stats.fsync_count, self.stats.fsync_total_us, self.stats.fsync_max_us) = (0, 0, 0);
+    }
+
     /// What the store did and how it is.
     pub fn stats(&self) -> StoreStats {
         let newest = self.sb.snapshots.iter().flatten().max_by_key(|kept| kept.id);

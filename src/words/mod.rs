@@ -14,7 +14,7 @@ pub use connections::{ConnectionStatus, SessionStatus, cons, operation_code};
 pub use date::{civil, java_date};
 pub use dump::{Dump, SessionsDump, WatchSummary, dump, hash, wchc, wchp, wchs};
 pub use monitor::{Counter, LeaderStatus, MonitorStatus, Percentiles, Summary, mntr};
-pub use numbers::{Latency, Spread, java_address};
+pub use numbers::{Latency, Sizes, Spread, java_address};
 pub use status::{
     ConfStatus, Environment, Membership, Mode, ProposalSizes, ServerStatus, conf, dirs, envi, srvr, stat,
 };

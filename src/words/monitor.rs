@@ -1,7 +1,7 @@
 //! `mntr`: the numbers that monitoring reads. What we do not have is left out, never faked.
 
 use super::numbers::average;
-use super::{Mode, ServerStatus, version_line};
+use super::{Mode, ServerStatus, Sizes, version_line};
 
 /// A number that only grows, under its key without `zk_`.
 pub type Counter = (&'static str, u64);
@@ -73,14 +73,8 @@ pub struct MonitorStatus {
     pub max_file_descriptor_count: Option<u64>,
     /// Milliseconds since the start.
     pub uptime_ms: u64,
-    /// Failed logins.
-    pub auth_failed_count: u64,
-    /// Bytes of the last reply, -1 if none.
-    pub last_client_response_size: i64,
-    /// Bytes of the largest reply, -1 if none.
-    pub max_client_response_size: i64,
-    /// Bytes of the smallest reply, -1 if none.
-    pub min_client_response_size: i64,
+    /// Bytes of replies to requests.
+    pub client_response_size: Sizes,
     /// Voters of the ensemble.
     pub quorum_size: Option<usize>,
     /// A leader's numbers.
@@ -116,10 +110,9 @@ pub fn mntr(status: &MonitorStatus) -> String {
     lines.put_some("open_file_descriptor_count", status.open_file_descriptor_count);
     lines.put_some("max_file_descriptor_count", status.max_file_descriptor_count);
     lines.put("uptime", status.uptime_ms);
-    lines.put("auth_failed_count", status.auth_failed_count);
-    lines.put("last_client_response_size", status.last_client_response_size);
-    lines.put("max_client_response_size", status.max_client_response_size);
-    lines.put("min_client_response_size", status.min_client_response_size);
+    lines.put("last_client_response_size", status.client_response_size.last);
+    lines.put("max_client_response_size", status.client_response_size.max);
+    lines.put("min_client_response_size", status.client_response_size.min);
     lines.put_some("quorum_size", status.quorum_size);
     if let Some(leader) = status.leader.filter(|_| server.mode == Mode::Leader) {
         lines.put("learners", leader.learners);

@@ -53,6 +53,31 @@ impl Latency {
     }
 }
 
+/// Sizes in bytes: the last, the smallest, the largest; -1 before there was one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // named after what they are
+pub struct Sizes {
+    pub last: i64,
+    pub min: i64,
+    pub max: i64,
+}
+
+impl Default for Sizes {
+    fn default() -> Sizes {
+        Sizes { last: -1, min: -1, max: -1 }
+    }
+}
+
+impl Sizes {
+    /// Takes one in.
+    pub fn record(&mut self, size: usize) {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        self.min = if self.min < 0 { size } else { self.min.min(size) };
+        self.max = self.max.max(size);
+        self.last = size;
+    }
+}
+
 /// How latencies are spread, in milliseconds: exact below 64, in steps of an eighth above.
 #[derive(Clone, Debug)]
 pub struct Spread {
@@ -169,6 +194,16 @@ mod tests {
         }
         assert_eq!((latency.min_ms(), latency.average_whole(), latency.max_ms()), (2, 4, 7));
         assert_eq!((latency.count(), latency.sum_ms(), latency.average().as_str()), (3, 13, "4.3333"));
+    }
+
+    #[test]
+    fn sizes_are_minus_one_before_the_first() {
+        let mut sizes = Sizes::default();
+        assert_eq!((sizes.last, sizes.min, sizes.max), (-1, -1, -1));
+        for size in [16, 84, 0, 24] {
+            sizes.record(size);
+        }
+        assert_eq!((sizes.last, sizes.min, sizes.max), (24, 0, 84));
     }
 
     #[test]

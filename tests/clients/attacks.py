@@ -160,7 +160,7 @@ def counting(bed):
     client.fill("/c", bed.size(500_000, 20_000))
     bed.begin()
     for _ in range(64):
-        client.send(raw.ALL_CHILDREN, raw.text("/"))
+        client.send(raw.ALL_CHILDREN, raw.text("/c"))
     begun = time.monotonic()
     codes = {client.receive(ATTACK_SECONDS_MAX)[0] for _ in range(64)}
     bed.said.append(f"answered after {time.monotonic() - begun:.1f} s")
@@ -355,9 +355,10 @@ def carry_out(attack, kind, small):
             bed.must(server.process.poll() is None, "the server ended")
             if attack.replayed and server.process.poll() is None:
                 server.kill()
-                result.restart = server.start()
+                result.restart = server.start(patience=2 * ATTACK_SECONDS_MAX)
         except (RuntimeError, OSError, raw.Gone, raw.Late, raw.Expired) as error:
-            bed.wrong.append(f"{type(error).__name__}: {error}")
+            first_line = str(error).partition("\n")[0]
+            bed.wrong.append(f"{type(error).__name__}: {first_line}")
         finally:
             if server.process is not None:
                 server.process.kill()

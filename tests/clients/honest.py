@@ -72,16 +72,24 @@ def probe(pipe, port, timeout_ms, size):
                     if pipe.poll():
                         break
         except (raw.Gone, OSError):
-            try:
-                client = raw.Client(port, timeout_ms, client.session, client.password)
-            except raw.Expired:
-                lost += 1
-                client = raw.Client(port, timeout_ms)
-            except (raw.Gone, raw.Late, OSError):
-                time.sleep(0.1)
+            client, gone = _come_again(pipe, port, client)
+            lost += gone
         longest = max(longest, time.monotonic() - begun)
         time.sleep(PROBE_EVERY)
     return {"longest": longest, "lost": lost, "refused": refused, "asked": asked}
+
+
+def _come_again(pipe, port, client):
+    """Another connection for the client's session, or for a new one when that has ended; and whether it has."""
+    session, password, lost = client.session, client.password, 0
+    while not pipe.poll():
+        try:
+            return raw.Client(port, client.timeout_ms, session, password, wait=5), lost
+        except raw.Expired:
+            session, password, lost = 0, raw.NO_PASSWORD, 1
+        except (raw.Gone, raw.Late, OSError):
+            time.sleep(0.1)
+    return client, lost
 
 
 class Member:

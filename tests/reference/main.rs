@@ -7,6 +7,7 @@
 
 mod broken;
 mod compare;
+mod counters;
 mod differences;
 mod masks;
 mod multis;
@@ -115,6 +116,16 @@ fn we_answer_like_zookeeper_with_the_defaults() {
     if reference_is_here() {
         assert_no_difference(&play(Kind::Ours, &Settings::poor(), setting("ZOA_OPS", 2000)));
     }
+}
+
+#[test]
+fn words_count_and_name_what_zookeeper_counts_and_names() {
+    if !reference_is_here() {
+        return;
+    }
+    let servers = [Kind::ZooKeeper, Kind::Ours].map(|kind| Server::start(kind, &Settings::counting()));
+    let [theirs, ours] = [0, 1].map(|rank| counters::story(&servers[rank].address));
+    assert_eq!(theirs, ours, "theirs and ours");
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub enum Kind {
 pub struct Settings {
     pub config: Vec<String>,
     pub properties: Vec<(&'static str, &'static str)>,
+    /// What the file `myid` says, if there is one.
+    pub myid: Option<&'static str>,
 }
 
 impl Settings {
@@ -59,8 +61,21 @@ impl Settings {
         settings
     }
 
+    /// Few connections, and a number for the server.
+    pub fn counting() -> Settings {
+        let mut settings = Settings::rich();
+        settings.config.retain(|line| !line.starts_with("maxClientCnxns"));
+        settings.config.push("maxClientCnxns=8".into());
+        settings.myid = Some("3");
+        settings
+    }
+
     fn of(config: &[&str], properties: &[(&'static str, &'static str)]) -> Settings {
-        Settings { config: config.iter().map(|line| line.to_string()).collect(), properties: properties.to_vec() }
+        Settings {
+            config: config.iter().map(|line| line.to_string()).collect(),
+            properties: properties.to_vec(),
+            myid: None,
+        }
     }
 }
 
@@ -78,6 +93,9 @@ impl Server {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("reference-{}-{rank}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(dir.join("data")).expect("the temporary directory is ours");
+        if let Some(myid) = settings.myid {
+            fs::write(dir.join("data/myid"), myid).expect("myid");
+        }
         let port = free_port();
         let mut config = format!(
             "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n",

@@ -41,6 +41,9 @@ const MNTR_EQUAL: &[&str] = &[
     "zk_global_sessions",
     "zk_local_sessions",
     "zk_connection_drop_probability",
+    "zk_last_client_response_size",
+    "zk_max_client_response_size",
+    "zk_min_client_response_size",
 ];
 
 /// Values of `mntr` that monitoring reads.
@@ -59,9 +62,6 @@ const MNTR_PRESENT: &[&str] = &[
     "zk_auth_failed_count",
     "zk_non_mtls_remote_conn_count",
     "zk_non_mtls_local_conn_count",
-    "zk_last_client_response_size",
-    "zk_max_client_response_size",
-    "zk_min_client_response_size",
     "zk_avg_readlatency",
     "zk_cnt_readlatency",
     "zk_p99_readlatency",
@@ -86,8 +86,8 @@ pub fn shape(word: &str, answer: &str, masks: &Masks) -> String {
         "conf" => lines(answer, conf_line),
         "envi" => {
             let of_the_java_machine = |line: &&str| line.starts_with("java.") || line.starts_with("os.memory.free");
-            let keys = answer.split('\n').filter(|line| !of_the_java_machine(line));
-            keys.map(|line| line.split('=').next().unwrap_or("")).collect::<Vec<_>>().join("\n")
+            let rest = answer.split('\n').filter(|line| !of_the_java_machine(line));
+            rest.map(environment_line).collect::<Vec<_>>().join("\n")
         }
         "dirs" => lines(answer, digits_masked),
         "dump" => dump(answer, masks),
@@ -164,6 +164,15 @@ fn conf_line(line: &str) -> String {
             format!("{key}={}", digits_masked(value))
         }
         Some((key @ ("dataDir" | "dataLogDir"), _)) => format!("{key}=#"),
+        _ => line.to_owned(),
+    }
+}
+
+/// Memory is the process's, the folder the server's own, and the host's name a matter of whom one asks.
+fn environment_line(line: &str) -> String {
+    match line.split_once('=') {
+        Some((key @ ("zookeeper.version" | "host.name" | "user.dir"), _)) => format!("{key}=#"),
+        Some((key, value)) if key.starts_with("os.memory") => format!("{key}={}", digits_masked(value)),
         _ => line.to_owned(),
     }
 }
