@@ -140,12 +140,13 @@ pub enum InspectLine<'a> {
     },
 }
 
-/// How often a file in use is looked at, at most, while what looks like damage does not stay where it is.
+/// How often a file is looked at, at most, while what looks like damage does not stay where it is.
 const LOOKS_MAX: u32 = 1000;
 
 /// Looks into the file at `path`: `each` gets what is found, in the order of [`InspectLine`]'s variants.
 ///
-/// Takes no lock and writes nothing. On a file in use it shows the state of one moment.
+/// Takes no lock and writes nothing. On a file in use it shows the state of one moment; damage is what is found at the same
+/// place twice.
 ///
 /// # Errors
 /// [`StoreError::Foreign`] and [`StoreError::Newer`] for what is not ours to read, [`StoreError::Io`]. Damage is no error
@@ -164,20 +165,20 @@ pub fn inspect_bytes(
     in_use: bool,
     each: &mut dyn FnMut(InspectLine<'_>),
 ) -> Result<InspectVerdict, StoreError> {
-    let len = source.len().map_err(StoreError::io("examine the file"))?;
-    each(InspectLine::File { len, in_use });
+    let mut in_use = in_use;
     let mut seen = look(source)?;
     for _ in 1..LOOKS_MAX {
         let InspectVerdict::Damaged { at: before, .. } = seen.verdict else { break };
-        if !in_use {
-            break;
-        }
         // What an append or an update in the middle looks like is gone at the next look, or is another one farther on.
+        // That is so whatever is known of the lock: the system's list of locks leaves some out while others come and go.
         seen = look(source)?;
         if matches!(seen.verdict, InspectVerdict::Damaged { at, .. } if at == before) {
             break;
         }
+        in_use = true;
     }
+    let len = source.len().map_err(StoreError::io("examine the file"))?;
+    each(InspectLine::File { len, in_use });
     seen.tell(source, in_use, each)
 }
 

@@ -482,13 +482,17 @@ impl MappedFile {
 
     /// Whether a server holds the lock of the file. Asks without taking it; `false` where that cannot be told.
     pub(crate) fn in_use(&self) -> bool {
-        let (Ok(meta), Ok(locks)) = (self.file.metadata(), std::fs::read_to_string("/proc/locks")) else {
-            return false;
-        };
+        let Ok(meta) = self.file.metadata() else { return false };
         let inode = format!(":{} ", meta.ino());
-        locks.lines().any(|line| line.contains(" FLOCK ") && line.contains(" WRITE ") && line.contains(&inode))
+        let held = |line: &str| line.contains(" FLOCK ") && line.contains(" WRITE ") && line.contains(&inode);
+        // The list is handed out page by page, and one that is held is left out when another before it goes meanwhile.
+        let listed = |_| std::fs::read_to_string("/proc/locks").is_ok_and(|locks| locks.lines().any(held));
+        (0..LOCK_LISTS).any(listed)
     }
 }
+
+/// How often the list of locks is read before a file counts as not in use.
+const LOCK_LISTS: usize = 4;
 
 impl ReadAt for MappedFile {
     fn len(&self) -> io::Result<u64> {

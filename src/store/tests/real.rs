@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use super::Model;
 use crate::ids::{Millis, Zxid};
-use crate::store::{EndOfLog, InspectLine, InspectVerdict, Record, Store, StoreError, StoreOptions, inspect};
+use crate::store::{
+    EndOfLog, InspectLine, InspectVerdict, ReadAt, Record, Store, StoreError, StoreOptions, inspect, inspect_bytes,
+};
 
 /// A folder that goes when it is dropped.
 pub(crate) struct Folder(PathBuf);
@@ -223,6 +225,57 @@ fn inspect_of_a_busy_file_is_good() {
     }
     busy.join().unwrap();
     assert!(looks > 0);
+}
+
+/// The bytes of a file at one look, and those at every later one.
+struct Changing {
+    first: Vec<u8>,
+    then: Vec<u8>,
+    looks: AtomicU32,
+}
+
+impl ReadAt for Changing {
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(self.then.len() as u64)
+    }
+
+    fn read_at(&self, buf: &mut [u8], at: u64) -> std::io::Result<()> {
+        // Each look begins with the first superblock copy.
+        let looks = self.looks.fetch_add(u32::from(at == 0), Ordering::Relaxed) + u32::from(at == 0);
+        let bytes = if looks < 2 { &self.first } else { &self.then };
+        buf.copy_from_slice(&bytes[at as usize..at as usize + buf.len()]);
+        Ok(())
+    }
+}
+
+// A reader that met an append in the middle sees a hole with later frames behind it.
+#[test]
+fn what_only_one_look_shows_is_no_damage_whether_the_lock_was_seen_or_not() {
+    let folder = Folder::new();
+    let (mut store, _) = Store::open(&folder.file(), &StoreOptions::default(), &mut Model::default()).unwrap();
+    for zxid in 1..=6 {
+        store.append(&[Record { zxid: Zxid(zxid), txn: &[1; 900] }]).unwrap();
+    }
+    drop(store);
+    let then = std::fs::read(folder.file()).unwrap();
+    let mut frames = Vec::new();
+    let mut note = |line: InspectLine<'_>| {
+        if let InspectLine::Frame { offset, len, .. } = line {
+            frames.push(offset as usize..(offset + len) as usize);
+        }
+    };
+    inspect_bytes(&then.as_slice(), false, &mut note).unwrap();
+    let mut first = then.clone();
+    first[frames[frames.len() - 4].clone()].fill(0);
+    let hole = inspect_bytes(&first.as_slice(), false, &mut |_| ()).unwrap();
+    assert!(matches!(hole, InspectVerdict::Damaged { .. }), "{hole:?}");
+    let file = Changing { first, then, looks: AtomicU32::new(0) };
+    let mut told = false;
+    let verdict = inspect_bytes(&file, false, &mut |line| {
+        told |= matches!(line, InspectLine::File { in_use: true, .. });
+    });
+    assert!(matches!(verdict, Ok(InspectVerdict::Good { .. })), "{verdict:?}");
+    assert!(told, "a file that changes is in use");
 }
 
 #[test]
