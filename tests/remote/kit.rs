@@ -58,8 +58,10 @@ impl Site {
         let config = ["maxSessionTimeout=60000", "maxClientCnxns=0", "4lw.commands.whitelist=*"];
         let mut config: Vec<String> = config.iter().map(|line| line.to_string()).collect();
         config.push(format!("tickTime={TICK_TIME}"));
-        let server =
-            servers::Server::start(servers::Kind::ZooKeeper, &servers::Settings { config, properties: Vec::new() });
+        let server = servers::Server::start(
+            servers::Kind::ZooKeeper,
+            &servers::Settings { config, properties: Vec::new(), myid: None },
+        );
         Ok(Site::new(server.address.clone(), Kind::ZooKeeper(server)))
     }
 
