@@ -46,6 +46,23 @@ def eventually(condition, seconds=10.0):
 
 
 @pytest.fixture
+def reported():
+    """What callbacks have raised, as it arrives in ``logging``."""
+    import logging
+
+    found = []
+
+    class Collect(logging.Handler):
+        def emit(self, record):
+            found.append(record.exc_info[1])
+
+    logger, handler = logging.getLogger("zoarium"), Collect()
+    logger.addHandler(handler)
+    yield found
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
 def free_port():
     """A port that nobody listens on."""
     import socket

@@ -392,11 +392,7 @@ def test_closing_the_client_lets_go_of_it(clients):
     assert waiting.join() and told.wait(10)
 
 
-def test_what_on_lost_raises_is_reported(zk, monkeypatch):
-    import sys
-
-    reported = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda args: reported.append(args.exc_value))
+def test_what_on_lost_raises_is_reported(zk, reported):
     with zk.lock("/lock", on_lost=lambda: 1 / 0):
         zk.delete("/lock", recursive=True)
         eventually(lambda: reported)

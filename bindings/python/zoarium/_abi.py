@@ -141,7 +141,6 @@ WatchFn = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p)
 DoneFn = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p)
 RoleFn = CFUNCTYPE(None, c_int32, c_int64, c_void_p)
 LogFn = CFUNCTYPE(None, c_int32, c_char_p, c_char_p, c_void_p)
-NothingFn: Any = CFUNCTYPE(None)
 
 # ---- structs ---------------------------------------------------------------------------------------------------------
 
@@ -159,6 +158,8 @@ class ClientOptions(Structure):
         ("user_data", c_void_p),
         ("resume_id", c_int64),
         ("resume_password", c_uint8 * 16),
+        ("request_size_max", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 
@@ -339,6 +340,7 @@ zoa_config_set = quick("zoa_config_set", c_int32, c_void_p, c_char_p, c_char_p)
 zoa_config_on_role = quick("zoa_config_on_role", c_int32, c_void_p, RoleFn, c_void_p)
 zoa_config_free = quick("zoa_config_free", None, c_void_p)
 zoa_last_error = quick("zoa_last_error", c_char_p)
+zoa_last_outcome = quick("zoa_last_outcome", c_int32)
 zoa_log_to = waits("zoa_log_to", c_int32, c_int32, LogFn, c_void_p)
 zoa_client_create = waits("zoa_client_create", c_int32, c_void_p, c_char_p, c_void_p, c_size_t, c_int32, c_void_p)
 zoa_client_get = waits("zoa_client_get", c_int32, c_void_p, c_char_p, c_void_p)
@@ -359,6 +361,7 @@ zoa_queue_run = quick("zoa_queue_run", c_int32, c_void_p, c_size_t, c_int32, c_v
 zoa_queue_free = waits("zoa_queue_free", None, c_void_p)
 zoa_result_code = quick("zoa_result_code", c_int32, c_void_p)
 zoa_result_error = quick("zoa_result_error", c_char_p, c_void_p)
+zoa_result_outcome = quick("zoa_result_outcome", c_int32, c_void_p)
 zoa_result_zxid = quick("zoa_result_zxid", c_int64, c_void_p)
 zoa_result_path = quick("zoa_result_path", c_char_p, c_void_p)
 zoa_result_data = quick("zoa_result_data", c_void_p, c_void_p, c_void_p)

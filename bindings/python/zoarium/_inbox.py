@@ -168,13 +168,10 @@ class Inbox:
 
 
 def report(error: BaseException) -> None:
-    """What a callback raised has nobody to go to but ``sys.unraisablehook``."""
+    """What a callback raised goes to the logger ``zoarium``; without any configuration that prints it."""
+    import logging
 
-    def callback_of_zoarium() -> None:
-        raise error
-
-    # The hook's arguments cannot be made from Python; what a function called from C raises gets there.
-    _abi.NothingFn(callback_of_zoarium)()
+    logging.getLogger("zoarium").error("a callback raised", exc_info=error)
 
 
 _starting = allocate_lock()

@@ -318,7 +318,7 @@ def of_result(result: int, convert: Convert[T], path: str | None) -> T:
 def result_error(result: int, code: int, path: str | None) -> ZoariumError:
     """The exception for a result that is a failure."""
     text: bytes | None = _abi.zoa_result_error(result)
-    return error_of(code, path, text.decode(errors="replace") if text else None)
+    return error_of(code, path, text.decode(errors="replace") if text else None, _abi.zoa_result_outcome(result))
 
 
 # ---- several as one --------------------------------------------------------------------------------------------------

@@ -30,10 +30,12 @@ from .errors import (
     NodeExistsError,
     NoNodeError,
     NotEmptyError,
+    ZoariumError,
     check,
     error_of,
     failure,
     last_error,
+    over,
 )
 from .session import Listener, Session, WatchCallback
 from .transaction import ReadParts, WriteParts, blame
@@ -116,6 +118,7 @@ class Client(Session):
         chroot: str | None,
         read_only: bool,
         resume: tuple[int, bytes] | None,
+        request_size_max: int = 0,
     ) -> None:
         self._loop = loop = asyncio.get_running_loop()
         door = _doors.get(loop)
@@ -123,10 +126,17 @@ class Client(Session):
             door = _doors[loop] = _Door(loop)
         self._door = door
         self._state_waiters: list[asyncio.Future[None]] = []
+        self._auth_data: list[tuple[str, str]] = []
         door.clients += 1
         try:
             super().__init__(
-                target, door.inbox, timeout=timeout, chroot=chroot, read_only=read_only, resume=resume
+                target,
+                door.inbox,
+                timeout=timeout,
+                chroot=chroot,
+                read_only=read_only,
+                resume=resume,
+                request_size_max=request_size_max,
             )
         except BaseException:
             door.leave()
@@ -193,13 +203,13 @@ class Client(Session):
     async def _elsewhere(self, call: Callable[[], int], path: str | None = None, closes: bool = False) -> None:
         """Runs a call that waits on another thread; raises what its code means."""
 
-        def run() -> tuple[int, str]:
+        def run() -> tuple[int, tuple[str, int]]:
             code = call()
-            return code, last_error() if code else ""
+            return code, last_error() if code else ("", 0)
 
-        code, text = await self._loop.run_in_executor(None, run)
+        code, said = await self._loop.run_in_executor(None, run)
         if code and not (closes and code in LEFT_TO_EXPIRE):
-            raise error_of(code, path, text)
+            raise error_of(code, path, *said)
 
     def __del__(self, _life: Life = life, _receivers: dict[int, Any] = _inbox.receivers) -> None:
         super().__del__()
@@ -309,14 +319,31 @@ class Client(Session):
         return await self._send(slot(), convert)
 
     async def ensure_path(self, path: str, acl: Iterable[ACL] | None = None) -> bool:
-        """Creates a znode and its parents where they are missing."""
+        """Creates a znode and its parents where they are missing, the client's chroot among them."""
         names = [name for name in path.split("/") if name]
         acl = None if acl is None else list(acl)
-        # One session's requests are carried out in order: the parents are there when their children come.
-        sent = [self.create("/" + "/".join(names[: at + 1]), b"", acl) for at in range(len(names))]
-        for outcome in await asyncio.gather(*sent, return_exceptions=True):
-            if isinstance(outcome, BaseException) and not isinstance(outcome, NodeExistsError):
-                raise outcome
+        target, chroot = self._whole_chroot()
+        paths = ["/" + "/".join(names[: at + 1]) for at in range(len(names))]
+        if chroot:
+            paths.insert(0, "/")
+        for is_last in (not chroot, True):
+            # One session's requests are carried out in order: the parents are there when their children come.
+            sent = [self.create(path, b"", acl) for path in paths]
+            outcomes = await asyncio.gather(*sent, return_exceptions=True)
+            failed = [
+                outcome
+                for outcome in outcomes
+                if isinstance(outcome, BaseException) and not isinstance(outcome, NodeExistsError)
+            ]
+            if not failed:
+                break
+            if is_last or not isinstance(failed[0], NoNodeError):
+                raise failed[0]
+            # What is above the chroot is out of this session's reach.
+            async with Opening(
+                target, 15.0, self._auth_data, timeout=self._timeout, chroot=None, read_only=False, resume=None
+            ) as above:
+                await above.ensure_path(chroot, acl)
         return True
 
     async def exists(self, path: str, watch: WatchCallback | None = None) -> ZnodeStat | None:
@@ -394,6 +421,8 @@ class Client(Session):
         """Adds an identity to the session: scheme ``"digest"`` with ``"user:password"``, for one."""
         name, secret = scheme.encode(), credential.encode()
         await self._elsewhere(lambda: _abi.zoa_client_add_auth(self._handle, name, secret, len(secret)))
+        if (scheme, credential) not in self._auth_data:
+            self._auth_data.append((scheme, credential))
         return True
 
     async def who_am_i(self) -> list[Id]:
@@ -429,7 +458,11 @@ class Client(Session):
 
 
 class Watch:
-    """A standing watch: an asynchronous iterator of events. No event is dropped; it ends with its session."""
+    """A standing watch: an asynchronous iterator of events. No event is dropped; it ends with its session.
+
+    Where that was not closed here, iterating raises why it ended: :class:`SessionExpiredError`, or
+    :class:`ConnectionClosedError` when the server in this process has stopped.
+    """
 
     def __init__(self, client: Client, path: str, recursive: bool) -> None:
         self.path = path
@@ -439,6 +472,7 @@ class Watch:
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._number = 0
         self._is_over = False
+        self._why: ZoariumError | None = None
         self._beginning: asyncio.Task[None] | None = None
         self.key = _inbox.next_key()
 
@@ -494,18 +528,21 @@ class Watch:
                 waiter.set_result(None)
         self._waiters.clear()
 
-    def _end(self) -> None:
+    def _end(self, why: ZoariumError | None = None) -> None:
+        if not self._is_over:
+            self._why = why
         self._is_over = True
         _inbox.receivers.pop(self.key, None)
         self._client._watches.pop(self.key, None)
         self._wake()
 
     async def get(self) -> WatchedEvent:
-        """The next event. Raises :class:`ConnectionClosedError` when the watch is over and all have been taken."""
+        """The next event. When the watch is over and all have been taken it raises :class:`SessionExpiredError` if that is
+        why, :class:`ConnectionClosedError` otherwise."""
         await self.begin()
         while not self._events:
             if self._is_over:
-                raise ConnectionClosedError(f"the watch of {self.path} is over")
+                raise over(self.path, self._why)
             waiter = self._client._loop.create_future()
             self._waiters.append(waiter)
             await waiter
@@ -529,6 +566,8 @@ class Watch:
         try:
             return await self.get()
         except ConnectionClosedError:
+            if self._why is not None:
+                raise
             raise StopAsyncIteration from None
 
     async def __aenter__(self) -> Watch:
@@ -614,8 +653,16 @@ def connect(
     read_only: bool = False,
     resume: tuple[int, bytes] | None = None,
     auth_data: Iterable[tuple[str, str]] = (),
+    request_size_max: int = 0,
 ) -> Opening:
     """A client over TCP: ``async with zoarium.aio.connect("h1:2181,h2/app") as zk``, or ``await`` it."""
     return Opening(
-        hosts, connect_timeout, auth_data, timeout=timeout, chroot=chroot, read_only=read_only, resume=resume
+        hosts,
+        connect_timeout,
+        auth_data,
+        timeout=timeout,
+        chroot=chroot,
+        read_only=read_only,
+        resume=resume,
+        request_size_max=request_size_max,
     )

@@ -40,11 +40,18 @@ class Calls(Session):
         resume: tuple[int, bytes] | None = None,
         auth_data: Iterable[tuple[str, str]] = (),
         reopen_after_fork: bool = False,
+        request_size_max: int = 0,
     ) -> None:
         self._auth_data = list(auth_data)
         self._reopen_after_fork = reopen_after_fork
         super().__init__(
-            target, _inbox.shared(), timeout=timeout, chroot=chroot, read_only=read_only, resume=resume
+            target,
+            _inbox.shared(),
+            timeout=timeout,
+            chroot=chroot,
+            read_only=read_only,
+            resume=resume,
+            request_size_max=request_size_max,
         )
         for scheme, credential in self._auth_data:
             self._add_auth(scheme, credential)
@@ -122,7 +129,7 @@ class Calls(Session):
         if code == _abi.ZOA_FORKED and self._may_reopen():
             self._reopen()
             code = _zoa_client_begin(self._handle, slot.op_ref, _SLICE_MS, slot.result_ref, slot.pending_ref)
-        text = None
+        said = None
         if code == _abi.ZOA_TIMEOUT and slot.pending.value:
             pending = c_void_p(slot.pending.value)
             slot.pending.value = None
@@ -130,12 +137,12 @@ class Calls(Session):
                 # Between two waits the interpreter looks for signals.
                 while code == _abi.ZOA_TIMEOUT:
                     code = _abi.zoa_pending_wait(pending, _SLICE_MS, slot.result_ref)
-                text = last_error() if code else None
+                said = last_error() if code else None
             finally:
                 _abi.zoa_pending_free(pending)
         if code:
             life.hold()
-            raise error_of(code, slot.path, text or last_error())
+            raise error_of(code, slot.path, *(said or last_error()))
 
     def _be_here(self) -> None:
         """Before a watch is set: in a forked child, begins anew or raises."""
@@ -242,12 +249,12 @@ def interruptibly(call: Callable[[], int], path: str | None = None) -> None:
     if threading is None or get_ident() != threading.main_thread().ident or life.is_ending:
         check(call(), path)
         return
-    said: list[tuple[int, str]] = []
+    said: list[tuple[int, tuple[str, int]]] = []
 
     def run() -> None:
         code = call()
         # What went wrong is known on the thread it went wrong on.
-        said.append((code, last_error() if code else ""))
+        said.append((code, last_error() if code else ("", 0)))
 
     thread = threading.Thread(target=run, name="zoarium-call", daemon=True)
     try:
@@ -257,6 +264,6 @@ def interruptibly(call: Callable[[], int], path: str | None = None) -> None:
         check(call(), path)
         return
     thread.join()
-    code, text = said[0]
+    code, failed = said[0]
     if code:
-        raise error_of(code, path, text)
+        raise error_of(code, path, *failed)

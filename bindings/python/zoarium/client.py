@@ -134,23 +134,28 @@ class Client(Recipes, Watching):
         container: bool = False,
     ) -> Future[Any]:
         """As :meth:`create`, sent at once; `makepath` waits for the parents."""
-        if makepath and "/" in path.strip("/"):
+        if makepath:
             self.ensure_path(_parent(path), acl)
         slot = _requests.create(path, value, acl, ephemeral, sequence, ttl, container)
         convert: Convert[Any] = _requests.created_with_stat if include_data else _requests.created
         return self._send(slot, convert)
 
     def ensure_path(self, path: str, acl: Iterable[ACL] | None = None) -> bool:
-        """Creates a znode and its parents where they are missing."""
+        """Creates a znode and its parents where they are missing, the client's chroot among them."""
         missing: list[str] = []
         path = "/" + path.strip("/")
-        while path != "/":
+        acl = None if acl is None else list(acl)
+        has_chroot = bool(self._whole_chroot()[1])
+        while path != "/" or has_chroot:
             try:
                 self.create(path, b"", acl)
                 break
             except NodeExistsError:
                 break
             except NoNodeError:
+                if path == "/":
+                    self._create_chroot(acl)
+                    break
                 missing.append(path)
                 path = _parent(path)
         for path in reversed(missing):
@@ -160,13 +165,26 @@ class Client(Recipes, Watching):
                 pass
         return True
 
+    def _create_chroot(self, acl: Iterable[ACL] | None) -> None:
+        """Creates the chroot with what is above it, which is out of this session's reach."""
+        target, chroot = self._whole_chroot()
+        above = Client(target, timeout=self._timeout, auth_data=self._auth_data)
+        try:
+            above.start()
+            above.ensure_path(chroot, acl)
+        finally:
+            above.close()
+
     def ensure_path_async(self, path: str, acl: Iterable[ACL] | None = None) -> Future[bool]:
         """As :meth:`ensure_path`, as one transaction's worth of requests sent at once."""
         from .futures import Future
 
         names = path.strip("/").split("/")
+        acl = None if acl is None else list(acl)
+        has_chroot = bool(self._whole_chroot()[1])
         # One after the other in one session: the parents are there when their children come.
-        futures = [self.create_async("/" + "/".join(names[: at + 1]), b"", acl) for at in range(len(names)) if names[0]]
+        futures = [self.create_async("/", b"", acl)] if has_chroot else []
+        futures += [self.create_async("/" + "/".join(names[: at + 1]), b"", acl) for at in range(len(names)) if names[0]]
         last: Future[bool] = Future(self._inbox, _requests.nothing, path)
 
         def done(of: Any) -> None:
@@ -174,7 +192,19 @@ class Client(Recipes, Watching):
             if error is None or isinstance(error, NodeExistsError):
                 last._result = True
                 last._finish()
+            elif has_chroot and isinstance(error, NoNodeError):
+                # What is above the chroot takes another session, for which this thread must not wait.
+                import threading
+
+                threading.Thread(target=with_chroot, name="zoarium-call", daemon=True).start()
             else:
+                last._failed(error)
+
+        def with_chroot() -> None:
+            try:
+                last._result = self.ensure_path(path, acl)
+                last._finish()
+            except BaseException as error:
                 last._failed(error)
 
         if futures:
@@ -418,11 +448,15 @@ def connect(
     resume: tuple[int, bytes] | None = None,
     auth_data: Iterable[tuple[str, str]] = (),
     reopen_after_fork: bool = False,
+    request_size_max: int = 0,
 ) -> Client:
     """A client over TCP, to any ZooKeeper-compatible server, once one has answered.
 
     `hosts` is ZooKeeper's connect string, ``"h1:2181,h2:2181/app"``; `timeout` is the session's, in seconds. Raises
     :class:`TimedOutError` when no server has answered in `connect_timeout` seconds.
+
+    A server closes the connection for a request above its ``jute.maxbuffer``, which no client can know: with
+    `request_size_max`, in bytes, such a request is a :class:`BadArgumentsError` here, and nothing is sent.
     """
     client = Client(
         hosts,
@@ -431,6 +465,7 @@ def connect(
         read_only=read_only,
         resume=resume,
         reopen_after_fork=reopen_after_fork,
+        request_size_max=request_size_max,
     )
     try:
         client.start(connect_timeout)

@@ -43,11 +43,17 @@ class ZoariumError(Exception):
     code: int = 0
     #: The path it is about, where there is one.
     path: str | None = None
+    #: What the library said of this very write; its code alone may not tell.
+    _outcome: int | None = None
 
     @property
     def outcome(self) -> str:
-        """What became of a write that ended so, one of :class:`Outcome`."""
-        return _OUTCOMES.get(_abi.zoa_code_outcome(self.code), Outcome.UNKNOWN)
+        """What became of a write that ended so, one of :class:`Outcome`.
+
+        A session that had expired before the call has sent nothing, for one: that write did not happen.
+        """
+        known = _abi.zoa_code_outcome(self.code) if self._outcome is None else self._outcome
+        return _OUTCOMES.get(known, Outcome.UNKNOWN)
 
     @property
     def name(self) -> str:
@@ -379,8 +385,10 @@ _FORK_REMEDY = (
 )
 
 
-def error_of(code: int, path: str | None = None, text: str | None = None) -> ZoariumError:
-    """The exception for a code."""
+def error_of(
+    code: int, path: str | None = None, text: str | None = None, outcome: int | None = None
+) -> ZoariumError:
+    """The exception for a code. `outcome` is what the library said of this very write."""
     if not text:
         said: bytes = _abi.zoa_code_text(code)
         text = f"{path}: {said.decode()}" if path else said.decode()
@@ -390,19 +398,27 @@ def error_of(code: int, path: str | None = None, text: str | None = None) -> Zoa
     error = kind(text)
     error.code = code
     error.path = path
+    error._outcome = outcome
     return error
 
 
-def last_error() -> str:
-    """What this thread's last failed call of the library said."""
+def over(path: str, why: ZoariumError | None) -> ZoariumError:
+    """What whoever waits for an event of a watch that is over is told; each time anew, with a traceback of its own."""
+    if why is None:
+        return error_of(_abi.ZOA_CLOSED, path, f"the watch of {path} is over")
+    return error_of(why.code, path, str(why))
+
+
+def last_error() -> tuple[str, int]:
+    """What this thread's last failed call of the library said, and what became of the write."""
     text: bytes = _abi.zoa_last_error()
-    return text.decode(errors="replace")
+    return text.decode(errors="replace"), _abi.zoa_last_outcome()
 
 
 def failure(code: int, path: str | None = None) -> ZoariumError:
     """The exception for what the library has just returned on this thread."""
     life.hold()
-    return error_of(code, path, last_error())
+    return error_of(code, path, *last_error())
 
 
 def check(code: int, path: str | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 from . import _abi, _inbox, _requests
 from ._life import Life, life
-from .errors import check
+from .errors import ZoariumError, check, error_of
 from .types import KEEPER_STATES, STATES, KazooState, WatchedEvent
 
 if TYPE_CHECKING:
@@ -27,7 +27,16 @@ class AnyWatch(Protocol):
 
     path: str
 
-    def _end(self) -> None: ...
+    def _end(self, why: ZoariumError | None = None) -> None: ...
+
+
+def _end_of(state: int, path: str) -> ZoariumError:
+    """Why a watch is over whose session has ended in a final state."""
+    code, text = {
+        _abi.ZOA_EXPIRED: (_abi.ZOA_SESSION_EXPIRED, "the session has expired"),
+        _abi.ZOA_AUTH_REFUSED: (_abi.ZOA_AUTH_FAILED, "the server refused the session's credentials"),
+    }.get(state, (_abi.ZOA_CLOSED, "the server has stopped"))
+    return error_of(code, path, f"the watch of {path} is over: {text}")
 
 
 #: Sessions that may have to be closed at the interpreter's end, or told of a fork.
@@ -46,7 +55,11 @@ class Session:
         chroot: str | None,
         read_only: bool,
         resume: tuple[int, bytes] | None,
+        request_size_max: int,
     ) -> None:
+        if not 0 <= request_size_max < 1 << 32:
+            raise ValueError(f"request_size_max is {request_size_max}")
+        self._request_size_max = request_size_max
         self._target = target
         self._timeout = timeout
         self._chroot = chroot
@@ -73,6 +86,7 @@ class Session:
         options.session_timeout_ms = max(int(self._timeout * 1000), 1)
         if self._chroot and self._chroot != "/":
             options.chroot = _requests.encode_path(self._chroot)
+        options.request_size_max = self._request_size_max
         options.queue = inbox.handle
         options.on_state = inbox.on_state
         options.user_data = key
@@ -113,7 +127,8 @@ class Session:
     def _changed(self, state: int) -> None:
         told = STATES[state]
         if told == KazooState.LOST:
-            self._lose()
+            # What was closed here ends as asked; anything else is news to whoever follows a watch.
+            self._lose(None if self._closed else state)
         else:
             self._tell(told)
 
@@ -128,11 +143,11 @@ class Session:
             except Exception as error:
                 _inbox.report(error)
 
-    def _lose(self) -> None:
-        """Nothing more will come."""
+    def _lose(self, state: int | None = None) -> None:
+        """Nothing more will come. `state` is the library's, where nobody here asked for the end."""
         self._tell(KazooState.LOST)
         for watch in list(self._watches.values()):
-            watch._end()
+            watch._end(None if state is None else _end_of(state, watch.path))
         for key in list(self._once.values()):
             _inbox.receivers.pop(key, None)
         self._once.clear()
@@ -172,6 +187,13 @@ class Session:
     def chroot(self) -> str:
         """What all paths are below; empty for none."""
         return (self._chroot or "").rstrip("/")
+
+    def _whole_chroot(self) -> tuple[Server | str, str]:
+        """Where this client connects, without any chroot, and what all its paths are below; empty for nothing."""
+        if not isinstance(self._target, str):
+            return self._target, self.chroot
+        hosts, _, outer = self._target.partition("/")
+        return hosts, "".join(f"/{path.strip('/')}" for path in (outer, self.chroot) if path.strip("/"))
 
     @property
     def client_id(self) -> tuple[int, bytes] | None:

@@ -19,6 +19,7 @@ from .errors import (
     WouldDeadlockError,
     ZoariumError,
     error_of,
+    over,
 )
 from .session import WatchCallback
 from .types import AddWatchMode, WatchedEvent, WatcherType
@@ -32,8 +33,9 @@ T = TypeVar("T")
 class Watch:
     """A standing watch: an iterator of events, or what calls a callback for each of them.
 
-    It ends with :meth:`close`, at the end of its ``with`` block, and with its session. No event is ever dropped: those
-    nobody has taken yet wait here.
+    It ends with :meth:`close`, at the end of its ``with`` block, and with its client: then the iteration stops. Where it
+    ends by itself, iterating raises why: :class:`SessionExpiredError`, or :class:`ConnectionClosedError` when the server in
+    this process has stopped. No event is ever dropped: those nobody has taken yet wait here, and come first.
     """
 
     def __init__(self, client: Watching, path: str, recursive: bool, callback: WatchCallback | None) -> None:
@@ -48,6 +50,8 @@ class Watch:
         self._some = allocate_lock()
         self._some.acquire()
         self._is_over = False
+        #: Why it is over, where that was nobody's wish here.
+        self._why: ZoariumError | None = None
         self._id = 0
         self.key = _inbox.next_key()
 
@@ -58,6 +62,8 @@ class Watch:
         try:
             return self.get()
         except ConnectionClosedError:
+            if self._why is not None:
+                raise
             raise StopIteration from None
 
     def __enter__(self) -> Watch:
@@ -72,8 +78,8 @@ class Watch:
     def get(self, timeout: float | None = None) -> WatchedEvent:
         """The next event, waiting for it.
 
-        Raises :class:`TimedOutError` when there was none in time, and :class:`ConnectionClosedError` when the watch is
-        over and all its events have been taken.
+        Raises :class:`TimedOutError` when there was none in time. When the watch is over and all its events have been
+        taken: :class:`SessionExpiredError` if that is why, :class:`ConnectionClosedError` otherwise.
         """
         deadline = _inbox.deadline_of(timeout)
         while True:
@@ -82,7 +88,7 @@ class Watch:
             except IndexError:
                 pass
             if self._is_over:
-                raise ConnectionClosedError(f"the watch of {self.path} is over")
+                raise over(self.path, self._why)
             inbox = _inbox.shared()
             left = deadline - monotonic()
             if left <= 0:
@@ -110,7 +116,9 @@ class Watch:
         self._events.append(event)
         self._wake()
 
-    def _end(self) -> None:
+    def _end(self, why: ZoariumError | None = None) -> None:
+        if not self._is_over:
+            self._why = why
         self._is_over = True
         _inbox.receivers.pop(self.key, None)
         client = self._client()
