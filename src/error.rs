@@ -55,7 +55,7 @@ impl fmt::Display for Error {
             Error::Store { path, source } => write!(f, "{}: {source}", path.display()),
             Error::Damage(why) => write!(f, "damaged: {why}"),
             Error::Listen { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "{address} is in use by another process; choose another clientPort")
+                write!(f, "{address} is in use; choose another clientPort")
             }
             Error::Listen { address, source } => write!(f, "cannot listen on {address}: {}", os_text(source)),
             Error::System { what, source } => write!(f, "cannot {what}: {}", os_text(source)),

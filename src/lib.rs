@@ -17,6 +17,7 @@ mod meter;
 pub mod path;
 pub mod peer;
 mod plant;
+pub mod process;
 pub mod records;
 pub mod server;
 pub mod session;

@@ -33,7 +33,8 @@ const INTRODUCTION: &str = "\
  *
  * Caveats
  *  - fork: a child may not use handles of its parent; calls answer ZOA_FORKED, and _free leaves their memory alone.
- *    New handles may be made in the child.
+ *    New handles may be made in the child. It holds none of its parent's data files, ports and connections: its copies
+ *    of them are closed before fork returns.
  *  - A data folder serves one server at a time (ZOA_IN_USE). Do not put it on a network file system.
  *  - A handle that was freed is usually noticed (ZOA_BAD_HANDLE), but using one remains an error of the program.
  *  - The library cannot be unloaded: dlclose has no effect.

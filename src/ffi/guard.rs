@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::codes::*;
 use crate::handle::code::Outcome as Fate;
-use crate::handle::{Refused, Reply, process};
+use crate::handle::{Refused, Reply};
+use crate::process;
 
 /// A failure: its number and, where the number says too little, a sentence.
 pub(super) struct Fail {
@@ -169,13 +170,19 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Fail {
     Fail::because(ZOA_PANIC, format!("a bug in the library was caught: {}", text.unwrap_or("no message")))
 }
 
+/// What a child does before anything else: it may only do here what a signal handler may.
 extern "C" fn forked() {
     process::forked();
+    // Else it would keep its parent's file locked and its ports and connections open, with nobody there to serve them.
+    while let Some(descriptor) = process::next_inherited() {
+        // SAFETY: the parent's threads own it, and none of them exists here; whoever held it leaves it alone from now on.
+        unsafe { libc::close(descriptor) };
+    }
 }
 
 /// Counts forks from here on, so that a handle knows whether its threads exist here.
 extern "C" fn watch_forks() {
-    // SAFETY: the handler only touches an atomic.
+    // SAFETY: the handler touches atomics and closes descriptors, nothing else.
     unsafe { libc::pthread_atfork(None, None, Some(forked)) };
 }
 

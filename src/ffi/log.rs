@@ -9,7 +9,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 
 use super::codes::*;
 use super::guard::{Fail, c_text, guard};
-use crate::handle::process::{PLACES, PerProcess};
+use crate::process::{PLACES, PerProcess};
 
 /// Nothing is logged.
 pub const ZOA_LOG_OFF: i32 = 0;

@@ -18,7 +18,6 @@ mod identities;
 pub mod load;
 mod local;
 pub mod pending;
-pub mod process;
 pub mod queue;
 mod queued;
 pub mod resume;

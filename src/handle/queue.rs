@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::load::Load;
-use super::process::{PLACES, PerProcess, forks};
+use crate::process::{PLACES, PerProcess, forks};
 
 /// Something to run. Knows itself what to do when its client has ended.
 pub type Job = Box<dyn Work>;

@@ -11,6 +11,7 @@ use mio::{Interest, Registry, Token};
 
 use super::WAKER;
 use crate::ids::Millis;
+use crate::process::Owned;
 
 const LINGER_MS: u64 = 2000;
 /// More than these, and the oldest go at once.
@@ -18,7 +19,7 @@ const SOCKETS_MAX: usize = 512;
 const DISCARD_MAX: usize = 1 << 20;
 
 struct Socket {
-    stream: TcpStream,
+    stream: Owned<TcpStream>,
     rest: Vec<u8>,
     until: Millis,
 }
@@ -30,18 +31,18 @@ pub(super) struct Lingering {
 }
 
 impl Lingering {
-    pub(super) fn add(&mut self, stream: TcpStream, now: Millis, registry: &Registry) {
+    pub(super) fn add(&mut self, stream: Owned<TcpStream>, now: Millis, registry: &Registry) {
         self.add_with(stream, Vec::new(), now, registry);
     }
 
     /// With a rest to be sent first.
-    pub(super) fn add_with(&mut self, mut stream: TcpStream, rest: Vec<u8>, now: Millis, registry: &Registry) {
+    pub(super) fn add_with(&mut self, mut stream: Owned<TcpStream>, rest: Vec<u8>, now: Millis, registry: &Registry) {
         if rest.is_empty() {
             let _ = stream.shutdown(Shutdown::Write);
         }
         let interest = Interest::READABLE | Interest::WRITABLE;
         // The waker's token: any event makes the loop turn, and the sweep looks at all of them.
-        if registry.register(&mut stream, Token(WAKER.0), interest).is_err() {
+        if registry.register(&mut *stream, Token(WAKER.0), interest).is_err() {
             return;
         }
         let mut socket = Socket { stream, rest, until: now.plus(LINGER_MS) };

@@ -11,6 +11,7 @@ use super::shortage::PARTIAL_SIZE_FREE;
 use super::{LINKS, Peer};
 use crate::engine::{CloseReason, ConnId, Verdict};
 use crate::ids::Millis;
+use crate::process::Owned;
 use crate::words::Word;
 
 /// Bytes read in one turn; links that are left over come first in the next.
@@ -21,7 +22,7 @@ const TELNET_INTERRUPT: [u8; 4] = [0xff, 0xf4, 0xff, 0xfd];
 
 /// A client's socket.
 pub(super) struct Link {
-    stream: TcpStream,
+    stream: Owned<TcpStream>,
     pub conn: ConnId,
     pub address: IpAddr,
     /// Bytes that are no whole frame yet, or whose turn has not come.
@@ -113,13 +114,13 @@ impl Link {
 
 impl Peer {
     /// Takes a new connection in.
-    pub(super) fn add_link(&mut self, mut stream: TcpStream, address: std::net::SocketAddr, now: Millis) {
+    pub(super) fn add_link(&mut self, mut stream: Owned<TcpStream>, address: std::net::SocketAddr, now: Millis) {
         // Replies are small and awaited; without this they would wait for acknowledgements of earlier ones.
         let _ = stream.set_nodelay(true);
         let conn = self.engine.open(address);
         let slot = conn.slot as usize;
         let token = Token(LINKS + slot);
-        if self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE).is_err() {
+        if self.poll.registry().register(&mut *stream, token, Interest::READABLE | Interest::WRITABLE).is_err() {
             self.engine.closed(conn);
             return;
         }
@@ -381,7 +382,7 @@ impl Peer {
         self.reserved_total -= link.reserved;
         self.listening.counts.leave(link.address);
         self.engine.closed(link.conn);
-        let _ = self.poll.registry().deregister(&mut link.stream);
+        let _ = self.poll.registry().deregister(&mut *link.stream);
     }
 
     /// Sends a text and closes: the answer to a four-letter word.

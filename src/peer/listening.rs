@@ -5,13 +5,14 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use mio::net::TcpListener;
+use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
 use super::{LISTENERS, LISTENERS_MAX, Peer};
 use crate::Error;
 use crate::config::Config;
 use crate::ids::Millis;
+use crate::process::Owned;
 
 /// Connections taken in one turn, so that a flood does not keep the loop from its work.
 const ACCEPTS_PER_TURN_MAX: usize = 256;
@@ -45,7 +46,7 @@ impl Counts {
 }
 
 pub(super) struct Listening {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Owned<TcpListener>>,
     pub counts: Counts,
     /// Connections refused for being too many.
     pub rejected: u64,
@@ -62,9 +63,9 @@ impl Listening {
             config.client_addresses().map_err(|error| Error::Config(format!("clientPortAddress: {error}")))?;
         let mut listeners = Vec::new();
         for (index, address) in addresses.into_iter().take(LISTENERS_MAX).enumerate() {
-            let mut listener = bind(address)?;
+            let mut listener = Owned::new(bind(address)?);
             registry
-                .register(&mut listener, Token(LISTENERS + index), Interest::READABLE)
+                .register(&mut *listener, Token(LISTENERS + index), Interest::READABLE)
                 .map_err(Error::system("watch a listening socket"))?;
             listeners.push(listener);
         }
@@ -152,7 +153,7 @@ impl Peer {
             while left > 0 {
                 left -= 1;
                 match self.listening.listeners[index].accept() {
-                    Ok((stream, address)) => self.admit(stream, address, now),
+                    Ok((stream, address)) => self.admit(Owned::new(stream), address, now),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     // The client was gone before we came to it.
@@ -172,7 +173,7 @@ impl Peer {
         }
     }
 
-    fn admit(&mut self, stream: mio::net::TcpStream, address: SocketAddr, now: Millis) {
+    fn admit(&mut self, stream: Owned<TcpStream>, address: SocketAddr, now: Millis) {
         let per_address_max = self.config.max_client_cnxns;
         let listening = &mut self.listening;
         if per_address_max > 0 && listening.counts.of(address.ip()) >= per_address_max {

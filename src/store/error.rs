@@ -42,6 +42,8 @@ pub enum StoreError {
     Locked {
         /// The file.
         path: PathBuf,
+        /// The process that has it, where the system tells.
+        holder: Option<u32>,
     },
     /// The file is not empty and is not ours. It is left as it is.
     Foreign {
@@ -126,8 +128,14 @@ impl fmt::Display for StoreError {
             StoreError::SyncFailed(error) => {
                 write!(f, "a write could not be made durable: {error}; no more writes until the file is opened anew")
             }
-            StoreError::Locked { path } => {
-                write!(f, "{} is in use by another process; one file serves one server", path.display())
+            StoreError::Locked { path, holder } => {
+                write!(f, "{} is in use by ", path.display())?;
+                match holder {
+                    Some(pid) if *pid == std::process::id() => write!(f, "this process")?,
+                    Some(pid) => write!(f, "process {pid}")?,
+                    None => write!(f, "another server, in this process or elsewhere")?,
+                }
+                write!(f, "; one file serves one server")
             }
             StoreError::Foreign { found } => write!(f, "not a Zoarium file: {found}; it was left as it is"),
             StoreError::Newer { found, known } => {

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::process::Owned;
 use crate::store::error::StoreError;
 use crate::store::layout::PAGE;
 
@@ -178,10 +179,10 @@ impl AlignedBuf {
 
 /// A real file, locked for this handle alone.
 pub struct DiskFile {
-    file: File,
-    direct: Option<File>,
+    file: Owned<File>,
+    direct: Option<Owned<File>>,
     /// For synced writes past the page cache. Not `direct`, so that nobody is told of another's failed writes.
-    direct_synced: Option<File>,
+    direct_synced: Option<Owned<File>>,
     /// Cleared when the file system turns out to refuse direct or range-synced writes.
     direct_works: AtomicBool,
     direct_synced_works: AtomicBool,
@@ -193,6 +194,16 @@ pub struct DiskFile {
 impl std::fmt::Debug for DiskFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DiskFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Drop for DiskFile {
+    /// A child that was forked at a bad moment may have the file open as well, and would keep it locked.
+    fn drop(&mut self) {
+        if self.file.is_ours() {
+            // SAFETY: flock takes a descriptor, which `file` keeps open, and touches no memory of ours.
+            unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) };
+        }
     }
 }
 
@@ -210,11 +221,12 @@ impl DiskFile {
             .mode(0o600)
             .open(path)
             .map_err(StoreError::io("open the file"))?;
+        let file = Owned::new(file);
         // SAFETY: flock takes a descriptor, which `file` keeps open, and touches no memory of ours.
         if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
             let error = io::Error::last_os_error();
             return Err(match error.kind() {
-                io::ErrorKind::WouldBlock => StoreError::Locked { path: path.to_owned() },
+                io::ErrorKind::WouldBlock => StoreError::Locked { path: path.to_owned(), holder: holder_of(&file) },
                 _ => StoreError::io("lock the file")(error),
             });
         }
@@ -240,12 +252,26 @@ impl DiskFile {
     }
 
     fn direct_file(&self, at: u64, buf: &[u8]) -> Option<&File> {
-        self.direct.as_ref().filter(|_| is_aligned(at, buf) && self.direct_works.load(Ordering::Relaxed))
+        self.direct.as_deref().filter(|_| is_aligned(at, buf) && self.direct_works.load(Ordering::Relaxed))
     }
 
     fn direct_synced_file(&self, at: u64, buf: &[u8]) -> Option<&File> {
-        self.direct_synced.as_ref().filter(|_| is_aligned(at, buf) && self.direct_synced_works.load(Ordering::Relaxed))
+        self.direct_synced
+            .as_deref()
+            .filter(|_| is_aligned(at, buf) && self.direct_synced_works.load(Ordering::Relaxed))
     }
+}
+
+/// The process that has a file locked, as the system lists it. None from within a container that hides it.
+fn holder_of(file: &File) -> Option<u32> {
+    let (meta, locks) = (file.metadata().ok()?, std::fs::read_to_string("/proc/locks").ok()?);
+    let place = format!("{:02x}:{:02x}:{}", libc::major(meta.dev()), libc::minor(meta.dev()), meta.ino());
+    let mut fields = locks.lines().map(|line| line.split_whitespace().skip(1));
+    // `FLOCK ADVISORY WRITE pid device:inode …`
+    fields.find_map(|mut line| {
+        let (kind, pid, of) = (line.next()?, line.nth(2)?, line.next()?);
+        (kind == "FLOCK" && of == place).then(|| pid.parse().ok().filter(|pid| *pid != 0))?
+    })
 }
 
 /// Whether a direct write of `buf` at `at` is allowed everywhere.
@@ -254,12 +280,12 @@ fn is_aligned(at: u64, buf: &[u8]) -> bool {
 }
 
 #[cfg(target_os = "linux")]
-fn open_direct(path: &Path) -> Option<File> {
-    OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT).open(path).ok()
+fn open_direct(path: &Path) -> Option<Owned<File>> {
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT).open(path).ok().map(Owned::new)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_direct(_path: &Path) -> Option<File> {
+fn open_direct(_path: &Path) -> Option<Owned<File>> {
     None
 }
 

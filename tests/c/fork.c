@@ -1,10 +1,13 @@
 /* A process is forked while its threads do everything: the child may do nothing with what it inherited, and everything
  * with what it makes itself. What the parent's threads held locked at that moment does not matter. */
+#include <arpa/inet.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <zoarium.h>
@@ -231,9 +234,133 @@ static void from_callbacks(void) {
   zoa_client_free(polled);
 }
 
+/* A parent that serves, forks, and goes while its child lives on: what it served is free again, and who was connected knows. */
+struct served {
+  int port;
+  pid_t child;
+};
+
+static _Noreturn void serve_and_fork(const char *where, int tell, int until, int is_killed) {
+  zoa_config *mine = NULL;
+  zoa_server *here = NULL;
+  zoa_client *remote = NULL;
+  char go = 0;
+  struct served served = {0, 0};
+  IS(zoa_config_new(&mine), ZOA_OK);
+  IS(zoa_config_set(mine, "dataDir", where), ZOA_OK);
+  IS(zoa_config_set(mine, "clientPort", "0"), ZOA_OK);
+  IS(zoa_server_start(mine, &here), ZOA_OK);
+  IS(zoa_client_connect(zoa_server_address(here), NULL, &remote), ZOA_OK);
+  IS(zoa_client_create(remote, "/kept", NULL, 0, ZOA_PERSISTENT, NULL), ZOA_OK);
+  served.port = atoi(strrchr(zoa_server_address(here), ':') + 1);
+  TRUE(write(tell, &served, sizeof served) == sizeof served);
+  /* Somebody has connected by now. */
+  TRUE(read(until, &go, 1) == 1);
+  served.child = fork();
+  if (served.child == 0) {
+    for (;;) pause();
+  }
+  TRUE(write(tell, &served, sizeof served) == sizeof served);
+  if (is_killed) kill(getpid(), SIGKILL);
+  zoa_client_free(remote);
+  IS(zoa_server_stop(here, 10000), ZOA_OK);
+  zoa_server_free(here), zoa_config_free(mine);
+  fflush(stdout);
+  _exit(failures == 0 ? 0 : 1);
+}
+
+static void parent_goes(const char *where, int is_killed) {
+  int told[2], until[2], how = 0;
+  char port[16], end = 0;
+  struct served served = {0, 0};
+  zoa_config *mine = NULL;
+  zoa_server *again = NULL;
+  zoa_client *ours = NULL;
+  TRUE(pipe(told) == 0 && pipe(until) == 0);
+  fflush(stdout);
+  pid_t parent = fork();
+  if (parent == 0) failures = 0, serve_and_fork(where, told[1], until[0], is_killed);
+  TRUE(read(told[0], &served, sizeof served) == sizeof served);
+
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)served.port)};
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int connected = socket(AF_INET, SOCK_STREAM, 0);
+  TRUE(connect(connected, (struct sockaddr *)&address, sizeof address) == 0);
+  /* A handshake that is answered: the server has taken the connection in. */
+  char answer[256];
+  TRUE(write(connected, "\0\0\0\x2c" "\0\0\0\0" "\0\0\0\0\0\0\0\0" "\0\0\x27\x10" "\0\0\0\0\0\0\0\0"
+                        "\0\0\0\x10" "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 48) == 48);
+  TRUE(read(connected, answer, sizeof answer) > 0);
+
+  TRUE(write(until[1], "g", 1) == 1);
+  TRUE(read(told[0], &served, sizeof served) == sizeof served);
+  TRUE(waitpid(parent, &how, 0) == parent);
+  TRUE(is_killed ? WIFSIGNALED(how) : how == 0);
+  TRUE(kill(served.child, 0) == 0);
+
+  /* Nobody holds the other end of the connection. */
+  struct pollfd polled = {.fd = connected, .events = POLLIN};
+  TRUE(poll(&polled, 1, 20000) == 1);
+  TRUE(read(connected, &end, 1) <= 0);
+  close(connected);
+
+  IS(zoa_config_new(&mine), ZOA_OK);
+  IS(zoa_config_set(mine, "dataDir", where), ZOA_OK);
+  snprintf(port, sizeof port, "%d", served.port);
+  IS(zoa_config_set(mine, "clientPort", port), ZOA_OK);
+  IS(zoa_server_start(mine, &again), ZOA_OK);
+  IS(zoa_client_open(again, NULL, &ours), ZOA_OK);
+  IS(zoa_client_exists(ours, "/kept", NULL), ZOA_OK);
+  zoa_client_free(ours), zoa_server_free(again), zoa_config_free(mine);
+  kill(served.child, SIGKILL);
+  for (int i = 0; i < 2; i++) close(told[i]), close(until[i]);
+}
+
+/* What a child closes is its parent's and nothing else, and its own things are its own: descriptors with the same numbers. */
+static void descriptors_of(const char *where) {
+  char byte = 'x', got = 0;
+  fflush(stdout);
+  pid_t pid = fork();
+  if (pid != 0) {
+    await(pid);
+    return;
+  }
+  failures = 0;
+  int ours[2];
+  TRUE(pipe(ours) == 0);
+  /* A grandchild keeps what its parent opened for itself by hand. */
+  zoa_config *mine = NULL;
+  zoa_server *here = NULL;
+  IS(zoa_config_new(&mine), ZOA_OK);
+  IS(zoa_config_set(mine, "dataDir", where), ZOA_OK);
+  IS(zoa_config_set(mine, "clientPort", "0"), ZOA_OK);
+  IS(zoa_server_start(mine, &here), ZOA_OK);
+  IS(zoa_server_stop(here, 10000), ZOA_OK);
+  int taken[16];
+  for (int i = 0; i < 16; i++) taken[i] = dup(ours[1]);
+  pid = fork();
+  if (pid == 0) {
+    /* Those numbers were the server's, and are not any more. */
+    for (int i = 0; i < 16; i++) TRUE(write(taken[i], &byte, 1) == 1);
+    for (int i = 0; i < 16; i++) TRUE(read(ours[0], &got, 1) == 1 && got == byte);
+    _exit(failures == 0 ? 0 : 1);
+  }
+  await(pid);
+  zoa_server_free(here), zoa_config_free(mine);
+  fflush(stdout);
+  _exit(failures == 0 ? 0 : 1);
+}
+
 int main(int argc, char **argv) {
-  (void)argc;
+  char elsewhere[4096];
+  if (argc < 2) return 2;
   folder = argv[1];
+  snprintf(elsewhere, sizeof elsewhere, "%s-stopped", folder);
+  parent_goes(elsewhere, 0);
+  snprintf(elsewhere, sizeof elsewhere, "%s-killed", folder);
+  parent_goes(elsewhere, 1);
+  snprintf(elsewhere, sizeof elsewhere, "%s-numbers", folder);
+  descriptors_of(elsewhere);
   IS(zoa_config_new(&config), ZOA_OK);
   IS(zoa_config_set(config, "dataDir", folder), ZOA_OK);
   IS(zoa_config_set(config, "clientPort", "0"), ZOA_OK);

@@ -138,6 +138,24 @@ def test_forking_while_threads_are_busy_does_no_harm(zk):
             thread.join()
 
 
+def test_a_server_of_the_parent_says_what_to_do_about_a_server(server):
+    def work():
+        calls = (server.status, lambda: server.command("ruok"), lambda: server.expire(1), server.client)
+        for call in calls:
+            try:
+                call()
+            except zoarium.ForkedError as error:
+                assert "zoarium.connect(server.address)" in str(error), error
+                assert "reopen" not in str(error), error
+            else:
+                raise AssertionError("the parent's server answered")
+        # It is good advice.
+        with zoarium.connect(server.address) as zk:
+            assert zk.exists("/")
+
+    in_child(work)
+
+
 def child_of_multiprocessing(address, path, zk):
     if zk is not None:
         try:

@@ -379,6 +379,11 @@ class SystemCallError(ZoariumError):
     code = _abi.ZOA_SYSTEM
 
 
+#: What to do about a server of the parent's: nothing makes it this process's.
+FORKED_SERVER = (
+    "this server was started before the process forked and runs in the parent: connect to it with"
+    " zoarium.connect(server.address), or start a server of the child's own"
+)
 _FORK_REMEDY = (
     "this handle was made before the process forked, and its threads and sockets stayed with the parent: open a client"
     " in the child, or open this one with reopen_after_fork=True"
@@ -392,7 +397,7 @@ def error_of(
     if not text:
         said: bytes = _abi.zoa_code_text(code)
         text = f"{path}: {said.decode()}" if path else said.decode()
-    if code == _abi.ZOA_FORKED:
+    if code == _abi.ZOA_FORKED and text != FORKED_SERVER:
         text = _FORK_REMEDY
     kind = _CLASSES.get(code, ZoariumError)
     error = kind(text)

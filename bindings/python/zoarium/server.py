@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping, Union
 from . import _abi, _inbox
 from ._life import Life, life
 from .client import Client
-from .errors import check, error_of, failure
+from .errors import FORKED_SERVER, check, error_of, failure
 from .types import ROLES, Status
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Server:
     def status(self) -> Status:
         """How it is, also when it has ended."""
         status = _abi.Status(struct_size=sizeof(_abi.Status))
-        check(_abi.zoa_server_status(self._handle, byref(status)))
+        _check(_abi.zoa_server_status(self._handle, byref(status)))
         fields: list[Any] = [getattr(status, name) for name, *_ in _abi.Status._fields_[1:]]
         fields[0] = ROLES.get(status.role, str(status.role))
         return Status(*fields)
@@ -150,7 +150,7 @@ class Server:
     def command(self, word: str) -> str:
         """The answer to a four-letter word such as ``"mntr"``, whether or not clients may ask for it."""
         text = c_void_p()
-        check(_abi.zoa_server_command(self._handle, word.encode(), byref(text)))
+        _check(_abi.zoa_server_command(self._handle, word.encode(), byref(text)))
         try:
             return string_at(text.value or 0).decode()
         finally:
@@ -161,15 +161,15 @@ class Server:
 
         Raises :class:`SessionExpiredError` when there is no such session (any more).
         """
-        check(_abi.zoa_server_expire(self._handle, session_id))
+        _check(_abi.zoa_server_expire(self._handle, session_id))
 
     def disconnect(self, session_id: int) -> None:
         """Cuts the connection of a session, which lives on: its client is suspended and comes back by itself."""
-        check(_abi.zoa_server_disconnect(self._handle, session_id))
+        _check(_abi.zoa_server_disconnect(self._handle, session_id))
 
     def pause(self, seconds: float) -> None:
         """Has it answer nobody for a while, as a machine that swaps; returns at once, and :meth:`stop` ends it early."""
-        check(_abi.zoa_server_pause(self._handle, int(seconds * 1000)))
+        _check(_abi.zoa_server_pause(self._handle, int(seconds * 1000)))
 
     def stop(self, timeout: float = 10.0) -> None:
         """Stops it; sessions live on in the data, unless those are temporary. Stopping twice is fine."""
@@ -255,6 +255,13 @@ def _stop_all(_deadline: float) -> None:
             server.stop(5.0)
         except Exception:
             pass
+
+
+def _check(code: int) -> None:
+    """As :func:`check`, for calls of a server that may be the parent's."""
+    if code == _abi.ZOA_FORKED:
+        raise error_of(code, None, FORKED_SERVER)
+    check(code)
 
 
 _is_hooked = 0

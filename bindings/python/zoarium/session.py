@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 from . import _abi, _inbox, _requests
 from ._life import Life, life
-from .errors import ZoariumError, check, error_of
+from .errors import FORKED_SERVER, ZoariumError, check, error_of
 from .types import KEEPER_STATES, STATES, KazooState, WatchedEvent
 
 if TYPE_CHECKING:
@@ -107,7 +107,10 @@ class Session:
             if isinstance(target, str):
                 check(_abi.zoa_client_connect(target.encode(), byref(options), byref(handle)))
             else:
-                check(_abi.zoa_client_open(target._handle, byref(options), byref(handle)))
+                code = _abi.zoa_client_open(target._handle, byref(options), byref(handle))
+                if code == _abi.ZOA_FORKED:
+                    raise error_of(code, None, FORKED_SERVER)
+                check(code)
         except BaseException:
             del _inbox.receivers[key]
             raise

@@ -18,9 +18,9 @@ use super::probe::Probe;
 use super::resolve::{Found, Lookups};
 use super::session::Session;
 use crate::handle::code;
-use crate::handle::process::{PLACES, PerProcess, forks};
 use crate::handle::transport::State;
 use crate::ids::Millis;
+use crate::process::{Owned, PLACES, PerProcess, forks};
 
 /// Bytes read at once.
 const READ_SIZE: usize = 64 << 10;
@@ -67,7 +67,7 @@ pub(super) struct Link {
 /// What only the I/O thread uses, but for the end.
 struct Wire {
     conn: Conn,
-    stream: Option<TcpStream>,
+    stream: Option<Owned<TcpStream>>,
     is_connecting: bool,
     /// There may be something to read, as far as is known.
     readable: bool,
@@ -479,10 +479,10 @@ impl Wire {
     }
 }
 
-fn connect(address: SocketAddr, token: Token, registry: &Registry) -> std::io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(address)?;
+fn connect(address: SocketAddr, token: Token, registry: &Registry) -> std::io::Result<Owned<TcpStream>> {
+    let mut stream = Owned::new(TcpStream::connect(address)?);
     // Requests are small and somebody waits for each.
     stream.set_nodelay(true)?;
-    registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+    registry.register(&mut *stream, token, Interest::READABLE | Interest::WRITABLE)?;
     Ok(stream)
 }

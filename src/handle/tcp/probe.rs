@@ -8,6 +8,7 @@ use mio::net::TcpStream;
 use super::hosts::Host;
 use super::resolve::Found;
 use crate::ids::Millis;
+use crate::process::Owned;
 
 /// How long it may take, ms.
 const LIMIT: u64 = 1000;
@@ -23,7 +24,7 @@ pub(super) struct Probe {
     /// Its socket has something to say.
     pub(super) is_ready: bool,
     address: Option<SocketAddr>,
-    stream: Option<TcpStream>,
+    stream: Option<Owned<TcpStream>>,
     has_asked: bool,
     heard: Vec<u8>,
 }
@@ -54,7 +55,7 @@ impl Probe {
     pub(super) fn drive(
         &mut self,
         now: Millis,
-        connect: impl FnOnce(SocketAddr) -> std::io::Result<TcpStream>,
+        connect: impl FnOnce(SocketAddr) -> std::io::Result<Owned<TcpStream>>,
     ) -> Option<bool> {
         if now >= self.deadline {
             return Some(false);

@@ -80,8 +80,10 @@ fn a_second_opener_is_told_that_the_file_is_in_use() {
     let options = StoreOptions::default();
     let (store, _) = Store::open(&folder.file(), &options, &mut Model::default()).unwrap();
     let second = Store::open(&folder.file(), &options, &mut Model::default()).unwrap_err();
-    assert_eq!(second, StoreError::Locked { path: folder.file() });
-    assert!(second.to_string().contains("in use by another process"), "{second}");
+    assert_eq!(second, StoreError::Locked { path: folder.file(), holder: Some(std::process::id()) });
+    assert!(second.to_string().contains("in use by this process"), "{second}");
+    let elsewhere = StoreError::Locked { path: folder.file(), holder: Some(1) };
+    assert!(elsewhere.to_string().contains("in use by process 1;"), "{elsewhere}");
     drop(store);
     Store::open(&folder.file(), &options, &mut Model::default()).unwrap();
 }
