@@ -3,6 +3,7 @@
 //! A child has the memory of its parent, but of its threads only the one that forked: what the others held locked stays
 //! locked for ever. So nothing that a parent's thread may hold is asked in a child; it begins with a place of its own.
 
+use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -39,6 +40,22 @@ impl<T> PerProcess<T> {
     pub fn mine(&self) -> &T {
         &self.places[forks() as usize % PLACES]
     }
+}
+
+thread_local! {
+    /// What this thread was begun for; 0 for a host's.
+    static WORKS_FOR: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A thread of ours says what it was begun for: the address of what it works on.
+pub fn work_for<T>(what: &T) {
+    let _ = WORKS_FOR.try_with(|of| of.set(std::ptr::from_ref(what).addr()));
+}
+
+/// Whether this is the thread that was begun for it. Makes no handle of the thread, as the standard library would: a host's
+/// thread would keep that until it ends.
+pub fn is_working_for<T>(what: &T) -> bool {
+    WORKS_FOR.try_with(Cell::get) == Ok(std::ptr::from_ref(what).addr())
 }
 
 /// Descriptors above this are not followed; no system lets a process have them unless told to.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::Error;
 use crate::config::Config;
 use crate::ids::SessionId;
+use crate::peer::answer::{Answer, Unanswered, question};
 use crate::peer::local::Hub;
 use crate::peer::{Command, Peer, Status};
 use crate::words::{Whitelist, Word};
@@ -58,7 +59,7 @@ impl Server {
     /// [`Error`] when the folder, the file or an address cannot be used.
     pub fn start(config: Config) -> Result<Server, Error> {
         let (commands, inbox) = mpsc::channel();
-        let (ready, opened) = mpsc::channel();
+        let (ready, opened) = question();
         let ended = Arc::new(Ended::default());
         let at_end = Arc::clone(&ended);
         let thread = std::thread::Builder::new()
@@ -69,17 +70,17 @@ impl Server {
                     let peer = match Peer::open(config, inbox) {
                         Ok(peer) => peer,
                         Err(error) => {
-                            let _ = ready.send(Err(error));
+                            ready.give(Err(error));
                             return Ok(());
                         }
                     };
-                    let _ = ready.send(Ok((peer.addresses(), peer.waker(), peer.hub())));
+                    ready.give(Ok((peer.addresses(), peer.waker(), peer.hub())));
                     peer.run()
                 }));
                 at_end.set(result.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(&*panic)))));
             })
             .map_err(Error::system("start the loop's thread"))?;
-        match opened.recv() {
+        match opened.wait(None) {
             Ok(Ok((addresses, waker, hub))) => {
                 Ok(Server { addresses, commands, waker, hub, ended, thread: Some(thread) })
             }
@@ -151,12 +152,12 @@ impl Server {
         self.tell(Command::Pause(duration));
     }
 
-    fn ask<T>(&self, limit: Duration, command: impl FnOnce(Sender<T>) -> Command) -> Result<T, NoAnswer> {
-        let (reply, answer) = mpsc::channel();
-        self.tell(command(reply));
-        answer.recv_timeout(limit).map_err(|error| match error {
-            RecvTimeoutError::Timeout => NoAnswer::Busy,
-            RecvTimeoutError::Disconnected => NoAnswer::Ended,
+    fn ask<T>(&self, limit: Duration, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, NoAnswer> {
+        let (answer, awaited) = question();
+        self.tell(command(answer));
+        awaited.wait(Some(limit)).map_err(|why| match why {
+            Unanswered::Late => NoAnswer::Busy,
+            Unanswered::Never => NoAnswer::Ended,
         })
     }
 

@@ -214,6 +214,27 @@ fn a_server_stops_in_every_state_and_ends_sessions_on_demand() {
     check("tests/c/control.c", &[Link::Shared], &[], "0 failures\n");
 }
 
+/// Under Valgrind, which must find nothing lost, not even possibly. Where there is none, it says so.
+#[test]
+fn a_host_is_left_without_lost_memory() {
+    if !Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: there is no valgrind here");
+        return;
+    }
+    let (folder, source) = (Folder::new("valgrind"), root().join("tests/c/guest.c"));
+    let (object, program) = (folder.0.join("guest.o"), folder.0.join("guest"));
+    let mut compile = Command::new("gcc");
+    succeeds(compile.args(["-g", "-c", "-I"]).arg(root().join("include")).arg(source).arg("-o").arg(&object));
+    let mut link = Command::new("gcc");
+    link.arg(&object).arg(libraries().join("libzoarium.a"));
+    succeeds(link.args(["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc", "-o"]).arg(&program));
+    let kinds = ["--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect,possible"];
+    let mut run = Command::new("timeout");
+    let output = run.args(["300", "valgrind"]).args(kinds).arg(&program).arg(folder.0.join("data")).output().unwrap();
+    let (said, found) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said == "0 failures\n", "{}\n{said}\n{found}", output.status);
+}
+
 #[test]
 fn what_is_refused_for_its_size_or_form_did_not_happen_and_costs_nothing() {
     check("tests/c/refusals.c", &[Link::Shared], &[], "0 failures\n");

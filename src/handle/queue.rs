@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::load::Load;
-use crate::process::{PLACES, PerProcess, forks};
+use crate::process::{PLACES, PerProcess, forks, is_working_for, work_for};
 
 /// Something to run. Knows itself what to do when its client has ended.
 pub type Job = Box<dyn Work>;
@@ -299,6 +299,7 @@ impl Queue {
     }
 
     fn run_until_over(&self) {
+        work_for(self);
         loop {
             if self.run(usize::MAX, None) == Err(NotRun::Forked) {
                 // The child's only thread, which its callback did not keep: it ends, and the child with it.
@@ -370,7 +371,7 @@ impl Drop for Callbacks {
         let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         // The last client may be let go from within a callback: then the thread ends by itself.
         if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
+            && !is_working_for(&*self.queue)
         {
             let _ = thread.join();
         }

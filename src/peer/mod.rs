@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll, Token};
@@ -19,6 +19,7 @@ use crate::words::{Whitelist, Word};
 use crate::zab::{Broadcast, Majority};
 use crate::{Error, engine};
 
+pub mod answer;
 mod answers;
 mod environment;
 mod lingering;
@@ -31,6 +32,7 @@ mod shortage;
 mod snapshots;
 mod words;
 
+use answer::Answer;
 use lingering::Lingering;
 use link::Link;
 use listening::Listening;
@@ -60,13 +62,13 @@ pub enum Command {
     /// Other four-letter words are allowed from now on.
     Whitelist(Whitelist),
     /// Tell how things are.
-    Status(Sender<Status>),
+    Status(Answer<Status>),
     /// Answer a four-letter word.
-    Word(Word, Sender<String>),
+    Word(Word, Answer<String>),
     /// End a session as its timeout would; answered when that is durable and told, with whether there was one.
-    Expire(SessionId, Sender<bool>),
+    Expire(SessionId, Answer<bool>),
     /// Cut a session's connection; answered when that is done, with whether there is such a session.
-    Disconnect(SessionId, Sender<bool>),
+    Disconnect(SessionId, Answer<bool>),
     /// Do nothing for so long but listen for [`Command::Stop`].
     Pause(Duration),
 }
@@ -105,7 +107,7 @@ pub struct Peer {
     /// Commands that came during a pause.
     put_off: VecDeque<Command>,
     /// Who is told at the end of the turn, and what.
-    answers: Vec<(Sender<bool>, bool)>,
+    answers: Vec<(Answer<bool>, bool)>,
     listening: Listening,
     /// By the engine's slot.
     links: Vec<Option<Link>>,
@@ -276,8 +278,7 @@ impl Peer {
         self.engine.set_time(now, wall);
         self.send_output();
         for (waiting, answer) in self.answers.drain(..) {
-            // Who asked may have gone in the meantime.
-            let _ = waiting.send(answer);
+            waiting.give(answer);
         }
         if let Some(done) = self.store.tick(now)? {
             self.snapshots.done(&mut self.engine, &done);
@@ -386,7 +387,7 @@ impl Peer {
                 }
                 Command::Whitelist(whitelist) => self.config.whitelist = whitelist,
                 Command::Word(word, reply) => {
-                    let _ = reply.send(self.word_text(word, &[]));
+                    reply.give(self.word_text(word, &[]));
                 }
                 Command::Status(reply) => {
                     let (now, _) = self.time();
@@ -399,8 +400,7 @@ impl Peer {
                         rejected: self.listening.rejected,
                         turns: self.turns,
                     };
-                    // Who asked may have gone in the meantime.
-                    let _ = reply.send(status);
+                    reply.give(status);
                 }
             }
         }

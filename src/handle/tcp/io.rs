@@ -20,7 +20,7 @@ use super::session::Session;
 use crate::handle::code;
 use crate::handle::transport::State;
 use crate::ids::Millis;
-use crate::process::{Owned, PLACES, PerProcess, forks};
+use crate::process::{Owned, PLACES, PerProcess, forks, is_working_for, work_for};
 
 /// Bytes read at once.
 const READ_SIZE: usize = 64 << 10;
@@ -120,7 +120,7 @@ impl Drop for Io {
         let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         // A handle may be let go by a completion: then the thread ends by itself.
         if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
+            && !is_working_for(&*self.shared)
         {
             let _ = thread.join();
         }
@@ -226,6 +226,7 @@ impl Running {
     }
 
     fn run(&mut self) {
+        work_for(&*self.shared);
         let mut events = Events::with_capacity(256);
         let mut due = Vec::new();
         loop {
