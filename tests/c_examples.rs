@@ -214,6 +214,11 @@ fn a_server_stops_in_every_state_and_ends_sessions_on_demand() {
     check("tests/c/control.c", &[Link::Shared], &[], "0 failures\n");
 }
 
+#[test]
+fn the_header_keeps_its_promises() {
+    check("tests/c/promises.c", &[Link::Shared], &[], "0 failures\n");
+}
+
 /// Under Valgrind, which must find nothing lost, not even possibly. Where there is none, it says so.
 #[test]
 fn a_host_is_left_without_lost_memory() {

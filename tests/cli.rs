@@ -57,6 +57,13 @@ fn check_explains_each_setting_and_where_it_came_from() {
 }
 
 #[test]
+fn check_lists_every_key_that_a_program_may_set() {
+    let keys: Vec<String> = zoarium::Config::keys().map(|key| key.name.to_owned()).collect();
+    assert!(keys.len() > 100, "{}", keys.len());
+    check(&["check", "--all"], 0, &keys.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_typo_hears_the_nearest_key_and_strict_refuses_it() {
     check(&["check", "-DtickTme=1"], 0, &["unknown key tickTme", "did you mean tickTime?"]);
     check(&["check", "-DtickTme=1", "--strict"], 2, &["did you mean tickTime?"]);

@@ -25,6 +25,9 @@ use crate::ids::SessionId;
 /// blocking operations on their own client included; freeing their own client takes effect when they return. Events
 /// and results come in the order of the server's answers. A blocking call on another thread may return while an
 /// earlier event still waits for its turn.
+///
+/// All paths, those given and those told (results, events, `ZOA_OP_EPHEMERALS`), are relative to the client's chroot,
+/// whose own znode is `"/"`. A chroot need not exist; nobody creates it but whoever creates `"/"`.
 pub struct zoa_client {
     _private: (),
 }
@@ -86,7 +89,7 @@ pub struct zoa_client_options {
     pub flags: u32,
     /// What to ask for; the server clamps it. 0: 10 s.
     pub session_timeout_ms: i32,
-    /// All paths are below this one. NULL: none.
+    /// All paths are relative to this one, see `zoa_client`. NULL: none.
     pub chroot: *const c_char,
     /// Where callbacks run. NULL: on the thread `zoarium-callback`.
     pub queue: *mut zoa_queue,
@@ -141,6 +144,10 @@ pub const ZOA_EVENT_DATA: i32 = 3;
 pub const ZOA_EVENT_CHILDREN: i32 = 4;
 
 /// Told of a change, where callbacks run. `event` and its path live for the call.
+///
+/// Of a znode and nothing else: neither a lost connection nor the session's end is told to watches, but to `on_state`. When
+/// the session expires, all of its watches are over, and none is called for that; only where the connection still stands, a
+/// watch of a znode that went with the session may be told of its deletion first.
 pub type zoa_watch_fn =
     Option<unsafe extern "C" fn(client: *mut zoa_client, event: *const zoa_event, user_data: *mut c_void)>;
 
@@ -399,7 +406,8 @@ pub unsafe extern "C" fn zoa_client_add_auth(
     }
 }
 
-/// Sets a watch in one of the modes `ZOA_WATCH_…` and puts its number into `watch_id_out` (may be NULL).
+/// Sets a watch in one of the modes `ZOA_WATCH_…` and puts its number into `watch_id_out` (may be NULL). `zoa_client_unwatch`
+/// ends it, and so does the end of its session, which it is not told of: see `zoa_watch_fn`.
 ///
 /// `user_data` is handed back as it is; it must live until the client is freed, or the watch has been ended and no callback
 /// of it runs. Any thread; waits for the server. Errors: `ZOA_NO_NODE` for `ZOA_WATCH_ONCE_CHILDREN`; `ZOA_NO_AUTH`;
@@ -436,7 +444,8 @@ pub unsafe extern "C" fn zoa_client_watch(
     }
 }
 
-/// Ends a watch of `zoa_client_watch`. No callback of it begins after this returns; one may be running on another thread.
+/// Ends a watch of `zoa_client_watch`. No callback of it begins after this returns; one may be running on another thread. The
+/// watch of a read (`zoa_op.watch`) has no number and cannot be ended.
 ///
 /// Any thread; waits for the server. Errors: `ZOA_NO_WATCHER` when it has ended or fired already; `ZOA_CONNECTION_LOSS`
 /// and the like: it has ended here all the same; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
@@ -453,7 +462,9 @@ pub unsafe extern "C" fn zoa_client_unwatch(client: *mut zoa_client, watch_id: u
 /// Ends the session, with its ephemeral znodes. Waits up to `timeout_ms` (−1: for ever). Closing twice is fine.
 ///
 /// When it returns, every request has been answered, every callback has run, and none will run again; except when called
-/// from a callback, where those that still wait run after it. Any thread. Errors: `ZOA_TIMEOUT`: closed here all the same,
+/// from a callback, where those that still wait run after it. The last callbacks of a client with a queue run in the
+/// `zoa_queue_run` that is under way on another thread, for whose end this waits; where there is none, on the thread that calls
+/// this, before it returns. Any thread. Errors: `ZOA_TIMEOUT`: closed here all the same,
 /// but the session is left to expire or a callback still runs; `ZOA_CONNECTION_LOSS`: the same, because no server was
 /// connected that could be asked; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 #[unsafe(no_mangle)]

@@ -8,7 +8,8 @@ use super::codes::*;
 use super::guard::{Fail, Head, Kind, Outcome, guard, out, take, text, with};
 use crate::config::{Config, ConfigError, Loaded};
 
-/// Settings to start a server with: the keys of `zoo.cfg`, and ours under `zoarium.`.
+/// Settings to start a server with: the keys of `zoo.cfg`, and ours under `zoarium.`. `zoarium check --all`, of the command line
+/// tool, lists every key with its default and what it does.
 ///
 /// Made by `zoa_config_new`, ended by `zoa_config_free`. `zoa_server_start` copies it, so it may be changed, used again or
 /// freed at once. One thread at a time is enough for everything a config does; calls from several are safe.

@@ -14,7 +14,8 @@ use crate::handle::queue::{NotRun, Queue};
 /// at half of that: nothing is lost. While a thread waits for a reply of that client, it reads on.
 ///
 /// Made by `zoa_queue_new`, ended by `zoa_queue_free`. Any thread; one thread at a time runs it. One queue may serve many
-/// clients (`zoa_client_options.queue`).
+/// clients (`zoa_client_options.queue`). Callbacks run in `zoa_queue_run` alone, but for the last ones of a client: while nobody
+/// runs the queue they run on the thread that closes, detaches or frees the client.
 pub struct zoa_queue {
     _private: (),
 }

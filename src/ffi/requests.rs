@@ -64,7 +64,8 @@ pub const ZOA_TTL_SEQUENTIAL: i32 = 6;
 
 /// Any operation. Begin with `ZOA_OP_INIT`, which asks for any version. What `kind` does not use is ignored.
 ///
-/// All pointers in it are read before the call that gets it returns, and not after.
+/// All pointers in it are read before the call that gets it returns, and not after: path, data and ACL may be freed or used
+/// again at once, by `zoa_client_submit` and `zoa_client_begin` too, whatever becomes of the request.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct zoa_op {
@@ -88,9 +89,10 @@ pub struct zoa_op {
     pub acl: *const zoa_acl,
     /// Entries in `acl`.
     pub acl_count: usize,
-    /// Set in one step with `ZOA_OP_GET`, `ZOA_OP_EXISTS` or `ZOA_OP_CHILDREN`. NULL: none.
+    /// Set in one step with `ZOA_OP_GET`, `ZOA_OP_EXISTS` or `ZOA_OP_CHILDREN`; told of one event. It cannot be ended: it is
+    /// over once it was told, or with the client. What can be ended is set by `zoa_client_watch`. NULL: none.
     pub watch: zoa_watch_fn,
-    /// Handed to `watch`.
+    /// Handed to `watch`; it must live until that was called, or the client is freed.
     pub watch_data: *mut c_void,
 }
 

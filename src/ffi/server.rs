@@ -64,7 +64,7 @@ pub struct zoa_status {
     pub client_port: u32,
     /// Sessions.
     pub sessions: u32,
-    /// Znodes.
+    /// Znodes, the same number as in the words `srvr` and `mntr`: ZooKeeper counts the root twice.
     pub znodes: u64,
     /// Watches.
     pub watches: u64,
@@ -323,7 +323,7 @@ pub unsafe extern "C" fn zoa_server_status(server: *const zoa_server, status_out
                 answer.last_zxid = engine.applied.0;
                 answer.leader_id = server.server_id;
                 answer.sessions = u32::try_from(engine.sessions).unwrap_or(u32::MAX);
-                answer.znodes = engine.znodes as u64;
+                answer.znodes = engine.znodes as u64 + 1;
                 answer.watches = engine.watches as u64;
                 answer.data_bytes = engine.data_size;
                 answer.file_bytes = status.store.file_bytes;

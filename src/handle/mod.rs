@@ -343,7 +343,7 @@ impl Handle {
     fn submit_watched(&self, op: OpCode, path: &str, watch: WatchFn, then: Completion) -> Result<(), Refused> {
         let core = &self.core;
         let path = core.chroot.outer(path).into_owned();
-        let watch = core.watching().make(watch);
+        let watch = Watching::make_nameless(watch);
         let body = read_body(op, &path, true);
         let at_reply = Arc::clone(core);
         let completion = move |reply: Reply| {

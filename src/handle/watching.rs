@@ -41,6 +41,9 @@ impl Watch {
     }
 }
 
+/// The number of all watches that have none of their own.
+const NAMELESS: u64 = 0;
+
 /// In which list of `setWatches` a path belongs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
@@ -82,6 +85,11 @@ impl Watching {
         Arc::new(Watch { id: self.last_id, callback, alive: AtomicBool::new(true) })
     }
 
+    /// A watch that nobody can end, not registered yet.
+    pub fn make_nameless(callback: WatchFn) -> Arc<Watch> {
+        Arc::new(Watch { id: NAMELESS, callback, alive: AtomicBool::new(true) })
+    }
+
     /// Registers a watch.
     pub fn add(&mut self, kind: Kind, path: &str, watch: Arc<Watch>) {
         self.recursive += usize::from(kind == Kind::Recursive);
@@ -90,6 +98,9 @@ impl Watching {
 
     /// Ends a watch: no callback of it begins after this.
     pub fn remove(&mut self, id: u64) -> (Removed, Option<String>) {
+        if id == NAMELESS {
+            return (Removed::Nothing, None);
+        }
         let found = self.by_path.iter().find(|(_, watches)| watches.iter().any(|watch| watch.id == id));
         let Some((key, _)) = found else { return (Removed::Nothing, None) };
         let key = key.clone();
