@@ -236,9 +236,13 @@
 // blocking operations on their own client included; freeing their own client takes effect when they return. Events
 // and results come in the order of the server's answers. A blocking call on another thread may return while an
 // earlier event still waits for its turn.
+//
+// All paths, those given and those told (results, events, `ZOA_OP_EPHEMERALS`), are relative to the client's chroot,
+// whose own znode is `"/"`. A chroot need not exist; nobody creates it but whoever creates `"/"`.
 typedef struct zoa_client zoa_client;
 
-// Settings to start a server with: the keys of `zoo.cfg`, and ours under `zoarium.`.
+// Settings to start a server with: the keys of `zoo.cfg`, and ours under `zoarium.`. `zoarium check --all`, of the command line
+// tool, lists every key with its default and what it does.
 //
 // Made by `zoa_config_new`, ended by `zoa_config_free`. `zoa_server_start` copies it, so it may be changed, used again or
 // freed at once. One thread at a time is enough for everything a config does; calls from several are safe.
@@ -256,7 +260,8 @@ typedef struct zoa_pending zoa_pending;
 // at half of that: nothing is lost. While a thread waits for a reply of that client, it reads on.
 //
 // Made by `zoa_queue_new`, ended by `zoa_queue_free`. Any thread; one thread at a time runs it. One queue may serve many
-// clients (`zoa_client_options.queue`).
+// clients (`zoa_client_options.queue`). Callbacks run in `zoa_queue_run` alone, but for the last ones of a client: while nobody
+// runs the queue they run on the thread that closes, detaches or frees the client.
 typedef struct zoa_queue zoa_queue;
 
 // What an operation brought: a code, and whatever the operation returns, of any length.
@@ -287,7 +292,7 @@ typedef struct zoa_client_options {
   uint32_t flags;
   // What to ask for; the server clamps it. 0: 10 s.
   int32_t session_timeout_ms;
-  // All paths are below this one. NULL: none.
+  // All paths are relative to this one, see `zoa_client`. NULL: none.
   const char *chroot;
   // Where callbacks run. NULL: on the thread `zoarium-callback`.
   struct zoa_queue *queue;
@@ -345,6 +350,10 @@ typedef struct zoa_event {
 } zoa_event;
 
 // Told of a change, where callbacks run. `event` and its path live for the call.
+//
+// Of a znode and nothing else: neither a lost connection nor the session's end is told to watches, but to `on_state`. When
+// the session expires, all of its watches are over, and none is called for that; only where the connection still stands, a
+// watch of a znode that went with the session may be told of its deletion first.
 typedef void (*zoa_watch_fn)(struct zoa_client *client, const struct zoa_event *event, void *user_data);
 
 // Told of a server's role: `role` is one of `ZOA_ROLE_…`, `epoch` the leader's epoch.
@@ -395,7 +404,8 @@ typedef struct zoa_acl {
 
 // Any operation. Begin with `ZOA_OP_INIT`, which asks for any version. What `kind` does not use is ignored.
 //
-// All pointers in it are read before the call that gets it returns, and not after.
+// All pointers in it are read before the call that gets it returns, and not after: path, data and ACL may be freed or used
+// again at once, by `zoa_client_submit` and `zoa_client_begin` too, whatever becomes of the request.
 typedef struct zoa_op {
   // `sizeof(zoa_op)`.
   uint32_t struct_size;
@@ -417,9 +427,10 @@ typedef struct zoa_op {
   const struct zoa_acl *acl;
   // Entries in `acl`.
   size_t acl_count;
-  // Set in one step with `ZOA_OP_GET`, `ZOA_OP_EXISTS` or `ZOA_OP_CHILDREN`. NULL: none.
+  // Set in one step with `ZOA_OP_GET`, `ZOA_OP_EXISTS` or `ZOA_OP_CHILDREN`; told of one event. It cannot be ended: it is
+  // over once it was told, or with the client. What can be ended is set by `zoa_client_watch`. NULL: none.
   zoa_watch_fn watch;
-  // Handed to `watch`.
+  // Handed to `watch`; it must live until that was called, or the client is freed.
   void *watch_data;
 } zoa_op;
 
@@ -444,7 +455,7 @@ typedef struct zoa_status {
   uint32_t client_port;
   // Sessions.
   uint32_t sessions;
-  // Znodes.
+  // Znodes, the same number as in the words `srvr` and `mntr`: ZooKeeper counts the root twice.
   uint64_t znodes;
   // Watches.
   uint64_t watches;
@@ -651,7 +662,8 @@ zoa_code zoa_client_add_auth(struct zoa_client *client,
                              const void *credentials,
                              size_t len);
 
-// Sets a watch in one of the modes `ZOA_WATCH_…` and puts its number into `watch_id_out` (may be NULL).
+// Sets a watch in one of the modes `ZOA_WATCH_…` and puts its number into `watch_id_out` (may be NULL). `zoa_client_unwatch`
+// ends it, and so does the end of its session, which it is not told of: see `zoa_watch_fn`.
 //
 // `user_data` is handed back as it is; it must live until the client is freed, or the watch has been ended and no callback
 // of it runs. Any thread; waits for the server. Errors: `ZOA_NO_NODE` for `ZOA_WATCH_ONCE_CHILDREN`; `ZOA_NO_AUTH`;
@@ -664,7 +676,8 @@ zoa_code zoa_client_watch(struct zoa_client *client,
                           void *user_data,
                           uint64_t *watch_id_out);
 
-// Ends a watch of `zoa_client_watch`. No callback of it begins after this returns; one may be running on another thread.
+// Ends a watch of `zoa_client_watch`. No callback of it begins after this returns; one may be running on another thread. The
+// watch of a read (`zoa_op.watch`) has no number and cannot be ended.
 //
 // Any thread; waits for the server. Errors: `ZOA_NO_WATCHER` when it has ended or fired already; `ZOA_CONNECTION_LOSS`
 // and the like: it has ended here all the same; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
@@ -674,24 +687,27 @@ zoa_code zoa_client_unwatch(struct zoa_client *client,
 // Ends the session, with its ephemeral znodes. Waits up to `timeout_ms` (−1: for ever). Closing twice is fine.
 //
 // When it returns, every request has been answered, every callback has run, and none will run again; except when called
-// from a callback, where those that still wait run after it. Any thread. Errors: `ZOA_TIMEOUT`: closed here all the same,
+// from a callback, where those that still wait run after it. The last callbacks of a client with a queue run in the
+// `zoa_queue_run` that is under way on another thread, for whose end this waits; where there is none, on the thread that calls
+// this, before it returns. Any thread. Errors: `ZOA_TIMEOUT`: closed here all the same,
 // but the session is left to expire or a callback still runs; `ZOA_CONNECTION_LOSS`: the same, because no server was
-// connected that could be asked; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+// connected that could be asked; `ZOA_WOULD_DEADLOCK`: closed, and a callback of this client still runs, which waits for the
+// callback that this is called from, on another queue, in the same way; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 zoa_code zoa_client_close(struct zoa_client *client,
                           int32_t timeout_ms);
 
 // Lets go of the session and leaves it alive, to be resumed with the id and password of `zoa_client_session`. Callbacks as
 // after `zoa_client_close`; what was under way ends in `ZOA_CLOSED`.
 //
-// Any thread. Errors: `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+// Any thread. Errors: `ZOA_WOULD_DEADLOCK` as in `zoa_client_close`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 zoa_code zoa_client_detach(struct zoa_client *client);
 
 // Closes the client if it is open, with a limit of two seconds for the server, waits for its callbacks and frees it.
 // NULL is fine.
 //
 // From a callback on the same queue it takes effect when the callback returns: until then the client is closed. From a
-// callback on another queue it waits for the client's own: two callbacks on two threads that free each other's clients
-// wait for ever. Any thread, once nobody else uses the client.
+// callback on another queue it waits for the client's own; where one of those waits in the same way for the callback that
+// this is called from, it takes effect when that one returns. Any thread, once nobody else uses the client.
 void zoa_client_free(struct zoa_client *client);
 
 // The name of a code, `"ZOA_NO_NODE"`; `"ZOA_UNKNOWN_CODE"` for a number that is none.

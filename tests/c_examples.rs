@@ -219,6 +219,11 @@ fn the_header_keeps_its_promises() {
     check("tests/c/promises.c", &[Link::Shared], &[], "0 failures\n");
 }
 
+#[test]
+fn callbacks_that_end_each_others_clients_come_to_an_end() {
+    check("tests/c/crossing.c", &[Link::Shared], &[], "0 failures\n");
+}
+
 /// Under Valgrind, which must find nothing lost, not even possibly. Where there is none, it says so.
 #[test]
 fn a_host_is_left_without_lost_memory() {

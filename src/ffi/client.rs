@@ -466,7 +466,8 @@ pub unsafe extern "C" fn zoa_client_unwatch(client: *mut zoa_client, watch_id: u
 /// `zoa_queue_run` that is under way on another thread, for whose end this waits; where there is none, on the thread that calls
 /// this, before it returns. Any thread. Errors: `ZOA_TIMEOUT`: closed here all the same,
 /// but the session is left to expire or a callback still runs; `ZOA_CONNECTION_LOSS`: the same, because no server was
-/// connected that could be asked; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+/// connected that could be asked; `ZOA_WOULD_DEADLOCK`: closed, and a callback of this client still runs, which waits for the
+/// callback that this is called from, on another queue, in the same way; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_client_close(client: *mut zoa_client, timeout_ms: i32) -> zoa_code {
     // SAFETY: the caller gives NULL or a client.
@@ -480,15 +481,12 @@ pub unsafe extern "C" fn zoa_client_close(client: *mut zoa_client, timeout_ms: i
 /// Lets go of the session and leaves it alive, to be resumed with the id and password of `zoa_client_session`. Callbacks as
 /// after `zoa_client_close`; what was under way ends in `ZOA_CLOSED`.
 ///
-/// Any thread. Errors: `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+/// Any thread. Errors: `ZOA_WOULD_DEADLOCK` as in `zoa_client_close`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_client_detach(client: *mut zoa_client) -> zoa_code {
     // SAFETY: the caller gives NULL or a client.
     unsafe {
-        with(client.cast_const().cast(), "client", |client: &ClientBox| {
-            client.handle().detach();
-            Ok(())
-        })
+        with(client.cast_const().cast(), "client", |client: &ClientBox| client.handle().try_detach().map_err(Fail::new))
     }
 }
 
@@ -496,16 +494,16 @@ pub unsafe extern "C" fn zoa_client_detach(client: *mut zoa_client) -> zoa_code 
 /// NULL is fine.
 ///
 /// From a callback on the same queue it takes effect when the callback returns: until then the client is closed. From a
-/// callback on another queue it waits for the client's own: two callbacks on two threads that free each other's clients
-/// wait for ever. Any thread, once nobody else uses the client.
+/// callback on another queue it waits for the client's own; where one of those waits in the same way for the callback that
+/// this is called from, it takes effect when that one returns. Any thread, once nobody else uses the client.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_client_free(client: *mut zoa_client) {
     guard_value((), || {
         // SAFETY: the caller gives NULL or a client that nobody else uses any more.
         let Some(client) = (unsafe { take::<ClientBox>(client.cast()) }) else { return Ok(()) };
         let handle = client.handle();
-        if handle.is_in_callback() {
-            let _ = handle.close(Some(Handle::DROP_LIMIT));
+        let in_callback = handle.is_in_callback();
+        if handle.close(Some(Handle::DROP_LIMIT)) == Err(ZOA_WOULD_DEADLOCK) || in_callback {
             // Behind everything that still waits for this client; the box must be whole until then.
             let client = Box::leak(client);
             let (handle, whole) = (client.handle(), Foreign::new(std::ptr::from_ref::<ClientBox>(client).cast_mut()));

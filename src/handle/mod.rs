@@ -29,7 +29,7 @@ pub use chroot::Chroot;
 pub use code::Code;
 use load::Load;
 pub use local::Local;
-use queue::{Callbacks, Job, Queue};
+use queue::{Callbacks, Job, Queue, Settled};
 use queued::Queued;
 pub use transport::{
     Arriving, Complete, Completion, Event, Listener, Refused, Reply, SessionInfo, SizeLimit, State, Transport,
@@ -435,7 +435,8 @@ impl Handle {
     /// # Errors
     /// The handle is closed all the same: [`code::TIMEOUT`] when the server has not answered in time, and
     /// [`code::CONNECTION_LOSS`] when there was none to ask, or the connection was lost. The session is left to expire
-    /// then, unless it ended unseen.
+    /// then, unless it ended unseen. [`code::WOULD_DEADLOCK`] where this is a callback of another queue, for which a callback
+    /// of this handle's waits in the same way: then it still runs.
     pub fn close(&self, limit: Option<Duration>) -> Result<(), Code> {
         let deadline = limit.map(|limit| Instant::now() + limit);
         let slot = Arc::new(Slot::default());
@@ -445,21 +446,29 @@ impl Handle {
         if answer.is_none() {
             self.core.transport().detach();
         }
-        let settled = self.settle(deadline);
-        match answer.map(|reply| reply.code) {
-            Some(code::OK) if settled => Ok(()),
-            Some(code::OK) | None => Err(code::TIMEOUT),
-            Some(code) => Err(code),
+        match (self.settle(deadline), answer.map(|reply| reply.code)) {
+            (Settled::Deadlock, _) => Err(code::WOULD_DEADLOCK),
+            (Settled::Yes, Some(code::OK)) => Ok(()),
+            (_, Some(code::OK) | None) => Err(code::TIMEOUT),
+            (_, Some(code)) => Err(code),
         }
     }
 
     /// Lets go of the session and leaves it alive for [`Options::resume`]. Callbacks as after [`Handle::close`].
     pub fn detach(&self) {
-        self.core.transport().detach();
-        self.settle(None);
+        let _ = self.try_detach();
     }
 
-    fn settle(&self, deadline: Option<Instant>) -> bool {
+    /// The same, and tells whether a callback is left.
+    ///
+    /// # Errors
+    /// [`code::WOULD_DEADLOCK`], as in [`Handle::close`]; it is detached all the same.
+    pub fn try_detach(&self) -> Result<(), Code> {
+        self.core.transport().detach();
+        if self.settle(None) == Settled::Deadlock { Err(code::WOULD_DEADLOCK) } else { Ok(()) }
+    }
+
+    fn settle(&self, deadline: Option<Instant>) -> Settled {
         self.core.end();
         self.core.flush();
         self.core.queue().settle(&self.core.load, deadline)
@@ -488,7 +497,7 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         let _ = self.close(Some(Handle::DROP_LIMIT));
-        // Whatever a callback that hangs holds up: none may run once the handle is gone.
+        // Whatever a callback that hangs holds up: none may run once the handle is gone, but for one that waits for this one.
         self.settle(None);
     }
 }

@@ -90,6 +90,54 @@ pub enum NotRun {
     Forked,
 }
 
+/// How waiting for a client's callbacks ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Settled {
+    /// None is left.
+    Yes,
+    /// Some were left when the time had passed.
+    Late,
+    /// They wait for the very callback that asks.
+    Deadlock,
+}
+
+/// Who waits in a callback for the callbacks of another queue: from which queue, for which one. A queue has one runner, so
+/// there is at most one entry from each.
+static CROSSINGS: PerProcess<Mutex<Vec<(usize, usize)>>> = PerProcess::new([const { Mutex::new(Vec::new()) }; PLACES]);
+
+/// An entry for each queue that has a callback on this thread's stack.
+struct Crossing(Vec<usize>);
+
+impl Crossing {
+    /// Enters them, unless those of `target` wait for one of them already.
+    fn begin(target: usize) -> Option<Crossing> {
+        let from = RUNNING.try_with(|running| running.borrow().clone()).unwrap_or_default();
+        if from.is_empty() {
+            return Some(Crossing(from));
+        }
+        let mut all = CROSSINGS.mine().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut at = target;
+        // Each waits for one other, so this comes to an end, at the latest where it began.
+        while let Some(&(_, next)) = all.iter().find(|(of, _)| *of == at) {
+            if from.contains(&next) {
+                return None;
+            }
+            at = next;
+        }
+        all.extend(from.iter().map(|of| (*of, target)));
+        Some(Crossing(from))
+    }
+}
+
+impl Drop for Crossing {
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            let mut all = CROSSINGS.mine().lock().unwrap_or_else(PoisonError::into_inner);
+            all.retain(|(of, _)| !self.0.contains(of));
+        }
+    }
+}
+
 impl Queue {
     /// A queue that a host runs itself, with a descriptor to poll.
     ///
@@ -242,13 +290,15 @@ impl Queue {
     }
 
     /// Waits until the jobs that this client has now have been run; at once when called from a callback of this queue,
-    /// whose end they wait for. False if `deadline` passed first.
+    /// whose end they wait for. So do those of another queue whose callback waits for this one in the same way, or for one
+    /// that does: [`Settled::Deadlock`].
     ///
     /// A queue that nobody is running is run for this client right here.
-    pub fn settle(&self, client: &Load, deadline: Option<Instant>) -> bool {
+    pub fn settle(&self, client: &Load, deadline: Option<Instant>) -> Settled {
         if self.is_running_here() {
-            return true;
+            return Settled::Yes;
         }
+        let mut crossing = None;
         let mut state = self.lock();
         loop {
             let is_busy = state.running == Some(client.id);
@@ -266,7 +316,7 @@ impl Queue {
                 self.run_one(job);
                 if forks() != process {
                     std::mem::forget(end);
-                    return false;
+                    return Settled::Late;
                 }
                 drop(end);
                 state = self.lock();
@@ -274,10 +324,16 @@ impl Queue {
             }
             if !is_busy && client.waiting().0 == 0 {
                 self.unsignal(&mut state);
-                return true;
+                return Settled::Yes;
+            }
+            if crossing.is_none() {
+                crossing = Crossing::begin(self.address());
+                if crossing.is_none() {
+                    return Settled::Deadlock;
+                }
             }
             let left = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
-                Some(Duration::ZERO) => return false,
+                Some(Duration::ZERO) => return Settled::Late,
                 Some(left) => left.min(Duration::from_millis(100)),
                 None => Duration::from_millis(100),
             };
