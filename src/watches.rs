@@ -457,6 +457,127 @@ mod tests {
     }
 
     #[test]
+    fn kinds_have_their_numbers_of_the_wire() {
+        let kinds = [WatchKind::Children, WatchKind::Data, WatchKind::Any, WatchKind::Persistent, WatchKind::Recursive];
+        for (number, kind) in (1..).zip(kinds) {
+            assert_eq!(WatchKind::from_i32(number), Some(kind));
+        }
+        for number in [i32::MIN, -1, 0, 6, i32::MAX] {
+            assert_eq!(WatchKind::from_i32(number), None);
+        }
+    }
+
+    /// What is watched, as plainly as it can be said.
+    #[derive(Default)]
+    struct Plain(std::collections::BTreeMap<(String, Watcher), u8>);
+
+    const DATA: u8 = 1;
+    const CHILD: u8 = 2;
+    const PERSISTENT: u8 = 4;
+    const RECURSIVE: u8 = 8;
+
+    impl Plain {
+        fn at(&self, path: &str, mask: u8) -> Vec<Watcher> {
+            self.0.iter().filter(|((p, _), modes)| p == path && **modes & mask != 0).map(|((_, w), _)| *w).collect()
+        }
+
+        fn take(&mut self, path: &str, watcher: Option<Watcher>, modes: u8) {
+            for ((p, w), kept) in &mut self.0 {
+                if p == path && watcher.is_none_or(|one| one == *w) {
+                    *kept &= !modes;
+                }
+            }
+            self.0.retain(|_, modes| *modes != 0);
+        }
+
+        fn compare(&self, watches: &Watches, paths: &[&str]) {
+            let table = |mask: u8| self.0.values().filter(|modes| **modes & mask != 0).count();
+            let (data, child) = (table(DATA | PERSISTENT | RECURSIVE), table(CHILD | PERSISTENT));
+            assert_eq!((watches.count(), watches.data_count()), (data + child, data));
+            assert_eq!(watches.has_recursive(), table(RECURSIVE) > 0);
+            assert_eq!(watches.is_empty(), self.0.is_empty());
+            let watched: std::collections::BTreeSet<&str> = self.0.keys().map(|(path, _)| &path[..]).collect();
+            assert_eq!(watches.path_bytes(), watched.iter().map(|path| path.len()).sum::<usize>());
+            let mut listed: Vec<(&str, Vec<Watcher>)> =
+                watches.data_watches().map(|(path, watchers)| (path, watchers.collect())).collect();
+            listed.sort();
+            let expected = watched.iter().map(|path| (*path, self.at(path, DATA | PERSISTENT | RECURSIVE)));
+            assert_eq!(listed, expected.filter(|(_, watchers)| !watchers.is_empty()).collect::<Vec<_>>());
+            for watcher in 0..5 {
+                let of: Vec<&String> = self.0.keys().filter(|(_, w)| *w == watcher).map(|(path, _)| path).collect();
+                assert_eq!(watches.paths_of(watcher), of.len());
+                assert_eq!(watches.path_bytes_of(watcher), of.iter().map(|path| path.len()).sum::<usize>());
+                for path in paths {
+                    for (kind, mask) in [
+                        (WatchKind::Children, CHILD),
+                        (WatchKind::Data, DATA),
+                        (WatchKind::Any, 15),
+                        (WatchKind::Persistent, PERSISTENT),
+                        (WatchKind::Recursive, RECURSIVE),
+                    ] {
+                        let there = self.at(path, mask).contains(&watcher);
+                        assert_eq!(watches.contains(watcher, path, kind), there, "{watcher} {path} {kind:?}");
+                    }
+                }
+            }
+            for path in paths {
+                let bit = |mask: u8| u8::from(!self.at(path, mask).is_empty());
+                let bits = bit(DATA | PERSISTENT | RECURSIVE) | bit(CHILD | PERSISTENT) << 1;
+                assert_eq!(watches.bits(path), bits, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_order_of_adding_removing_and_firing_ends_like_the_plain_list() {
+        // Z-15, S-44
+        let paths = ["/", "/a", "/a/b", "/a/b/c", "/ab", "/z"];
+        let (mut watches, mut plain) = (Watches::new(), Plain::default());
+        let mut state = 7u64;
+        let mut below = |limit: u64| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 33) % limit
+        };
+        for _ in 0..6000 {
+            let (path, watcher) = (paths[below(6) as usize], below(4) as Watcher);
+            match below(12) {
+                0..5 => {
+                    let mode = 1 << below(4);
+                    watches.add(watcher, path, Modes(mode));
+                    *plain.0.entry((path.to_owned(), watcher)).or_default() |= mode;
+                }
+                5..7 => {
+                    let mut expected = plain.at(path, DATA | PERSISTENT | RECURSIVE);
+                    for above in paths.iter().filter(|p| **p == "/" || path.starts_with(&format!("{p}/"))) {
+                        expected.extend(plain.at(above, RECURSIVE));
+                    }
+                    expected.sort_unstable();
+                    expected.dedup();
+                    assert_eq!(data(&mut watches, path), expected);
+                    plain.take(path, None, DATA);
+                }
+                7..9 => {
+                    assert_eq!(child(&mut watches, path), plain.at(path, CHILD | PERSISTENT));
+                    plain.take(path, None, CHILD);
+                }
+                9..11 => {
+                    let number = 1 + below(5) as i32;
+                    let mask = [CHILD, DATA, 15, PERSISTENT, RECURSIVE][number as usize - 1];
+                    let there = plain.at(path, mask).contains(&watcher);
+                    assert_eq!(watches.remove(watcher, path, WatchKind::from_i32(number).unwrap()), there);
+                    plain.take(path, Some(watcher), mask);
+                }
+                _ => {
+                    watches.remove_watcher(watcher);
+                    plain.0.retain(|(_, w), _| *w != watcher);
+                }
+            }
+            plain.compare(&watches, &paths);
+        }
+        assert_eq!(watches.entries.len(), paths.len(), "entries are used again");
+    }
+
+    #[test]
     fn bits_tell_which_tables_watch_a_path() {
         let mut watches = Watches::new();
         assert_eq!(watches.bits("/a"), 0);
