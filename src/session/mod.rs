@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::ids::{Millis, ServerId, SessionId};
 
+#[cfg(test)]
+mod model;
 mod password;
 
 pub(crate) use password::same_bytes;
@@ -200,26 +202,17 @@ impl Sessions {
             if let Some(session) = self.sessions.get_mut(&id)
                 && session.bucket == tick
             {
-                if session.deadline > due {
-                    session.bucket = session.deadline;
-                    let bucket = session.bucket;
-                    self.buckets.entry(bucket).or_default().push(id);
-                } else if !session.closing {
+                // A session whose end is under way stays in sight, in case that end is taken back. The bucket changes at
+                // once, because the old one may name the session twice.
+                session.bucket = session.deadline.max(due + 1);
+                let bucket = session.bucket;
+                self.buckets.entry(bucket).or_default().push(id);
+                if session.deadline <= due && !session.closing {
                     expired.push(id);
-                } else {
-                    // Its end is under way; should that be taken back, look at it again.
-                    session.bucket = due + 1;
-                    self.buckets.entry(due + 1).or_default().push(id);
                 }
             }
             if expired.len() >= max || looked >= 20 * max {
                 break;
-            }
-        }
-        for id in &expired {
-            if let Some(session) = self.sessions.get_mut(id) {
-                session.bucket = due + 1;
-                self.buckets.entry(due + 1).or_default().push(*id);
             }
         }
         expired
@@ -293,6 +286,16 @@ mod tests {
         sessions.begin(Millis(0), A, 60_000);
         sessions.set_timeout(Millis(0), A, 1000);
         assert_eq!(sessions.expired(Millis(1100), 10), [A]);
+    }
+
+    #[test]
+    fn a_session_that_was_shortened_and_lengthened_is_offered_once() {
+        let mut sessions = sessions();
+        sessions.begin(Millis(0), A, 3000);
+        sessions.set_timeout(Millis(0), A, 1000);
+        sessions.set_timeout(Millis(0), A, 3000);
+        assert_eq!(sessions.expired(Millis(1100), 10), []);
+        assert_eq!(sessions.expired(Millis(3100), 10), [A]);
     }
 
     #[test]

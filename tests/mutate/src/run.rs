@@ -1,0 +1,166 @@
+//! Runs the tests that reach a change, with the change on.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What the tests said of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// A test failed.
+    Killed,
+    /// The tests did not end, or used many times the processor time they need.
+    Timeout,
+    /// All tests passed.
+    Survived,
+    /// No test comes by.
+    Unreached,
+}
+
+/// The test program, and which test reaches what.
+pub(crate) struct Tests {
+    program: PathBuf,
+    project: PathBuf,
+    scratch: PathBuf,
+    names: Vec<String>,
+    seconds: Vec<f64>,
+    /// By a change's number: the tests that reach it, quick ones first.
+    reach: HashMap<u32, Vec<usize>>,
+}
+
+/// Tests that wait for real sockets and clocks: whether they pass is for a busy machine to decide, so none may kill.
+const LEFT_OUT: &[&str] = &["client::", "handle::", "ffi::", "peer::", "server::"];
+
+/// Processor seconds and seconds that tests may take which take `seconds` as a rule.
+fn limits(seconds: f64) -> (u64, Duration) {
+    ((3.0 + 5.0 * seconds).ceil() as u64, Duration::from_secs_f64(60.0 + 30.0 * seconds))
+}
+
+impl Tests {
+    /// Runs every test alone once, and writes down what it reaches.
+    pub(crate) fn look(program: &Path, project: &Path, scratch: &Path) -> Tests {
+        let mut tests = Tests {
+            program: program.to_owned(),
+            project: project.to_owned(),
+            scratch: scratch.to_owned(),
+            names: Vec::new(),
+            seconds: Vec::new(),
+            reach: HashMap::new(),
+        };
+        let listed = Command::new(program).args(["--list", "--format=terse"]).output().expect("the tests can be listed");
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let mut reached = Vec::new();
+        for name in listed.lines().filter_map(|line| line.strip_suffix(": test")) {
+            if LEFT_OUT.iter().any(|prefix| name.starts_with(prefix)) {
+                continue;
+            }
+            let list = tests.scratch.join("reached");
+            let begin = Instant::now();
+            let fate = tests.run(&[name], 60.0, "ZOA_MUTANTS_REACHED", &list.to_string_lossy());
+            let seconds = begin.elapsed().as_secs_f64();
+            let ids = fs::read_to_string(&list).unwrap_or_default();
+            if fate != Fate::Survived {
+                eprintln!("{name} fails without any change, so it is left out");
+                continue;
+            }
+            reached.push(ids.lines().filter_map(|line| line.parse().ok()).collect::<Vec<u32>>());
+            tests.names.push(name.to_owned());
+            tests.seconds.push(seconds);
+        }
+        let mut order: Vec<usize> = (0..tests.names.len()).collect();
+        order.sort_by(|a, b| tests.seconds[*a].total_cmp(&tests.seconds[*b]));
+        for test in order {
+            for id in &reached[test] {
+                tests.reach.entry(*id).or_default().push(test);
+            }
+        }
+        eprintln!("{} tests, {:.1} s", tests.names.len(), tests.seconds.iter().sum::<f64>());
+        tests
+    }
+
+    /// Tries one change, quick tests first.
+    pub(crate) fn fate(&self, id: u32) -> Fate {
+        let Some(mut rest) = self.reach.get(&id).map(|tests| &tests[..]) else { return Fate::Unreached };
+        let mut budget = 0.2;
+        while !rest.is_empty() {
+            let mut sum = 0.0;
+            let in_budget = rest.iter().take_while(|test| {
+                sum += self.seconds[**test];
+                sum < budget
+            });
+            let (now, later) = rest.split_at(in_budget.count().max(1));
+            let seconds = now.iter().map(|test| self.seconds[*test]).sum();
+            let names: Vec<&str> = now.iter().map(|test| self.names[*test].as_str()).collect();
+            let fate = self.run(&names, seconds, "ZOA_MUTANT", &id.to_string());
+            if fate != Fate::Survived {
+                return fate;
+            }
+            rest = later;
+            budget *= 4.0;
+        }
+        Fate::Survived
+    }
+
+    fn run(&self, names: &[&str], seconds: f64, variable: &str, value: &str) -> Fate {
+        let _ = fs::remove_dir_all(&self.scratch);
+        fs::create_dir_all(&self.scratch).expect("there is room for temporary files");
+        let (processor, wall) = limits(seconds);
+        // A change may make a test eat the machine: processor time, memory (KiB) and files are bounded.
+        let mut child = Command::new("bash")
+            .args(["-c", "ulimit -c 0 -t \"$1\" -v 8000000 -f 4000000; shift; exec \"$@\"", "limited"])
+            .arg(processor.to_string())
+            .arg(&self.program)
+            .args(["--exact", "--test-threads=1"])
+            .args(names)
+            .env(variable, value)
+            .env("TMPDIR", &self.scratch)
+            .env("RUST_BACKTRACE", "0")
+            .current_dir(&self.project)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("bash is there");
+        let out = BufReader::new(child.stdout.take().expect("it was asked for"));
+        let (tell, told) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                if line.ends_with("FAILED") {
+                    let _ = tell.send(());
+                    return;
+                }
+            }
+        });
+        // Wakes at the first failure, at the end of the output, or never.
+        let heard = told.recv_timeout(wall);
+        let fate = match heard {
+            Ok(()) => Fate::Killed,
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => Fate::Timeout,
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => ended(&mut child, Duration::from_secs(20)),
+        };
+        let _ = child.kill();
+        let _ = child.wait();
+        let _ = reader.join();
+        fate
+    }
+}
+
+/// How a program ended that has closed its output.
+fn ended(child: &mut Child, wait: Duration) -> Fate {
+    const SIGXCPU: i32 = 24;
+    const SIGKILL: i32 = 9;
+    let begin = Instant::now();
+    loop {
+        match child.try_wait().expect("the program is ours") {
+            Some(status) if status.success() => return Fate::Survived,
+            Some(status) if [Some(SIGXCPU), Some(SIGKILL)].contains(&status.signal()) => return Fate::Timeout,
+            Some(_) => return Fate::Killed,
+            None if begin.elapsed() > wait => return Fate::Timeout,
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
