@@ -146,4 +146,62 @@ mod tests {
         broadcast.propose(Zxid::new(1, 2), Vec::new());
         assert_eq!(broadcast.len(), 1);
     }
+
+    #[test]
+    #[should_panic(expected = "proposal goes backwards")]
+    fn a_proposal_that_is_not_above_the_last_is_a_bug() {
+        // S-13
+        proposed(&[1], 2).propose(Zxid::new(1, 2), Vec::new());
+    }
+
+    #[test]
+    #[should_panic(expected = "was never proposed")]
+    fn this_server_cannot_have_on_disk_what_was_never_proposed() {
+        proposed(&[1], 2).ack(ServerId(1), Zxid::new(1, 3));
+    }
+
+    #[test]
+    fn an_acknowledgement_counts_for_nothing_that_is_proposed_later() {
+        let mut broadcast = proposed(&[1, 2, 3], 1);
+        broadcast.ack(ServerId(2), Zxid::new(1, 9));
+        broadcast.propose(Zxid::new(1, 2), vec![2]);
+        broadcast.ack(ServerId(1), Zxid::new(1, 2));
+        assert_eq!(commits(&mut broadcast), [1]);
+        assert_eq!((broadcast.len(), broadcast.is_empty()), (1, false));
+        broadcast.ack(ServerId(2), Zxid::new(1, 2));
+        assert_eq!(broadcast.poll_commit(), Some(Outstanding { zxid: Zxid::new(1, 2), txn: vec![2] }));
+        assert_eq!((broadcast.len(), broadcast.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn an_older_acknowledgement_takes_nothing_back() {
+        let mut broadcast = proposed(&[1, 2, 3], 2);
+        for upto in [2, 1] {
+            broadcast.ack(ServerId(1), Zxid::new(1, upto));
+            broadcast.ack(ServerId(3), Zxid::new(1, upto));
+        }
+        assert_eq!(broadcast.to_append().count(), 0);
+        assert_eq!(commits(&mut broadcast), [1, 2]);
+    }
+
+    #[test]
+    fn what_was_abandoned_is_proposed_appended_and_acknowledged_anew() {
+        let mut broadcast = proposed(&[1, 2, 3], 3);
+        broadcast.ack(ServerId(2), Zxid::new(1, 3));
+        broadcast.ack(ServerId(1), Zxid::new(1, 1));
+        broadcast.abandon_unappended();
+        assert_eq!(broadcast.len(), 1);
+        broadcast.propose(Zxid::new(1, 2), vec![7]);
+        assert_eq!(broadcast.to_append().map(|one| one.txn[0]).collect::<Vec<_>>(), [7]);
+        broadcast.ack(ServerId(1), Zxid::new(1, 2));
+        assert_eq!(commits(&mut broadcast), [1], "the other server acknowledged what is no longer proposed");
+        // With nothing outstanding, what was appended is where it goes on.
+        let mut empty = proposed(&[1], 1);
+        empty.ack(ServerId(1), Zxid::new(1, 1));
+        assert_eq!(commits(&mut empty), [1]);
+        empty.propose(Zxid::new(1, 2), Vec::new());
+        empty.abandon_unappended();
+        empty.propose(Zxid::new(1, 2), Vec::new());
+        assert_eq!(empty.len(), 1);
+    }
 }
