@@ -538,7 +538,7 @@ mod tests {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (state >> 33) % limit
         };
-        for _ in 0..6000 {
+        for _ in 0..3000 {
             let (path, watcher) = (paths[below(6) as usize], below(4) as Watcher);
             match below(12) {
                 0..5 => {

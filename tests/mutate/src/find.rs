@@ -215,15 +215,18 @@ impl Finder<'_> {
 impl<'a> Visit<'a> for Finder<'_> {
     fn visit_item(&mut self, item: &'a syn::Item) {
         match item {
-            syn::Item::Fn(one) if !is_test(&one.attrs) => self.function(one.sig.ident.to_string(), &one.sig, &one.block),
+            syn::Item::Fn(one) if !is_test(&one.attrs) => {
+                self.function(one.sig.ident.to_string(), &one.sig, &one.block)
+            }
             syn::Item::Impl(one) if !is_test(&one.attrs) => {
                 let name = match &*one.self_ty {
                     Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
                     _ => None,
                 };
-                let debug = one.trait_.as_ref().is_some_and(|(_, path, _)| {
-                    path.segments.last().is_some_and(|last| last.ident == "Debug")
-                });
+                let debug = one
+                    .trait_
+                    .as_ref()
+                    .is_some_and(|(_, path, _)| path.segments.last().is_some_and(|last| last.ident == "Debug"));
                 if !debug {
                     self.names.push(name.unwrap_or_else(|| "impl".to_owned()));
                     visit::visit_item_impl(self, one);
@@ -352,7 +355,9 @@ impl<'a> Visit<'a> for Finder<'_> {
                     let text = self.text(value.clone()).to_owned();
                     let constant = match &field.expr {
                         Expr::Lit(_) | Expr::Macro(_) | Expr::Closure(_) => true,
-                        Expr::Path(_) => text.contains("::") || text.chars().all(|c| c.is_ascii_uppercase() || c == '_'),
+                        Expr::Path(_) => {
+                            text.contains("::") || text.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+                        }
                         Expr::Call(call) => call.args.is_empty() || matches!(&*call.func, Expr::Path(_)),
                         _ => false,
                     };
@@ -360,7 +365,8 @@ impl<'a> Visit<'a> for Finder<'_> {
                         continue;
                     }
                     let syn::Member::Named(name) = &field.member else { continue };
-                    let what = format!("field `{name}` of `{}` becomes its default", short(self.text(range(&one.path))));
+                    let what =
+                        format!("field `{name}` of `{}` becomes its default", short(self.text(range(&one.path))));
                     let form = if field.colon_token.is_some() { Form::Expression } else { Form::Shorthand };
                     self.place(value, form, vec![Change { text: "Default::default()".to_owned(), what }]);
                 }

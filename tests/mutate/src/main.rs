@@ -11,24 +11,26 @@ mod run;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
-use std::io::Write;
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use copy::Copy;
 use run::{Fate, Tests};
 
 const ROOMS: &[&str] = &["engine", "tree", "store", "session", "zab", "watches"];
-const USAGE: &str = "mutate PROJECT FOLDER [--rooms a,b] [--again] [--list] [--write]";
+const USAGE: &str = "mutate PROJECT FOLDER [--rooms a,b] [--sample N] [--quick] [--again] [--list] [--write]";
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let project = PathBuf::from(arguments.next().expect(USAGE));
     let folder = PathBuf::from(arguments.next().expect(USAGE));
     let mut rooms: Vec<String> = ROOMS.iter().map(|room| (*room).to_owned()).collect();
-    let (mut again, mut list, mut write) = (false, false, false);
+    let (mut again, mut list, mut write, mut quick, mut sample) = (false, false, false, false, None);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rooms" => rooms = arguments.next().expect(USAGE).split(',').map(str::to_owned).collect(),
+            "--sample" => sample = Some(arguments.next().and_then(|text| text.parse().ok()).expect(USAGE)),
+            "--quick" => quick = true,
             "--again" => again = true,
             "--list" => list = true,
             "--write" => write = true,
@@ -42,9 +44,10 @@ fn main() {
     let wanted = |name: &str| {
         let inside = name.strip_prefix("src/").filter(|name| name.ends_with(".rs"));
         let room = inside.and_then(|name| name.split(['/', '.']).next());
-        room.is_some_and(|room| ROOMS.contains(&room)) && !for_tests.iter().any(|module| {
-            name.strip_prefix(module.as_str()).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
-        })
+        room.is_some_and(|room| ROOMS.contains(&room))
+            && !for_tests.iter().any(|module| {
+                name.strip_prefix(module.as_str()).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+            })
     };
     let mut copy = Copy::new(&project, &folder.join("copy"), &wanted);
     if list {
@@ -66,30 +69,31 @@ fn main() {
     let log = folder.join("fates.txt");
     // What earlier runs killed is not tried again with `--again`: tests are only ever added between such runs.
     let before: BTreeMap<String, Fate> = if again { report::read(&log) } else { BTreeMap::new() };
-    let mut out = fs::File::create(&log).expect("the folder can be written");
-    let mut fates = Vec::new();
-    for (index, mutant) in copy.mutants.iter().enumerate() {
-        let id = index as u32 + 1;
-        if copy.unviable.contains(&id) {
-            fates.push(None);
-            continue;
+    let mut fates: Vec<Option<Fate>> = copy.mutants.iter().map(|mutant| before.get(&mutant.key()).copied()).collect();
+    let tried = chosen(&copy, &rooms, sample);
+    for (id, fate) in (1..).zip(&mut fates) {
+        if copy.unviable.contains(&id) || (sample.is_some() && !tried.contains(&id)) {
+            *fate = None;
         }
-        let known = before.get(&mutant.key()).copied();
-        let ours = rooms.iter().any(|room| room == mutant.room());
-        let fate = match known {
-            Some(fate) if !ours || matches!(fate, Fate::Killed | Fate::Timeout) => fate,
-            None if !ours => {
-                fates.push(None);
+    }
+    for stage in 0..run::STAGES.len() {
+        if quick && stage > 0 {
+            break;
+        }
+        for (count, id) in tried.iter().enumerate() {
+            let fate = &mut fates[*id as usize - 1];
+            if matches!(fate, Some(Fate::Killed | Fate::Timeout)) || (stage > 0 && *fate == Some(Fate::Unreached)) {
                 continue;
             }
-            _ => tests.fate(id),
-        };
-        writeln!(out, "{}\t{}", report::word(fate), mutant.key()).expect("the folder can be written");
-        if ours && matches!(fate, Fate::Survived | Fate::Unreached) {
-            eprintln!("{}:{} {:?}: {}", mutant.file, mutant.line, fate, mutant.what);
+            *fate = Some(tests.fate(*id, stage));
+            if count % 50 == 0 {
+                report::write(&log, &copy, &fates);
+                eprint!("\rstage {} of {}: {count} of {}  ", stage + 1, run::STAGES.len(), tried.len());
+            }
         }
-        fates.push(Some(fate));
+        report::write(&log, &copy, &fates);
     }
+    eprintln!();
     let reasons = report::reasons(&project.join("tests/mutate/equivalent.txt"));
     let text = report::text(&copy, &fates, &reasons);
     print!("{}", text.0);
@@ -100,6 +104,26 @@ fn main() {
         eprintln!("fewer than 85 % of a room's faults are noticed");
         std::process::exit(1);
     }
+}
+
+/// Which changes are tried: all of `rooms`, or so many of each, chosen by a hash of their names and `$ZOA_SEED`. So the
+/// same are chosen again as long as their code stays.
+fn chosen(copy: &Copy, rooms: &[String], sample: Option<usize>) -> Vec<u32> {
+    let seed: u64 = std::env::var("ZOA_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let mut all = Vec::new();
+    for room in rooms {
+        let ids = (1..).zip(&copy.mutants).filter(|(id, one)| one.room() == room && !copy.unviable.contains(id));
+        let mut ids: Vec<(u64, u32)> = ids
+            .map(|(id, mutant)| {
+                let mut hash = std::hash::DefaultHasher::new();
+                (seed, mutant.key()).hash(&mut hash);
+                (hash.finish(), id)
+            })
+            .collect();
+        ids.sort_unstable();
+        all.extend(ids.iter().take(sample.unwrap_or(usize::MAX)).map(|(_, id)| *id));
+    }
+    all
 }
 
 /// Files and folders that their parent declares for tests alone.

@@ -29,6 +29,23 @@ pub(crate) fn read(path: &Path) -> BTreeMap<String, Fate> {
         .collect()
 }
 
+/// Writes them down.
+pub(crate) fn write(path: &Path, copy: &Copy, fates: &[Option<Fate>]) {
+    let lines = copy.mutants.iter().zip(fates).filter_map(|(mutant, fate)| Some((word((*fate)?), mutant.key())));
+    let text: String = lines.map(|(fate, key)| format!("{fate}\t{key}\n")).collect();
+    fs::write(path, text).expect("the folder can be written");
+}
+
+/// The 95 % interval of a rate that was found in a sample, after Wilson, in percent.
+fn interval(noticed: usize, all: usize) -> (f64, f64) {
+    const Z: f64 = 1.96;
+    let (rate, count) = (noticed as f64 / all as f64, all as f64);
+    let middle = rate + Z * Z / (2.0 * count);
+    let half = Z * (rate * (1.0 - rate) / count + Z * Z / (4.0 * count * count)).sqrt();
+    let whole = 1.0 + Z * Z / count;
+    ((middle - half) / whole * 100.0, (middle + half) / whole * 100.0)
+}
+
 /// Why a survivor changes nothing that could be seen. Each line is a reason, a tab and the change's name; a name that
 /// ends in `*` stands for all that begin like it.
 pub(crate) fn reasons(path: &Path) -> Vec<(String, String)> {
@@ -55,6 +72,7 @@ struct Count {
     unreached: usize,
     equivalent: usize,
     unviable: usize,
+    untried: usize,
 }
 
 /// The table, the survivors, and the lowest rate of a room.
@@ -65,7 +83,7 @@ pub(crate) fn text(copy: &Copy, fates: &[Option<Fate>], reasons: &[(String, Stri
         let count = counts.entry(mutant.room()).or_default();
         match fate {
             None if copy.unviable.contains(&(index as u32 + 1)) => count.unviable += 1,
-            None => {}
+            None => count.untried += 1,
             Some(Fate::Killed) => count.killed += 1,
             Some(Fate::Timeout) => count.timeout += 1,
             Some(fate) => {
@@ -92,8 +110,8 @@ pub(crate) fn text(copy: &Copy, fates: &[Option<Fate>], reasons: &[(String, Stri
         }
     }
     let mut table = format!(
-        "{:<10}{:>8}{:>9}{:>10}{:>11}{:>12}{:>10}{:>10}\n",
-        "room", "killed", "timeout", "survived", "unreached", "equivalent", "unviable", "rate"
+        "{:<10}{:>8}{:>9}{:>10}{:>11}{:>12}{:>10}{:>9}{:>10}\n",
+        "room", "killed", "timeout", "survived", "unreached", "equivalent", "unviable", "untried", "noticed"
     );
     let mut lowest = 100.0f64;
     for (room, count) in &counts {
@@ -102,15 +120,20 @@ pub(crate) fn text(copy: &Copy, fates: &[Option<Fate>], reasons: &[(String, Stri
         if all > 0 {
             let rate = noticed as f64 * 100.0 / all as f64;
             lowest = lowest.min(rate);
+            let range = match count.untried {
+                0 => String::new(),
+                _ => format!("   ({:.1} to {:.1} % of all)", interval(noticed, all).0, interval(noticed, all).1),
+            };
             let _ = writeln!(
                 table,
-                "{room:<10}{:>8}{:>9}{:>10}{:>11}{:>12}{:>10}{:>8.1} %",
+                "{room:<10}{:>8}{:>9}{:>10}{:>11}{:>12}{:>10}{:>9}{:>8.1} %{range}",
                 count.killed,
                 count.timeout,
                 count.survived,
                 count.unreached,
                 count.equivalent,
                 count.unviable,
+                count.untried,
                 rate
             );
         }

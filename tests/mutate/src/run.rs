@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 /// What the tests said of a change.
@@ -35,10 +36,22 @@ pub(crate) struct Tests {
 /// Tests that wait for real sockets and clocks: whether they pass is for a busy machine to decide, so none may kill.
 const LEFT_OUT: &[&str] = &["client::", "handle::", "ffi::", "peer::", "server::"];
 
-/// Processor seconds and seconds that tests may take which take `seconds` as a rule.
-fn limits(seconds: f64) -> (u64, Duration) {
-    ((3.0 + 5.0 * seconds).ceil() as u64, Duration::from_secs_f64(60.0 + 30.0 * seconds))
+/// Processor seconds that tests may take which take `seconds` as a rule.
+fn limit(seconds: f64) -> u64 {
+    (1.0 + 5.0 * seconds).ceil() as u64
 }
+
+/// Processor seconds of the children that have ended, or those of a child.
+fn used(process: &str, fields: [usize; 2]) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The second field is a name in brackets, which may hold spaces.
+    let rest: Vec<&str> = stat.rsplit(") ").next().unwrap_or("").split(' ').collect();
+    let ticks = |field: usize| rest.get(field - 3).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(fields[0]) + ticks(fields[1])) / 100.0
+}
+
+/// Processor seconds of tests up to which each stage goes.
+pub(crate) const STAGES: [f64; 3] = [0.3, 1.5, f64::INFINITY];
 
 impl Tests {
     /// Runs every test alone once, and writes down what it reaches.
@@ -51,7 +64,8 @@ impl Tests {
             seconds: Vec::new(),
             reach: HashMap::new(),
         };
-        let listed = Command::new(program).args(["--list", "--format=terse"]).output().expect("the tests can be listed");
+        let listed =
+            Command::new(program).args(["--list", "--format=terse"]).output().expect("the tests can be listed");
         let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
         let mut reached = Vec::new();
         for name in listed.lines().filter_map(|line| line.strip_suffix(": test")) {
@@ -59,9 +73,9 @@ impl Tests {
                 continue;
             }
             let list = tests.scratch.join("reached");
-            let begin = Instant::now();
+            let before = used("self", [16, 17]);
             let fate = tests.run(&[name], 60.0, "ZOA_MUTANTS_REACHED", &list.to_string_lossy());
-            let seconds = begin.elapsed().as_secs_f64();
+            let seconds = used("self", [16, 17]) - before;
             let ids = fs::read_to_string(&list).unwrap_or_default();
             if fate != Fate::Survived {
                 eprintln!("{name} fails without any change, so it is left out");
@@ -82,37 +96,31 @@ impl Tests {
         tests
     }
 
-    /// Tries one change, quick tests first.
-    pub(crate) fn fate(&self, id: u32) -> Fate {
-        let Some(mut rest) = self.reach.get(&id).map(|tests| &tests[..]) else { return Fate::Unreached };
-        let mut budget = 0.2;
-        while !rest.is_empty() {
-            let mut sum = 0.0;
-            let in_budget = rest.iter().take_while(|test| {
-                sum += self.seconds[**test];
-                sum < budget
-            });
-            let (now, later) = rest.split_at(in_budget.count().max(1));
-            let seconds = now.iter().map(|test| self.seconds[*test]).sum();
-            let names: Vec<&str> = now.iter().map(|test| self.names[*test].as_str()).collect();
-            let fate = self.run(&names, seconds, "ZOA_MUTANT", &id.to_string());
-            if fate != Fate::Survived {
-                return fate;
-            }
-            rest = later;
-            budget *= 4.0;
+    /// Tries one change with the tests of one stage: the quick ones, slower ones, the rest.
+    pub(crate) fn fate(&self, id: u32, stage: usize) -> Fate {
+        let Some(reaching) = self.reach.get(&id) else { return Fate::Unreached };
+        let from = if stage == 0 { -1.0 } else { STAGES[stage - 1] };
+        let mut sum = 0.0;
+        let in_stage = reaching.iter().filter(|test| {
+            sum += self.seconds[**test];
+            from < sum && sum <= STAGES[stage]
+        });
+        let now: Vec<usize> = in_stage.copied().collect();
+        if now.is_empty() {
+            return Fate::Survived;
         }
-        Fate::Survived
+        let seconds = now.iter().map(|test| self.seconds[*test]).sum();
+        let names: Vec<&str> = now.iter().map(|test| self.names[*test].as_str()).collect();
+        self.run(&names, seconds, "ZOA_MUTANT", &id.to_string())
     }
 
     fn run(&self, names: &[&str], seconds: f64, variable: &str, value: &str) -> Fate {
         let _ = fs::remove_dir_all(&self.scratch);
         fs::create_dir_all(&self.scratch).expect("there is room for temporary files");
-        let (processor, wall) = limits(seconds);
         // A change may make a test eat the machine: processor time, memory (KiB) and files are bounded.
         let mut child = Command::new("bash")
             .args(["-c", "ulimit -c 0 -t \"$1\" -v 8000000 -f 4000000; shift; exec \"$@\"", "limited"])
-            .arg(processor.to_string())
+            .arg(limit(seconds).to_string())
             .arg(&self.program)
             .args(["--exact", "--test-threads=1"])
             .args(names)
@@ -135,12 +143,21 @@ impl Tests {
                 }
             }
         });
-        // Wakes at the first failure, at the end of the output, or never.
-        let heard = told.recv_timeout(wall);
-        let fate = match heard {
-            Ok(()) => Fate::Killed,
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => Fate::Timeout,
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => ended(&mut child, Duration::from_secs(20)),
+        // Wakes at the first failure and at the end of the output. Who uses no processor time for long waits for ever.
+        let (process, mut idle, mut seen) = (child.id().to_string(), 0, 0.0);
+        let fate = loop {
+            match told.recv_timeout(Duration::from_secs(2)) {
+                Ok(()) => break Fate::Killed,
+                Err(RecvTimeoutError::Disconnected) => break ended(&mut child, Duration::from_secs(60)),
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = used(&process, [14, 15]);
+                    idle = if now > seen { 0 } else { idle + 1 };
+                    seen = now;
+                    if idle > 15 {
+                        break Fate::Timeout;
+                    }
+                }
+            }
         };
         let _ = child.kill();
         let _ = child.wait();
