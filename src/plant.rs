@@ -23,6 +23,14 @@ pub(crate) enum Plant {
     SyncedTooSoon,
     /// Log is released by the newest snapshot in place of the oldest kept (D-09).
     RetireByNewest,
+    /// The space kept for the next snapshot is that of the last one published.
+    ReserveByLastSnapshot,
+    /// The log is never slowed for the running snapshot.
+    SlowSlowsNobody,
+    /// Chunks of a snapshot wait until all growth is done.
+    GrowthBeforeChunks,
+    /// Nobody waits for a snapshot's bytes that wait in memory.
+    PreimagesUnbounded,
 }
 
 #[cfg(test)]

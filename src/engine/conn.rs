@@ -115,6 +115,8 @@ pub(super) struct Conn {
     pub out_counted: usize,
     pub close: Option<CloseReason>,
     pub touched: bool,
+    /// It waits with a write until the log may go on.
+    pub held: bool,
     /// The client lives in this process.
     pub in_process: bool,
     pub stats: ConnStats,
@@ -210,6 +212,7 @@ impl Conns {
             out_counted: 0,
             close: None,
             touched: false,
+            held: false,
             in_process: false,
             stats: ConnStats::default(),
             last_frame: 0,

@@ -19,6 +19,7 @@ impl Engine {
         }
         if self.sessions.poll_timeout().is_some_and(|due| due <= self.now) {
             self.touch_the_kept_alive();
+            self.touch_the_held(self.now);
         }
         let expired = self.sessions.expired(self.now, EXPIRIES_PER_TURN_MAX);
         for &session in &expired {

@@ -20,6 +20,7 @@ mod conn;
 mod decide;
 mod deliver;
 mod handshake;
+mod holding;
 mod housekeeping;
 mod identity;
 mod outstanding;
@@ -102,6 +103,7 @@ pub struct Engine {
     now: Millis,
     wall: WallMillis,
     room: Room,
+    holding: holding::Holding,
     serving: bool,
     touched: Vec<ConnId>,
     handshakes: VecDeque<(Millis, ConnId)>,
@@ -137,6 +139,7 @@ impl Engine {
             now: Millis(0),
             wall: WallMillis(0),
             room: Room::Plenty,
+            holding: holding::Holding::default(),
             serving: false,
             touched: Vec::new(),
             handshakes: VecDeque::new(),
@@ -372,6 +375,7 @@ impl Engine {
         let header = TxnHeader { session, cxid, zxid, time: self.wall.0, op: txn.op().to_i32() };
         let mut bytes = Vec::with_capacity(256);
         encode_txn(&header, txn, &mut bytes);
+        self.spend(bytes.len());
         self.proposals.push(Proposal { zxid, txn: bytes });
         zxid
     }

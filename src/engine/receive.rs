@@ -80,6 +80,8 @@ impl Engine {
                     Handshake::Done => {}
                     Handshake::Later => return Received { consumed, verdict: Verdict::Blocked },
                 }
+            } else if self.must_wait(id, frame) {
+                return Received { consumed, verdict: Verdict::Blocked };
             } else {
                 self.request(id, frame);
             }

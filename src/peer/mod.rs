@@ -251,7 +251,7 @@ impl Peer {
         self.turns += 1;
         let (now, wall) = self.time();
         self.engine.set_time(now, wall);
-        self.engine.set_room(room_of(self.store.space().level));
+        self.pace_the_log();
         let mut accept = false;
         for event in events {
             match event.token() {
@@ -332,6 +332,14 @@ impl Peer {
             }
         }
         Ok(())
+    }
+
+    /// Tells the store what a snapshot would take now, and the engine how much it may decide in this turn.
+    fn pace_the_log(&mut self) {
+        self.store.set_state_size(self.engine.snapshot_estimate());
+        let budget = self.store.log_budget(self.engine.tree().snapshot_preimage_bytes() as u64);
+        self.engine.set_room(room_of(self.store.space().level));
+        self.engine.set_log_budget(budget);
     }
 
     fn time(&self) -> (Millis, WallMillis) {

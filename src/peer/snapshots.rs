@@ -6,10 +6,12 @@ use crate::engine::Engine;
 use crate::store::{SnapshotDone, Store, StoreError};
 use crate::words::{Latency, Summary};
 
-/// Znodes looked at before the clock is.
-const SLICE_NODES: usize = 128;
+/// Znodes looked at before the clock is: even with large data they take no longer than a slice should.
+const SLICE_NODES: usize = 16;
 /// Time for a slice in one turn.
 const SLICE_TIME: Duration = Duration::from_micros(200);
+/// The same while writes wait, most likely for this very snapshot.
+const SLICE_TIME_HELD: Duration = Duration::from_millis(2);
 /// Bytes handed to the store and not written yet, above which the walk waits.
 const BACKLOG_MAX: usize = 4 << 20;
 /// Turns while a snapshot is being taken come at least this often, ms.
@@ -18,8 +20,6 @@ const PACE_MS: u64 = 1;
 /// The snapshot being taken, if any.
 pub(super) struct Snapshots {
     walking: bool,
-    /// After a failure, so many turns pass before another try.
-    hold: u32,
     begun: Option<Instant>,
     /// How long those took that were published.
     took: Latency,
@@ -27,29 +27,24 @@ pub(super) struct Snapshots {
 
 impl Snapshots {
     pub(super) fn new() -> Snapshots {
-        Snapshots { walking: false, hold: 0, begun: None, took: Latency::default() }
+        Snapshots { walking: false, begun: None, took: Latency::default() }
     }
 
     /// Begins, continues or finishes, whatever is due.
     pub(super) fn turn(&mut self, engine: &mut Engine, store: &mut Store) -> Result<(), StoreError> {
-        if self.hold > 0 {
-            self.hold -= 1;
-            return Ok(());
-        }
         if !self.walking && (store.snapshot_running() || !store.wants_snapshot()) {
             return Ok(());
         }
         let result = if self.walking { self.walk(engine, store) } else { self.begin(engine, store) };
         match result {
             Ok(()) => Ok(()),
-            // A failed sync is final; anything else costs no more than this snapshot.
+            // A failed sync is final; anything else costs no more than this snapshot, and the store says when to try again.
             Err(error) if store.stats().poisoned.is_some() => Err(error),
             Err(error) => {
                 log::error!("snapshot given up: {error}");
                 engine.snapshot_abort();
                 store.snapshot_abort();
                 self.walking = false;
-                self.hold = 10_000;
                 Ok(())
             }
         }
@@ -67,6 +62,7 @@ impl Snapshots {
 
     fn walk(&mut self, engine: &mut Engine, store: &mut Store) -> Result<(), StoreError> {
         let begun = Instant::now();
+        let time = if engine.held_count() > 0 { SLICE_TIME_HELD } else { SLICE_TIME };
         while store.snapshot_backlog() < BACKLOG_MAX {
             let mut failed = None;
             let whole = engine.snapshot_slice(SLICE_NODES, &mut |entry| push(store, entry, &mut failed));
@@ -77,7 +73,7 @@ impl Snapshots {
                 self.walking = false;
                 return store.snapshot_finish();
             }
-            if begun.elapsed() >= SLICE_TIME {
+            if begun.elapsed() >= time {
                 break;
             }
         }
@@ -125,7 +121,7 @@ impl Snapshots {
 
     /// How soon another turn is wanted, ms.
     pub(super) fn poll_timeout(&self, store: &Store) -> Option<u64> {
-        (self.walking || (self.hold == 0 && store.wants_snapshot() && !store.snapshot_running())).then_some(PACE_MS)
+        (self.walking || (store.wants_snapshot() && !store.snapshot_running())).then_some(PACE_MS)
     }
 }
 

@@ -10,16 +10,17 @@ use crate::store::error::StoreError;
 use crate::store::file::Store;
 use crate::store::helper::{Done, Job};
 use crate::store::layout::{EXTENTS_AT, EXTENTS_MAX};
-use crate::store::options::{Space, SpaceLevel, StoreOptions};
+use crate::store::options::StoreOptions;
 use crate::store::os_error::OsError;
+use crate::store::space::RESERVE;
 use crate::store::superblock::{Extent, Superblock};
 
 /// How long the disk's refusal to grow is believed before the next attempt from `tick`.
 const GROW_RETRY_MS: u64 = 1000;
-/// Extents kept free ahead of need, beside the linked one.
-const FREE_LOW: u32 = 2;
+/// Extents kept free ahead of need, beside the linked one and the reserve.
+const FREE_LOW: u32 = 1;
 /// Extents by which a file grows at once, at least.
-const GROW_STEP_MIN: u32 = 8;
+pub(crate) const GROW_STEP_MIN: u32 = 8;
 
 /// What an extent is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +85,7 @@ pub(crate) struct Pool {
     pub(crate) grown: u32,
     /// An extent of the batch under way could not be had: those behind it do not count, or there would be a hole.
     batch_failed: bool,
-    /// When the disk last refused to grow.
+    /// When the disk last refused to grow, if it has not grown since.
     refused_at: Option<Millis>,
 }
 
@@ -100,6 +101,11 @@ impl Pool {
 
     pub(crate) fn release_all(&mut self) {
         self.reserved.clear();
+    }
+
+    /// Whether the disk refused the last growth.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused_at.is_some()
     }
 
     fn is_reserved(&self, index: usize) -> bool {
@@ -119,7 +125,7 @@ impl Pool {
     }
 }
 
-fn count(sb: &Superblock, state: ExtentState) -> u32 {
+pub(crate) fn count(sb: &Superblock, state: ExtentState) -> u32 {
     sb.map.iter().filter(|e| e.state == state).count() as u32
 }
 
@@ -135,73 +141,6 @@ pub(crate) fn initial_extents(options: &StoreOptions, extent_size: u64) -> usize
 }
 
 impl Store {
-    /// Extents for which a snapshot of `bytes` stream bytes has room.
-    pub(crate) fn extents_for_snapshot(&self, bytes: u64) -> u32 {
-        let payload = (self.sb.chunk_len() - crate::store::layout::chunk::HEADER_LEN) as u64;
-        let per_extent = self.sb.extent_size() / self.sb.chunk_len() as u64;
-        bytes.div_ceil(payload).div_ceil(per_extent).max(1) as u32
-    }
-
-    fn largest_snapshot(&self) -> u64 {
-        self.sb.snapshots.iter().flatten().map(|kept| kept.bytes).max().unwrap_or(0)
-    }
-
-    /// Bytes of log between snapshots.
-    pub(crate) fn log_window(&self) -> u64 {
-        self.options.log_window.max(self.largest_snapshot())
-    }
-
-    /// §4.4: extents the file stays within as long as snapshots are taken when wanted.
-    pub(crate) fn bound_extents(&self) -> u64 {
-        let size = self.sb.extent_size();
-        // A file does not shrink when its snapshots do.
-        let snapshot = self.snapshot_largest.max(self.largest_snapshot());
-        let window = self.options.log_window.max(snapshot);
-        let keep = u64::from(self.options.keep_snapshots) + 1;
-        let snapshots = keep * u64::from(self.extents_for_snapshot(snapshot));
-        let bound = snapshots
-            + (keep * window).div_ceil(size)
-            + self.options.follower_window.div_ceil(size)
-            + if keep == 3 { 8 } else { 6 };
-        bound.max(self.options.initial_size.div_ceil(size)).max(u64::from(GROW_STEP_MIN))
-    }
-
-    pub(crate) fn reserve_extents(&self) -> u32 {
-        2 + self.extents_for_snapshot(self.largest_snapshot())
-    }
-
-    fn growable(&self) -> u32 {
-        if self.pool.refused_at.is_some() {
-            return 0;
-        }
-        extents_most(&self.options, self.sb.extent_size()).saturating_sub(self.sb.map.len() as u32)
-    }
-
-    /// How much room is left, and what that asks of the caller.
-    pub fn space(&self) -> Space {
-        // Retired ones become free with the next superblock update, and a linked one waits for the log.
-        let ahead = (self.sb.log_head_lseq - self.log.lseq) as u32;
-        let free = self.pool.count_free(&self.sb) + count(&self.sb, ExtentState::Retired) + ahead;
-        let (growable, reserve) = (self.growable(), self.reserve_extents());
-        let most = match self.pool.refused_at {
-            Some(_) => self.sb.map.len() as u32,
-            None => extents_most(&self.options, self.sb.extent_size()),
-        };
-        let left = free + growable;
-        let level = if left == 0 {
-            SpaceLevel::Exhausted
-        } else if left <= reserve {
-            SpaceLevel::Reserve
-        } else if left < most / 8 {
-            SpaceLevel::Slow
-        } else if left < most / 4 {
-            SpaceLevel::Low
-        } else {
-            SpaceLevel::Ample
-        };
-        Space { extent_size: self.sb.extent_size(), free, growable, reserve, most, level }
-    }
-
     pub(crate) fn full(&self) -> StoreError {
         let most = match self.pool.refused_at {
             Some(_) => self.sb.map.len() as u32,
@@ -210,10 +149,17 @@ impl Store {
         StoreError::Full { capacity: EXTENTS_AT + u64::from(most) * self.sb.extent_size() }
     }
 
-    /// Takes a FREE extent now, by whatever it takes short of giving up something needed.
+    /// Whether the log may have one of the extents there are: those that snapshots need are not for it.
+    pub(crate) fn has_one_for_log(&self) -> bool {
+        let shed = if self.growable() == 0 { self.sheddable() } else { 0 };
+        let free = self.pool.count_free(&self.sb);
+        free > 0 && free + count(&self.sb, ExtentState::Retired) + shed > self.claimed()
+    }
+
+    /// Takes a FREE extent for the log now, by whatever it takes short of giving up something needed.
     pub(crate) fn take_free(&mut self) -> Result<u32, StoreError> {
         loop {
-            if let Some(index) = self.pool.first_free(&self.sb) {
+            if let Some(index) = self.pool.first_free(&self.sb).filter(|_| self.has_one_for_log()) {
                 return Ok(index);
             }
             if count(&self.sb, ExtentState::Retired) > 0 {
@@ -225,8 +171,15 @@ impl Store {
                 let done = self.helper.wait(&*self.disk);
                 self.handle_done(done)?;
             }
-            if self.pool.grown == 0 {
-                self.grow_at_once()?;
+            if self.pool.grown == 0
+                && let Err(error) = self.grow_at_once()
+            {
+                // Better one snapshot than two and a server that takes no more writes.
+                if self.poison.is_some() || self.sheddable() == 0 {
+                    return Err(error);
+                }
+                self.shed_older_snapshot()?;
+                continue;
             }
             self.adopt_grown()?;
         }
@@ -240,8 +193,9 @@ impl Store {
         }
         let len = self.sb.file_len() + self.sb.extent_size();
         if let Err(error) = self.disk.grow(len) {
-            log::warn!("the file cannot grow to {len} bytes: {}", OsError::from(&error));
-            self.pool.refused_at = Some(self.now);
+            if self.pool.refused_at.replace(self.now).is_none() {
+                log::warn!("the file cannot grow to {len} bytes: {}", OsError::from(&error));
+            }
             return Err(self.full());
         }
         if let Err(error) = self.disk.sync_all() {
@@ -280,7 +234,7 @@ impl Store {
     /// Starts growth when room runs low, and counts what has been grown.
     pub(crate) fn tend_growth(&mut self) -> Result<(), StoreError> {
         // Half-grown batches are counted as they come only when someone waits; else in one update.
-        if self.pool.growing == 0 || self.pool.count_free(&self.sb) == 0 {
+        if self.pool.growing == 0 || self.pool.count_free(&self.sb) == 0 || self.log_waits {
             self.adopt_grown()?;
         }
         if count(&self.sb, ExtentState::Retired) > 0 {
@@ -293,26 +247,27 @@ impl Store {
         }
         let size = self.sb.extent_size();
         let counted = self.sb.map.len() as u32;
-        let wanted = FREE_LOW + self.snapshot_extents_wanted();
+        let wanted = FREE_LOW + RESERVE + self.claimed();
         let free = self.pool.count_free(&self.sb) + count(&self.sb, ExtentState::Retired);
         let initial = initial_extents(&self.options, size) as u32;
         if free >= wanted && counted >= initial {
             return Ok(());
         }
+        let most = extents_most(&self.options, size);
+        let step = counted.saturating_add(GROW_STEP_MIN.max(counted / 8)).min(self.bound_extents() as u32);
+        // What is needed is taken whatever the bound says.
+        let needed = counted + wanted.saturating_sub(free);
+        let mut target = if counted < initial { initial.max(needed) } else { step.max(needed) }.min(most);
         if let Some(refused) = self.pool.refused_at {
             if self.now.since(refused) < GROW_RETRY_MS {
                 return Ok(());
             }
-            self.pool.refused_at = None;
+            // One is enough to know that there is space again.
+            target = target.min(counted + 1);
         }
-        let most = extents_most(&self.options, size);
-        let step = counted.saturating_add(GROW_STEP_MIN.max(counted / 8)).min(self.bound_extents() as u32);
-        // What is needed is taken whatever the bound says: it is a promise about snapshots taken in time.
-        let needed = counted + wanted.saturating_sub(free);
-        let target = if counted < initial { initial.max(needed) } else { step.max(needed) }.min(most);
         for index in counted..target {
             let at = EXTENTS_AT + u64::from(index) * size;
-            self.helper.submit(&self.disk, Job::Grow { at, len: size });
+            self.helper.submit(&self.disk, Job::Grow { at, len: size, done: 0 });
             self.pool.growing += 1;
         }
         Ok(())
@@ -329,12 +284,18 @@ impl Store {
             Done::Grown(result) => {
                 self.pool.growing -= 1;
                 match result {
-                    Ok(()) if !self.pool.batch_failed => self.pool.grown += 1,
+                    Ok(()) if !self.pool.batch_failed => {
+                        self.pool.grown += 1;
+                        if self.pool.refused_at.take().is_some() {
+                            log::info!("the file grows again");
+                        }
+                    }
                     Ok(()) => {}
                     Err(error) if error.sync_failed => return Err(self.poison_sync(&error.error)),
                     Err(error) => {
-                        log::warn!("the file cannot grow: {}", OsError::from(&error.error));
-                        self.pool.refused_at = Some(self.now);
+                        if self.pool.refused_at.replace(self.now).is_none() {
+                            log::warn!("the file cannot grow: {}", OsError::from(&error.error));
+                        }
                         self.pool.batch_failed = true;
                     }
                 }

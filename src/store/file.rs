@@ -24,6 +24,8 @@ const FIRST_ZEROS: u64 = 256 * 1024;
 const APPEND_BUF: usize = 64 * 1024;
 /// How often finished work of the helper is looked for.
 const HELPER_POLL_MS: u64 = 10;
+/// The same while writes wait for it.
+const HELPER_POLL_SOON_MS: u64 = 1;
 
 /// One open file: a log of transactions and snapshots of what they made.
 ///
@@ -48,13 +50,21 @@ pub struct Store {
     pub(crate) build: Option<Build>,
     pub(crate) verified: bool,
     pub(crate) snapshot_id: u64,
-    pub(crate) snapshot_estimate: u32,
-    /// Stream bytes of the largest snapshot since the file was opened.
+    /// Stream bytes of a snapshot of the state as it is now, at most; 0 = not told.
+    pub(crate) state_size: u64,
+    /// The most of these since the file was opened.
     pub(crate) snapshot_largest: u64,
+    /// Where the log ended when the newest published snapshot began.
+    pub(crate) snapshot_began: u64,
+    /// Extents when the file was opened: it does not shrink.
+    pub(crate) extents_at_open: u64,
+    /// Writes were told to wait, when they last asked.
+    pub(crate) log_waits: bool,
+    /// The caller asks in every turn what may be logged.
+    pub(crate) is_paced: bool,
     pub(crate) snapshot_not_before: Millis,
     /// Spreads the snapshots of an ensemble: 0 to 255 parts of an eighth of the window.
     pub(crate) jitter: u8,
-    pub(crate) log_since_snapshot: u64,
     pub(crate) now: Millis,
     /// Since when nothing was appended, as far as `tick` has seen.
     pub(crate) idle_since: Option<Millis>,
@@ -183,6 +193,7 @@ impl Store {
         store.update_superblock(sb)?;
         store.append_mark()?;
         store.marked_fseq = store.log.fseq;
+        store.snapshot_began = store.sb.extent_size();
         let report = RecoveryReport {
             end: EndOfLog::Created,
             snapshot: None,
@@ -225,8 +236,9 @@ impl Store {
         report.last_zxid = store.log.last_zxid;
         store.fseq_floor = highest_fseq;
         let newest = report.snapshot.unwrap_or_default();
-        let uncovered = store.log.extents.iter().filter(|e| e.last_zxid > newest);
-        store.log_since_snapshot = uncovered.map(|e| e.end - store.sb.extent_at(e.index)).sum();
+        let uncovered = store.log.extents.iter().find(|e| e.last_zxid > newest);
+        let size = store.sb.extent_size();
+        store.snapshot_began = uncovered.map_or(store.log_position(), |extent| extent.lseq * size);
         // A lone copy is given its mirror back before anything else is written to its slot (P7).
         for (slot, mirror, copy) in &repairs {
             store.write_copy(copy, SLOT_AT[*slot][*mirror])?;
@@ -255,7 +267,6 @@ impl Store {
         Store {
             options: options.clone(),
             seed: sb.seed(),
-            sb,
             sb_buf: AlignedBuf::new(SLOT_LEN),
             fseq_floor: log.fseq,
             log,
@@ -264,11 +275,15 @@ impl Store {
             build: None,
             verified: false,
             snapshot_id: 0,
-            snapshot_estimate: 0,
+            state_size: 0,
             snapshot_largest: 0,
+            snapshot_began: 0,
+            extents_at_open: sb.map.len() as u64,
+            log_waits: false,
+            is_paced: false,
+            sb,
             snapshot_not_before: Millis(0),
             jitter: 0,
-            log_since_snapshot: 0,
             now: Millis(0),
             idle_since: None,
             marked_fseq: 0,
@@ -373,7 +388,8 @@ impl Store {
         let mark = (self.log.last_txns_fseq > self.marked_fseq && self.options.mark_after_ms > 0)
             .then(|| self.idle_since.map_or(0, |since| since.plus(self.options.mark_after_ms).since(now)));
         let grows = self.sb.map.len() < extents::initial_extents(&self.options, self.sb.extent_size());
-        let helper = (self.helper.active() || self.build.is_some()).then_some(HELPER_POLL_MS);
+        let poll = if self.log_waits { HELPER_POLL_SOON_MS } else { HELPER_POLL_MS };
+        let helper = (self.helper.active() || self.build.is_some()).then_some(poll);
         let growth = (grows && !self.helper.active()).then(|| self.growth_pause(now));
         [mark, helper, growth].into_iter().flatten().min()
     }
@@ -425,10 +441,10 @@ impl Store {
         StoreStats {
             snapshot_zxid: newest.map_or(Zxid::ZERO, |kept| kept.zxid),
             snapshot_bytes: newest.map_or(0, |kept| kept.bytes),
-            log_since_snapshot: self.log_since_snapshot,
+            log_since_snapshot: self.log_since_snapshot(),
             file_bytes: self.sb.file_len(),
-            file_bound: EXTENTS_AT + self.bound_extents() * size,
-            file_max: EXTENTS_AT + u64::from(extents::extents_most(&self.options, size)) * size,
+            file_bound: self.bytes_of(self.bound_extents()),
+            file_max: self.bytes_of(u64::from(extents::extents_most(&self.options, size))),
             writer: self.disk.writer(),
             durable: self.options.sync == SyncMode::Always,
             direct: self.disk.direct(),

@@ -1,30 +1,35 @@
 //! Slow work beside the loop: snapshot chunks, reading them back, zeroing new space.
 //!
-//! One thread named `zoarium-snap` that exists only while there is work. On disks that ask for it (simulated ones) the
-//! same jobs run inside `tick`, one at a time and in the same order, so that a run can be repeated exactly; and no faster
-//! than the thread would be, by the disk's clock, where the disk says that it is paced.
+//! One thread named `zoarium-snap` that exists only while there is work. It has two queues, each with a pace of its own,
+//! and takes from them in turn, a piece at a time: no chunk waits for more than one piece of zeroing, and no growth for
+//! more than one chunk. A queue in a rush is not paced.
+//!
+//! On disks that ask for it (simulated ones) the same pieces are carried out inside `tick`, in the same order, so that a
+//! run can be repeated exactly; and where the disk is [`paced`](Disk::paced), no faster than on the thread: time is the
+//! disk's [`now_us`](Disk::now_us), and a piece takes as long as the pace and [`direct_us`](Disk::direct_us) say.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::plant::{self, Plant};
+use crate::store::chunks::{Verification, VerifyError};
 use crate::store::map::{AlignedBuf, Disk};
-use crate::store::snapshot::{self, ChunkPlan};
 
 /// Bytes zeroed by one write.
-const ZERO_PIECE: usize = 256 * 1024;
+const ZERO_PIECE: u64 = 256 * 1024;
 
 /// Work for the helper.
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Reserve blocks for `at..at + len`, zero them, sync them.
-    Grow { at: u64, len: u64 },
+    Grow { at: u64, len: u64, done: u64 },
     /// Write the first `len` bytes of `buf` at `at`.
     Chunk { at: u64, buf: AlignedBuf, len: usize },
     /// Sync, then read the chunks back and check them.
-    Verify(ChunkPlan),
+    Verify(Verification),
 }
 
 /// An error, and whether it came from a sync: then nothing may be believed any more.
@@ -39,20 +44,90 @@ pub(crate) struct JobError {
 pub(crate) enum Done {
     Grown(Result<(), JobError>),
     Chunk { at: u64, len: usize, buf: AlignedBuf, result: io::Result<()> },
-    Verified(Result<(), snapshot::VerifyError>),
+    Verified(Result<(), VerifyError>),
+}
+
+/// One kind of work, and how fast it may go.
+#[derive(Debug, Default)]
+struct Lane {
+    jobs: VecDeque<Job>,
+    /// Bytes per second; 0 = unpaced.
+    rate: u64,
+    rush: bool,
+    /// When the next piece may begin, in microseconds.
+    due: u64,
+}
+
+impl Lane {
+    fn is_due(&self, now: u64, hurry: bool) -> bool {
+        !self.jobs.is_empty() && (hurry || self.rush || self.rate == 0 || now >= self.due)
+    }
+
+    fn charge(&mut self, now: u64, bytes: usize) {
+        let pause = (bytes as u64 * 1_000_000).checked_div(self.rate).unwrap_or(0);
+        // A piece that came late is not made up for by a burst.
+        self.due = if self.rush { now } else { now + pause };
+    }
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    jobs: VecDeque<Job>,
+    /// Chunks and their check.
+    snapshot: Lane,
+    growth: Lane,
+    /// The last piece was one of growth.
+    grew: bool,
     done: VecDeque<Done>,
     running: bool,
-    /// A job is being carried out.
+    /// A piece is being carried out.
     busy: bool,
     /// Someone waits: do not pace.
     hurry: bool,
     stop: bool,
-    rate: u64,
+    /// Stream bytes that the check under way has read back.
+    checked: u64,
+    /// Where there is no thread: until when the last piece takes.
+    free_at: u64,
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.snapshot.jobs.is_empty() && self.growth.jobs.is_empty()
+    }
+
+    /// The next piece that may begin at `now`.
+    fn take(&mut self, now: u64, hurry: bool) -> Option<Job> {
+        let grows = self.growth.is_due(now, hurry);
+        let snapshot_due = self.snapshot.is_due(now, hurry);
+        if plant::on(Plant::GrowthBeforeChunks) && !self.growth.jobs.is_empty() {
+            return if grows { self.growth.jobs.pop_front() } else { None };
+        }
+        if snapshot_due && (!grows || self.grew) {
+            self.grew = false;
+            return self.snapshot.jobs.pop_front();
+        }
+        if grows {
+            self.grew = true;
+            return self.growth.jobs.pop_front();
+        }
+        None
+    }
+
+    /// When there is something to do next, if nothing changes.
+    fn next_due(&self) -> Option<u64> {
+        [&self.snapshot, &self.growth].into_iter().filter(|lane| !lane.jobs.is_empty()).map(|lane| lane.due).min()
+    }
+
+    /// Takes in what became of a piece.
+    fn put(&mut self, now: u64, piece: Piece) {
+        let lane = if piece.grows { &mut self.growth } else { &mut self.snapshot };
+        lane.charge(now, piece.bytes);
+        self.checked = piece.checked.unwrap_or(self.checked);
+        match piece.outcome {
+            Outcome::Done(done) => self.done.push_back(done),
+            Outcome::GoesOn(job) => lane.jobs.push_front(job),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -66,17 +141,6 @@ impl Shared {
         // A panic while the lock is held leaves a queue that is still whole.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Waits as long as `bytes` may take at the set rate; false when asked to stop.
-    fn pace(&self, bytes: usize) -> bool {
-        let mut queue = self.lock();
-        if queue.rate > 0 && !queue.hurry && !queue.stop {
-            let pause = Duration::from_micros(bytes as u64 * 1_000_000 / queue.rate);
-            let paced = self.changed.wait_timeout_while(queue, pause, |q| !q.stop && !q.hurry);
-            queue = paced.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        !queue.stop
-    }
 }
 
 /// The store's end of the helper.
@@ -84,27 +148,48 @@ impl Shared {
 pub(crate) struct Helper {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    /// Without a thread: the job under way, and when the next piece of it is due by the disk's clock.
-    inline: Option<Work>,
-    due_us: u64,
 }
 
 impl Helper {
     pub(crate) fn new(rate: u64) -> Helper {
         let helper = Helper::default();
-        helper.shared.lock().rate = rate;
+        let mut queue = helper.shared.lock();
+        (queue.snapshot.rate, queue.growth.rate) = (rate, rate);
+        drop(queue);
         helper
     }
 
-    /// Bytes per second from now on; 0 = unpaced.
-    pub(crate) fn set_rate(&mut self, rate: u64) {
-        self.shared.lock().rate = rate;
+    /// Bytes per second of a snapshot from now on; 0 = unpaced.
+    pub(crate) fn set_snapshot_rate(&mut self, rate: u64) {
+        self.shared.lock().snapshot.rate = rate;
+    }
+
+    /// Whether the log waits, or will, for the snapshot or for growth: then they go as fast as the disk does.
+    pub(crate) fn rush(&mut self, snapshot: bool, growth: bool) {
+        let mut queue = self.shared.lock();
+        let more = (snapshot && !queue.snapshot.rush) || (growth && !queue.growth.rush);
+        (queue.snapshot.rush, queue.growth.rush) = (snapshot, growth);
+        drop(queue);
+        if more {
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Stream bytes that the check under way has read back.
+    pub(crate) fn checked(&self) -> u64 {
+        self.shared.lock().checked
     }
 
     /// Hands over a job, starting the thread if it is not there.
     pub(crate) fn submit(&mut self, disk: &Arc<dyn Disk>, job: Job) {
         let mut queue = self.shared.lock();
-        queue.jobs.push_back(job);
+        if matches!(job, Job::Verify(_)) {
+            queue.checked = 0;
+        }
+        match job {
+            Job::Grow { .. } => queue.growth.jobs.push_back(job),
+            _ => queue.snapshot.jobs.push_back(job),
+        }
         if !disk.background() {
             return;
         }
@@ -131,85 +216,61 @@ impl Helper {
     /// Whether something is under way or waits to be taken in.
     pub(crate) fn active(&self) -> bool {
         let queue = self.shared.lock();
-        queue.busy || !queue.jobs.is_empty() || !queue.done.is_empty() || self.inline.is_some()
+        queue.busy || !queue.is_empty() || !queue.done.is_empty()
     }
 
-    /// What has been finished since the last call. Where there is no thread, does first what there was time for.
+    /// What has been finished since the last call. Where there is no thread, does what is due first.
     pub(crate) fn poll(&mut self, disk: &dyn Disk) -> Option<Done> {
         let mut queue = self.shared.lock();
-        if let Some(done) = queue.done.pop_front() {
-            return Some(done);
-        }
-        if queue.running {
-            return None;
-        }
-        drop(queue);
-        self.go_on(disk, false)
-    }
-
-    /// Without a thread: works until a job is done, or until its next piece is not due yet. In a hurry nothing is paced.
-    fn go_on(&mut self, disk: &dyn Disk, hurry: bool) -> Option<Done> {
         loop {
-            let paced = disk.paced() && !hurry;
-            if paced && disk.now_us() < self.due_us {
+            if let Some(done) = queue.done.pop_front() {
+                return Some(done);
+            }
+            if queue.running || queue.is_empty() {
                 return None;
             }
-            let rate = {
-                let mut queue = self.shared.lock();
-                if self.inline.is_none() {
-                    self.inline = Some(Work::of(queue.jobs.pop_front()?));
-                }
-                queue.rate
-            };
-            let work = self.inline.as_mut()?;
-            let (bytes, done) = work.go_on(disk);
-            if paced && rate > 0 {
-                self.due_us = self.due_us.max(disk.now_us()) + bytes as u64 * 1_000_000 / rate;
+            // In a hurry, or on a disk that knows no time, nothing is waited for.
+            let paced = disk.paced() && !queue.hurry;
+            let now = disk.now_us();
+            if paced && now < queue.free_at {
+                return None;
             }
-            if done.is_some() {
-                self.inline = None;
-                return done;
-            }
+            let job = queue.take(now, !paced)?;
+            let piece = carry_out(job, disk);
+            queue.free_at = now + disk.direct_us(piece.bytes);
+            queue.put(now, piece);
         }
     }
 
     /// Waits for the next job to be finished, without pacing. There must be one.
     pub(crate) fn wait(&mut self, disk: &dyn Disk) -> Done {
         loop {
-            if let Some(done) = self.poll(disk) {
+            self.shared.lock().hurry = true;
+            let done = self.poll(disk);
+            if let Some(done) = done {
+                self.shared.lock().hurry = false;
                 return done;
             }
-            let mut queue = self.shared.lock();
-            if !queue.running {
-                drop(queue);
-                if let Some(done) = self.go_on(disk, true) {
-                    return done;
-                }
-                queue = self.shared.lock();
-            }
-            assert!(queue.busy || !queue.jobs.is_empty() || !queue.done.is_empty(), "waiting for no job");
-            queue.hurry = true;
+            let queue = self.shared.lock();
+            assert!(queue.busy || !queue.is_empty() || !queue.done.is_empty(), "waiting for no job");
             self.shared.changed.notify_all();
             let waited = self.shared.changed.wait_while(queue, |q| q.running && q.done.is_empty());
-            waited.unwrap_or_else(PoisonError::into_inner).hurry = false;
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
         }
     }
 
-    /// Drops the snapshot jobs that have not begun, and tells how many.
+    /// Drops the snapshot jobs that are not being carried out, and tells how many.
     pub(crate) fn forget_snapshot_jobs(&mut self) -> u32 {
         let mut queue = self.shared.lock();
-        let before = queue.jobs.len();
-        queue.jobs.retain(|job| matches!(job, Job::Grow { .. }));
-        (before - queue.jobs.len()) as u32
+        std::mem::take(&mut queue.snapshot.jobs).len() as u32
     }
 
     /// Ends the thread, in the middle of what it does.
     pub(crate) fn stop(&mut self) {
         let mut queue = self.shared.lock();
         queue.stop = true;
-        queue.jobs.clear();
+        (queue.snapshot.jobs, queue.growth.jobs) = Default::default();
         drop(queue);
-        self.inline = None;
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -227,111 +288,143 @@ impl Drop for Helper {
 const LINGER: Duration = Duration::from_millis(200);
 
 fn work(shared: &Shared, disk: &dyn Disk) {
+    let begun = Instant::now();
+    let now = || begun.elapsed().as_micros() as u64;
     let mut queue = shared.lock();
+    // Another thread's clock began elsewhere.
+    (queue.snapshot.due, queue.growth.due) = (0, 0);
     loop {
-        if queue.jobs.is_empty() && !queue.stop {
-            let waited = shared.changed.wait_timeout_while(queue, LINGER, |q| q.jobs.is_empty() && !q.stop);
+        if queue.is_empty() && !queue.stop {
+            let waited = shared.changed.wait_timeout_while(queue, LINGER, |q| q.is_empty() && !q.stop);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let Some(job) = queue.jobs.pop_front().filter(|_| !queue.stop) else {
+        if queue.stop || queue.is_empty() {
             queue.running = false;
             return;
+        }
+        let hurry = queue.hurry;
+        let Some(job) = queue.take(now(), hurry) else {
+            let pause = queue.next_due().unwrap_or(0).saturating_sub(now()).max(1);
+            let waited = shared.changed.wait_timeout(queue, Duration::from_micros(pause));
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+            continue;
         };
         queue.busy = true;
         drop(queue);
-        let done = carry_out(job, disk, &|bytes| shared.pace(bytes));
+        let piece = carry_out(job, disk);
         queue = shared.lock();
         queue.busy = false;
-        queue.done.push_back(done);
+        if !queue.stop {
+            queue.put(now(), piece);
+        }
         shared.changed.notify_all();
     }
 }
 
-/// A job under way. A piece of it is what lies between two looks at the pace.
-#[derive(Debug)]
-enum Work {
-    Grow { at: u64, len: u64, zeroed: Option<u64>, zeros: AlignedBuf },
-    Chunk { at: u64, buf: AlignedBuf, len: usize },
-    Verify(snapshot::Verifying),
+/// A part of a job that was carried out.
+struct Piece {
+    grows: bool,
+    /// What the pace counts.
+    bytes: usize,
+    checked: Option<u64>,
+    outcome: Outcome,
 }
 
-impl Work {
-    fn of(job: Job) -> Work {
-        match job {
-            Job::Grow { at, len } => {
-                Work::Grow { at, len, zeroed: None, zeros: AlignedBuf::new(ZERO_PIECE.min(len as usize)) }
-            }
-            Job::Chunk { at, buf, len } => Work::Chunk { at, buf, len },
-            Job::Verify(plan) => Work::Verify(snapshot::Verifying::new(plan)),
-        }
-    }
+enum Outcome {
+    Done(Done),
+    /// The rest of the job.
+    GoesOn(Job),
+}
 
-    /// Does one piece: how many bytes it is paced by, and what became of the job when that was the last.
-    fn go_on(&mut self, disk: &dyn Disk) -> (usize, Option<Done>) {
-        match self {
-            Work::Grow { at, len, zeroed, zeros } => match grow(disk, *at, *len, zeroed, zeros) {
-                Ok(Some(bytes)) => (bytes, None),
-                Ok(None) => (0, Some(Done::Grown(Ok(())))),
-                Err(error) => (0, Some(Done::Grown(Err(error)))),
-            },
-            Work::Chunk { at, buf, len } => {
-                let result = disk.write_at_direct(&buf.bytes()[..*len], *at);
-                let buf = std::mem::replace(buf, AlignedBuf::new(0));
-                (*len, Some(Done::Chunk { at: *at, len: *len, buf, result }))
-            }
-            Work::Verify(verifying) => match verifying.go_on(disk) {
-                Ok(Some(bytes)) => (bytes, None),
-                Ok(None) => (0, Some(Done::Verified(Ok(())))),
-                Err(error) => (0, Some(Done::Verified(Err(error)))),
-            },
+fn carry_out(job: Job, disk: &dyn Disk) -> Piece {
+    match job {
+        Job::Grow { at, len, done } => grow(disk, at, len, done),
+        Job::Chunk { at, buf, len } => {
+            let result = disk.write_at_direct(&buf.bytes()[..len], at);
+            let outcome = Outcome::Done(Done::Chunk { at, len, buf, result });
+            Piece { grows: false, bytes: len, checked: None, outcome }
         }
-    }
-
-    /// Told to stop before the last piece.
-    fn stopped(self) -> Done {
-        let error = io::ErrorKind::Interrupted.into();
-        match self {
-            Work::Grow { .. } => Done::Grown(Err(JobError { error, sync_failed: false })),
-            Work::Chunk { at, buf, len } => Done::Chunk { at, buf, len, result: Err(error) },
-            Work::Verify(_) => Done::Verified(Err(snapshot::VerifyError::Stopped)),
+        Job::Verify(mut check) => {
+            let (bytes, ended) = check.step(disk);
+            let checked = Some(check.checked());
+            let outcome = match ended {
+                Some(result) => Outcome::Done(Done::Verified(result)),
+                None => Outcome::GoesOn(Job::Verify(check)),
+            };
+            // To read costs less than to write.
+            Piece { grows: false, bytes: bytes / 4, checked, outcome }
         }
     }
 }
 
-/// On the thread: piece after piece, paced.
-fn carry_out(job: Job, disk: &dyn Disk, pace: &dyn Fn(usize) -> bool) -> Done {
-    let mut work = Work::of(job);
-    loop {
-        let (bytes, done) = work.go_on(disk);
-        let goes_on = bytes == 0 || pace(bytes);
-        match done {
-            Some(done) => return done,
-            None if goes_on => {}
-            None => return work.stopped(),
-        }
-    }
-}
-
-/// One piece of growth: the blocks, then zeros, then the sync. `None` when it is whole.
-fn grow(
-    disk: &dyn Disk,
-    at: u64,
-    len: u64,
-    zeroed: &mut Option<u64>,
-    zeros: &AlignedBuf,
-) -> Result<Option<usize>, JobError> {
+fn grow(disk: &dyn Disk, at: u64, len: u64, done: u64) -> Piece {
+    let piece = (len - done).min(ZERO_PIECE) as usize;
     let plain = |error| JobError { error, sync_failed: false };
-    let Some(done) = zeroed else {
-        disk.grow(at + len).map_err(plain)?;
-        *zeroed = Some(0);
-        return Ok(Some(0));
+    let step = || {
+        if done == 0 {
+            disk.grow(at + len).map_err(plain)?;
+        }
+        disk.write_at_direct(AlignedBuf::new(piece).bytes(), at + done).map_err(plain)?;
+        if done + piece as u64 == len {
+            disk.sync_all().map_err(|error| JobError { error, sync_failed: true })?;
+        }
+        Ok(())
     };
-    if *done == len {
-        disk.sync_all().map_err(|error| JobError { error, sync_failed: true })?;
-        return Ok(None);
+    let outcome = match step() {
+        Ok(()) if done + (piece as u64) < len => Outcome::GoesOn(Job::Grow { at, len, done: done + piece as u64 }),
+        result => Outcome::Done(Done::Grown(result)),
+    };
+    Piece { grows: true, bytes: piece, checked: None, outcome }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk() -> Job {
+        Job::Chunk { at: 0, buf: AlignedBuf::new(4096), len: 4096 }
     }
-    let piece = (len - *done).min(zeros.capacity() as u64) as usize;
-    disk.write_at_direct(&zeros.bytes()[..piece], at + *done).map_err(plain)?;
-    *done += piece as u64;
-    Ok(Some(piece))
+
+    /// Pieces of growth before the first chunk, when both wait.
+    fn growth_before_a_chunk() -> u32 {
+        let mut queue = Queue::default();
+        queue.growth.jobs.extend((0..9).map(|i| Job::Grow { at: i, len: 1 << 22, done: 0 }));
+        queue.snapshot.jobs.push_back(chunk());
+        let mut pieces = 0;
+        while let Some(Job::Grow { .. }) = queue.take(0, true) {
+            pieces += 1;
+        }
+        pieces
+    }
+
+    #[test]
+    fn a_chunk_waits_for_one_piece_of_growth_at_most_and_growth_for_one_chunk() {
+        assert!(growth_before_a_chunk() <= 1);
+        assert!(plant::with(Plant::GrowthBeforeChunks, growth_before_a_chunk) > 1, "the planted bug was not found");
+        let mut queue = Queue::default();
+        queue.snapshot.jobs.extend((0..9).map(|_| chunk()));
+        queue.growth.jobs.push_back(Job::Grow { at: 0, len: 1 << 22, done: 0 });
+        let first: Vec<Job> = (0..2).filter_map(|_| queue.take(0, true)).collect();
+        assert!(first.iter().any(|job| matches!(job, Job::Grow { .. })), "{first:?}");
+    }
+
+    #[test]
+    fn each_kind_has_its_own_pace_and_a_rush_has_none() {
+        let mut queue = Queue::default();
+        (queue.snapshot.rate, queue.growth.rate) = (1_000_000, 1_000_000);
+        let grow = || Job::Grow { at: 0, len: 1 << 22, done: 0 };
+        queue.growth.jobs.extend([grow(), grow()]);
+        queue.snapshot.jobs.extend([chunk(), chunk()]);
+        let written = |job, grows| Piece { grows, bytes: 4000, checked: None, outcome: Outcome::GoesOn(job) };
+        let job = queue.take(0, false).expect("both are due");
+        let grows = matches!(job, Job::Grow { .. });
+        queue.put(0, written(job, grows));
+        let other = queue.take(0, false).expect("the other is not held up by it");
+        assert_ne!(grows, matches!(other, Job::Grow { .. }));
+        queue.put(0, written(other, !grows));
+        assert!(queue.take(3999, false).is_none() && queue.next_due() == Some(4000));
+        queue.snapshot.rush = true;
+        assert!(matches!(queue.take(1, false), Some(Job::Chunk { .. })));
+        assert!(matches!(queue.take(4000, false), Some(Job::Grow { .. })));
+    }
 }

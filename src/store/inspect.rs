@@ -5,12 +5,12 @@
 use std::path::Path;
 
 use crate::ids::Zxid;
+use crate::store::chunks;
 use crate::store::error::StoreError;
 use crate::store::layout::{SLOT_AT, sb};
 use crate::store::log::{Kind, Records};
 use crate::store::map::{MappedFile, ReadAt};
 use crate::store::recover::{Chain, Replay, Verdict, unfinished};
-use crate::store::snapshot;
 use crate::store::superblock::{Copies, CopyFault, Superblock};
 
 /// What a file is worth.
@@ -297,7 +297,7 @@ impl Seen {
         let mut whole_ones = Vec::new();
         for (slot, kept) in root.snapshots.iter().enumerate() {
             let Some(kept) = kept else { continue };
-            let whole = snapshot::load(source, root, slot, kept, &mut Unread);
+            let whole = chunks::load(source, root, slot, kept, &mut Unread);
             match &whole {
                 Ok(()) => whole_ones.push(kept.zxid),
                 Err(fault) => first_fault = first_fault.or(Some(fault.clone())),

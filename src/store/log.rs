@@ -364,7 +364,7 @@ impl Store {
     /// Links the next extent when the present one is half full, so that no commit waits for it.
     pub(crate) fn link_ahead(&mut self) -> Result<(), StoreError> {
         let half = self.sb.extent_at(self.log.index) + self.sb.extent_size() / 2;
-        if self.log.at >= half && self.sb.log_head_lseq == self.log.lseq && self.pool.first_free(&self.sb).is_some() {
+        if self.log.at >= half && self.sb.log_head_lseq == self.log.lseq && self.has_one_for_log() {
             self.link_next()?;
         }
         Ok(())
@@ -501,7 +501,6 @@ impl Store {
         self.stats.frames += 1;
         self.stats.records += records.len() as u64;
         self.stats.log_bytes += total as u64;
-        self.log_since_snapshot += total as u64;
         if opens {
             if let Some(left) = self.log.extents.last_mut() {
                 left.end = self.log.at;

@@ -123,6 +123,13 @@ pub trait Disk: ReadAt + Send + Sync {
         false
     }
 
+    /// Microseconds that a direct write of so many bytes takes, where there is no thread for it and the time is the
+    /// one of [`now_us`](Disk::now_us). Until they have passed, `tick` begins no other piece of a snapshot or of growth.
+    fn direct_us(&self, len: usize) -> u64 {
+        let _ = len;
+        0
+    }
+
     /// Whether direct writes really are direct.
     fn direct(&self) -> bool {
         true

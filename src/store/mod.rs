@@ -4,6 +4,7 @@
 //! `log` the append, `recover` the way back, `snapshot` the snapshots, `helper` the slow work beside the loop, `file`
 //! the open store, `map` everything that touches the operating system. `docs/FORMAT.md` describes the bytes.
 
+mod chunks;
 mod error;
 mod extents;
 mod file;
@@ -15,8 +16,10 @@ mod log;
 mod map;
 mod options;
 mod os_error;
+mod pace;
 mod recover;
 mod snapshot;
+mod space;
 mod superblock;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -88,13 +88,16 @@ impl StoreOptions {
 pub enum SpaceLevel {
     /// Nothing to do.
     Ample,
-    /// Less than a quarter is left: [`Store::wants_snapshot`](crate::store::Store::wants_snapshot) says so if it helps.
+    /// As much log as there is since the last snapshot would not fit again:
+    /// [`Store::wants_snapshot`](crate::store::Store::wants_snapshot) says so if a snapshot helps.
     Low,
-    /// Less than an eighth is left: delay writes.
+    /// Writes wait for the running snapshot, or for the file to grow:
+    /// [`Store::log_budget`](crate::store::Store::log_budget).
     Slow,
-    /// Only the reserve is left: refuse creates and growing sets, accept deletes, session ends and shrinking sets.
+    /// Only the reserve is left, and no snapshot would make room: refuse creates and growing sets, accept deletes,
+    /// session ends and shrinking sets.
     Reserve,
-    /// The reserve is used up: accept no writes.
+    /// The reserve of the log is used up: accept no writes.
     Exhausted,
 }
 
@@ -146,7 +149,7 @@ pub struct StoreStats {
     pub log_since_snapshot: u64,
     /// Bytes of the file.
     pub file_bytes: u64,
-    /// Bytes the file stays below as long as snapshots are taken when wanted (`docs/FORMAT.md`, "How large it gets").
+    /// Bytes the file stays below (`docs/FORMAT.md`, "How large it gets").
     pub file_bound: u64,
     /// Bytes the file is allowed.
     pub file_max: u64,

@@ -10,11 +10,11 @@ use std::io;
 
 use crate::ids::Zxid;
 use crate::plant::{self, Plant};
+use crate::store::chunks;
 use crate::store::error::StoreError;
 use crate::store::layout::{EXTENTS_AT, MAGIC, SECTOR, SLOT_AT, frame, sb};
 use crate::store::log::{FrameHead, Kind, LogExtent, OpenBody, Records};
 use crate::store::map::{ReadAt, read_present};
-use crate::store::snapshot;
 use crate::store::superblock::{Copies, CopyFault, Superblock};
 
 /// What recovery feeds: a state that is rebuilt from a snapshot and the transactions after it.
@@ -548,7 +548,7 @@ impl Recovered {
                     format!("its zxid {} is outside the log, {from} to {to}", kept.zxid),
                 ))
             } else {
-                snapshot::load(source, &self.sb, slot, &kept, replay)
+                chunks::load(source, &self.sb, slot, &kept, replay)
             };
             match result {
                 Ok(()) => {

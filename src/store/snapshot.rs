@@ -4,19 +4,19 @@
 //! back does a superblock update name them, and release what they replace (P8, D-09).
 
 use std::collections::VecDeque;
-use std::io;
 
 use crate::ids::Zxid;
 use crate::plant::{self, Plant};
+use crate::store::chunks::{Verification, VerifyError, plan_of};
 use crate::store::error::StoreError;
-use crate::store::extents::ExtentState;
+use crate::store::extents::{ExtentState, count};
 use crate::store::file::Store;
 use crate::store::helper::{Done, Job};
 use crate::store::layout::{PAGE, chunk};
 use crate::store::le;
-use crate::store::map::{AlignedBuf, Disk, ReadAt};
+use crate::store::map::AlignedBuf;
 use crate::store::os_error::OsError;
-use crate::store::recover::Replay;
+use crate::store::space::RESERVE;
 use crate::store::superblock::{Extent, SnapshotSlot, Superblock};
 
 /// Milliseconds after a snapshot was given up before the next is wanted.
@@ -36,12 +36,17 @@ pub struct SnapshotDone {
 pub(crate) struct Build {
     id: u64,
     zxid: Zxid,
-    /// `log_since_snapshot` when it began.
-    log_before: u64,
+    /// Where the log ended when it began.
+    pub(crate) began: u64,
+    /// Stream bytes it was said to have at most, and the extents that were set aside for them.
+    pub(crate) estimate: u64,
+    estimate_extents: u32,
     extents: Vec<u32>,
     chunks: u32,
     prev_crc: u32,
-    bytes: u64,
+    pub(crate) bytes: u64,
+    /// Stream bytes that have reached the disk.
+    pub(crate) written: u64,
     entries: u64,
     filling: Option<AlignedBuf>,
     fill: usize,
@@ -52,150 +57,13 @@ pub(crate) struct Build {
     in_flight_bytes: usize,
     in_flight: u32,
     /// The last entry has been pushed.
-    finished: bool,
+    pub(crate) finished: bool,
     /// The check is under way.
-    verifying: bool,
+    pub(crate) verifying: bool,
     /// Given up: its extents are let go when the helper no longer writes to them.
-    failed: Option<StoreError>,
+    pub(crate) failed: Option<StoreError>,
     /// The caller gave it up and wants to hear no more.
     silent: bool,
-}
-
-/// Where the chunks of a snapshot are, for reading them back.
-#[derive(Debug, Clone)]
-pub(crate) struct ChunkPlan {
-    seed: u32,
-    chunk_len: usize,
-    extent_size: u64,
-    /// The places of the extents.
-    extents: Vec<u64>,
-    kept: SnapshotSlot,
-}
-
-/// What went wrong when a snapshot was read back.
-#[derive(Debug)]
-pub(crate) enum VerifyError {
-    Sync(io::Error),
-    Stopped,
-    Bad { offset: u64, what: String },
-}
-
-fn chunk_at(extents: &[u64], extent_size: u64, chunk_len: usize, number: u32) -> Option<u64> {
-    let per_extent = extent_size / chunk_len as u64;
-    let place = extents.get((u64::from(number) / per_extent) as usize)?;
-    Some(place + u64::from(number) % per_extent * chunk_len as u64)
-}
-
-/// Checks one chunk and gives its payload and its checksum.
-fn check_chunk(bytes: &[u8], plan: &ChunkPlan, at: u64, number: u32, prev_crc: u32) -> Result<(usize, u32), String> {
-    let used = le::u32_at(bytes, chunk::USED) as usize;
-    if le::u32_at(bytes, chunk::MAGIC) != chunk::MAGIC_VALUE || used > plan.chunk_len - chunk::HEADER_LEN {
-        return Err("no chunk header".to_owned());
-    }
-    let stored = le::u32_at(bytes, chunk::CRC);
-    let computed =
-        crc32c::crc32c_append(plan.seed, bytes.get(chunk::OWN_OFFSET..chunk::HEADER_LEN + used).unwrap_or_default());
-    if stored != computed {
-        return Err(format!("checksum {stored:#010x} stored, {computed:#010x} computed"));
-    }
-    let last = number + 1 == plan.kept.chunks;
-    let expected =
-        (at, plan.kept.id, plan.kept.zxid.0 as u64, number, prev_crc, if last { chunk::FLAG_LAST } else { 0 });
-    let found = (
-        le::u64_at(bytes, chunk::OWN_OFFSET),
-        le::u64_at(bytes, chunk::SNAPSHOT_ID),
-        le::u64_at(bytes, chunk::ZXID),
-        le::u32_at(bytes, chunk::NUMBER),
-        le::u32_at(bytes, chunk::PREV_CRC),
-        le::u32_at(bytes, chunk::FLAGS),
-    );
-    if expected != found {
-        return Err(format!("a chunk that belongs elsewhere: expected {expected:?}, found {found:?}"));
-    }
-    Ok((used, stored))
-}
-
-/// A snapshot being read back from the device, after a sync.
-#[derive(Debug)]
-pub(crate) struct Verifying {
-    plan: ChunkPlan,
-    buf: AlignedBuf,
-    synced: bool,
-    number: u32,
-    crc: u32,
-    bytes: u64,
-}
-
-impl Verifying {
-    pub(crate) fn new(plan: ChunkPlan) -> Verifying {
-        let buf = AlignedBuf::new(plan.chunk_len);
-        Verifying { plan, buf, synced: false, number: 0, crc: 0, bytes: 0 }
-    }
-
-    /// Syncs, or checks one more chunk, which is to be paced by so many bytes. `None` when all are good.
-    pub(crate) fn go_on(&mut self, disk: &dyn Disk) -> Result<Option<usize>, VerifyError> {
-        let plan = &self.plan;
-        if !self.synced {
-            if !plant::on(Plant::PublishUnsynced) {
-                disk.sync_all().map_err(VerifyError::Sync)?;
-            }
-            self.synced = true;
-            return Ok(Some(0));
-        }
-        if self.number == plan.kept.chunks {
-            if (self.crc, self.bytes) != (plan.kept.chain_crc, plan.kept.bytes) {
-                let what = format!("{} bytes in place of {}", self.bytes, plan.kept.bytes);
-                return Err(VerifyError::Bad { offset: 0, what });
-            }
-            return Ok(None);
-        }
-        let at = chunk_at(&plan.extents, plan.extent_size, plan.chunk_len, self.number).unwrap_or(0);
-        let bad = |what: String| VerifyError::Bad { offset: at, what };
-        disk.read_at_direct(self.buf.bytes_mut(), at).map_err(|error| bad(format!("cannot be read: {error}")))?;
-        let (used, found) = check_chunk(self.buf.bytes(), plan, at, self.number, self.crc).map_err(bad)?;
-        self.crc = found;
-        self.bytes += used as u64;
-        self.number += 1;
-        Ok(Some(plan.chunk_len / 4))
-    }
-}
-
-/// Cuts the stream back into entries.
-#[derive(Default)]
-struct Entries {
-    /// The beginning of an entry that goes on in the next chunk, its length included.
-    partial: Vec<u8>,
-    count: u64,
-}
-
-impl Entries {
-    fn feed(&mut self, mut payload: &[u8], each: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(), String> {
-        while !payload.is_empty() {
-            if self.partial.is_empty() {
-                let len = le::u32_at(payload, 0) as usize;
-                if payload.len() >= 4 && payload.len() - 4 >= len {
-                    each(&payload[4..4 + len])?;
-                    self.count += 1;
-                    payload = &payload[4 + len..];
-                    continue;
-                }
-            }
-            // Grows by bytes that are present, never by a length that is claimed.
-            let wanted = match self.partial.len() {
-                known @ 0..4 => 4 - known,
-                known => (4 + le::u32_at(&self.partial, 0) as usize).saturating_sub(known),
-            };
-            let (now, later) = payload.split_at(wanted.min(payload.len()));
-            self.partial.extend_from_slice(now);
-            payload = later;
-            if self.partial.len() >= 4 && self.partial.len() - 4 == le::u32_at(&self.partial, 0) as usize {
-                each(&self.partial[4..])?;
-                self.count += 1;
-                self.partial.clear();
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Releases the snapshot in `slot`, if there is one.
@@ -206,89 +74,24 @@ fn retire_snapshot(next: &mut Superblock, slot: usize) {
     next.snapshots[slot] = None;
 }
 
-fn plan_of(sb: &Superblock, extents: &[u32], kept: SnapshotSlot) -> ChunkPlan {
-    ChunkPlan {
-        seed: sb.seed(),
-        chunk_len: sb.chunk_len(),
-        extent_size: sb.extent_size(),
-        extents: extents.iter().map(|index| sb.extent_at(*index)).collect(),
-        kept,
-    }
-}
-
-/// Takes the place and the payload of a chunk.
-pub(crate) type ChunkVisitor<'v> = dyn FnMut(u64, &[u8]) -> Result<(), String> + 'v;
-
-/// Reads the chunks of a kept snapshot in order; `each` gets the payloads.
-pub(crate) fn read_chunks(
-    source: &dyn ReadAt,
-    sb: &Superblock,
-    slot: usize,
-    kept: &SnapshotSlot,
-    each: &mut ChunkVisitor<'_>,
-) -> Result<(), (u64, String)> {
-    let plan = plan_of(sb, &sb.snapshot_extents(slot), *kept);
-    let mut buf = vec![0u8; plan.chunk_len];
-    let (mut crc, mut bytes) = (0, 0);
-    for number in 0..kept.chunks {
-        let Some(at) = chunk_at(&plan.extents, plan.extent_size, plan.chunk_len, number) else {
-            return Err((0, "the snapshot has more chunks than extents".to_owned()));
-        };
-        let read = source.read_at(&mut buf, at);
-        read.map_err(|error| (at, format!("cannot be read: {error}")))?;
-        let (used, found) = check_chunk(&buf, &plan, at, number, crc).map_err(|what| (at, what))?;
-        crc = found;
-        bytes += used as u64;
-        each(at, &buf[chunk::HEADER_LEN..chunk::HEADER_LEN + used]).map_err(|what| (at, what))?;
-    }
-    let end = plan.extents.first().copied().unwrap_or(0);
-    if (crc, bytes) != (kept.chain_crc, kept.bytes) {
-        return Err((end, format!("{bytes} bytes with checksum {crc:#010x} are not what the superblock names")));
-    }
-    Ok(())
-}
-
-/// Feeds a kept snapshot to `replay`.
-pub(crate) fn load(
-    source: &dyn ReadAt,
-    sb: &Superblock,
-    slot: usize,
-    kept: &SnapshotSlot,
-    replay: &mut dyn Replay,
-) -> Result<(), (u64, String)> {
-    replay.snapshot_begin(kept.zxid);
-    let mut entries = Entries::default();
-    read_chunks(source, sb, slot, kept, &mut |_, payload| {
-        entries.feed(payload, &mut |entry| replay.snapshot_entry(entry))
-    })?;
-    let at = sb.snapshot_extents(slot).first().map_or(0, |index| sb.extent_at(*index));
-    if !entries.partial.is_empty() || entries.count != kept.entries {
-        return Err((at, format!("{} entries in place of {}", entries.count, kept.entries)));
-    }
-    replay.snapshot_end().map_err(|what| (at, what))
-}
-
 impl Store {
     /// Whether it is time for a snapshot: the log since the last one has reached its window, or room runs low and a
     /// snapshot would make some.
     pub fn wants_snapshot(&self) -> bool {
-        if self.build.is_some() || self.poison.is_some() || self.now < self.snapshot_not_before {
+        if !self.may_begin_snapshot() {
             return false;
         }
-        if self.log.last_zxid <= self.newest_snapshot_zxid() {
-            return false;
-        }
-        let size = self.sb.extent_size();
-        // Counted in extents as they are used up, so that what is lost at their ends counts as well.
-        let extents = self.log.extents.iter().filter(|e| e.last_zxid > self.newest_snapshot_zxid()).count() as u64;
-        let used = self.log_since_snapshot.max(extents.saturating_sub(1) * size);
         let window = self.log_window();
-        if used >= window - window / 8 * u64::from(self.jitter) / 256 {
-            return true;
-        }
-        let space = self.space();
-        let frees = extents > 1 && self.log_since_snapshot >= size;
-        frees && space.free + space.growable < space.most / 4
+        self.log_since_snapshot() >= window - window / 8 * u64::from(self.jitter) / 256
+            || (self.snapshot_makes_room() && self.is_low(self.left()))
+    }
+
+    /// Whether a snapshot could begin now, and would not be the same as the last one.
+    pub(crate) fn may_begin_snapshot(&self) -> bool {
+        self.build.is_none()
+            && self.poison.is_none()
+            && self.now >= self.snapshot_not_before
+            && self.log.last_zxid > self.newest_snapshot_zxid()
     }
 
     fn newest_snapshot_zxid(&self) -> Zxid {
@@ -297,7 +100,7 @@ impl Store {
 
     /// Begins a snapshot of the state at `zxid`, which is [`last_zxid`](Store::last_zxid).
     ///
-    /// `estimate_bytes` is how large the stream may become; more is taken as needed. Push every entry, then call
+    /// `estimate_bytes` is how large the stream becomes at most; space for that is kept from the log. Push every entry, then call
     /// [`snapshot_finish`](Store::snapshot_finish), and [`tick`](Store::tick) until it reports the end.
     ///
     /// # Errors
@@ -311,27 +114,34 @@ impl Store {
             return Err(StoreError::SnapshotRunning);
         }
         assert!(zxid <= self.log.last_zxid, "a snapshot at {zxid:?}, the log ends at {:?}", self.log.last_zxid);
-        // One extent is left to the log, which goes on meanwhile.
-        let needed = self.extents_for_snapshot(estimate_bytes + estimate_bytes / 8) + 1;
-        let room = |store: &Store| store.space().free + store.space().growable;
-        if room(self) < needed {
+        let needed = self.extents_for_snapshot(estimate_bytes);
+        // The log goes on meanwhile, if only with what it has.
+        let has_room = |store: &Store| {
+            let ahead = (store.sb.log_head_lseq - store.log.lseq) as u32;
+            let free = store.pool.count_free(&store.sb) + count(&store.sb, ExtentState::Retired);
+            ahead + free + store.growable() > needed
+        };
+        if !has_room(self) {
             // Better one snapshot than two and a server that can never take another.
             self.shed_older_snapshot()?;
         }
-        if room(self) < needed {
+        if !has_room(self) {
             self.snapshot_not_before = self.now.plus(RETRY_MS);
             return Err(self.full());
         }
         // Never so slow that a snapshot takes longer than half a minute.
         let rate = self.options.snapshot_rate;
-        self.helper.set_rate(if rate == 0 { 0 } else { rate.max(estimate_bytes / 30) });
+        self.helper.set_snapshot_rate(if rate == 0 { 0 } else { rate.max(estimate_bytes / 30) });
         let id = self.sb.snapshots.iter().flatten().map(|kept| kept.id).max().unwrap_or(0).max(self.snapshot_id) + 1;
         self.snapshot_id = id;
-        self.snapshot_estimate = needed;
+        self.snapshot_largest = self.snapshot_largest.max(estimate_bytes);
         self.build = Some(Build {
             id,
             zxid,
-            log_before: self.log_since_snapshot,
+            began: self.log_position(),
+            estimate: estimate_bytes,
+            estimate_extents: needed,
+            written: 0,
             extents: Vec::new(),
             chunks: 0,
             prev_crc: 0,
@@ -351,13 +161,16 @@ impl Store {
         Ok(())
     }
 
-    /// Extents the snapshot in progress still needs.
-    pub(crate) fn snapshot_extents_wanted(&self) -> u32 {
-        self.build.as_ref().filter(|b| !b.verifying && b.failed.is_none()).map_or(0, |build| {
-            let per_extent = self.sb.extent_size() as usize / self.sb.chunk_len();
-            let waiting = build.waiting.len().div_ceil(per_extent) as u32;
-            self.snapshot_estimate.saturating_sub(build.extents.len() as u32).max(waiting)
-        })
+    /// Extents the snapshot in progress still needs; `None` when none is.
+    pub(crate) fn snapshot_extents_wanted(&self) -> Option<u32> {
+        let build = self.build.as_ref().filter(|build| build.failed.is_none())?;
+        if build.verifying {
+            return Some(0);
+        }
+        let per_extent = self.sb.extent_size() as usize / self.sb.chunk_len();
+        let waiting = build.waiting.len().div_ceil(per_extent) as u32;
+        let taken = build.extents.len() as u32;
+        Some(if build.finished { waiting } else { build.estimate_extents.saturating_sub(taken).max(waiting) })
     }
 
     /// Adds one entry, of any bytes, to the snapshot.
@@ -467,17 +280,12 @@ impl Store {
                 return Ok(());
             };
             if build.chunks / per_extent == build.extents.len() as u32 {
-                // The log comes first: it keeps two extents, or one when the other is linked already.
-                let ahead = (self.sb.log_head_lseq - self.log.lseq) as u32;
-                let spare = self.pool.count_free(&self.sb) + ahead;
-                let Some(index) = self.pool.first_free(&self.sb).filter(|_| spare > 2) else {
-                    let space = self.space();
-                    if from_tick
-                        && self.pool.growing == 0
-                        && self.pool.grown == 0
-                        && space.growable == 0
-                        && space.free <= 2
-                    {
+                // Beyond what was set aside for it, the log comes first.
+                let spare = if (build.extents.len() as u32) < build.estimate_extents { 0 } else { RESERVE };
+                let free = self.pool.count_free(&self.sb);
+                let Some(index) = self.pool.first_free(&self.sb).filter(|_| free > spare) else {
+                    let coming = self.pool.growing + self.pool.grown + count(&self.sb, ExtentState::Retired);
+                    if from_tick && coming == 0 && self.growable() == 0 {
                         let error = self.full();
                         self.fail_snapshot(error);
                     }
@@ -518,6 +326,7 @@ impl Store {
         match done {
             Done::Chunk { at, len, buf, result } => {
                 build.in_flight_bytes -= len;
+                build.written += (len - chunk::HEADER_LEN) as u64;
                 if build.spare.len() < 4 {
                     build.spare.push(buf);
                 }
@@ -536,7 +345,6 @@ impl Store {
                 self.fail_snapshot(StoreError::SnapshotUnreadable { offset, what });
                 self.mark_bad(offset)?;
             }
-            Done::Verified(Err(VerifyError::Stopped)) => self.fail_snapshot(StoreError::NoSnapshot),
             Done::Verified(Ok(())) if build.failed.is_none() => self.verified = true,
             Done::Verified(Ok(())) | Done::Grown(_) => {}
         }
@@ -562,7 +370,7 @@ impl Store {
             build.verifying = true;
             build.in_flight = 1;
             let plan = plan_of(&self.sb, &build.extents, build.slot());
-            self.helper.submit(&self.disk, Job::Verify(plan));
+            self.helper.submit(&self.disk, Job::Verify(Verification::new(plan)));
         }
         Ok(None)
     }
@@ -587,7 +395,7 @@ impl Store {
         self.retire_log(&mut next);
         self.pool.release_all();
         self.release(next)?;
-        self.log_since_snapshot = self.log_since_snapshot.saturating_sub(build.log_before);
+        self.snapshot_began = build.began;
         self.snapshot_largest = self.snapshot_largest.max(kept.bytes);
         self.stats.snapshots += 1;
         self.draw_jitter();
@@ -595,7 +403,7 @@ impl Store {
     }
 
     /// Gives up the older of two kept snapshots, and the log that only it needs.
-    fn shed_older_snapshot(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn shed_older_snapshot(&mut self) -> Result<(), StoreError> {
         let [Some(a), Some(b)] = self.sb.snapshots else { return Ok(()) };
         log::warn!("room for a new snapshot is made by giving up the one at zxid {}", a.zxid.min(b.zxid));
         let mut next = self.sb.clone();

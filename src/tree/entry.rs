@@ -25,6 +25,9 @@ const NODE_SHORT: u8 = 3;
 const NODE_LONG: u8 = 4;
 const TRAILER: u8 = 15;
 
+/// Bytes of a znode's entry beside its name and data, and four for its length.
+pub(super) const NODE_SIZE_MAX: u64 = 4 + 2 + 4 * 4 + 6 * 8 + 3 * 4;
+
 const VERSION: u8 = 1;
 const FLAG_NULL_DATA: u8 = 1;
 

@@ -111,9 +111,9 @@ impl Tree {
         self.snapshots.walk.as_ref().map_or(0, |walk| walk.ahead_bytes)
     }
 
-    /// About how many bytes of entries a snapshot of the tree would be, not less than it usually is.
+    /// How many bytes of entries a snapshot of the tree would be at most, with four for the length of each.
     pub fn snapshot_estimate(&self) -> u64 {
-        self.nodes.len() as u64 * 80 + self.sizes.names + self.sizes.data + self.acls.bytes()
+        self.nodes.len() as u64 * entry::NODE_SIZE_MAX + self.sizes.names + self.sizes.data + self.acls.bytes() + 64
     }
 
     /// To be called before anything of a znode changes that a snapshot holds.

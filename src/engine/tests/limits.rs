@@ -191,6 +191,44 @@ fn a_full_tree_takes_deletes_and_refuses_what_grows() {
 }
 
 #[test]
+fn writes_wait_while_the_log_may_not_go_on_and_nobody_is_refused() {
+    // reads, pings and sessions go on; who waited longest goes first; a waiting session does not end.
+    let mut world = limited(|_| {});
+    let (a, b, reader) = (world.client(), world.client(), world.client());
+    world.engine.set_log_budget(0);
+    for (conn, path) in [(a, "/a"), (b, "/b")] {
+        world.request(conn, OpCode::Create, &create(path, 0));
+        assert!(!world.engine.has_proposals());
+    }
+    assert_eq!(world.engine.held_count(), 2);
+    assert!(!world.exists(reader, "/a", false));
+    // Pings behind the write are not seen, and need not be.
+    for _ in 0..20 {
+        world.pass(1000);
+        world.exists(reader, "/a", false);
+    }
+    assert!(!world.is_closing(a) && !world.is_closing(b));
+    let newcomer = world.client();
+    assert!(world.frames(a).is_empty() && world.frames(b).is_empty());
+
+    // One byte is enough for one write, and not for a second one.
+    while world.engine.poll_touched().is_some() {}
+    world.engine.set_log_budget(1);
+    let touched: Vec<ConnId> = std::iter::from_fn(|| world.engine.poll_touched()).collect();
+    assert_eq!(touched, [a, b]);
+    world.offer(a, &[]);
+    world.offer(b, &[]);
+    world.commit();
+    assert_eq!(world.frames(a).len(), 1);
+    assert_eq!((world.engine.held_count(), world.frames(b).len()), (1, 0));
+    world.engine.set_log_budget(u64::MAX);
+    world.offer(b, &[]);
+    world.commit();
+    assert_eq!(world.frames(b).pop().unwrap().code(), ErrorCode::Ok);
+    assert!(world.exists(newcomer, "/a", false) && world.exists(newcomer, "/b", false));
+}
+
+#[test]
 fn identities_have_a_limit() {
     //
     let mut world = limited(|limits| limits.identities_max = 3);

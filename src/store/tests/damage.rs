@@ -285,10 +285,13 @@ fn a_last_frame_cut_at_any_byte_is_a_torn_tail() {
 #[test]
 fn any_subset_of_the_last_writes_sectors_is_all_or_nothing() {
     let mut seen = [0, 0];
-    for seed in 0..40 {
+    for seed in 0..400 {
+        if seen[0] > 20 && seen[1] > 2 {
+            break;
+        }
         let mut world = World::new(seed, tiny());
         world.open().unwrap().unwrap();
-        for _ in 0..60 + seed {
+        for _ in 0..60 + seed % 40 {
             world.step().unwrap().unwrap();
         }
         let (before, owed) = (world.disk.image(), world.owed.clone());
@@ -308,6 +311,9 @@ fn any_subset_of_the_last_writes_sectors_is_all_or_nothing() {
         let end = world.store.as_ref().map(|s| s.log.at as usize).unwrap();
         let padding = end..end.next_multiple_of(PAGE);
         assert!(changed.len() <= 12, "{changed:?}");
+        if seen[usize::from(moved)] > 20 {
+            continue;
+        }
         seen[usize::from(moved)] += 1;
         for subset in 0..1u32 << changed.len() {
             let mut image = before.clone();

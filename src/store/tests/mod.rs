@@ -6,6 +6,7 @@ mod document;
 mod faults;
 mod real;
 pub(crate) mod sim_disk;
+mod slow;
 mod world;
 
 use std::collections::BTreeMap;

@@ -61,6 +61,8 @@ struct State {
     room: u64,
     bad_reads: Vec<(u64, u64)>,
     clock: u64,
+    /// Bytes per second of direct writes; 0 = no time passes.
+    speed: u64,
     rng: u64,
 }
 
@@ -97,6 +99,16 @@ impl SimDisk {
         self.0.lock().unwrap().bad_reads.push((from, to));
     }
 
+    /// How fast direct writes are: a helper on this disk takes its time, in virtual time.
+    pub(crate) fn set_speed(&self, bytes_per_second: u64) {
+        self.0.lock().unwrap().speed = bytes_per_second;
+    }
+
+    /// Lets time pass, beside the 100 µs of each look at the clock.
+    pub(crate) fn pass_us(&self, us: u64) {
+        self.0.lock().unwrap().clock += us;
+    }
+
     pub(crate) fn calls(&self) -> u64 {
         self.0.lock().unwrap().calls
     }
@@ -118,7 +130,7 @@ impl SimDisk {
             let mut next = disk.0.lock().unwrap();
             (next.synced, next.cached, next.pending) =
                 (state.synced.clone(), state.cached.clone(), state.pending.clone());
-            next.synced_len = state.synced_len;
+            (next.synced_len, next.speed, next.clock) = (state.synced_len, state.speed, state.clock);
         }
         disk
     }
@@ -158,7 +170,10 @@ impl SimDisk {
         if rng.chance(2) {
             image.truncate(state.synced_len);
         }
-        SimDisk::of_image(image, rng.next())
+        let disk = SimDisk::of_image(image, rng.next());
+        disk.set_speed(state.speed);
+        disk.pass_us(state.clock);
+        disk
     }
 }
 
@@ -301,6 +316,14 @@ impl Disk for SimDisk {
                 state.cached[at..end].copy_from_slice(&newest[..end - at]);
             }
         }
+    }
+
+    fn paced(&self) -> bool {
+        self.0.lock().unwrap().speed > 0
+    }
+
+    fn direct_us(&self, len: usize) -> u64 {
+        (len as u64 * 1_000_000).checked_div(self.0.lock().unwrap().speed).unwrap_or(0)
     }
 
     fn writer(&self) -> &'static str {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::Model;
 use super::sim_disk::{Rng, SimDisk, Trap};
 use crate::ids::{Millis, Zxid};
+use crate::store::chunks;
 use crate::store::map::ReadAt;
 use crate::store::recover::Chain;
-use crate::store::snapshot;
 use crate::store::superblock::Copies;
 use crate::store::{EndOfLog, Record, RecoveryReport, Store, StoreError, StoreOptions};
 
@@ -141,7 +141,7 @@ impl World {
         }
         for slot in [0, 1] {
             if let Some(kept) = older.snapshots[slot] {
-                let whole = snapshot::read_chunks(&source, &older, slot, &kept, &mut |_, _| Ok(()));
+                let whole = chunks::read_chunks(&source, &older, slot, &kept, &mut |_, _| Ok(()));
                 whole.map_err(|(at, what)| format!("S-43: snapshot of the older slot, byte {at}: {what}"))?;
             }
         }

@@ -1,0 +1,86 @@
+//! Writes that wait because the log must not go on yet: clients wait, nobody is refused.
+
+use super::conn::ConnId;
+use super::{Engine, Millis};
+use crate::records::OpCode;
+
+/// What a turn may log, and who waits for more.
+pub(super) struct Holding {
+    budget: u64,
+    held: Vec<ConnId>,
+}
+
+impl Default for Holding {
+    fn default() -> Holding {
+        Holding { budget: u64::MAX, held: Vec::new() }
+    }
+}
+
+impl Engine {
+    /// How many bytes of transactions may be decided before the next call, once per turn; without a call, any number.
+    /// When they are used up, connections wait with their next write, and with what comes behind it. Reads, pings and
+    /// the beginnings and ends of sessions go on.
+    pub fn set_log_budget(&mut self, bytes: u64) {
+        self.holding.budget = bytes;
+        if bytes == 0 {
+            return;
+        }
+        // Who is touched last is served first: those who have waited longest are.
+        for id in std::mem::take(&mut self.holding.held).into_iter().rev() {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.held = false;
+                self.touch(id);
+            }
+        }
+    }
+
+    /// Connections that wait with a write.
+    pub fn held_count(&self) -> usize {
+        self.holding.held.len()
+    }
+
+    /// Whether this frame has to wait; then its connection is told when to offer it again.
+    pub(super) fn must_wait(&mut self, id: ConnId, frame: &[u8]) -> bool {
+        if self.holding.budget > 0 {
+            return false;
+        }
+        let number = frame.get(4..).and_then(|rest| rest.first_chunk::<4>()).map(|op| i32::from_be_bytes(*op));
+        let writes = matches!(
+            number.and_then(OpCode::from_i32),
+            Some(
+                OpCode::Create
+                    | OpCode::Create2
+                    | OpCode::CreateContainer
+                    | OpCode::CreateTtl
+                    | OpCode::Delete
+                    | OpCode::SetData
+                    | OpCode::SetAcl
+                    | OpCode::Multi
+                    | OpCode::Reconfig
+            )
+        );
+        if writes && let Some(conn) = self.conns.get_mut(id) {
+            if !conn.held {
+                conn.held = true;
+                self.holding.held.push(id);
+            }
+            let (now, session) = (self.now, conn.session);
+            self.sessions.touch(now, session);
+        }
+        writes
+    }
+
+    /// A transaction of so many bytes was decided.
+    pub(super) fn spend(&mut self, bytes: usize) {
+        self.holding.budget = self.holding.budget.saturating_sub(bytes as u64);
+    }
+
+    /// Nobody's session ends because we let it wait: its pings may be behind the write.
+    pub(super) fn touch_the_held(&mut self, now: Millis) {
+        for id in &self.holding.held {
+            if let Some(conn) = self.conns.get(*id).filter(|conn| conn.close.is_none()) {
+                self.sessions.touch(now, conn.session);
+            }
+        }
+    }
+}

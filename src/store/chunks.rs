@@ -1,0 +1,215 @@
+//! Reading a snapshot back: its chunks, one by one, and the entries that they were cut from.
+
+use std::io;
+
+use crate::plant::{self, Plant};
+use crate::store::layout::chunk;
+use crate::store::le;
+use crate::store::map::{AlignedBuf, Disk, ReadAt};
+use crate::store::recover::Replay;
+use crate::store::superblock::{SnapshotSlot, Superblock};
+
+/// Where the chunks of a snapshot are, for reading them back.
+#[derive(Debug, Clone)]
+pub(crate) struct ChunkPlan {
+    seed: u32,
+    chunk_len: usize,
+    extent_size: u64,
+    /// The places of the extents.
+    extents: Vec<u64>,
+    kept: SnapshotSlot,
+}
+
+/// What went wrong when a snapshot was read back.
+#[derive(Debug)]
+pub(crate) enum VerifyError {
+    Sync(io::Error),
+    Bad { offset: u64, what: String },
+}
+
+fn chunk_at(extents: &[u64], extent_size: u64, chunk_len: usize, number: u32) -> Option<u64> {
+    let per_extent = extent_size / chunk_len as u64;
+    let place = extents.get((u64::from(number) / per_extent) as usize)?;
+    Some(place + u64::from(number) % per_extent * chunk_len as u64)
+}
+
+/// Checks one chunk and gives its payload and its checksum.
+fn check_chunk(bytes: &[u8], plan: &ChunkPlan, at: u64, number: u32, prev_crc: u32) -> Result<(usize, u32), String> {
+    let used = le::u32_at(bytes, chunk::USED) as usize;
+    if le::u32_at(bytes, chunk::MAGIC) != chunk::MAGIC_VALUE || used > plan.chunk_len - chunk::HEADER_LEN {
+        return Err("no chunk header".to_owned());
+    }
+    let stored = le::u32_at(bytes, chunk::CRC);
+    let computed =
+        crc32c::crc32c_append(plan.seed, bytes.get(chunk::OWN_OFFSET..chunk::HEADER_LEN + used).unwrap_or_default());
+    if stored != computed {
+        return Err(format!("checksum {stored:#010x} stored, {computed:#010x} computed"));
+    }
+    let last = number + 1 == plan.kept.chunks;
+    let expected =
+        (at, plan.kept.id, plan.kept.zxid.0 as u64, number, prev_crc, if last { chunk::FLAG_LAST } else { 0 });
+    let found = (
+        le::u64_at(bytes, chunk::OWN_OFFSET),
+        le::u64_at(bytes, chunk::SNAPSHOT_ID),
+        le::u64_at(bytes, chunk::ZXID),
+        le::u32_at(bytes, chunk::NUMBER),
+        le::u32_at(bytes, chunk::PREV_CRC),
+        le::u32_at(bytes, chunk::FLAGS),
+    );
+    if expected != found {
+        return Err(format!("a chunk that belongs elsewhere: expected {expected:?}, found {found:?}"));
+    }
+    Ok((used, stored))
+}
+
+/// Syncs, then reads every chunk back from the device, one in each step.
+#[derive(Debug)]
+pub(crate) struct Verification {
+    plan: ChunkPlan,
+    buf: AlignedBuf,
+    synced: bool,
+    number: u32,
+    crc: u32,
+    bytes: u64,
+}
+
+impl Verification {
+    pub(crate) fn new(plan: ChunkPlan) -> Verification {
+        Verification { buf: AlignedBuf::new(plan.chunk_len), plan, synced: false, number: 0, crc: 0, bytes: 0 }
+    }
+
+    /// Stream bytes that were read back.
+    pub(crate) fn checked(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes read in this step, and the verdict when it was the last one.
+    pub(crate) fn step(&mut self, disk: &dyn Disk) -> (usize, Option<Result<(), VerifyError>>) {
+        if !self.synced {
+            self.synced = true;
+            let synced = if plant::on(Plant::PublishUnsynced) { Ok(()) } else { disk.sync_all() };
+            return (0, synced.err().map(|error| Err(VerifyError::Sync(error))));
+        }
+        let plan = &self.plan;
+        let at = chunk_at(&plan.extents, plan.extent_size, plan.chunk_len, self.number).unwrap_or(0);
+        let bad = |what: String| Some(Err(VerifyError::Bad { offset: at, what }));
+        if let Err(error) = disk.read_at_direct(self.buf.bytes_mut(), at) {
+            return (0, bad(format!("cannot be read: {error}")));
+        }
+        match check_chunk(self.buf.bytes(), plan, at, self.number, self.crc) {
+            Err(what) => return (0, bad(what)),
+            Ok((used, crc)) => (self.bytes, self.crc) = (self.bytes + used as u64, crc),
+        }
+        self.number += 1;
+        let ended = (self.number >= plan.kept.chunks).then(|| {
+            match (self.crc, self.bytes) == (plan.kept.chain_crc, plan.kept.bytes) {
+                true => Ok(()),
+                false => Err(VerifyError::Bad {
+                    offset: 0,
+                    what: format!("{} bytes in place of {}", self.bytes, plan.kept.bytes),
+                }),
+            }
+        });
+        (plan.chunk_len, ended)
+    }
+}
+
+/// Cuts the stream back into entries.
+#[derive(Default)]
+struct Entries {
+    /// The beginning of an entry that goes on in the next chunk, its length included.
+    partial: Vec<u8>,
+    count: u64,
+}
+
+impl Entries {
+    fn feed(&mut self, mut payload: &[u8], each: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(), String> {
+        while !payload.is_empty() {
+            if self.partial.is_empty() {
+                let len = le::u32_at(payload, 0) as usize;
+                if payload.len() >= 4 && payload.len() - 4 >= len {
+                    each(&payload[4..4 + len])?;
+                    self.count += 1;
+                    payload = &payload[4 + len..];
+                    continue;
+                }
+            }
+            // Grows by bytes that are present, never by a length that is claimed.
+            let wanted = match self.partial.len() {
+                known @ 0..4 => 4 - known,
+                known => (4 + le::u32_at(&self.partial, 0) as usize).saturating_sub(known),
+            };
+            let (now, later) = payload.split_at(wanted.min(payload.len()));
+            self.partial.extend_from_slice(now);
+            payload = later;
+            if self.partial.len() >= 4 && self.partial.len() - 4 == le::u32_at(&self.partial, 0) as usize {
+                each(&self.partial[4..])?;
+                self.count += 1;
+                self.partial.clear();
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn plan_of(sb: &Superblock, extents: &[u32], kept: SnapshotSlot) -> ChunkPlan {
+    ChunkPlan {
+        seed: sb.seed(),
+        chunk_len: sb.chunk_len(),
+        extent_size: sb.extent_size(),
+        extents: extents.iter().map(|index| sb.extent_at(*index)).collect(),
+        kept,
+    }
+}
+
+/// Takes the place and the payload of a chunk.
+pub(crate) type ChunkVisitor<'v> = dyn FnMut(u64, &[u8]) -> Result<(), String> + 'v;
+
+/// Reads the chunks of a kept snapshot in order; `each` gets the payloads.
+pub(crate) fn read_chunks(
+    source: &dyn ReadAt,
+    sb: &Superblock,
+    slot: usize,
+    kept: &SnapshotSlot,
+    each: &mut ChunkVisitor<'_>,
+) -> Result<(), (u64, String)> {
+    let plan = plan_of(sb, &sb.snapshot_extents(slot), *kept);
+    let mut buf = vec![0u8; plan.chunk_len];
+    let (mut crc, mut bytes) = (0, 0);
+    for number in 0..kept.chunks {
+        let Some(at) = chunk_at(&plan.extents, plan.extent_size, plan.chunk_len, number) else {
+            return Err((0, "the snapshot has more chunks than extents".to_owned()));
+        };
+        let read = source.read_at(&mut buf, at);
+        read.map_err(|error| (at, format!("cannot be read: {error}")))?;
+        let (used, found) = check_chunk(&buf, &plan, at, number, crc).map_err(|what| (at, what))?;
+        crc = found;
+        bytes += used as u64;
+        each(at, &buf[chunk::HEADER_LEN..chunk::HEADER_LEN + used]).map_err(|what| (at, what))?;
+    }
+    let end = plan.extents.first().copied().unwrap_or(0);
+    if (crc, bytes) != (kept.chain_crc, kept.bytes) {
+        return Err((end, format!("{bytes} bytes with checksum {crc:#010x} are not what the superblock names")));
+    }
+    Ok(())
+}
+
+/// Feeds a kept snapshot to `replay`.
+pub(crate) fn load(
+    source: &dyn ReadAt,
+    sb: &Superblock,
+    slot: usize,
+    kept: &SnapshotSlot,
+    replay: &mut dyn Replay,
+) -> Result<(), (u64, String)> {
+    replay.snapshot_begin(kept.zxid);
+    let mut entries = Entries::default();
+    read_chunks(source, sb, slot, kept, &mut |_, payload| {
+        entries.feed(payload, &mut |entry| replay.snapshot_entry(entry))
+    })?;
+    let at = sb.snapshot_extents(slot).first().map_or(0, |index| sb.extent_at(*index));
+    if !entries.partial.is_empty() || entries.count != kept.entries {
+        return Err((at, format!("{} entries in place of {}", entries.count, kept.entries)));
+    }
+    replay.snapshot_end().map_err(|what| (at, what))
+}
