@@ -22,6 +22,10 @@ Examples:
 Reads only, also while a server uses the file: then it shows the state of one moment. Data is left out
 unless asked for, and hashes of passwords always.
 
+A copy made while a server writes to the file has its pieces from different moments, and a server may not
+start on it. Check each copy with --brief: good or torn, a server starts on it; damaged, copy again. Stop
+the server before copying to be sure; there is no backup of a running server yet.
+
 Exit codes: 0 whole, or torn where a crash may tear it; 1 damaged, or not our file; 2 no such file.")]
 pub(crate) struct Arguments {
     /// The file, or the folder with a zoarium.db in it.

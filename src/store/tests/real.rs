@@ -2,7 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::Model;
@@ -227,6 +228,36 @@ fn inspect_of_a_busy_file_is_good() {
     }
     busy.join().unwrap();
     assert!(looks > 0);
+}
+
+// Who copies a file in use learns from inspect whether the copy is worth anything.
+#[test]
+fn inspect_of_a_copy_says_whether_a_server_starts_on_it() {
+    let folder = Folder::new();
+    let options = StoreOptions { log_window: 1 << 20, snapshot_rate: 0, ..StoreOptions::default() };
+    let (mut store, _) = Store::open(&folder.file(), &options, &mut Model::default()).unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let busy = std::thread::spawn({
+        let over = Arc::clone(&over);
+        move || {
+            let mut zxid = 0;
+            while !over.load(Ordering::Relaxed) {
+                zxid += 1;
+                store.append(&[Record { zxid: Zxid(zxid), txn: &[1; 20_000] }]).unwrap();
+                store.tick(Millis(zxid as u64)).unwrap();
+            }
+        }
+    });
+    let copies = Folder::new();
+    for _ in 0..12 {
+        std::fs::copy(folder.file(), copies.file()).unwrap();
+        let verdict = inspect(&copies.file(), &mut |_| ());
+        let good = matches!(verdict, Ok(InspectVerdict::Good { .. } | InspectVerdict::Torn { .. }));
+        let opened = Store::open(&copies.file(), &options, &mut Model::default());
+        assert_eq!(good, opened.is_ok(), "{verdict:?} and {:?}", opened.err());
+    }
+    over.store(true, Ordering::Relaxed);
+    busy.join().unwrap();
 }
 
 /// The bytes of a file at one look, and those at every later one.
