@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod config;
+pub mod digests;
 pub mod engine;
 mod error;
 mod ffi;

@@ -17,11 +17,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("records", &["jute"]),
     ("tree", &["jute", "records"]),
     ("watches", &[]),
+    ("digests", &[]),
     ("session", &[]),
     ("store", &["process"]),
-    ("engine", &["jute", "records", "tree", "watches", "session", "words"]),
+    ("engine", &["digests", "jute", "records", "tree", "watches", "session", "words"]),
     ("zab", &[]),
-    ("config", &["store", "words"]),
+    ("config", &["digests", "store", "words"]),
     ("handle", &["engine", "jute", "peer", "process", "records"]),
     ("client", &["handle", "jute", "records"]),
     ("peer", &["Error", "config", "engine", "process", "store", "words", "zab"]),
@@ -43,7 +44,7 @@ const FREE: &[&str] = &["ids", "path", "plant", "meter"];
 
 /// Rooms that never meet the world: events and time in, actions out.
 const PURE: &[&str] =
-    &["ids", "path", "meter", "jute", "words", "records", "tree", "watches", "session", "engine", "zab"];
+    &["ids", "path", "meter", "jute", "words", "digests", "records", "tree", "watches", "session", "engine", "zab"];
 
 /// What meeting the world looks like.
 const WORLD: &[&str] = &[

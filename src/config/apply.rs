@@ -78,6 +78,22 @@ fn put(config: &mut Config, given: &Given<'_>, set: &Set, notes: &mut Vec<Note>)
             let number = parse_int(value).filter(|number| (min..=max).contains(&number));
             set(config, number.ok_or_else(|| given.refused(format!("a whole number from {min} to {max}")))?);
         }
+        Set::Lenient { min, max, set } => {
+            let (name, origin) = (given.name, given.origin);
+            match parse_int(value) {
+                Some(number) if (min..=max).contains(&&number) => set(config, number),
+                Some(number) => {
+                    let taken = number.clamp(*min, *max);
+                    set(config, taken);
+                    notes.push(Note::Remark(format!("{name}={number} ({origin}) is out of range: {taken} is used")));
+                }
+                None => notes.push(Note::Remark(format!(
+                    "{name}={} ({origin}) is no number and counts as not set, as in ZooKeeper; the default is {}",
+                    value.escape_debug(),
+                    given.key.default
+                ))),
+            }
+        }
         Set::Size { min, max, set } => {
             let number = parse_size(value).filter(|number| (min..=max).contains(&number));
             let allowed = || format!("bytes, or with K, M, G, from {min} to {max}");

@@ -49,6 +49,13 @@ pub enum ConfigError {
     },
     /// Two settings that do not go together.
     Conflict(String),
+    /// A configuration file that does not say where the data lies.
+    NoDataDir {
+        /// The file.
+        path: PathBuf,
+        /// A key of that file that may have been meant, and where it stands.
+        meant: Option<(String, Origin)>,
+    },
     /// Keys nobody knows, where the caller asked for that to be an error.
     Unknown(Vec<String>),
     /// More than one server: well understood, not served yet.
@@ -72,7 +79,18 @@ impl fmt::Display for ConfigError {
                 write!(f, "{key}={} ({origin}) is refused: {reason}", value.escape_debug())
             }
             ConfigError::Conflict(text) => f.write_str(text),
-            ConfigError::Unknown(keys) => write!(f, "unknown keys (--strict): {}", keys.join("; ")),
+            ConfigError::NoDataDir { path, meant } => {
+                write!(
+                    f,
+                    "dataDir is not set in {}: a configuration file must say where the data lies",
+                    path.display()
+                )?;
+                match meant {
+                    Some((key, origin)) => write!(f, "; {origin} says {}, did you mean dataDir?", key.escape_debug()),
+                    None => Ok(()),
+                }
+            }
+            ConfigError::Unknown(keys) => f.write_str(&keys.join("; ")),
             ConfigError::EnsembleNotYet { participants, observers } => write!(
                 f,
                 "the configuration names an ensemble ({participants} participants, {observers} observers), which \

@@ -1,6 +1,7 @@
 //! The single home of every key: its name, default, meaning, and what becomes of it.
 
 use super::{Config, Secret, ServerLine, keys_accepted, keys_zoarium};
+use crate::digests::DigestAlg;
 use crate::ids::ServerId;
 use crate::words::Whitelist;
 
@@ -32,6 +33,9 @@ pub(super) enum Kind {
 pub(super) enum Set {
     /// A whole number, both bounds allowed.
     Int { min: i64, max: i64, set: fn(&mut Config, i64) },
+    /// A whole number that ZooKeeper reads as a property of Java, so that it starts with any value. Below `min` it is `min`,
+    /// above `max` it is `max`, and what is no number is as if it were not set; a remark says so.
+    Lenient { min: i64, max: i64, set: fn(&mut Config, i64) },
     /// Bytes: a whole number, `K`, `M` or `G` for KiB, MiB, GiB.
     Size { min: u64, max: u64, set: fn(&mut Config, u64) },
     /// `true` or `false` in any case, nothing else: keys of ZooKeeper's parser.
@@ -56,6 +60,11 @@ pub(super) const fn int(min: i64, max: i64, set: fn(&mut Config, i64)) -> Kind {
     Kind::Honoured(Set::Int { min, max, set })
 }
 
+/// As [`int`], for a property of Java.
+const fn lenient(min: i64, max: i64, set: fn(&mut Config, i64)) -> Kind {
+    Kind::Honoured(Set::Lenient { min, max, set })
+}
+
 const fn text(allowed: &'static str, set: fn(&mut Config, &str) -> Option<()>) -> Kind {
     Kind::Honoured(Set::Text { allowed, set })
 }
@@ -64,15 +73,19 @@ const fn property(set: fn(&mut Config, bool)) -> Kind {
     Kind::Honoured(Set::Property(set))
 }
 
+pub(super) const I32_MIN: i64 = i32::MIN as i64;
 pub(super) const I32_MAX: i64 = i32::MAX as i64;
+/// A handshake takes 45 bytes: with less nobody could connect. ZooKeeper starts with less, and nobody can.
+const HANDSHAKE_SIZE: i64 = 45;
 
 /// Every key, whatever becomes of it.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
     HONOURED.iter().chain(keys_zoarium::ZOARIUM).chain(keys_accepted::ENSEMBLE).chain(keys_accepted::ACCEPTED)
 }
 
+/// -1 stands for the default; other negative numbers set no limit, as in ZooKeeper.
 fn optional(value: i64) -> Option<u64> {
-    u64::try_from(value).ok()
+    (value != -1).then_some(value.max(0) as u64)
 }
 
 /// ZooKeeper's keys that a standalone server acts upon.
@@ -81,51 +94,56 @@ static HONOURED: &[Key] = &[
     key("dataDir", "./zoarium-data", "folder of the file zoarium.db and of myid",
         text("a path", |c, v| { c.data_dir = nonempty(v)?.into(); Some(()) })),
     key("datadir.autocreate", "true", "make a missing data folder", property(|c, v| c.data_dir_autocreate = v)),
+    key("dataLogDir", "dataDir", "folder of ZooKeeper's transaction log",
+        Kind::Kept(Set::Text { allowed: "a path", set: |c, v| { c.data_log_dir = Some(nonempty(v)?.into()); Some(()) } },
+            "one file holds log and snapshots; looked at for ZooKeeper's own data at the first start")),
     key("clientPort", "2181", "port for clients; 0 picks a free one", int(0, 65535, |c, v| c.client_port = v as u16)),
     key("clientPortAddress", "all", "addresses to listen on, separated by commas; loopback when there is no configuration file",
         text("host names or addresses, or *", |c, v| { c.client_hosts = hosts(v)?; Some(()) })),
     key("maxClientCnxns", "60", "connections per client address, 0 without limit",
-        int(0, I32_MAX, |c, v| c.max_client_cnxns = v as usize)),
+        int(I32_MIN, I32_MAX, |c, v| c.max_client_cnxns = v.max(0) as usize)),
     key("maxCnxns", "0", "connections in all, 0 leaves it to zoarium.connectionsMax",
-        int(0, I32_MAX, |c, v| c.max_cnxns = v as usize)),
+        lenient(0, I32_MAX, |c, v| c.max_cnxns = v as usize)),
     key("jute.maxbuffer", "1048575", "largest client frame in bytes",
-        int(1024, I32_MAX, |c, v| c.jute_maxbuffer = v as usize)),
-    key("globalOutstandingLimit", "1000", "requests in flight in all (10000 when absent: zoarium.requestsMax)",
-        int(1, I32_MAX, |c, v| c.global_outstanding_limit = Some(v as usize))),
+        lenient(HANDSHAKE_SIZE, I32_MAX, |c, v| c.jute_maxbuffer = v as usize)),
+    key("globalOutstandingLimit", "zoarium.requestsMax", "requests in flight in all",
+        lenient(1, I32_MAX, |c, v| c.global_outstanding_limit = Some(v as usize))),
+    key("nio.sessionlessCnxnTimeout", "zoarium.handshakeTimeoutMs", "time for the first frame of a connection in milliseconds",
+        lenient(1, I32_MAX, |c, v| c.limits.handshake_timeout_ms = v as u64)),
     key("tickTime", "3000", "unit of time in milliseconds", int(1, I32_MAX, |c, v| c.tick_time_ms = v as u64)),
     key("minSessionTimeout", "-1", "shortest session timeout in milliseconds, -1 for 2 ticks",
-        int(-1, I32_MAX, |c, v| c.min_session_timeout_ms = optional(v))),
+        int(I32_MIN, I32_MAX, |c, v| c.min_session_timeout_ms = optional(v))),
     key("maxSessionTimeout", "-1", "longest session timeout in milliseconds, -1 for 20 ticks",
-        int(-1, I32_MAX, |c, v| c.max_session_timeout_ms = optional(v))),
+        int(I32_MIN, I32_MAX, |c, v| c.max_session_timeout_ms = optional(v))),
     key("snapCount", "100000", "transactions between snapshots", Kind::Kept(
-        Set::Int { min: 2, max: I32_MAX, set: |c, v| c.snap_count = v as u64 },
+        Set::Lenient { min: 2, max: I32_MAX, set: |c, v| c.snap_count = v as u64 },
         "snapshots follow the size of the log: zoarium.logWindow")),
     key("forceSync", "yes", "sync the log before acknowledging; no may lose acknowledged writes in a power cut",
         text("yes or no", |c, v| { c.force_sync = yes_no(v)?; Some(()) })),
     key("fsync.warningthresholdms", "1000", "log a sync slower than this many milliseconds",
-        int(0, I32_MAX, |c, v| c.fsync_warning_ms = v as u64)),
+        lenient(0, I32_MAX, |c, v| c.fsync_warning_ms = v as u64)),
     key("4lw.commands.whitelist", "srvr",
         "four-letter words that are answered, * for all; srvr always is",
         text("words separated by commas, or *", |c, v| { c.whitelist = Whitelist::parse(v); Some(()) })),
     key("readonlymode.enabled", "false", "serve reads without a quorum to clients that ask for it",
-        property(|c, v| c.read_only_mode = v)),
+        Kind::Kept(Set::Property(|c, v| c.read_only_mode = v), "a server on its own always has its quorum")),
     key("reconfigEnabled", "false", "membership may change while running",
         Kind::Honoured(Set::Bool(|c, v| c.reconfig_enabled = v))),
     key("extendedTypesEnabled", "false", "TTL nodes exist", property(|c, v| c.extended_types_enabled = v)),
     key("enforceQuota", "false", "hard quota limits refuse writes", property(|c, v| c.enforce_quota = v)),
     key("znode.container.checkIntervalMs", "60000", "pause between two looks for containers and TTL nodes to remove",
-        int(1, I32_MAX, |c, v| c.container_check_interval_ms = v as u64)),
+        lenient(1, I32_MAX, |c, v| c.container_check_interval_ms = v as u64)),
     key("znode.container.maxPerMinute", "10000", "containers and TTL nodes removed in a minute at most",
-        int(1, I32_MAX, |c, v| c.container_max_per_minute = v as u64)),
+        lenient(1, I32_MAX, |c, v| c.container_max_per_minute = v as u64)),
     key("znode.container.maxNeverUsedIntervalMs", "0", "a container that never had a child goes after this long, 0 never",
-        int(0, i64::MAX, |c, v| c.container_max_never_used_interval_ms = v as u64)),
+        lenient(0, i64::MAX, |c, v| c.container_max_never_used_interval_ms = v as u64)),
     key("skipACL", "no", "yes switches all ACL checks off",
         text("yes or no", |c, v| { c.skip_acl = yes_no(v)?; Some(()) })),
     key("DigestAuthenticationProvider.superDigest", "none", "super:<hash> lets that user do anything",
-        Kind::Honoured(Set::Secret { allowed: "name:base64 of the SHA-1 of name:password",
+        Kind::Honoured(Set::Secret { allowed: "name:base64 of the hash of name:password",
             set: |c, v| { c.super_digest = Some(Secret::new(v.contains(':').then_some(v)?)); Some(()) } })),
     key("DigestAuthenticationProvider.digestAlg", "SHA1", "hash of scheme digest",
-        text("SHA1 (others are not there yet)", |_, v| matches!(v, "SHA1" | "SHA-1").then_some(()))),
+        text(DigestAlg::ALLOWED, |c, v| { c.digest_alg = DigestAlg::parse(v)?; Some(()) })),
     key("DigestAuthenticationProvider.enabled", "true", "scheme digest exists", property(|c, v| c.digest_auth_enabled = v)),
     key("digest.enabled", "true", "keep a content digest of the tree (word hash)",
         Kind::Kept(Set::Property(|c, v| c.digest_enabled = v), "no content digest is kept yet")),
@@ -195,9 +213,29 @@ pub(super) struct Found {
     pub(super) instance: Option<String>,
 }
 
+/// Sections of ZooKeeper's guide whose titles are not the name that its servers read, and that name.
+static TITLES: &[(&str, &str)] = &[
+    ("advancedFlowControlEnabled", "netty.advancedFlowControl.enabled"),
+    ("connectionMaxTokens", "connection_throttle_tokens"),
+    ("connectionTokenFillTime", "connection_throttle_fill_time"),
+    ("connectionTokenFillCount", "connection_throttle_fill_count"),
+    ("connectionFreezeTime", "connection_throttle_freeze_time"),
+    ("connectionDropIncrease", "connection_throttle_drop_increase"),
+    ("connectionDropDecrease", "connection_throttle_drop_decrease"),
+    ("connectionDecreaseRatio", "connection_throttle_decrease_ratio"),
+    ("requestThrottleLimit", "request_throttle_max_requests"),
+    ("requestThrottleStallTime", "request_throttle_stall_time"),
+    ("requestThrottleDropStale", "request_throttle_drop_stale"),
+    ("requestStaleLatencyCheck", "request_stale_latency_check"),
+    ("requestStaleConnectionCheck", "request_stale_connection_check"),
+    ("maxTimeToWaitForEpoch", "leader.maxTimeToWaitForEpoch"),
+];
+
 /// Looks up a key of a file or of the command line, with or without the prefix `zookeeper.`.
 pub(super) fn find(name: &str) -> Option<Found> {
-    find_exact(name).or_else(|| find_exact(name.strip_prefix("zookeeper.")?))
+    let short = name.strip_prefix("zookeeper.");
+    let title = TITLES.iter().find(|(title, _)| *title == short.unwrap_or(name)).map(|(_, read)| *read);
+    find_exact(name).or_else(|| find_exact(short?)).or_else(|| find_exact(title?))
 }
 
 fn find_exact(name: &str) -> Option<Found> {

@@ -1,7 +1,7 @@
 //! Keys that a standalone server accepts and does not act upon: the ensemble's, and what has no counterpart here.
 
 use super::Role;
-use super::keys::{I32_MAX, Key, Kind, Set, key, set_group, set_server, set_weight};
+use super::keys::{I32_MAX, I32_MIN, Key, Kind, Set, key, set_group, set_server, set_weight};
 
 const KEEP: Kind = Kind::Ensemble(Set::Keep);
 const JVM: Kind = Kind::WithoutEffect("there is no Java virtual machine");
@@ -14,9 +14,13 @@ const ADMIN: Kind = Kind::WithoutEffect("the admin server is not there yet");
 const METRICS: Kind = Kind::WithoutEffect("the metrics page is not there yet; mntr has the numbers");
 const LOGGING: Kind = Kind::WithoutEffect("logging is set with -v, -q and ZOARIUM_LOG");
 
-/// A whole number of at least one that goes into the ensemble's part.
+/// A whole number that goes into the ensemble's part. Below one it is as if it were not set, as in ZooKeeper.
 const fn ticks(set: fn(&mut super::Config, i64)) -> Kind {
-    Kind::Ensemble(Set::Int { min: 1, max: I32_MAX, set })
+    Kind::Ensemble(Set::Int { min: I32_MIN, max: I32_MAX, set })
+}
+
+fn count(value: i64) -> Option<u64> {
+    u64::try_from(value).ok().filter(|value| *value > 0)
 }
 
 /// Keys that matter only when several servers work together.
@@ -29,10 +33,10 @@ pub(super) static ENSEMBLE: &[Key] = &[
     key("weight.N", "1", "votes of server N in its group", Kind::Ensemble(Set::Numbered { allowed: "a number", set: set_weight })),
     key("peerType", "participant", "role of this server; its server line wins", Kind::Ensemble(Set::Text {
         allowed: "participant or observer", set: |c, v| { c.ensemble.peer_type = Role::parse(v)?; Some(()) } })),
-    key("initLimit", "none", "ticks for a follower to connect and sync", ticks(|c, v| c.ensemble.init_limit = Some(v as u64))),
-    key("syncLimit", "none", "ticks a follower may lag", ticks(|c, v| c.ensemble.sync_limit = Some(v as u64))),
+    key("initLimit", "none", "ticks for a follower to connect and sync", ticks(|c, v| c.ensemble.init_limit = count(v))),
+    key("syncLimit", "none", "ticks a follower may lag", ticks(|c, v| c.ensemble.sync_limit = count(v))),
     key("connectToLearnerMasterLimit", "initLimit", "ticks for a follower to connect",
-        ticks(|c, v| c.ensemble.connect_to_learner_master_limit = Some(v as u64))),
+        ticks(|c, v| c.ensemble.connect_to_learner_master_limit = count(v))),
     key("standaloneEnabled", "true", "a single server line makes a standalone server",
         Kind::Ensemble(Set::Bool(|c, v| c.ensemble.standalone_enabled = v))),
     key("dynamicConfigFile", "none", "file with the server lines", Kind::Ensemble(Set::Text {
@@ -78,6 +82,21 @@ pub(super) static ENSEMBLE: &[Key] = &[
     key("portUnification", "false", "TLS and plain on one port between servers", KEEP),
     key("sslQuorumReloadCertFiles", "false", "read certificates again when they change", KEEP),
     key("ssl.quorum.X", "none", "TLS between servers", KEEP),
+    key("enableEagerACLCheck", "false", "a server checks ACLs before it forwards a write to the leader", KEEP),
+    key("fastleader.minNotificationInterval", "200", "shortest wait for votes in an election", KEEP),
+    key("fastleader.maxNotificationInterval", "60000", "longest wait for votes in an election", KEEP),
+    key("leader.maxTimeToWaitForEpoch", "-1", "how long a new leader waits for its followers", KEEP),
+    key("leader.ackLoggingFrequency", "1000", "how often acknowledgements are logged", KEEP),
+    key("leader.nodelay", "true", "TCP_NODELAY between servers", KEEP),
+    key("follower.nodelay", "true", "TCP_NODELAY between servers", KEEP),
+    key("follower.skipLearnerRequestToNextProcessor", "false", "requests of observers skip a stage in followers", KEEP),
+    key("observer.syncEnabled", "true", "other name of syncEnabled", KEEP),
+    key("observerMaster.sizeLimit", "33554432", "bytes a follower keeps for its observers", KEEP),
+    key("leaderConnectDelayDuringRetryMs", "100", "pause before the leader is tried again", KEEP),
+    key("forceSnapshotSync", "false", "followers are always brought up by a snapshot", KEEP),
+    key("snapshotSizeFactor", "0.33", "log sent to a follower, as a part of a snapshot's size", KEEP),
+    key("messageTracker.Enabled", "false", "keep the last messages between leader and followers for the log", KEEP),
+    key("messageTracker.BufferSize", "10", "how many of them", KEEP),
     key("ensembleAuthName", "none", "names of the authentication scheme ensemble", KEEP),
 ];
 
@@ -85,7 +104,6 @@ pub(super) static ENSEMBLE: &[Key] = &[
 #[rustfmt::skip]
 pub(super) static ACCEPTED: &[Key] = &[
     // Storage: ours is one file.
-    key("dataLogDir", "dataDir", "folder of ZooKeeper's transaction log", FILE),
     key("autopurge.snapRetainCount", "3", "snapshots to keep when purging", FILE),
     key("autopurge.purgeInterval", "0", "hours between purges", FILE),
     key("snapSizeLimitInKb", "4194304", "log size between snapshots", FILE),
@@ -103,7 +121,6 @@ pub(super) static ACCEPTED: &[Key] = &[
     key("nio.numWorkerThreads", "auto", "worker threads", LOOP),
     key("nio.directBufferBytes", "65536", "buffer of a thread", LOOP),
     key("nio.shutdownTimeout", "5000", "wait for the threads at the end", LOOP),
-    key("nio.sessionlessCnxnTimeout", "10000", "see zoarium.handshakeTimeoutMs", LOOP),
     key("commitProcessor.numWorkerThreads", "auto", "threads that commit", LOOP),
     key("commitProcessor.shutdownTimeout", "5000", "wait for them at the end", LOOP),
     key("commitProcessor.maxReadBatchSize", "-1", "reads between commits", LOOP),
@@ -118,8 +135,6 @@ pub(super) static ACCEPTED: &[Key] = &[
     key("watcherCleanIntervalInSeconds", "600", "pause between drops", LOOP),
     key("maxInProcessingDeadWatchers", "-1", "watches to be dropped", LOOP),
     key("bitHashCacheSize", "10", "cache of watches", LOOP),
-    key("fastleader.minNotificationInterval", "200", "shortest pause between votes", LOOP),
-    key("fastleader.maxNotificationInterval", "60000", "longest pause between votes", LOOP),
     key("maxResponseCacheSize", "400", "encoded replies kept", LOOP),
     key("maxGetChildrenResponseCacheSize", "400", "encoded child lists kept", LOOP),
     key("closeSessionTxn.enabled", "true", "names of ephemerals in the closing transaction", LOOP),
@@ -149,6 +164,9 @@ pub(super) static ACCEPTED: &[Key] = &[
     key("throttled_op_wait_time", "0", "refuse requests that waited longer", THROTTLE),
     key("largeRequestThreshold", "-1", "size from which a request is large", THROTTLE),
     key("largeRequestMaxBytes", "104857600", "bytes of large requests at once", THROTTLE),
+    key("netty.server.earlyDropSecureConnectionHandshakes", "false", "drop TLS handshakes that are not waited for", TLS),
+    key("intBufferStartingSizeBytes", "1024", "buffer of a thread", LOOP),
+    key("pathStats.X", "none", "statistics of the paths most asked for", METRICS),
     // TLS for clients.
     key("secureClientPort", "none", "port for clients with TLS",
         Kind::NotYet("the TLS port is not served yet; only the plain client port is")),
@@ -192,6 +210,12 @@ pub(super) static ACCEPTED: &[Key] = &[
     key("superUser", "none", "SASL name of the super user", SASL),
     key("superUser.X", "none", "SASL name of a super user", SASL),
     key("allowSaslFailedClients", "false", "a failed SASL login keeps its connection", SASL),
+    key("SASLAuthenticationProvider.superPassword", "none", "password of the SASL super user", SASL),
+    key("server.principal", "none", "Kerberos name of the server, as clients know it", SASL),
+    key("server.realm", "none", "Kerberos realm of the server, as clients know it", SASL),
+    key("requireKerberosConfig", "false", "refuse to start without a Kerberos configuration", SASL),
+    key("kerberos.minReLoginTimeMs", "60000", "pause between Kerberos logins", SASL),
+    key("kinit", "/usr/bin/kinit", "program for Kerberos logins", SASL),
     key("letAnySaslUserDoX", "none", "any SASL user may do what this one may", SASL),
     key("kerberos.removeHostFromPrincipal", "false", "shorten Kerberos names", SASL),
     key("kerberos.removeRealmFromPrincipal", "false", "shorten Kerberos names", SASL),
@@ -228,6 +252,10 @@ pub(super) static ACCEPTED: &[Key] = &[
     key("jvm.pause.warn-threshold.ms", "10000", "pause worth a warning", JVM),
     key("jvm.pause.info-threshold.ms", "1000", "pause worth a line", JVM),
     key("jvm.pause.sleep.time.ms", "500", "how often to look", JVM),
+    key("jmx.log4j.mbean", "none", "logging controls over JMX", JVM),
+    key("disableAutoWatchReset", "false", "a client's setting", LOOP),
+    key("request.timeout", "0", "a client's setting", LOOP),
+    key("configuration", "none", "folder of the configuration, set by tools", JVM),
     key("jmx.log4j.disable", "false", "logging controls over JMX", JVM),
     key("java.security.auth.login.config", "none", "file with SASL logins", SASL),
     key("java.X", "none", "a setting of Java", JVM),

@@ -91,15 +91,17 @@ impl Config {
         properties: &[(String, String)],
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Loaded, ConfigError> {
-        let loaded = Config::read(file, properties, env)?;
-        let ensemble = &loaded.config.ensemble;
-        if !ensemble.is_standalone() {
-            return Err(ConfigError::EnsembleNotYet {
-                participants: ensemble.count(Role::Participant),
-                observers: ensemble.count(Role::Observer),
-            });
-        }
-        Ok(loaded)
+        Config::read(file, properties, env)?.standalone()
+    }
+
+    /// As [`Config::load`], for settings that came by calls of the program and without an environment.
+    pub(crate) fn load_called(file: Option<&Path>, properties: &[(String, String)]) -> Result<Loaded, ConfigError> {
+        Config::read_called(file, properties)?.standalone()
+    }
+
+    /// As [`Config::read`], for settings that came by calls of the program and without an environment.
+    pub(crate) fn read_called(file: Option<&Path>, properties: &[(String, String)]) -> Result<Loaded, ConfigError> {
+        Config::gather(file, properties, &Origin::Program, std::iter::empty())
     }
 
     /// Reads a configuration, an ensemble's too, from the same sources as [`Config::load`].
@@ -111,6 +113,15 @@ impl Config {
     pub fn read(
         file: Option<&Path>,
         properties: &[(String, String)],
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Loaded, ConfigError> {
+        Config::gather(file, properties, &Origin::CommandLine, env)
+    }
+
+    fn gather(
+        file: Option<&Path>,
+        properties: &[(String, String)],
+        properties_from: &Origin,
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Loaded, ConfigError> {
         let mut gathered = Gathered::default();
@@ -128,7 +139,7 @@ impl Config {
             }
         }
         for (name, value) in properties {
-            gathered.add(keys::find(name), name, value.trim().to_owned(), Origin::CommandLine);
+            gathered.add(keys::find(name), name, value.trim().to_owned(), properties_from.clone());
         }
         gathered.add_dynamic_file()?;
 
@@ -137,19 +148,30 @@ impl Config {
             config.client_hosts.clear();
         }
         gathered.apply(&mut config)?;
-        gathered.settle(&mut config, file.is_some())?;
+        gathered.settle(&mut config, file)?;
         Ok(Loaded { config, notes: gathered.notes, settings: gathered.settings })
     }
 }
 
 impl Loaded {
+    /// Refuses an ensemble, which is not served yet.
+    fn standalone(self) -> Result<Loaded, ConfigError> {
+        let ensemble = &self.config.ensemble;
+        if !ensemble.is_standalone() {
+            return Err(ConfigError::EnsembleNotYet {
+                participants: ensemble.count(Role::Participant),
+                observers: ensemble.count(Role::Observer),
+            });
+        }
+        Ok(self)
+    }
+
     /// Refuses unknown keys: what `--strict` asks for.
     ///
     /// # Errors
     /// [`ConfigError::Unknown`] with all of them.
     pub fn strict(self) -> Result<Loaded, ConfigError> {
-        let unknown: Vec<String> =
-            self.notes.iter().filter(|note| matches!(note, Note::Unknown { .. })).map(Note::to_string).collect();
+        let unknown: Vec<String> = self.notes.iter().filter_map(Note::unknown).collect();
         if unknown.is_empty() { Ok(self) } else { Err(ConfigError::Unknown(unknown)) }
     }
 }
@@ -277,9 +299,12 @@ impl Gathered {
     }
 
     /// What depends on more than one setting.
-    fn settle(&mut self, config: &mut Config, has_file: bool) -> Result<(), ConfigError> {
+    fn settle(&mut self, config: &mut Config, file: Option<&Path>) -> Result<(), ConfigError> {
+        let has_file = file.is_some();
         self.settle_auth(config)?;
-        self.settle_client_port(config, has_file)?;
+        self.settle_handshake(config);
+        let myid = self.settle_id(config)?;
+        self.settle_client_port(config, has_file, myid)?;
         let (min, max) = (config.session_timeout_min_ms(), config.session_timeout_max_ms());
         if min > max {
             return conflict(format!("minSessionTimeout ({min} ms) is above maxSessionTimeout ({max} ms)"));
@@ -319,10 +344,33 @@ impl Gathered {
                 config.jute_maxbuffer, options.max_record
             )));
         }
-        if has_file && self.given("dataDir").is_none() && config.file.is_none() {
-            self.notes.push(Note::Remark(format!("dataDir is not set: using {}", config.data_dir.display())));
+        // Last, so that what is wrong inside the file is told before what is missing from it.
+        match file {
+            Some(path) if self.given("dataDir").is_none() && config.file.is_none() => {
+                Err(ConfigError::NoDataDir { path: path.to_owned(), meant: self.meant("dataDir") })
+            }
+            _ => Ok(()),
         }
-        self.settle_id(config)
+    }
+
+    /// The unknown key that is nearest to `name`, and where it stands.
+    fn meant(&self, name: &str) -> Option<(String, Origin)> {
+        self.notes.iter().find_map(|note| match note {
+            Note::Unknown { key, origin, nearest: Some(nearest) } if *nearest == name => {
+                Some((key.clone(), origin.clone()))
+            }
+            _ => None,
+        })
+    }
+
+    /// ZooKeeper's name of the handshake's time and ours: ours is the more precise one.
+    fn settle_handshake(&mut self, config: &mut Config) {
+        let Some(ours) = self.given("zoarium.handshakeTimeoutMs").and_then(|value| value.parse().ok()) else { return };
+        if self.given("nio.sessionlessCnxnTimeout").is_some() && config.limits.handshake_timeout_ms != ours {
+            config.limits.handshake_timeout_ms = ours;
+            let text = format!("zoarium.handshakeTimeoutMs={ours} counts, nio.sessionlessCnxnTimeout does not");
+            self.notes.push(Note::Remark(text));
+        }
     }
 
     fn settle_auth(&mut self, config: &mut Config) -> Result<(), ConfigError> {
@@ -347,11 +395,30 @@ impl Gathered {
         Ok(())
     }
 
-    fn settle_client_port(&mut self, config: &mut Config, has_file: bool) -> Result<(), ConfigError> {
+    /// `myid`: the number in that file, where there is one.
+    fn settle_client_port(
+        &mut self,
+        config: &mut Config,
+        has_file: bool,
+        myid: Option<ServerId>,
+    ) -> Result<(), ConfigError> {
         let mut port_given = self.given("clientPort").is_some();
         let standalone = config.ensemble.is_standalone();
-        let client =
-            config.ensemble.servers.values().next().filter(|_| standalone).and_then(|line| line.client.clone());
+        let line = config.ensemble.servers.values().next().filter(|_| standalone);
+        // The line of another server says nothing of this one. ZooKeeper goes by clientPort then, and without it runs
+        // and listens nowhere.
+        let stranger = line.filter(|line| myid.is_some_and(|myid| myid != line.id)).map(|line| line.id);
+        let client = line.filter(|_| stranger.is_none()).and_then(|line| line.client.clone());
+        if let (Some(line), Some(myid)) = (stranger, myid) {
+            let text = format!(
+                "myid in {} is {myid}, and there is no line server.{myid}, only server.{line}",
+                config.data_dir.display()
+            );
+            if !port_given {
+                return conflict(format!("{text}: correct one of them, or set clientPort to serve all the same"));
+            }
+            self.notes.push(Note::Remark(format!("{text}, which does not count; clientPort does")));
+        }
         if let Some(client) = client {
             let hosts: Vec<String> = client.host.into_iter().collect();
             let host_clash = !config.client_hosts.is_empty() && has_file && config.client_hosts != hosts;
@@ -383,18 +450,23 @@ impl Gathered {
         Ok(())
     }
 
-    fn settle_id(&mut self, config: &mut Config) -> Result<(), ConfigError> {
+    /// Reads `myid`; `None` where there is no number in it.
+    fn settle_id(&mut self, config: &mut Config) -> Result<Option<ServerId>, ConfigError> {
         let path = config.data_dir.join("myid");
         let text = match std::fs::read(&path) {
             Ok(bytes) => properties::text_of(&bytes),
             // A standalone server needs none.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(ConfigError::Read { path, reason: os_text(&error) }),
         };
         let id = text.lines().next().unwrap_or_default().trim();
         let highest = if config.extended_types_enabled { 254 } else { 255 };
+        let mut myid = None;
         match id.parse() {
-            Ok(number) if number <= highest => config.server_id = ServerId(number),
+            Ok(number) if number <= highest => {
+                config.server_id = ServerId(number);
+                myid = Some(config.server_id);
+            }
             // Debian's package leaves a sentence there that asks to be replaced; a standalone server needs no number.
             _ if config.ensemble.is_standalone() => {
                 let text = format!("{} holds no number from 0 to {highest}: using 0", path.display());
@@ -411,7 +483,8 @@ impl Gathered {
         }
         let line = config.ensemble.servers.get(&config.server_id);
         if !config.ensemble.is_standalone() && line.is_none() {
-            return conflict(format!("myid is {id}, and there is no line server.{id}"));
+            let text = format!("myid in {} is {id}, and there is no line server.{id}", config.data_dir.display());
+            return Err(ConfigError::Conflict(text));
         }
         if let Some(line) =
             line.filter(|line| line.role != config.ensemble.peer_type && self.given("peerType").is_some())
@@ -420,7 +493,7 @@ impl Gathered {
                 format!("peerType={} differs from server.{id}, which says {}", config.ensemble.peer_type, line.role);
             self.notes.push(Note::Remark(format!("{text}; the server line counts")));
         }
-        Ok(())
+        Ok(myid)
     }
 }
 

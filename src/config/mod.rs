@@ -16,6 +16,7 @@ mod properties;
 mod servers;
 #[cfg(test)]
 mod tests;
+mod zone;
 
 use std::fmt;
 use std::io;
@@ -28,6 +29,7 @@ pub use load::{KeyInfo, Loaded, Setting};
 pub use note::{Fate, Note, Origin};
 pub use servers::{ClientAddress, Ensemble, PeerAddress, Role, ServerLine};
 
+use crate::digests::DigestAlg;
 use crate::ids::ServerId;
 use crate::store::{StoreOptions, SyncMode};
 use crate::words::Whitelist;
@@ -45,6 +47,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `zoarium.file`: the file itself; `None` is `zoarium.db` in `data_dir`. Ask [`Config::file`].
     pub file: Option<PathBuf>,
+    /// `dataLogDir`: where ZooKeeper would keep its log. Only looked at by [`Config::zookeeper_data`].
+    pub data_log_dir: Option<PathBuf>,
+    /// `zoarium.ignoreZooKeeperData`: begin with an empty tree although ZooKeeper's own data lies there.
+    pub ignore_zookeeper_data: bool,
     /// `datadir.autocreate`: make `data_dir` when it is missing.
     pub data_dir_autocreate: bool,
     /// This server's number: the content of `myid` in `data_dir`, 0 without that file.
@@ -103,6 +109,8 @@ pub struct Config {
     pub skip_acl: bool,
     /// `DigestAuthenticationProvider.superDigest`: `super:` and the base64 hash of the super user's password.
     pub super_digest: Option<Secret>,
+    /// `DigestAuthenticationProvider.digestAlg`: the hash of scheme `digest`.
+    pub digest_alg: DigestAlg,
     /// `DigestAuthenticationProvider.enabled`: scheme `digest` exists.
     pub digest_auth_enabled: bool,
     /// `digest.enabled`: keep a content digest of the tree (word `hash`). Not acted upon yet.
@@ -127,6 +135,8 @@ impl Default for Config {
         Config {
             data_dir: PathBuf::from("./zoarium-data"),
             file: None,
+            data_log_dir: None,
+            ignore_zookeeper_data: false,
             data_dir_autocreate: true,
             server_id: ServerId(0),
             client_port: 2181,
@@ -152,6 +162,7 @@ impl Default for Config {
             container_max_never_used_interval_ms: 0,
             skip_acl: false,
             super_digest: None,
+            digest_alg: DigestAlg::default(),
             digest_auth_enabled: true,
             digest_enabled: true,
             enforce_auth_schemes: Vec::new(),
@@ -167,6 +178,17 @@ impl Config {
     /// The one file: `file`, or `zoarium.db` in `data_dir`.
     pub fn file(&self) -> PathBuf {
         self.file.clone().unwrap_or_else(|| self.data_dir.join("zoarium.db"))
+    }
+
+    /// The folder with ZooKeeper's own log or snapshots beside which a server would begin with an empty tree; `None` when
+    /// there is none, when the file is there already, and where `ignore_zookeeper_data` says that this is meant.
+    pub fn zookeeper_data(&self) -> Option<PathBuf> {
+        let begun = std::fs::metadata(self.file()).is_ok_and(|found| found.len() > 0);
+        if self.ignore_zookeeper_data || begun {
+            return None;
+        }
+        let folders = std::iter::once(&self.data_dir).chain(&self.data_log_dir);
+        folders.map(|folder| folder.join("version-2")).find(|folder| holds_zookeeper_data(folder))
     }
 
     /// Shortest session timeout granted, in milliseconds.
@@ -228,9 +250,11 @@ impl Config {
         }
         let mut addresses = Vec::new();
         for host in &self.client_hosts {
-            let found = (host.as_str(), self.client_port)
-                .to_socket_addrs()
-                .map_err(|error| io::Error::new(error.kind(), format!("clientPortAddress {host}: {error}")))?;
+            let named = |error: io::Error| io::Error::new(error.kind(), format!("clientPortAddress {host}: {error}"));
+            let found = match zone::split(host) {
+                Some((address, zone)) => vec![zone::address(address, zone, self.client_port).map_err(named)?],
+                None => (host.as_str(), self.client_port).to_socket_addrs().map_err(named)?.collect(),
+            };
             for address in found {
                 if !addresses.contains(&address) {
                     addresses.push(address);
@@ -239,6 +263,16 @@ impl Config {
         }
         Ok(addresses)
     }
+}
+
+/// Whether one of ZooKeeper's log files or snapshots lies in `folder`.
+fn holds_zookeeper_data(folder: &std::path::Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    entries.flatten().any(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        name.starts_with("log.") || name.starts_with("snapshot.")
+    })
 }
 
 /// A text that is never shown: `Debug` prints stars, and it has no `Display`.

@@ -12,6 +12,8 @@ pub enum Origin {
     Environment(String),
     /// `-Dkey=value`, or an option that stands for one.
     CommandLine,
+    /// A call of the program that the server runs in.
+    Program,
 }
 
 impl fmt::Display for Origin {
@@ -20,6 +22,7 @@ impl fmt::Display for Origin {
             Origin::File(path, line) => write!(f, "{}:{line}", path.display()),
             Origin::Environment(name) => write!(f, "environment {name}"),
             Origin::CommandLine => f.write_str("command line"),
+            Origin::Program => f.write_str("set by the program"),
         }
     }
 }
@@ -95,6 +98,22 @@ impl Note {
     }
 }
 
+impl Note {
+    /// Of a key nobody knows, what to say where that is an error; of anything else `None`.
+    pub(super) fn unknown(&self) -> Option<String> {
+        match self {
+            Note::Unknown { key, origin, nearest } => {
+                Some(format!("unknown key {} ({origin}){}", key.escape_debug(), did_you_mean(*nearest)))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn did_you_mean(nearest: Option<&'static str>) -> String {
+    nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default()
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -102,10 +121,7 @@ impl fmt::Display for Note {
             Note::NotYet { key, origin, reason } => write!(f, "{key} ({origin}): {reason}"),
             Note::Unknown { key, origin, nearest } => {
                 write!(f, "unknown key {} ({origin}), ignored", key.escape_debug())?;
-                match nearest {
-                    Some(nearest) => write!(f, "; did you mean {nearest}?"),
-                    None => Ok(()),
-                }
+                f.write_str(&did_you_mean(*nearest))
             }
             Note::Repeated { key, earlier, later } => {
                 write!(f, "{key} is set twice with different values: {later} counts, {earlier} does not")

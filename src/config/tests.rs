@@ -1,5 +1,8 @@
 //! The table walked key by key, the order of the sources, and what is refused.
 
+mod as_zookeeper;
+mod guide;
+
 use std::path::PathBuf;
 
 use super::keys::{self, Key, Kind, Set};
@@ -15,14 +18,15 @@ fn read(given: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
     Config::read(None, &pairs(given), std::iter::empty())
 }
 
-/// From a file of these lines alone; the folder lives as long as the test.
+/// From a file of these lines alone, and a `dataDir` where they have none; the folder lives as long as the test.
 fn read_file(text: &str) -> Result<Loaded, ConfigError> {
     load_all(text, &[], &[])
 }
 
 fn load_all(text: &str, env: &[(&str, &str)], given: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
     let folder = Folder::new();
-    let file = folder.write("zoo.cfg", text);
+    let data = if text.contains("dataDir") { "" } else { "\ndataDir=/x\n" };
+    let file = folder.write("zoo.cfg", &format!("{text}{data}"));
     Config::load(Some(&file), &pairs(given), pairs(env).into_iter())
 }
 
@@ -142,6 +146,12 @@ fn every_number_is_taken_at_its_bounds_and_refused_one_past_them() {
             | Kind::Kept(Set::Int { min, max, .. }, _)
             | Kind::Ensemble(Set::Int { min, max, .. }) => (i128::from(*min), i128::from(*max)),
             Kind::Honoured(Set::Size { min, max, .. }) => (i128::from(*min), i128::from(*max)),
+            Kind::Honoured(Set::Lenient { min, max, .. }) | Kind::Kept(Set::Lenient { min, max, .. }, _) => {
+                walked += 1;
+                let taken = |value: i64| read(&[(key.name, &value.to_string())]).is_ok();
+                assert!(taken(*min) && taken(*max), "{} takes {min} and {max}", key.name);
+                continue;
+            }
             _ => continue,
         };
         walked += 1;
@@ -163,25 +173,26 @@ fn every_honoured_key_changes_the_config() {
     for key in keys::all() {
         let (Kind::Honoured(set) | Kind::Kept(set, _)) = &key.kind else { continue };
         let values: Vec<String> = match set {
-            Set::Int { min, max, .. } => vec![min.to_string(), (min + 1).to_string(), max.to_string()],
+            Set::Int { min, max, .. } | Set::Lenient { min, max, .. } => {
+                vec![min.to_string(), (min + 1).to_string(), max.to_string()]
+            }
             Set::Size { min, max, .. } => vec![min.to_string(), max.to_string()],
             Set::Bool(_) | Set::Property(_) => vec!["true".to_owned(), "false".to_owned()],
-            _ => ["/x", "yes", "no", "*", "super:x", "SHA1", "digest", "warn"].map(str::to_owned).to_vec(),
+            _ => ["/x", "yes", "no", "*", "super:x", "SHA-256", "digest", "warn"].map(str::to_owned).to_vec(),
         };
         let changes = |value: &String| {
             let mut config = unchanged.clone();
             put_directly(&mut config, set, value);
             config != unchanged
         };
-        // These two decide together with another key, and an algorithm has one value so far.
-        let elsewhere = ["enforce.auth.enabled", "DigestAuthenticationProvider.digestAlg"].contains(&key.name);
-        assert!(values.iter().any(changes) != elsewhere, "{}", key.name);
+        // It decides together with another key.
+        assert!(values.iter().any(changes) != (key.name == "enforce.auth.enabled"), "{}", key.name);
     }
 }
 
 fn put_directly(config: &mut Config, set: &Set, value: &str) {
     match set {
-        Set::Int { set, .. } => set(config, value.parse().unwrap()),
+        Set::Int { set, .. } | Set::Lenient { set, .. } => set(config, value.parse().unwrap()),
         Set::Size { set, .. } => set(config, value.parse().unwrap()),
         Set::Bool(set) | Set::Property(set) => set(config, value == "true"),
         Set::Text { set, .. } | Set::Secret { set, .. } => {
@@ -208,6 +219,20 @@ fn without_a_file_it_is_the_embedded_default_on_loopback_with_no_limit_on_the_tr
     assert_eq!(config.client_addresses().unwrap(), ["127.0.0.1:2181".parse().unwrap()]);
     assert_eq!(config.file(), PathBuf::from("./zoarium-data/zoarium.db"));
     assert_eq!((config.session_timeout_min_ms(), config.session_timeout_max_ms()), (6000, 60_000));
+}
+
+#[test]
+fn settings_by_a_call_are_not_said_to_be_a_command_lines() {
+    let called = |key: &str, value: &str| Config::read_called(None, &pairs(&[(key, value)])).and_then(Loaded::strict);
+    assert_eq!(
+        called("tickTme", "1").unwrap_err().to_string(),
+        "unknown key tickTme (set by the program); did you mean tickTime?"
+    );
+    assert!(
+        called("tickTime", "0").unwrap_err().to_string().starts_with("tickTime=0 (set by the program) is not accepted")
+    );
+    let text = read(&[("tickTme", "1")]).unwrap().strict().unwrap_err().to_string();
+    assert_eq!(text, "unknown key tickTme (command line); did you mean tickTime?", "refused is not ignored");
 }
 
 #[test]
@@ -315,7 +340,7 @@ fn what_would_silently_weaken_security_is_refused() {
     let config = read(&[("enforce.auth.enabled", "true"), ("enforce.auth.schemes", "sasl, digest")]).unwrap().config;
     assert_eq!(config.enforce_auth_schemes, ["sasl", "digest"]);
     assert!(read(&[("enforce.auth.schemes", "digest")]).unwrap().config.enforce_auth_schemes.is_empty());
-    error_of(&[("DigestAuthenticationProvider.digestAlg", "SHA-256")]);
+    assert!(error_of(&[("DigestAuthenticationProvider.digestAlg", "WHIRLPOOL")]).contains("SHA3-512"));
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use base64::Engine as _;
-use sha1_smol::Sha1;
 
+use crate::digests::DigestAlg;
 use crate::jute::Text;
 use crate::records::{Acl, ErrorCode, Id};
 use crate::tree::{AclList, Network, id_hash};
@@ -51,8 +51,8 @@ impl Identities {
 
     /// Adds the identity that `user:password` stands for, and `super` if it is the configured one. There is no wrong
     /// password: any credentials give some identity.
-    pub(crate) fn add_digest(&mut self, credentials: &[u8], super_digest: Option<&str>) {
-        let id = digest_of(credentials);
+    pub(crate) fn add_digest(&mut self, credentials: &[u8], alg: DigestAlg, super_digest: Option<&str>) {
+        let id = digest_of(credentials, alg);
         if super_digest.is_some_and(|expected| crate::session::same_bytes(expected.as_bytes(), id.as_bytes())) {
             self.is_super = true;
             self.add(Id::new("super", ""));
@@ -80,12 +80,12 @@ impl Identities {
     }
 }
 
-/// The identity of `user:password`: the user, a colon, and the SHA-1 of the whole in Base64. The whole is the text that
-/// Java makes of the bytes.
-pub(crate) fn digest_of(credentials: &[u8]) -> String {
+/// The identity of `user:password`: the user, a colon, and the hash of the whole in Base64. The whole is the text that Java
+/// makes of the bytes.
+pub(crate) fn digest_of(credentials: &[u8], alg: DigestAlg) -> String {
     let text = java_text(credentials);
     let user = text.split(':').next().unwrap_or("");
-    let hash = base64::engine::general_purpose::STANDARD.encode(Sha1::from(text.as_bytes()).digest().bytes());
+    let hash = base64::engine::general_purpose::STANDARD.encode(alg.hash(text.as_bytes()));
     format!("{user}:{hash}")
 }
 
@@ -231,18 +231,24 @@ mod tests {
             }
         }
         assert_eq!(hash, 5_730_799_198_862_773_028);
-        assert_eq!(digest_of(b"u:\xff"), digest_of("u:\u{fffd}".as_bytes()));
-        assert_eq!(digest_of(b"u\xed\xa0\x80:p"), digest_of("u\u{fffd}:p".as_bytes()));
+        assert_eq!(
+            digest_of(b"u:\xff", DigestAlg::default()),
+            digest_of("u:\u{fffd}".as_bytes(), DigestAlg::default())
+        );
+        assert_eq!(
+            digest_of(b"u\xed\xa0\x80:p", DigestAlg::default()),
+            digest_of("u\u{fffd}:p".as_bytes(), DigestAlg::default())
+        );
     }
 
     #[test]
     fn an_identity_is_found_among_many_and_is_not_taken_for_another() {
         let mut who = local();
         for i in 0..64 {
-            who.add_digest(format!("u{i}:p").as_bytes(), None);
+            who.add_digest(format!("u{i}:p").as_bytes(), DigestAlg::default(), None);
         }
         for i in 0..64 {
-            let id = digest_of(format!("u{i}:p").as_bytes());
+            let id = digest_of(format!("u{i}:p").as_bytes(), DigestAlg::default());
             assert!(
                 who.permits(&list(&[Acl { perms: 1, id: Id { scheme: "digest".into(), id: id.clone().into() } }]), 1)
             );
@@ -259,10 +265,10 @@ mod tests {
             ("user:password", "user:tpUq/4Pn5A64fVZyQ0gOJ8ZWqkY="),
             ("u:p", "u:Jq7wMyA/w2Vd5WIDAKdu4OIIFEQ="),
         ] {
-            assert_eq!(digest_of(credentials.as_bytes()), id);
+            assert_eq!(digest_of(credentials.as_bytes(), DigestAlg::default()), id);
         }
-        assert!(digest_of(b"x").starts_with("x:"));
-        assert!(digest_of(b"").starts_with(':'));
+        assert!(digest_of(b"x", DigestAlg::default()).starts_with("x:"));
+        assert!(digest_of(b"", DigestAlg::default()).starts_with(':'));
     }
 
     fn fixed(acl: Vec<Acl<'static>>, who: &Identities) -> Result<Vec<Acl<'static>>, ErrorCode> {
@@ -274,8 +280,8 @@ mod tests {
         let mut who = local();
         let acl = vec![Acl::new(31, "auth", "ignored"), Acl::new(1, "world", "anyone")];
         assert_eq!(fixed(acl.clone(), &who), Err(ErrorCode::InvalidAcl));
-        who.add_digest(b"u:p", None);
-        who.add_digest(b"v:p", None);
+        who.add_digest(b"u:p", DigestAlg::default(), None);
+        who.add_digest(b"v:p", DigestAlg::default(), None);
         let fixed = fixed(acl, &who).unwrap();
         assert_eq!(fixed.len(), 3);
         assert_eq!(fixed[0], Acl::new(31, "digest", "u:Jq7wMyA/w2Vd5WIDAKdu4OIIFEQ="));
@@ -328,7 +334,7 @@ mod tests {
         let mut who = local();
         let nobody = list(&[Acl::new(31, "digest", "a:b")]);
         assert!(!who.permits(&nobody, 1));
-        who.add_digest(b"super:test", Some("super:D/InIHSb7yEEbrWz8b9l71RjZJU="));
+        who.add_digest(b"super:test", DigestAlg::default(), Some("super:D/InIHSb7yEEbrWz8b9l71RjZJU="));
         assert!(who.permits(&nobody, 16));
         assert!(who.has_scheme("super"));
     }

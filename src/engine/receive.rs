@@ -208,7 +208,7 @@ impl Engine {
             return self.close(id, CloseReason::Violation(why));
         }
         let mut who: Identities = (*conn.who).clone();
-        who.add_digest(credentials, self.settings.super_digest.as_deref());
+        who.add_digest(credentials, self.settings.digest_alg, self.settings.super_digest.as_deref());
         conn.who = Arc::new(who);
     }
 

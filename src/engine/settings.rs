@@ -1,5 +1,6 @@
 //! What an engine is told at start: ZooKeeper's rules and our limits.
 
+use crate::digests::DigestAlg;
 use crate::ids::ServerId;
 
 /// Settings of the engine. The defaults are ZooKeeper's where it has one.
@@ -21,6 +22,8 @@ pub struct Settings {
     pub extended_types: bool,
     /// Whether scheme `digest` exists.
     pub digest_enabled: bool,
+    /// The hash of scheme `digest`.
+    pub digest_alg: DigestAlg,
     /// `super:<hash>`: who logs in with this digest may do everything.
     pub super_digest: Option<String>,
     /// Connections need an identity of one of these schemes for anything but `auth`. Empty: no such rule.
@@ -48,6 +51,7 @@ impl Default for Settings {
             enforce_quota: false,
             extended_types: false,
             digest_enabled: true,
+            digest_alg: DigestAlg::default(),
             super_digest: None,
             enforced_schemes: Vec::new(),
             reconfig_enabled: false,

@@ -56,7 +56,7 @@ impl ConfigBox {
     /// What a server is started with. The environment is the host's own business and not read.
     pub(super) fn load(&self) -> Outcome<(Config, Option<RoleCallback>)> {
         let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let loaded = Config::load(settings.file.as_deref(), &settings.properties, std::iter::empty());
+        let loaded = Config::load_called(settings.file.as_deref(), &settings.properties);
         let Loaded { config, notes, .. } = loaded.map_err(refused)?;
         for note in notes {
             log::warn!("{note}");
@@ -100,7 +100,11 @@ pub unsafe extern "C" fn zoa_config_load(config: *mut zoa_config, file_path: *co
     unsafe {
         with(config.cast_const().cast(), "config", |config: &ConfigBox| {
             let path = Path::new(text(file_path, "file_path")?).to_owned();
-            Config::load(Some(&path), &[], std::iter::empty()).map_err(refused)?;
+            match Config::load_called(Some(&path), &[]) {
+                // It may still be set by itself; the server's start looks again.
+                Ok(_) | Err(ConfigError::NoDataDir { .. }) => {}
+                Err(error) => return Err(refused(error)),
+            }
             config.settings.lock().unwrap_or_else(PoisonError::into_inner).file = Some(path);
             Ok(())
         })
@@ -117,7 +121,7 @@ pub unsafe extern "C" fn zoa_config_set(config: *mut zoa_config, key: *const c_c
     unsafe {
         with(config.cast_const().cast(), "config", |config: &ConfigBox| {
             let pair = (text(key, "key")?.to_owned(), text(value, "value")?.to_owned());
-            let alone = Config::read(None, std::slice::from_ref(&pair), std::iter::empty());
+            let alone = Config::read_called(None, std::slice::from_ref(&pair));
             alone.and_then(Loaded::strict).map_err(refused)?;
             let mut settings = config.settings.lock().unwrap_or_else(PoisonError::into_inner);
             settings.properties.retain(|(name, _)| *name != pair.0);

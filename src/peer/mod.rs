@@ -153,14 +153,15 @@ impl Peer {
         let settings = settings_of(&config);
         let me = settings.server_id;
         let link_limits = LinkLimits::of(&settings);
+        // Before the file: who finds the port taken makes no file.
+        let poll = Poll::new().map_err(Error::system("create the event queue"))?;
+        let waker = mio::Waker::new(poll.registry(), WAKER).map_err(Error::system("create the waker"))?;
+        let listening = Listening::bind(&config, poll.registry())?;
+
         let engine = Engine::new(settings, [0; 32], [low, high]);
         let started = Instant::now();
         let (mut engine, store) = recovery::recover(engine, &config, &config.store_options())?;
         engine.set_secret(store.secret());
-
-        let poll = Poll::new().map_err(Error::system("create the event queue"))?;
-        let waker = mio::Waker::new(poll.registry(), WAKER).map_err(Error::system("create the waker"))?;
-        let listening = Listening::bind(&config, poll.registry())?;
         let broadcast = Broadcast::new(me, Majority::new(vec![me]), engine.applied());
         let snapshots = Snapshots::new();
         let (engine, waker) = (Seat::new(engine), Arc::new(waker));
@@ -477,6 +478,7 @@ fn settings_of(config: &Config) -> Settings {
         enforce_quota: config.enforce_quota,
         extended_types: config.extended_types_enabled,
         digest_enabled: config.digest_auth_enabled,
+        digest_alg: config.digest_alg,
         super_digest: config.super_digest.as_ref().map(|secret| secret.expose().to_owned()),
         enforced_schemes: config.enforce_auth_schemes.clone(),
         reconfig_enabled: config.reconfig_enabled,
