@@ -995,7 +995,8 @@ void zoa_result_free(struct zoa_result *result);
 // free. `config` NULL: the defaults of `zoa_config_new`.
 //
 // Any thread. Errors: `ZOA_IN_USE` when another server has the data; `ZOA_PORT_TAKEN`; `ZOA_CORRUPT`; `ZOA_DISK_FULL`;
-// `ZOA_BAD_ARGUMENTS` for settings that do not go together; `ZOA_SYSTEM`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`.
+// `ZOA_BAD_ARGUMENTS` for settings that do not go together, and where ZooKeeper's own data lies and no file of ours
+// (`zoarium.ignoreZooKeeperData` begins all the same); `ZOA_SYSTEM`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`.
 zoa_code zoa_server_start(const struct zoa_config *config,
                           struct zoa_server **server_out);
 

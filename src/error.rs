@@ -19,6 +19,14 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// ZooKeeper's own log or snapshots lie in this folder, there is no file of ours yet, and an empty tree beside them
+    /// would look like their loss. `zoarium.ignoreZooKeeperData` begins all the same.
+    ZooKeeperData {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// The file that was not made.
+        file: std::path::PathBuf,
+    },
     /// The one file refuses.
     Store {
         /// The file; empty while whoever met the refusal does not know it.
@@ -51,6 +59,14 @@ impl fmt::Display for Error {
         match self {
             Error::Config(why) => f.write_str(why),
             Error::Folder { path, source } => write!(f, "data folder {}: {}", path.display(), os_text(source)),
+            Error::ZooKeeperData { folder, file } => write!(
+                f,
+                "{} holds data of a ZooKeeper server, which cannot be read yet, and there is no {}: a server would begin \
+                 with an empty tree. Give another dataDir; or, if an empty tree is what you want, move that folder away or \
+                 set zoarium.ignoreZooKeeperData=true (--ignore-zookeeper-data)",
+                folder.display(),
+                file.display()
+            ),
             Error::Store { path, source } if path.as_os_str().is_empty() || source.names_the_file() => source.fmt(f),
             Error::Store { path, source } => write!(f, "{}: {source}", path.display()),
             Error::Damage(why) => write!(f, "damaged: {why}"),
@@ -69,7 +85,7 @@ impl std::error::Error for Error {
         match self {
             Error::Folder { source, .. } | Error::Listen { source, .. } | Error::System { source, .. } => Some(source),
             Error::Store { source, .. } => Some(source),
-            Error::Config(_) | Error::Damage(_) | Error::Panicked(_) => None,
+            Error::Config(_) | Error::Damage(_) | Error::Panicked(_) | Error::ZooKeeperData { .. } => None,
         }
     }
 }

@@ -79,6 +79,22 @@ fn a_wrong_configuration_ends_with_2_and_an_ensemble_with_1() {
 }
 
 #[test]
+fn check_refuses_what_serve_refuses() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-check-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("data/version-2")).unwrap();
+    let (data, file) = (folder.join("data"), folder.join("zoo.cfg"));
+    std::fs::write(data.join("version-2/snapshot.0"), "").unwrap();
+    let (data, file) = (data.to_str().unwrap(), file.to_str().unwrap());
+    let expected = ["Refused:", "data/version-2 holds data of a ZooKeeper server", "--ignore-zookeeper-data"];
+    check(&["check", "--data-dir", data], 1, &expected);
+    check(&["check", "--data-dir", "/nowhere", &format!("-DdataLogDir={data}")], 1, &expected);
+    check(&["check", "--data-dir", data, "--ignore-zookeeper-data"], 0, &["Good:"]);
+    std::fs::write(file, format!("clientPort=2181\ndatadir={data}\n")).unwrap();
+    check(&["check", file], 2, &["dataDir is not set", "zoo.cfg:2 says datadir, did you mean dataDir?"]);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn zookeepers_positional_form_listens_everywhere() {
     check(
         &["check", "2199", "/x", "500", "7"],

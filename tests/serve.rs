@@ -153,6 +153,7 @@ fn a_port_or_a_file_in_use_is_refused_by_name() {
     let server = Serve::start(one.path(), &["--port", "0"]);
     let port = server.address.rsplit_once(':').unwrap().1;
     refused(two.path(), &["--port", port], 1, &format!("127.0.0.1:{port}"));
+    assert_eq!(std::fs::read_dir(two.path()).unwrap().count(), 0, "no file and no folder is left behind");
     refused(one.path(), &["--port", "0"], 1, "in use");
 }
 
@@ -327,12 +328,7 @@ fn every_error_about_a_file_names_the_file_and_the_systems_error_by_name() {
         "one/zoarium.db: cannot open the file: Is a directory (EISDIR)",
     );
     std::fs::write(folder.path().join("two"), "").unwrap();
-    refused(
-        folder.path(),
-        &["--port", "0", "--data-dir", "two/data"],
-        1,
-        "data folder two/data: Not a directory (ENOTDIR)",
-    );
+    refused(folder.path(), &["--port", "0", "--data-dir", "two/data"], 2, "two/data/myid: Not a directory (ENOTDIR)");
     std::fs::write(folder.path().join("letter"), b"hello, this is a letter and no database".repeat(4096)).unwrap();
     refused(folder.path(), &["--port", "0", "--file", "letter"], 1, "letter: not a Zoarium file");
     refused(folder.path(), &["--port", "0", "--file", "/dev/null"], 1, "/dev/null: not a Zoarium file");
@@ -349,4 +345,56 @@ fn what_a_start_after_a_crash_says_is_a_sentence() {
     let (_, log) = server.end();
     assert!(log.contains("not stopped cleanly, nothing acknowledged lies behind byte"), "{log}");
     assert!(!log.contains("Cut"), "{log}");
+}
+
+#[test]
+fn beside_zookeepers_own_data_no_empty_tree_is_served_unless_told() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(folder.path().join("zk/version-2")).unwrap();
+    std::fs::write(folder.path().join("zk/version-2/log.1"), "not ours").unwrap();
+    let expected = "zk/version-2 holds data of a ZooKeeper server";
+    refused(folder.path(), &["--port", "0", "--data-dir", "zk"], 1, expected);
+    refused(folder.path(), &["--port", "0", "--data-dir", "new", "-DdataLogDir=zk"], 1, expected);
+    assert!(!folder.path().join("new").exists() && !folder.path().join("zk/zoarium.db").exists());
+    let server = Serve::start(folder.path(), &["--port", "0", "--data-dir", "zk", "--ignore-zookeeper-data"]);
+    server.signal("TERM");
+    assert_eq!(server.end().0, Some(0));
+    // From then on the file is there, and what is served is no surprise.
+    let server = Serve::start(folder.path(), &["--port", "0", "--data-dir", "zk"]);
+    assert!(server.word("srvr").contains("Mode: standalone"));
+}
+
+#[test]
+fn a_file_without_data_dir_is_refused_before_anything_is_touched() {
+    let folder = Folder::new();
+    std::fs::write(folder.path().join("zoo.cfg"), "clientPort=0\nclientPortAddress=127.0.0.1\ndatadir=/x\n").unwrap();
+    refused(folder.path(), &["zoo.cfg"], 2, "zoo.cfg:3 says datadir, did you mean dataDir?");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_server_hashes_passwords_with_the_algorithm_it_is_told() {
+    let folder = Folder::new();
+    let arguments = ["--port", "0", "-Dzookeeper.DigestAuthenticationProvider.digestAlg=SHA-256"];
+    let server = Serve::start(folder.path(), &arguments);
+    let mut client = Client::connect(&server.address).unwrap();
+    client.auth("digest", b"user:password").unwrap();
+    client.create("/a", None, &[Acl::new(31, "auth", "")], CreateMode::Persistent).unwrap();
+    let (acl, _) = client.get_acl("/a").unwrap();
+    // As ZooKeeper with that setting.
+    assert_eq!(acl[0].id.id.as_str(), "user:yRsdas04PETE7CDJcj51jDEYKh9PAjHWPZElmi6hS50=");
+    assert!(Client::connect(&server.address).unwrap().get_data("/a", false).is_err());
+}
+
+#[test]
+fn limits_as_small_as_zookeeper_takes_them_still_serve() {
+    let folder = Folder::new();
+    let arguments =
+        ["--port", "0", "-DglobalOutstandingLimit=0", "-DmaxClientCnxns=-1", "-DmaxCnxns=-1", "-DsnapCount=1"];
+    let server = Serve::start(folder.path(), &[&arguments[..], &["-Djute.maxbuffer=100"]].concat());
+    let mut clients: Vec<Client> = (0..4).map(|_| Client::connect(&server.address).unwrap()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.create(&format!("/{number}"), None, &[Acl::open()], CreateMode::Persistent).unwrap();
+    }
+    assert_eq!(clients[0].get_children("/", false).unwrap().len(), 5);
 }

@@ -104,3 +104,15 @@ fn an_address_in_use_is_named() {
     let error = Server::start(config).err().expect("two servers on one port");
     assert!(error.to_string().contains("in use"), "{error}");
 }
+
+#[test]
+fn a_library_refuses_to_begin_beside_zookeepers_own_data_too() {
+    let folder = Folder::new("beside");
+    std::fs::create_dir_all(folder.0.join("version-2")).unwrap();
+    std::fs::write(folder.0.join("version-2/snapshot.0"), "").unwrap();
+    let error = Server::start(folder.config()).err().expect("an empty tree beside that data");
+    assert!(matches!(&error, zoarium::Error::ZooKeeperData { folder: found, .. } if found.ends_with("version-2")));
+    assert!(error.to_string().contains("zoarium.ignoreZooKeeperData=true"), "{error}");
+    assert!(!folder.0.join("zoarium.db").exists());
+    Server::start(Config { ignore_zookeeper_data: true, ..folder.config() }).unwrap().stop().unwrap();
+}

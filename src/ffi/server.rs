@@ -194,6 +194,7 @@ fn failure(error: &Error) -> Fail {
         Error::Store { source: StoreError::Corrupt { .. } | StoreError::Foreign { .. }, .. } | Error::Damage(_) => {
             ZOA_CORRUPT
         }
+        Error::ZooKeeperData { .. } => ZOA_BAD_ARGUMENTS,
         Error::Panicked(_) => ZOA_PANIC,
         _ => ZOA_SYSTEM,
     };
@@ -204,7 +205,8 @@ fn failure(error: &Error) -> Fail {
 /// free. `config` NULL: the defaults of `zoa_config_new`.
 ///
 /// Any thread. Errors: `ZOA_IN_USE` when another server has the data; `ZOA_PORT_TAKEN`; `ZOA_CORRUPT`; `ZOA_DISK_FULL`;
-/// `ZOA_BAD_ARGUMENTS` for settings that do not go together; `ZOA_SYSTEM`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`.
+/// `ZOA_BAD_ARGUMENTS` for settings that do not go together, and where ZooKeeper's own data lies and no file of ours
+/// (`zoarium.ignoreZooKeeperData` begins all the same); `ZOA_SYSTEM`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_server_start(config: *const zoa_config, server_out: *mut *mut zoa_server) -> zoa_code {
     guard(|| {

@@ -1,7 +1,9 @@
 //! From the file to an engine: what was durable when the last process ended.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 use crate::Error;
 use crate::config::Config;
@@ -34,6 +36,9 @@ impl Replay for Loading {
 /// Opens or creates the file and brings the engine to where it ends.
 pub(super) fn recover(engine: Engine, config: &Config, options: &StoreOptions) -> Result<(Engine, Store), Error> {
     let path = config.file();
+    if let Some(folder) = config.zookeeper_data() {
+        return Err(Error::ZooKeeperData { folder, file: path });
+    }
     if let Some(folder) = path.parent()
         && !folder.as_os_str().is_empty()
         && !folder.exists()
@@ -43,8 +48,7 @@ pub(super) fn recover(engine: Engine, config: &Config, options: &StoreOptions) -
             let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "missing, and datadir.autocreate is false");
             return Err(refused(missing));
         }
-        // Readable by the owner only, like the file.
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused)?;
+        make_folder(folder, &mut |made_in| File::open(made_in)?.sync_all()).map_err(refused)?;
     }
     let mut loading = Loading { engine };
     let (store, report) =
@@ -74,11 +78,50 @@ pub(super) fn recover(engine: Engine, config: &Config, options: &StoreOptions) -
     Ok((loading.engine, store))
 }
 
+/// Makes a folder and what is missing above it, readable by the owner only, like the file. Each name is synced into the
+/// folder that holds it: else a power cut could take the file away with the folder.
+fn make_folder(folder: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    let here = Path::new(".");
+    let above = folder.parent().map(|above| if above.as_os_str().is_empty() { here } else { above });
+    if let Some(above) = above.filter(|above| !above.exists()) {
+        make_folder(above, sync)?;
+    }
+    match DirBuilder::new().mode(0o700).create(folder) {
+        // Somebody else was quicker, or the name ends in `..`.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => above.map_or(Ok(()), sync),
+    }
+}
+
 /// How the last server with the file ended, for the log.
 fn how_it_ended(end: EndOfLog) -> String {
     match end {
         EndOfLog::Created => "new".to_owned(),
         EndOfLog::Clean => "stopped cleanly".to_owned(),
         EndOfLog::Cut { at } => format!("not stopped cleanly, nothing acknowledged lies behind byte {at}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_folder_that_is_made_is_synced_into_the_one_above() {
+        let base = std::env::temp_dir().join(format!("zoarium-folders-{}", std::process::id()));
+        std::fs::create_dir_all(&base).unwrap();
+        let mut synced = Vec::new();
+        let mut sync = |folder: &Path| {
+            synced.push(folder.to_owned());
+            Ok(())
+        };
+        make_folder(&base.join("a/b/c"), &mut sync).unwrap();
+        make_folder(&base.join("a/b/d"), &mut sync).unwrap();
+        make_folder(&base.join("a/b/d"), &mut sync).unwrap();
+        assert_eq!(synced, [base.clone(), base.join("a"), base.join("a/b"), base.join("a/b")]);
+        let refused = make_folder(&base.join("e/f"), &mut |_| Err(io::ErrorKind::StorageFull.into()));
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        std::fs::remove_dir_all(&base).unwrap();
     }
 }

@@ -46,6 +46,12 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         print!("\n{}\n{}", paint.paint(Ink::Warning, "Warnings"), warnings.concat());
     }
     match arguments.config.load() {
+        Ok(Loaded { config, .. }) if config.zookeeper_data().is_some() => {
+            let folder = config.zookeeper_data().unwrap_or_default();
+            let error = zoarium::Error::ZooKeeperData { folder, file: config.file() };
+            println!("\n{} {error}.", paint.paint(Ink::Error, "Refused:"));
+            ExitCode::from(exit::REFUSED)
+        }
         Ok(_) => {
             println!("\n{} `zoarium serve` starts with this.", paint.paint(Ink::Good, "Good:"));
             ExitCode::SUCCESS

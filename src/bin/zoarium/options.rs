@@ -29,6 +29,9 @@ pub(crate) struct ConfigOptions {
     /// Address to listen on (clientPortAddress); * for all.
     #[arg(long, value_name = "HOST")]
     address: Option<String>,
+    /// Begin with an empty tree although ZooKeeper's own data lies in the folder (zoarium.ignoreZooKeeperData).
+    #[arg(long)]
+    ignore_zookeeper_data: bool,
     /// Refuse unknown keys instead of warning.
     #[arg(long)]
     strict: bool,
@@ -100,6 +103,7 @@ impl ConfigOptions {
             ("zoarium.file", self.file.as_ref().map(|path| path.as_os_str().to_owned())),
             ("clientPort", self.port.map(|port| OsString::from(port.to_string()))),
             ("clientPortAddress", self.address.as_ref().map(OsString::from)),
+            ("zoarium.ignoreZooKeeperData", self.ignore_zookeeper_data.then(|| OsString::from("true"))),
         ];
         for (key, value) in named {
             if let Some(value) = value {
