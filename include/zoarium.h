@@ -178,7 +178,8 @@
 // Goes some time after its last child has gone.
 #define ZOA_CONTAINER 4
 
-// Goes when it was childless and unchanged for its time to live.
+// Goes when it was childless and unchanged for its time to live. Only where the server has `extendedTypesEnabled=true`;
+// elsewhere `ZOA_UNIMPLEMENTED`.
 #define ZOA_TTL 5
 
 // The same, with a sequence number appended to its name.

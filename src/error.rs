@@ -40,6 +40,8 @@ pub enum Error {
     Listen {
         /// The address.
         address: SocketAddr,
+        /// Whether it is this process that listens there already.
+        by_us: bool,
         /// What the system said.
         source: io::Error,
     },
@@ -70,10 +72,11 @@ impl fmt::Display for Error {
             Error::Store { path, source } if path.as_os_str().is_empty() || source.names_the_file() => source.fmt(f),
             Error::Store { path, source } => write!(f, "{}: {source}", path.display()),
             Error::Damage(why) => write!(f, "damaged: {why}"),
-            Error::Listen { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "{address} is in use; choose another clientPort")
+            Error::Listen { address, by_us, source } if source.kind() == io::ErrorKind::AddrInUse => {
+                let who = if *by_us { "this process" } else { "another process" };
+                write!(f, "{address} is in use by {who}; choose another clientPort")
             }
-            Error::Listen { address, source } => write!(f, "cannot listen on {address}: {}", os_text(source)),
+            Error::Listen { address, source, .. } => write!(f, "cannot listen on {address}: {}", os_text(source)),
             Error::System { what, source } => write!(f, "cannot {what}: {}", os_text(source)),
             Error::Panicked(what) => write!(f, "the server failed: {what}"),
         }

@@ -65,6 +65,7 @@ impl Server {
         let thread = std::thread::Builder::new()
             .name("zoarium-loop".to_owned())
             .spawn(move || {
+                crate::store::block_file_size_signal();
                 // A bug stops this server, never its host; what was acknowledged is on disk.
                 let result = catch_unwind(AssertUnwindSafe(|| {
                     let peer = match Peer::open(config, inbox) {

@@ -99,6 +99,25 @@ fn link_with(compiler: &str, object: &Path, link: Link, folder: &Path) -> PathBu
     program
 }
 
+#[test]
+fn the_commands_for_cargos_own_library_work_as_they_are_documented() {
+    let document = std::fs::read_to_string(root().join("docs/LINKING.md")).unwrap();
+    let section = document.split("## Why not `cargo build`").nth(1).unwrap();
+    let commands = section.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    // The library of this very build stands for what the first command makes.
+    let (build, rest) = commands.split_once('\n').unwrap();
+    assert_eq!(build, "cargo build --release");
+    let folder = Folder::new("cargo");
+    let link = |to: PathBuf, name: &str| std::os::unix::fs::symlink(to, folder.0.join(name)).unwrap();
+    std::fs::create_dir_all(folder.0.join("target/release")).unwrap();
+    link(libraries().join("libzoarium.so"), "target/release/libzoarium.so");
+    link(root().join("include"), "include");
+    link(root().join("c-examples/hello.c"), "app.c");
+    let mut shell = Command::new("sh");
+    succeeds(shell.current_dir(&folder.0).args(["-euc", rest]));
+    succeeds(Command::new(folder.0.join("a.out")).current_dir(&folder.0));
+}
+
 fn check(source: &str, links: &[Link], args: &[&str], expected: &str) {
     let name = Path::new(source).file_stem().unwrap().to_str().unwrap();
     let source = root().join(source);

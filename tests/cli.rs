@@ -79,6 +79,51 @@ fn a_wrong_configuration_ends_with_2_and_an_ensemble_with_1() {
 }
 
 #[test]
+fn check_explains_values_above_their_defaults_and_what_they_bring_about() {
+    check(
+        &["check", "-Djute.maxbuffer=0x1000000", "-DmaxClientCnxns=10", "-Dzoarium.fileSizeMax=8G"],
+        0,
+        &[
+            "a new file in units of 67108864 (zoarium.extentSize; raised from 4194304, because jute.maxbuffer",
+            "(default 1048575, this is above it)",
+            "(default 60, this is below it)",
+            "(default 6G, this is above it)",
+        ],
+    );
+    // ZooKeeper's default is not ours where the key is absent: what counts then is named.
+    check(&["check", "-DglobalOutstandingLimit=2000"], 0, &["(default zoarium.requestsMax)"]);
+    check(&["check", "-DmaxCnxns=2000000000"], 0, &["although maxCnxns allows 2000000000"]);
+}
+
+#[test]
+fn check_never_calls_honoured_what_does_nothing() {
+    for (key, value) in [
+        ("snapCount", "1000"),
+        ("digest.enabled", "false"),
+        ("zoarium.sliceMs", "9"),
+        ("zoarium.aclListsMax", "9"),
+        ("zoarium.failedLoginsMax", "9"),
+        ("zoarium.logLinesPerSecond", "9"),
+        ("zoarium.timersPerTick", "9"),
+        ("dataLogDir", "/x"),
+        ("enforce.auth.schemes", "digest"),
+        ("audit.enable", "true"),
+    ] {
+        let output = zoarium(&["check", &format!("-D{key}={value}")]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let after = text.split(&format!("  {key}={value}\n")).nth(1).unwrap_or_else(|| panic!("{key} in {text}"));
+        let line = after.lines().next().unwrap();
+        assert!(!line.contains("honoured") && line.contains(';'), "{key}: {line}");
+    }
+}
+
+#[test]
+fn a_command_without_a_server_ends_with_3() {
+    // Nobody listens on a port that was just free, and port 1 is nobody's.
+    check(&["bench", "--address", "127.0.0.1:1", "--ops", "1", "--rounds", "1"], 3, &["127.0.0.1:1", "connection"]);
+}
+
+#[test]
 fn check_refuses_what_serve_refuses() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-check-{}", std::process::id()));
     std::fs::create_dir_all(folder.join("data/version-2")).unwrap();

@@ -26,7 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("handle", &["engine", "jute", "peer", "process", "records"]),
     ("client", &["handle", "jute", "records"]),
     ("peer", &["Error", "config", "engine", "process", "store", "words", "zab"]),
-    ("server", &["Error", "config", "peer", "words"]),
+    ("server", &["Error", "config", "peer", "store", "words"]),
     (
         "ffi",
         &[

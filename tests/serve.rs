@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use zoarium::client::Client;
+use zoarium::client::{Client, ConnectOptions};
 use zoarium::records::{Acl, CreateMode};
 
 /// Longer than any of this takes; a test that hits it has failed.
@@ -55,9 +55,28 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// The same under a limit on the size of files, in units of 512 bytes.
+fn limited(folder: &Path, units: u32, arguments: &[&str]) -> Command {
+    let plain = command(folder, arguments);
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -f {units}; exec \"$0\" \"$@\"")]).arg(plain.get_program());
+    command.args(plain.get_args()).current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
 impl Serve {
     fn start(folder: &Path, arguments: &[&str]) -> Serve {
-        let mut child = command(folder, arguments).spawn().expect("the binary runs");
+        Serve::of(command(folder, arguments))
+    }
+
+    fn of(mut command: Command) -> Serve {
+        let mut child = command.spawn().expect("the binary runs");
         let mut greeting = String::new();
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         stdout.read_line(&mut greeting).expect("stdout is readable");
@@ -111,7 +130,11 @@ fn rest(child: &mut Child) -> String {
 
 /// Runs a serve that must not start.
 fn refused(folder: &Path, arguments: &[&str], code: i32, expected: &str) {
-    let output = command(folder, arguments).output().expect("the binary runs");
+    refuses(command(folder, arguments), code, expected);
+}
+
+fn refuses(mut command: Command, code: i32, expected: &str) {
+    let output = command.output().expect("the binary runs");
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{text}");
     assert!(text.contains(expected), "{expected:?} is missing in {text}");
@@ -154,7 +177,9 @@ fn a_port_or_a_file_in_use_is_refused_by_name() {
     let port = server.address.rsplit_once(':').unwrap().1;
     refused(two.path(), &["--port", port], 1, &format!("127.0.0.1:{port}"));
     assert_eq!(std::fs::read_dir(two.path()).unwrap().count(), 0, "no file and no folder is left behind");
-    refused(one.path(), &["--port", "0"], 1, "in use");
+    refused(two.path(), &["--port", port], 1, "in use by another process");
+    let holder = format!("zoarium.db is in use by process {}", server.child.id());
+    refused(one.path(), &["--port", "0"], 1, &holder);
 }
 
 #[test]
@@ -397,4 +422,79 @@ fn limits_as_small_as_zookeeper_takes_them_still_serve() {
         client.create(&format!("/{number}"), None, &[Acl::open()], CreateMode::Persistent).unwrap();
     }
     assert_eq!(clients[0].get_children("/", false).unwrap().len(), 5);
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_an_error_and_never_a_signal() {
+    let folder = Folder::new();
+    // Too little for any file.
+    refuses(limited(folder.path(), 64, &["--port", "0", "--data-dir", "a"]), 1, "EFBIG, see ulimit -f");
+    // Enough to begin: writes end with an answer, and the server goes on.
+    let server = Serve::of(limited(folder.path(), 96 << 11, &["--port", "0", "--data-dir", "b"]));
+    let mut client = Client::connect(&server.address).unwrap();
+    let data = vec![7; 1_000_000];
+    let written = (0..200).take_while(|number| {
+        client.create(&format!("/{number}"), Some(&data), &[Acl::open()], CreateMode::Persistent).is_ok()
+    });
+    let written = written.count();
+    assert!((1..96).contains(&written), "{written} MB in 96 MiB");
+    assert!(server.word("srvr").contains("Mode: standalone"));
+    server.signal("TERM");
+    let (code, log) = server.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("EFBIG, see ulimit -f"), "{log}");
+    // A file that was larger before the limit came.
+    let (code, text) = {
+        let mut command = limited(folder.path(), 8 << 11, &["--port", "0", "--data-dir", "b"]);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("b/zoarium.db: ") && text.contains("EFBIG, see ulimit -f"), "{text}");
+}
+
+#[test]
+fn verbose_tells_of_sessions_and_twice_of_requests_and_never_a_secret() {
+    let folder = Folder::new();
+    for (flag, requests) in [("-v", false), ("-vv", true)] {
+        let server = Serve::start(folder.path(), &["--port", "0", flag]);
+        let address = server.address.clone();
+        let mut client = Client::connect(&address).unwrap();
+        client.auth("digest", b"bob:correct-horse").unwrap();
+        client.create("/a", Some(b"battery-staple"), &[Acl::new(31, "auth", "")], CreateMode::Persistent).unwrap();
+        client.set_data("/a", Some(b"battery-staple2"), -1).unwrap();
+        let (acl, _) = client.get_acl("/a").unwrap();
+        let hash = acl[0].id.id.as_str().rsplit_once(':').unwrap().1.to_owned();
+        assert!(client.delete("/missing", -1).is_err());
+        let (session, password) = (client.session(), client.password());
+        let resume = |password| {
+            let options = ConnectOptions { resume: Some((session, password)), ..ConnectOptions::default() };
+            Client::connect_with(&address, &options)
+        };
+        assert!(resume([1; 16]).is_err());
+        let mut client = resume(password).unwrap();
+        client.auth("digest", b"bob:correct-horse").unwrap();
+        client.delete("/a", -1).unwrap();
+        client.close().unwrap();
+        server.signal("TERM");
+        let (code, log) = server.end();
+        assert_eq!(code, Some(0), "{log}");
+        for part in [
+            format!("zoarium {} serves on {address}", env!("CARGO_PKG_VERSION")),
+            "data in ./zoarium-data/zoarium.db".to_owned(),
+            format!("session {session} opened by 127.0.0.1:"),
+            format!("session {session} refused to 127.0.0.1:"),
+            format!("session {session} resumed by 127.0.0.1:"),
+            format!("session {session}: its client closed the session"),
+        ] {
+            assert!(log.contains(&part), "{part:?} is missing in {log}");
+        }
+        for part in ["create /a 14 bytes", "setData /a 15 bytes", "auth scheme digest", "answered NoNode (-101)"] {
+            assert_eq!(log.contains(part), requests, "{part:?} in {log}");
+        }
+        let hex: String = password.iter().map(|byte| format!("{byte:02x}")).collect();
+        for secret in ["correct-horse", "battery-staple", &hash, &hex, &format!("{password:?}")] {
+            assert!(!log.contains(secret), "{secret:?} is in {log}");
+        }
+    }
 }

@@ -91,7 +91,7 @@ fn a_second_server_on_the_same_file_is_refused() {
     let folder = Folder::new("lock");
     let server = Server::start(folder.config()).unwrap();
     let error = Server::start(folder.config()).err().expect("two servers on one file");
-    assert!(error.to_string().contains("zoarium.db"), "{error}");
+    assert!(error.to_string().contains("zoarium.db is in use by this process"), "{error}");
     server.stop().unwrap();
 }
 
@@ -102,7 +102,7 @@ fn an_address_in_use_is_named() {
     let server = Server::start(folder.config()).unwrap();
     let config = Config { client_port: server.addresses()[0].port(), ..other.config() };
     let error = Server::start(config).err().expect("two servers on one port");
-    assert!(error.to_string().contains("in use"), "{error}");
+    assert!(error.to_string().contains("in use by this process"), "{error}");
 }
 
 #[test]
@@ -115,4 +115,21 @@ fn a_library_refuses_to_begin_beside_zookeepers_own_data_too() {
     assert!(error.to_string().contains("zoarium.ignoreZooKeeperData=true"), "{error}");
     assert!(!folder.0.join("zoarium.db").exists());
     Server::start(Config { ignore_zookeeper_data: true, ..folder.config() }).unwrap().stop().unwrap();
+}
+
+#[test]
+fn a_host_is_not_ended_by_the_limit_on_file_sizes() {
+    const NAME: &str = "a_host_is_not_ended_by_the_limit_on_file_sizes";
+    if std::env::var_os("ZOA_TEST_FILE_SIZE_IS_LIMITED").is_some() {
+        let error = Server::start(Folder::new("limited").config()).err().expect("a file within 32 KiB");
+        assert!(error.to_string().contains("EFBIG, see ulimit -f"), "{error}");
+        return;
+    }
+    // This test again, in a process of its own, as a host whose files may not be larger than 32 KiB.
+    let host = std::env::current_exe().unwrap();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -f 64; exec \"$0\" \"$@\""]).arg(host).args(["--exact", NAME]);
+    let output = command.env("ZOA_TEST_FILE_SIZE_IS_LIMITED", "1").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{:?}: {text}", output.status);
 }

@@ -353,6 +353,13 @@ impl Gathered {
         }
     }
 
+    /// A setting to which another one leaves no effect, for this reason.
+    fn overrule(&mut self, name: &str, reason: &'static str) {
+        if let Some(setting) = self.settings.iter_mut().find(|setting| setting.name == name) {
+            (setting.fate, setting.reason) = (Fate::WithoutEffect, reason);
+        }
+    }
+
     /// The unknown key that is nearest to `name`, and where it stands.
     fn meant(&self, name: &str) -> Option<(String, Origin)> {
         self.notes.iter().find_map(|note| match note {
@@ -368,6 +375,7 @@ impl Gathered {
         let Some(ours) = self.given("zoarium.handshakeTimeoutMs").and_then(|value| value.parse().ok()) else { return };
         if self.given("nio.sessionlessCnxnTimeout").is_some() && config.limits.handshake_timeout_ms != ours {
             config.limits.handshake_timeout_ms = ours;
+            self.overrule("nio.sessionlessCnxnTimeout", "zoarium.handshakeTimeoutMs counts");
             let text = format!("zoarium.handshakeTimeoutMs={ours} counts, nio.sessionlessCnxnTimeout does not");
             self.notes.push(Note::Remark(text));
         }
@@ -382,6 +390,7 @@ impl Gathered {
             self.notes
                 .push(Note::Remark("enforce.auth.schemes has no effect without enforce.auth.enabled=true".into()));
             config.enforce_auth_schemes.clear();
+            self.overrule("enforce.auth.schemes", "enforce.auth.enabled is not true");
         }
         if config.enforce_auth_schemes == ["digest"] && !config.digest_auth_enabled {
             return conflict("enforce.auth.schemes=digest, but DigestAuthenticationProvider.enabled=false".to_owned());

@@ -178,6 +178,7 @@ impl Conn {
     /// Appends a reply.
     pub(super) fn reply(&mut self, xid: i32, zxid: i64, err: ErrorCode, body: impl FnOnce(&mut Vec<u8>)) {
         self.note_reply(xid, zxid);
+        log::trace!("session {} xid {xid}: answered {err} ({}), zxid 0x{zxid:x}", self.session, err.to_i32());
         self.frame(|out| {
             encode(&ReplyHeader { xid, zxid, err: err.to_i32() }, out);
             body(out);

@@ -114,6 +114,12 @@ impl Engine {
         let session = SessionId(request.session_id);
         let known = self.passwords.check(session, request.password.0.unwrap_or(&[])) && self.sessions.is_live(session);
         if !known {
+            if let Some(conn) = self.conns.get(id) {
+                log::debug!(
+                    "session {session} refused to {}: it has ended, or the password does not match",
+                    conn.address
+                );
+            }
             self.answer_handshake(id, SessionId::NONE, 0);
             self.close(id, CloseReason::Refused);
             return;
@@ -124,6 +130,7 @@ impl Engine {
         self.sessions.set_timeout(self.now, session, timeout_ms);
         self.counters.resumed += 1;
         self.bind(id, session);
+        self.tell_of_session(id, "resumed");
         self.answer_handshake(id, session, timeout_ms);
     }
 
@@ -131,7 +138,15 @@ impl Engine {
     pub(super) fn session_created(&mut self, id: ConnId, session: SessionId, timeout_ms: i32) {
         if self.conns.get(id).is_some_and(|conn| conn.close.is_none()) {
             self.bind(id, session);
+            self.tell_of_session(id, "opened");
             self.answer_handshake(id, session, timeout_ms);
+        }
+    }
+
+    fn tell_of_session(&self, id: ConnId, what: &str) {
+        if let Some(conn) = self.conns.get(id) {
+            let (session, address, timeout_ms) = (conn.session, conn.address, conn.timeout_ms);
+            log::debug!("session {session} {what} by {address}, timeout {timeout_ms} ms");
         }
     }
 

@@ -30,6 +30,7 @@ mod receive;
 mod settings;
 mod shared;
 mod status;
+mod trace;
 mod watching;
 
 #[cfg(test)]
@@ -213,6 +214,9 @@ impl Engine {
     /// The socket is gone. The session, if any, lives on.
     pub fn closed(&mut self, id: ConnId) {
         let Some(conn) = self.conns.remove(id) else { return };
+        if conn.close.is_none() {
+            log::debug!("{}, session {}, is gone without a word; the session lives on", conn.address, conn.session);
+        }
         self.kept_alive.retain(|kept| *kept != id);
         self.out_total -= conn.out_counted;
         self.watches.remove_watcher(id.slot);
@@ -315,6 +319,8 @@ impl Engine {
             if let CloseReason::Violation(why) = &reason {
                 let (address, session) = (conn.address, conn.session);
                 self.complaints.say(self.now, why, || format!("closing {address}, session {session}: {why}"));
+            } else {
+                log::debug!("closing {}, session {}: {}", conn.address, conn.session, reason.words());
             }
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.close = Some(reason);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::conn::{CloseReason, ConnId, Pending, Phase};
 use super::handshake::Handshake;
 use super::identity::Identities;
-use super::{Awaiting, Engine};
+use super::{Awaiting, Engine, trace};
 use crate::ids::Zxid;
 use crate::jute::{Buffer, Decoder, decode, encoded};
 use crate::records::requests::{AuthRequest, PathRequest, RequestHeader, SaslToken};
@@ -119,6 +119,9 @@ impl Engine {
         conn.stats.last_op = op;
         let session = conn.session;
         self.sessions.touch(now, session);
+        if log::log_enabled!(log::Level::Trace) {
+            log::trace!("session {session} xid {xid}: {}", trace::request(number, body));
+        }
         match op {
             Some(OpCode::Auth) => return self.auth(id, xid, body),
             Some(OpCode::Sasl) => return self.sasl(id, xid, body),

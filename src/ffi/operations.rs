@@ -352,9 +352,9 @@ pub unsafe extern "C" fn zoa_client_multi(
     unsafe {
         with(client.cast_const().cast(), "client", |client: &ClientBox| {
             let handle = client.handle();
-            let Request { op, body, .. } = multi(ops, count, handle.chroot())?;
+            let Request { op, body, about } = multi(ops, count, handle.chroot())?;
             let reply = handle.call(op, &body, NO_LIMIT);
-            let result = ResultBox::from_reply(op, reply, handle.chroot(), None);
+            let result = ResultBox::from_reply(op, reply, handle.chroot(), about.as_deref());
             let outcome = outcome_of(&result);
             if !result_out.is_null() && result.has_parts() {
                 out(result_out, "result_out")?.write(result.give());

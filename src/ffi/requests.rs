@@ -57,7 +57,8 @@ pub const ZOA_PERSISTENT_SEQUENTIAL: i32 = 2;
 pub const ZOA_EPHEMERAL_SEQUENTIAL: i32 = 3;
 /// Goes some time after its last child has gone.
 pub const ZOA_CONTAINER: i32 = 4;
-/// Goes when it was childless and unchanged for its time to live.
+/// Goes when it was childless and unchanged for its time to live. Only where the server has `extendedTypesEnabled=true`;
+/// elsewhere `ZOA_UNIMPLEMENTED`.
 pub const ZOA_TTL: i32 = 5;
 /// The same, with a sequence number appended to its name.
 pub const ZOA_TTL_SEQUENTIAL: i32 = 6;
@@ -123,7 +124,7 @@ impl zoa_op {
 pub(super) struct Request {
     pub(super) op: OpCode,
     pub(super) body: Vec<u8>,
-    /// The path as the caller named it.
+    /// The path as the caller named it. Of several operations all paths, each ended by a NUL.
     pub(super) about: Option<String>,
 }
 
@@ -264,6 +265,7 @@ pub(super) unsafe fn multi(ops: *const zoa_op, count: usize, chroot: &Chroot) ->
     }
     let mut body = Vec::with_capacity(128 * count + 16);
     let (mut reads, mut stride) = (0, 0);
+    let mut paths = String::new();
     for at in 0..count {
         // SAFETY: the caller vouches for the array.
         unsafe {
@@ -273,6 +275,10 @@ pub(super) unsafe fn multi(ops: *const zoa_op, count: usize, chroot: &Chroot) ->
             } else if op.struct_size as usize != stride {
                 return Err(Fail::because(ZOA_BAD_ARGUMENTS, "the operations differ in struct_size"));
             }
+            if !op.path.is_null() {
+                paths.push_str(text(op.path, "op.path")?);
+            }
+            paths.push('\0');
             let start = body.len();
             encode(&MultiHeader::request(OpCode::Check), &mut body);
             let header_size = body.len() - start;
@@ -293,5 +299,5 @@ pub(super) unsafe fn multi(ops: *const zoa_op, count: usize, chroot: &Chroot) ->
     }
     encode(&MultiHeader::END, &mut body);
     let op = if reads > 0 { OpCode::MultiRead } else { OpCode::Multi };
-    Ok(Request { op, body, about: None })
+    Ok(Request { op, body, about: Some(paths) })
 }

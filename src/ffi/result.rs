@@ -112,6 +112,8 @@ pub(super) struct ResultBox {
     error: OnceLock<CString>,
     /// What was asked of which path, for the sentence.
     about: Option<Box<str>>,
+    /// What else to say of a failure.
+    hint: &'static str,
 }
 
 // SAFETY: it is `repr(C)` and begins with its head.
@@ -165,6 +167,7 @@ impl ResultBox {
             path: None,
             error: OnceLock::new(),
             about: None,
+            hint: "",
         }
     }
 
@@ -172,8 +175,12 @@ impl ResultBox {
     pub(super) fn from_reply(op: OpCode, reply: Reply, chroot: &Chroot, about: Option<&str>) -> Box<ResultBox> {
         let mut result = Box::new(ResultBox::new(reply.code, reply.zxid));
         (result.outcome, result.unsent) = (reply.outcome(), reply.unsent);
+        let paths = about.filter(|_| matches!(op, OpCode::Multi | OpCode::MultiRead));
         if reply.code != ZOA_OK {
-            result.about = about.map(Into::into);
+            result.about = about.filter(|_| paths.is_none()).map(Into::into);
+            if op == OpCode::CreateTtl && reply.code == ZOA_UNIMPLEMENTED {
+                result.hint = TTL_HINT;
+            }
             return result;
         }
         if result.fill(op, reply.body, chroot).is_err() {
@@ -181,7 +188,28 @@ impl ResultBox {
             result =
                 Box::new(ResultBox { outcome: Fate::Unknown, ..ResultBox::new(ZOA_MARSHALLING_ERROR, reply.zxid) });
         }
+        if let Some(paths) = paths {
+            result.name_the_culprits(paths);
+        }
         result
+    }
+
+    /// Of the parts of a multi, says which path each that failed was about, and what the whole says is what the first of
+    /// them does. `paths` has those of all parts, each ended by a NUL.
+    fn name_the_culprits(&mut self, paths: &str) {
+        let Content::Parts(parts) = &mut self.content else { return };
+        for (at, (part, path)) in parts.iter_mut().zip(paths.split('\0')).enumerate() {
+            if matches!(part.code, ZOA_OK | ZOA_RUNTIME_INCONSISTENCY) {
+                continue;
+            }
+            part.about = Some(format!("{path} (part {at} of the multi, counted from 0)").into());
+            if part.code == ZOA_UNIMPLEMENTED {
+                part.hint = TTL_HINT;
+            }
+            if self.code == part.code && self.about.is_none() {
+                (self.about, self.hint) = (part.about.clone(), part.hint);
+            }
+        }
     }
 
     fn fill(&mut self, op: OpCode, body: Vec<u8>, chroot: &Chroot) -> Result<(), JuteError> {
@@ -315,11 +343,14 @@ impl ResultBox {
         }
         let text = text_of(self.code).to_string_lossy();
         match &self.about {
-            Some(path) => format!("{path}: {text}"),
-            None => text.into_owned(),
+            Some(path) => format!("{path}: {text}{}", self.hint),
+            None => format!("{text}{}", self.hint),
         }
     }
 }
+
+/// Why a server that knows the operation does not do it.
+const TTL_HINT: &str = "; znodes with a time to live need extendedTypesEnabled=true on the server";
 
 /// What `read` finds in a result; `otherwise` when there is none.
 unsafe fn ask<T>(result: *const zoa_result, otherwise: T, read: impl FnOnce(&ResultBox) -> Option<T>) -> T {

@@ -131,10 +131,35 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
                 && matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::AddrNotAvailable) =>
         {
             let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-            TcpListener::bind(v4).map_err(|source| Error::Listen { address: v4, source })
+            TcpListener::bind(v4).map_err(|source| refused(v4, source))
         }
-        other => other.map_err(|source| Error::Listen { address, source }),
+        other => other.map_err(|source| refused(address, source)),
     }
+}
+
+fn refused(address: SocketAddr, source: std::io::Error) -> Error {
+    let by_us = source.kind() == ErrorKind::AddrInUse && listens_here(address.port());
+    Error::Listen { address, by_us, source }
+}
+
+/// Whether a socket of this process listens on `port`, as far as the system tells.
+fn listens_here(port: u16) -> bool {
+    let sockets: Vec<String> = std::fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(std::fs::read_link(entry.ok()?.path()).ok()?.to_str()?.to_owned()))
+        .collect();
+    // A line has the local address as `0100007F:0885`, the state, 0A for listening, and behind them the socket's number.
+    let local = format!(":{port:04X}");
+    ["/proc/self/net/tcp", "/proc/self/net/tcp6"].iter().any(|table| {
+        std::fs::read_to_string(table).unwrap_or_default().lines().any(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let is_ours = |number: &&str| sockets.contains(&format!("socket:[{number}]"));
+            fields.get(1).is_some_and(|at| at.ends_with(&local))
+                && fields.get(3) == Some(&"0A")
+                && fields.get(9).is_some_and(is_ours)
+        })
+    })
 }
 
 /// The process's limit on descriptors, where the system tells it in a file.

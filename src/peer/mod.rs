@@ -135,6 +135,7 @@ pub struct Peer {
     started: Instant,
     next_sweep: Millis,
     fsync_max_seen_us: u64,
+    file_bytes_seen: u64,
     turns: u64,
 }
 
@@ -195,10 +196,19 @@ impl Peer {
             started,
             next_sweep: Millis(SWEEP_MS),
             fsync_max_seen_us: 0,
+            file_bytes_seen: 0,
             turns: 0,
         };
         let (now, wall) = peer.time();
         peer.engine.activate(now, wall);
+        peer.file_bytes_seen = peer.store.stats().file_bytes;
+        let addresses: Vec<String> = peer.addresses().iter().map(SocketAddr::to_string).collect();
+        log::info!(
+            "zoarium {} serves on {}, server id {me}, data in {}",
+            env!("CARGO_PKG_VERSION"),
+            addresses.join(", "),
+            peer.config.file().display()
+        );
         Ok(peer)
     }
 
@@ -437,6 +447,10 @@ impl Peer {
         self.close_the_stalled(now);
         self.words.sweep();
         let fsync = self.store.stats();
+        if fsync.file_bytes != self.file_bytes_seen {
+            log::debug!("the file has grown from {} to {} bytes", self.file_bytes_seen, fsync.file_bytes);
+            self.file_bytes_seen = fsync.file_bytes;
+        }
         if fsync.fsync_max_us > self.fsync_max_seen_us {
             self.fsync_max_seen_us = fsync.fsync_max_us;
             if fsync.fsync_max_us / 1000 >= self.config.fsync_warning_ms {

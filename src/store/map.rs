@@ -154,6 +154,19 @@ pub trait Disk: ReadAt + Send + Sync {
     fn sync_directory(&self) -> io::Result<()>;
 }
 
+/// Keeps SIGXFSZ from the calling thread and from those it starts, so that a write beyond the limit on file sizes
+/// (`ulimit -f`) fails with EFBIG instead of ending the process. The system sends that signal to the thread that wrote, so
+/// the signals of all other threads of the host stay as they are.
+pub fn block_file_size_signal() {
+    let mut signals = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the set is ours and made a valid, empty one first; only the calling thread's mask changes.
+    unsafe {
+        libc::sigemptyset(signals.as_mut_ptr());
+        libc::sigaddset(signals.as_mut_ptr(), libc::SIGXFSZ);
+        libc::pthread_sigmask(libc::SIG_BLOCK, signals.as_ptr(), std::ptr::null_mut());
+    }
+}
+
 /// A buffer whose start is a multiple of 4 KiB, as direct writes ask.
 #[derive(Debug, Default)]
 pub(crate) struct AlignedBuf {

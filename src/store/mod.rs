@@ -28,7 +28,7 @@ pub use error::StoreError;
 pub use file::Store;
 pub use inspect::{InspectLine, InspectVerdict, SuperblockLine, inspect, inspect_bytes};
 pub use log::Record;
-pub use map::{Disk, DiskFile, ReadAt};
+pub use map::{Disk, DiskFile, ReadAt, block_file_size_signal};
 pub use options::{Space, SpaceLevel, StoreOptions, StoreStats, SyncMode};
 pub use os_error::{OsError, os_text};
 pub use recover::{EndOfLog, RecoveryReport, Replay, recover_image};

@@ -63,7 +63,7 @@ const NAMES: &[(i32, &str)] = &[
     (libc::ENFILE, "ENFILE"),
     (libc::EMFILE, "EMFILE"),
     (libc::ETXTBSY, "ETXTBSY"),
-    (libc::EFBIG, "EFBIG"),
+    (libc::EFBIG, "EFBIG, see ulimit -f"),
     (libc::ENOSPC, "ENOSPC"),
     (libc::EROFS, "EROFS"),
     (libc::EPIPE, "EPIPE"),

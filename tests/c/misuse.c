@@ -264,6 +264,9 @@ int main(int argc, char **argv) {
   ops[1].kind = ZOA_OP_CHECK, ops[1].path = "/a", ops[1].version = 7;
   ops[2].kind = ZOA_OP_DELETE, ops[2].path = "/null";
   IS(zoa_client_multi(client, ops, 3, &result), ZOA_BAD_VERSION);
+  TRUE(strncmp(zoa_last_error(), "/a (part 1 of the multi, counted from 0): ", 42) == 0);
+  TRUE(strncmp(zoa_result_error(result), "/a (part 1 of the multi", 23) == 0);
+  TRUE(strncmp(zoa_result_error(zoa_result_part(result, 1)), "/a (part 1 of the multi", 23) == 0);
   TRUE(zoa_result_count(result) == 3);
   IS(zoa_result_code(zoa_result_part(result, 0)), ZOA_OK);
   IS(zoa_result_code(zoa_result_part(result, 1)), ZOA_BAD_VERSION);
@@ -273,6 +276,12 @@ int main(int argc, char **argv) {
   zoa_result_free(result);
   ops[1].version = 1;
   IS(zoa_client_multi(client, ops, 3, NULL), ZOA_OK);
+
+  /* A time to live that the server does not grant: the sentence names the key. */
+  op = (zoa_op)ZOA_OP_INIT;
+  op.kind = ZOA_OP_CREATE, op.path = "/ttl", op.mode = ZOA_TTL, op.ttl_ms = 1000;
+  IS(zoa_client_call(client, &op, -1, NULL), ZOA_UNIMPLEMENTED);
+  TRUE(strstr(zoa_last_error(), "/ttl: ") && strstr(zoa_last_error(), "extendedTypesEnabled=true"));
   ops[0].kind = ZOA_OP_GET;
   IS(zoa_client_multi(client, ops, 3, NULL), ZOA_BAD_ARGUMENTS);
   IS(zoa_client_multi(client, NULL, 3, NULL), ZOA_NULL_ARGUMENT);

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use zoarium::client::ClientError;
+
 use crate::exit;
 use load::{Limit, Reading};
 use table::Row;
@@ -162,13 +164,25 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(false) => ExitCode::from(exit::REFUSED),
         Err(error) => {
             eprintln!("zoarium bench: {error}");
-            ExitCode::from(exit::REFUSED)
+            ExitCode::from(if error.is::<NoConnection>() { exit::NO_CONNECTION } else { exit::REFUSED })
         }
     }
 }
 
 /// Why there is no reading.
 type Trouble = Box<dyn std::error::Error>;
+
+/// No server at the address, or it went away.
+#[derive(Debug)]
+struct NoConnection(String);
+
+impl std::fmt::Display for NoConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoConnection {}
 
 fn measure(arguments: &Arguments) -> Result<bool, Trouble> {
     let shapes = match arguments.table {
@@ -209,7 +223,13 @@ fn row(arguments: &Arguments, workload: Workload, shape: Shape, addresses: &[&st
     for _ in 0..arguments.rounds {
         for (address, readings) in addresses.iter().zip(&mut readings) {
             let reading = reading(arguments, workload, shape, address);
-            readings.push(reading.map_err(|error| format!("{address}, {}: {error}", workload.name()))?);
+            readings.push(reading.map_err(|error| -> Trouble {
+                let text = format!("{address}, {}: {error}", workload.name());
+                match error.downcast_ref::<ClientError>() {
+                    Some(ClientError::Io(_)) => NoConnection(text).into(),
+                    _ => text.into(),
+                }
+            })?);
         }
     }
     Ok(Row::new(workload, shape.connections, shape.outstanding, readings))

@@ -91,9 +91,66 @@ fn summary(config: &Config, paint: Paint) -> String {
             ),
         ),
         ("requests", format!("{} bytes at most (jute.maxbuffer)", config.jute_maxbuffer)),
+        ("connections", connections(config)),
+        ("space", space(config)),
     ];
     let lines: String = lines.iter().map(|(name, value)| format!("  {name:<10} {value}\n")).collect();
     format!("{}\n{lines}", paint.paint(Ink::Heading, "In short"))
+}
+
+fn connections(config: &Config) -> String {
+    let most = config.connections_max();
+    let from = if config.max_cnxns > 0 { "maxCnxns" } else { "zoarium.connectionsMax" };
+    match descriptors_max().map(|descriptors| descriptors / 2) {
+        Some(here) if here < most => {
+            format!("{here} at most, half of the open files allowed here (ulimit -n), although {from} allows {most}")
+        }
+        _ => format!("{most} at most ({from})"),
+    }
+}
+
+/// The limit on open files that a server started from here would have.
+fn descriptors_max() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    limits.lines().find(|line| line.starts_with("Max open files"))?.split_whitespace().nth(3)?.parse().ok()
+}
+
+fn space(config: &Config) -> String {
+    let (options, wanted) = (config.store_options(), config.storage.extent_size);
+    let raised = match options.extent_size > wanted {
+        true => format!("; raised from {wanted}, because jute.maxbuffer lets in requests that need it"),
+        false => String::new(),
+    };
+    format!(
+        "{} bytes at most (zoarium.fileSizeMax), a new file in units of {} (zoarium.extentSize{raised})",
+        options.max_size, options.extent_size
+    )
+}
+
+/// Where a value stands to its default, when both are numbers: limits are mostly told by that.
+fn beside_the_default(value: &str, default: &str) -> &'static str {
+    match (bytes(value), bytes(default)) {
+        (Some(value), Some(default)) if value > default => ", this is above it",
+        (Some(value), Some(default)) if value < default => ", this is below it",
+        _ => "",
+    }
+}
+
+/// A number as settings write it: decimal, hexadecimal, or with K, M, G.
+fn bytes(text: &str) -> Option<i128> {
+    let text = text.trim();
+    if let Some(digits) = text.strip_prefix("0x") {
+        return i128::from_str_radix(digits, 16).ok();
+    }
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(text.len());
+    let shift = match text[end..].trim().to_ascii_lowercase().chars().next() {
+        None | Some('b') => 0,
+        Some('k') => 10,
+        Some('m') => 20,
+        Some('g') => 30,
+        Some(_) => return None,
+    };
+    text[..end].parse::<i128>().ok()?.checked_mul(1 << shift)
 }
 
 fn settings(loaded: &Loaded, paint: Paint) -> String {
@@ -107,7 +164,8 @@ fn settings(loaded: &Loaded, paint: Paint) -> String {
         if !setting.reason.is_empty() && setting.fate != Fate::Honoured {
             text += &format!("; {}", setting.reason);
         }
-        text += &format!(" (default {})\n      from {}", setting.default, setting.origin);
+        let beside = beside_the_default(&setting.value, setting.default);
+        text += &format!(" (default {}{beside})\n      from {}", setting.default, setting.origin);
         if !setting.overrides.is_empty() {
             let overrides: Vec<String> = setting.overrides.iter().map(Origin::to_string).collect();
             text += &format!(", instead of {}", overrides.join(", "));

@@ -19,6 +19,8 @@ mod exit {
     pub(crate) const REFUSED: u8 = 1;
     /// The command line or the configuration is wrong.
     pub(crate) const USAGE: u8 = 2;
+    /// There is no server at the address, or the connection to it is lost.
+    pub(crate) const NO_CONNECTION: u8 = 3;
 }
 
 /// A coordination service that speaks ZooKeeper's protocol, in one process and one file.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use zoarium::config::{Config, ConfigError, Loaded};
 use zoarium::server::{Reload, Server};
@@ -72,6 +72,8 @@ fn serve(
     logging: Logging,
     volume: Volume,
 ) -> Result<(), Box<dyn std::error::Error>> {
+    // A log that is written to a file may reach its limit too (`ulimit -f`): then lines are lost, not the server.
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     // Before the start, so that a signal during recovery is not lost.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let handle = signals.handle();
