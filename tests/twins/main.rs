@@ -63,7 +63,9 @@ fn over_tcp() -> Vec<String> {
 
 fn play_at(address: &str) -> Vec<String> {
     let address = address.to_owned();
-    script::play(Stage::new(Box::new(move |options: &Options| Handle::connect(&address, options).unwrap())))
+    // What a server takes is not known over TCP, unless a client is told.
+    let told = |options: &Options| Options { request_size_max: Some(0xf_ffff), ..options.clone() };
+    script::play(Stage::new(Box::new(move |options: &Options| Handle::connect(&address, &told(options)).unwrap())))
 }
 
 /// The first place where two transcripts part, with what led there.

@@ -355,8 +355,10 @@ fn odds_and_ends(stage: &mut Stage) {
     }
     stage.call("anna", reconfig("server.9=127.0.0.1:1:2:participant;3"));
     stage.call("anna", check("/", -1));
-    // More than any server takes: the connection goes, the session and its watches stay.
+    // What no client may ask: the connection goes, the session and its watches stay.
     stage.watch("anna", "/w", WatchMode::OnceData);
+    stage.call("anna", check("/", -1));
+    // More than the server takes: nothing goes.
     stage.call("anna", create("/huge", &"x".repeat(2 << 20), 0));
     stage.read("anna", OpCode::Exists, "/huge");
     stage.call("bert", set("/w", "after", -1));
