@@ -270,6 +270,11 @@ fn what_is_refused_for_its_size_or_form_did_not_happen_and_costs_nothing() {
 }
 
 #[test]
+fn a_server_stops_during_a_slow_sync_and_a_snapshot_and_may_die_while_it_recovers() {
+    check("tests/c/stops.c", &[Link::Shared], &[], "0 failures\n");
+}
+
+#[test]
 fn a_forked_child_has_nothing_of_its_parent_and_everything_of_its_own() {
     // C-11
     check("tests/c/fork.c", &[Link::Shared, Link::Static], &[], "0 failures\n");
