@@ -16,6 +16,7 @@ use zoarium::jute::{Buffer, decode, encoded};
 use zoarium::records::replies::{DataReply, StatReply};
 use zoarium::records::requests::{CreateRequest, PathRequest, PathVersionRequest, SetDataRequest};
 use zoarium::records::{Acl, CreateMode, EventType, OpCode};
+use zoarium::words::Word;
 use zoarium::{Config, Server};
 
 const LIMIT: Option<Duration> = Some(Duration::from_secs(20));
@@ -356,6 +357,41 @@ fn a_lost_connection_costs_what_was_under_way_and_not_the_session() {
     assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(EventType::DataChanged), "the watch was set again");
 }
 
+/// A number behind a label of a four-letter word's answer.
+fn number(text: &str, label: &str) -> u64 {
+    let rest = text.split(label).nth(1).unwrap_or_else(|| panic!("{text} has no {label}"));
+    rest.trim_start().chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
+
+#[test]
+fn reads_past_the_loop_are_counted_as_packets() {
+    const READS: u64 = 1000;
+    let peer = Peer::start("counted");
+    let handle = peer.open();
+    handle.wait(LIMIT).unwrap();
+    let ask = |word: &[u8; 4]| peer.server().word(Word::from_bytes(*word).unwrap()).unwrap();
+    let before = ask(b"srvr");
+    for _ in 0..READS {
+        assert_eq!(handle.read(OpCode::Exists, "/", LIMIT).code, code::OK);
+    }
+    let after = ask(b"srvr");
+    for label in ["Received:", "Sent:"] {
+        assert_eq!(number(&after, label) - number(&before, label), READS, "{before}{after}");
+    }
+    assert!(number(&ask(b"mntr"), "zk_packets_received") >= READS);
+    assert!(number(&ask(b"cons"), "recved=") >= READS, "{}", ask(b"cons"));
+    // What is counted stays counted when the client goes, and `srst` forgets it like everything else.
+    handle.read(OpCode::Exists, "/", LIMIT);
+    drop(handle);
+    let gone = ask(b"srvr");
+    assert!(number(&gone, "Received:") > number(&after, "Received:"), "{gone}");
+    let other = peer.open();
+    other.wait(LIMIT).unwrap();
+    other.read(OpCode::Exists, "/", LIMIT);
+    ask(b"srst");
+    assert!(number(&ask(b"srvr"), "Received:") < READS, "{}", ask(b"srvr"));
+}
+
 #[test]
 fn an_idle_session_in_process_does_not_expire() {
     let folder = std::env::temp_dir().join(format!("zoarium-in-process-idle-{}", std::process::id()));
@@ -506,6 +542,11 @@ fn a_storm_that_nobody_drains_stays_within_bounds_and_loses_nothing() {
         }
         for _ in 0..CHANGES {
             assert_eq!(answered.recv_timeout(LIMIT.unwrap()), Ok(code::OK));
+        }
+        // Over TCP the last of them may still be on their way.
+        let deadline = std::time::Instant::now() + LIMIT.unwrap();
+        while watcher.backlog().0 < JOBS_MAX && std::time::Instant::now() < deadline {
+            std::thread::yield_now();
         }
         let (jobs, bytes) = watcher.backlog();
         assert!((JOBS_MAX..2 * JOBS_MAX).contains(&jobs), "{jobs} wait");

@@ -47,6 +47,8 @@ struct Link {
     hung_up: AtomicBool,
     /// Requests under way that a read must not overtake.
     orders: AtomicUsize,
+    /// Reads past the loop that it has not counted yet.
+    reads: AtomicU64,
     connected: AtomicBool,
     last_zxid: AtomicI64,
     /// Held while completions and events leave, so that [`Transport::detach`] can wait for the last of them.
@@ -99,6 +101,7 @@ impl Local {
             conn: AtomicU64::new(NO_CONN),
             hung_up: AtomicBool::new(false),
             orders: AtomicUsize::new(0),
+            reads: AtomicU64::new(0),
             connected: AtomicBool::new(false),
             last_zxid: AtomicI64::new(0),
             dispatch: Mutex::default(),
@@ -318,6 +321,10 @@ impl LocalLink for Link {
         !self.hung_up() && self.listener.upgrade().is_some_and(|listener| listener.is_full())
     }
 
+    fn take_reads(&self) -> u64 {
+        self.reads.swap(0, Ordering::Relaxed)
+    }
+
     fn hung_up(&self) -> bool {
         self.hung_up.load(Ordering::SeqCst)
     }
@@ -444,6 +451,7 @@ impl Transport for Local {
         let conn = link.conn()?;
         let mut body = Vec::new();
         let (Zxid(zxid), code) = link.hub.lent().read(|engine| engine.read_shared(conn, op, path, &mut body))??;
+        link.reads.fetch_add(1, Ordering::Relaxed);
         // Most reads see nothing new, and a load is cheaper than a write that all threads share.
         if link.last_zxid.load(Ordering::Relaxed) < zxid {
             link.last_zxid.fetch_max(zxid, Ordering::SeqCst);

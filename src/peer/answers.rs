@@ -47,6 +47,7 @@ impl Peer {
     }
 
     pub(super) fn word_text(&mut self, word: Word, rest: &[u8]) -> String {
+        self.count_local_reads();
         match word {
             Word::Ruok => words::IMOK.to_owned(),
             Word::Isro => words::isro(Some(false)).to_owned(),

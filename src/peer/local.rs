@@ -34,6 +34,9 @@ pub trait LocalLink: Send + Sync {
     /// Whether it takes nothing more for a while: nothing is given to it and nothing taken from it until it pokes.
     fn is_full(&self) -> bool;
 
+    /// How many reads it has made past the loop since this was last asked.
+    fn take_reads(&self) -> u64;
+
     /// Whether it let go: then the connection ends and the session lives on.
     fn hung_up(&self) -> bool;
 
@@ -378,15 +381,24 @@ impl Peer {
         }
     }
 
+    /// Has the engine count what clients in this process have read past the loop.
+    pub(super) fn count_local_reads(&mut self) {
+        for local in self.locals.by_slot.iter().flatten() {
+            self.engine.count_shared_reads(local.conn, local.link.take_reads());
+        }
+    }
+
     /// The client let go of its link; its session lives on.
     fn hang_up(&mut self, slot: u32) {
         if let Some(local) = self.locals.by_slot.get_mut(slot as usize).and_then(Option::take) {
+            self.engine.count_shared_reads(local.conn, local.link.take_reads());
             self.engine.closed(local.conn);
         }
     }
 
     pub(super) fn drop_local(&mut self, slot: u32, reason: &CloseReason) {
         if let Some(local) = self.locals.by_slot.get_mut(slot as usize).and_then(Option::take) {
+            self.engine.count_shared_reads(local.conn, local.link.take_reads());
             self.engine.closed(local.conn);
             local.link.gone(reason);
         }

@@ -409,6 +409,7 @@ impl Peer {
                     reply.give(self.word_text(word, &[]));
                 }
                 Command::Status(reply) => {
+                    self.count_local_reads();
                     let (now, _) = self.time();
                     let status = Status {
                         engine: self.engine.status(),
