@@ -31,6 +31,8 @@ pub(crate) enum Plant {
     GrowthBeforeChunks,
     /// Nobody waits for a snapshot's bytes that wait in memory.
     PreimagesUnbounded,
+    /// A new file comes to its place before it is complete.
+    NameBeforeContent,
 }
 
 #[cfg(test)]

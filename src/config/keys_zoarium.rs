@@ -27,7 +27,7 @@ pub(super) static ZOARIUM: &[Key] = &[
         Kind::Honoured(Set::Text { allowed: "a path", set: |c, v| { c.file = Some((!v.is_empty()).then_some(v)?.into()); Some(()) } })),
     key("zoarium.ignoreZooKeeperData", "false", "begin with an empty tree although ZooKeeper's own data lies in dataDir or dataLogDir",
         Kind::Honoured(Set::Bool(|c, v| c.ignore_zookeeper_data = v))),
-    key("zoarium.fileSizeInitial", "32M", "size of a new file", size(8 * MIB, TIB, |c, v| c.storage.file_size_initial = v)),
+    key("zoarium.fileSizeInitial", "1M", "what a new file grows to at once", size(MIB, TIB, |c, v| c.storage.file_size_initial = v)),
     key("zoarium.fileSizeMax", "6G", "the file never grows past this", size(8 * MIB, TIB, |c, v| c.storage.file_size_max = v)),
     key("zoarium.extentSize", "4M", "unit of space in the file, fixed when it is made",
         size(4 * MIB, 64 * MIB, |c, v| c.storage.extent_size = v)),

@@ -120,7 +120,7 @@ impl Limits {
 /// The shape of the one file. Sizes are bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Storage {
-    /// `zoarium.fileSizeInitial`: size of a new file.
+    /// `zoarium.fileSizeInitial`: what a new file grows to at once.
     pub file_size_initial: u64,
     /// `zoarium.fileSizeMax`: the file never grows past this.
     pub file_size_max: u64,
@@ -141,7 +141,7 @@ pub struct Storage {
 impl Default for Storage {
     fn default() -> Storage {
         Storage {
-            file_size_initial: 32 * MIB as u64,
+            file_size_initial: MIB as u64,
             file_size_max: 6 * 1024 * MIB as u64,
             extent_size: 4 * MIB as u64,
             log_window: 64 * MIB as u64,

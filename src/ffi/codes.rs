@@ -139,7 +139,7 @@ const TABLE: &[(zoa_code, &CStr, &CStr)] = &[
     (ZOA_CLOSED, c"ZOA_CLOSED", c"it has been closed"),
     (ZOA_IN_USE, c"ZOA_IN_USE", c"the data are in use by another server"),
     (ZOA_PORT_TAKEN, c"ZOA_PORT_TAKEN", c"the address is in use"),
-    (ZOA_DISK_FULL, c"ZOA_DISK_FULL", c"there is no space left"),
+    (ZOA_DISK_FULL, c"ZOA_DISK_FULL", c"there is no space left: the disk with the data (dataDir, zoarium.file) is full, or the file at zoarium.fileSizeMax"),
     (ZOA_CORRUPT, c"ZOA_CORRUPT", c"the data file is damaged"),
     (ZOA_UNKNOWN_KEY, c"ZOA_UNKNOWN_KEY", c"there is no such configuration key"),
     (ZOA_TOO_OLD, c"ZOA_TOO_OLD", c"struct_size is smaller than in the first release"),

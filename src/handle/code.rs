@@ -39,7 +39,9 @@ pub const CLOSED: Code = -1005;
 pub const IN_USE: Code = -1006;
 /// The address to listen on is in use.
 pub const PORT_TAKEN: Code = -1007;
-/// The disk is full.
+/// A quota would be exceeded; over TCP also: the disk or the file is full.
+pub const QUOTA_EXCEEDED: Code = -125;
+/// The disk is full, or the file at `zoarium.fileSizeMax`. Over TCP a write gets [`QUOTA_EXCEEDED`] instead.
 pub const DISK_FULL: Code = -1008;
 /// The data file is damaged.
 pub const CORRUPT: Code = -1009;

@@ -347,7 +347,10 @@ impl LocalLink for Link {
             let mut last_zxid = 0;
             while let Some((frame, next)) = frame_at(bytes, at) {
                 at = next;
-                let Ok((header, _)) = pending::split_frame(&bytes[frame.clone()]) else { continue };
+                let Ok((mut header, _)) = pending::split_frame(&bytes[frame.clone()]) else { continue };
+                if header.err == code::QUOTA_EXCEEDED && self.hub.has_no_space() {
+                    header.err = code::DISK_FULL;
+                }
                 let body = frame.start + REPLY_HEADER_SIZE..frame.end;
                 let waiting = match header.xid {
                     pending::XID_EVENT => None,

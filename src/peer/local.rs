@@ -55,6 +55,8 @@ pub struct Hub {
     waker: Arc<mio::Waker>,
     lent: Arc<Lent>,
     limits: LinkLimits,
+    /// Writes are refused for want of space.
+    no_space: AtomicBool,
 }
 
 /// What the engine closes a link for, so that a client in this process need not find out.
@@ -90,7 +92,23 @@ struct Ready {
 
 impl Hub {
     pub(super) fn new(waker: Arc<mio::Waker>, lent: Arc<Lent>, limits: LinkLimits) -> Hub {
-        Hub { ready: Mutex::default(), awake: AtomicBool::new(true), waker, lent, limits }
+        Hub {
+            ready: Mutex::default(),
+            awake: AtomicBool::new(true),
+            waker,
+            lent,
+            limits,
+            no_space: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn set_no_space(&self, no_space: bool) {
+        self.no_space.store(no_space, Ordering::Relaxed);
+    }
+
+    /// Whether writes are being refused for want of space, with the code of a quota as ZooKeeper has none for this.
+    pub fn has_no_space(&self) -> bool {
+        self.no_space.load(Ordering::Relaxed)
     }
 
     /// What a link may bring.

@@ -113,6 +113,8 @@ pub struct Peer {
     links: Vec<Option<Link>>,
     /// Clients in this process.
     locals: Locals,
+    /// What the engine was last told of the space for the log.
+    room: Room,
     /// Something was applied whose events have not left yet.
     untold: bool,
     lingering: Lingering,
@@ -182,6 +184,7 @@ impl Peer {
             listening,
             links: Vec::new(),
             locals: Locals::new(hub),
+            room: Room::Plenty,
             untold: false,
             lingering: Lingering::default(),
             work: Vec::new(),
@@ -349,8 +352,28 @@ impl Peer {
     fn pace_the_log(&mut self) {
         self.store.set_state_size(self.engine.snapshot_estimate());
         let budget = self.store.log_budget(self.engine.tree().snapshot_preimage_bytes() as u64);
-        self.engine.set_room(room_of(self.store.space().level));
         self.engine.set_log_budget(budget);
+        let space = self.store.space();
+        let room = room_of(space.level);
+        self.engine.set_room(room);
+        if room != self.room {
+            self.tell_of_room(room, space.disk_full);
+        }
+    }
+
+    fn tell_of_room(&mut self, room: Room, disk_full: bool) {
+        self.room = room;
+        self.locals.hub.set_no_space(room != Room::Plenty);
+        let file = self.config.file();
+        let why = match disk_full {
+            true => format!("the disk of {} has no space (dataDir, zoarium.file)", file.display()),
+            false => format!("{} is as large as zoarium.fileSizeMax allows", file.display()),
+        };
+        match room {
+            Room::Plenty => log::info!("there is space again: all writes are taken"),
+            Room::Reserve => log::error!("{why}: creates and growing sets are refused, deletes make room"),
+            Room::None => log::error!("{why}: all writes are refused"),
+        }
     }
 
     fn time(&self) -> (Millis, WallMillis) {

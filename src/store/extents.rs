@@ -9,7 +9,7 @@ use crate::plant::{self, Plant};
 use crate::store::error::StoreError;
 use crate::store::file::Store;
 use crate::store::helper::{Done, Job};
-use crate::store::layout::{EXTENTS_AT, EXTENTS_MAX};
+use crate::store::layout::{EXTENTS_AT, MAP_HERE, extents_max, first_len};
 use crate::store::options::StoreOptions;
 use crate::store::os_error::OsError;
 use crate::store::space::RESERVE;
@@ -30,6 +30,8 @@ pub(crate) enum ExtentState {
     SnapA,
     SnapB,
     Retired,
+    /// It holds the rest of this map.
+    Map,
     Bad,
 }
 
@@ -41,6 +43,7 @@ impl ExtentState {
             ExtentState::SnapA => 2,
             ExtentState::SnapB => 3,
             ExtentState::Retired => 4,
+            ExtentState::Map => 5,
             ExtentState::Bad => 15,
         }
     }
@@ -52,6 +55,7 @@ impl ExtentState {
             2 => Some(ExtentState::SnapA),
             3 => Some(ExtentState::SnapB),
             4 => Some(ExtentState::Retired),
+            5 => Some(ExtentState::Map),
             15 => Some(ExtentState::Bad),
             _ => None,
         }
@@ -65,6 +69,7 @@ impl ExtentState {
             ExtentState::SnapA => "SNAP_A",
             ExtentState::SnapB => "SNAP_B",
             ExtentState::Retired => "RETIRED",
+            ExtentState::Map => "MAP",
             ExtentState::Bad => "BAD",
         }
     }
@@ -85,6 +90,8 @@ pub(crate) struct Pool {
     pub(crate) grown: u32,
     /// An extent of the batch under way could not be had: those behind it do not count, or there would be a hole.
     batch_failed: bool,
+    /// The growth under way is that of the first extent to its whole size.
+    pub(crate) widening: bool,
     /// When the disk last refused to grow, if it has not grown since.
     refused_at: Option<Millis>,
 }
@@ -131,12 +138,13 @@ pub(crate) fn count(sb: &Superblock, state: ExtentState) -> u32 {
 
 /// Extents a file may have under `options`, given its extent size.
 pub(crate) fn extents_most(options: &StoreOptions, extent_size: u64) -> u32 {
-    ((options.max_size.saturating_sub(EXTENTS_AT)) / extent_size).clamp(1, EXTENTS_MAX as u64) as u32
+    let most = extents_max(extent_size.trailing_zeros()) as u64;
+    ((options.max_size.saturating_sub(EXTENTS_AT)) / extent_size).clamp(1, most) as u32
 }
 
 /// Extents a file gets soon after its creation.
 pub(crate) fn initial_extents(options: &StoreOptions, extent_size: u64) -> usize {
-    let wanted = options.initial_size.div_ceil(extent_size).max(u64::from(GROW_STEP_MIN));
+    let wanted = options.initial_size.div_ceil(extent_size).max(1);
     wanted.min(u64::from(extents_most(options, extent_size))) as usize
 }
 
@@ -185,17 +193,55 @@ impl Store {
         }
     }
 
+    /// Gives the first extent its whole size, now.
+    pub(crate) fn widen_at_once(&mut self) -> Result<(), StoreError> {
+        // What grows beside the loop is zeroed there: nothing may be written to it before that is over.
+        while self.pool.widening {
+            let done = self.helper.wait(&*self.disk);
+            self.handle_done(done)?;
+        }
+        if self.sb.is_whole() {
+            return Ok(());
+        }
+        let len = EXTENTS_AT + self.sb.extent_size();
+        if let Err(error) = self.disk.grow(len) {
+            self.refused(&error);
+            return Err(self.full());
+        }
+        if let Err(error) = self.disk.sync_all() {
+            return Err(self.poison_sync(&error));
+        }
+        self.widened()
+    }
+
+    /// The first extent has its whole size, synced.
+    fn widened(&mut self) -> Result<(), StoreError> {
+        let mut next = self.sb.clone();
+        next.first_len = next.extent_size();
+        self.update_superblock(next)
+    }
+
+    /// The disk has no more space, for now.
+    fn refused(&mut self, error: &std::io::Error) {
+        if self.pool.refused_at.replace(self.now).is_none() {
+            log::warn!(
+                "the file cannot grow: {}; creates and growing sets are refused when its reserve is reached, until the disk \
+                 has space again",
+                OsError::from(error)
+            );
+        }
+    }
+
     /// Adds one extent without zeroing it: slower to write than a zeroed one, but there at once.
     fn grow_at_once(&mut self) -> Result<(), StoreError> {
         let counted = self.sb.map.len() as u32;
         if counted >= extents_most(&self.options, self.sb.extent_size()) {
             return Err(self.full());
         }
+        self.widen_at_once()?;
         let len = self.sb.file_len() + self.sb.extent_size();
         if let Err(error) = self.disk.grow(len) {
-            if self.pool.refused_at.replace(self.now).is_none() {
-                log::warn!("the file cannot grow to {len} bytes: {}", OsError::from(&error));
-            }
+            self.refused(&error);
             return Err(self.full());
         }
         if let Err(error) = self.disk.sync_all() {
@@ -212,7 +258,12 @@ impl Store {
             return Ok(());
         }
         let mut next = self.sb.clone();
+        let before = next.map.len();
         next.map.extend(std::iter::repeat_n(Extent::FREE, self.pool.grown as usize));
+        if next.map.len() > MAP_HERE && next.map_extent.is_none() {
+            next.map_extent = Some(before as u32);
+            next.map[before] = Extent { state: ExtentState::Map, order: 0 };
+        }
         self.pool.grown = 0;
         self.update_superblock(next)
     }
@@ -250,11 +301,13 @@ impl Store {
         let wanted = FREE_LOW + RESERVE + self.claimed();
         let free = self.pool.count_free(&self.sb) + count(&self.sb, ExtentState::Retired);
         let initial = initial_extents(&self.options, size) as u32;
-        if free >= wanted && counted >= initial {
+        if (free >= wanted || self.is_small()) && counted >= initial {
             return Ok(());
         }
         let most = extents_most(&self.options, size);
-        let step = counted.saturating_add(GROW_STEP_MIN.max(counted / 8)).min(self.bound_extents() as u32);
+        // Small files in small steps, large ones in few.
+        let step = counted + (counted / 2).clamp(1, GROW_STEP_MIN.max(counted / 8));
+        let step = step.min(self.bound_extents() as u32);
         // What is needed is taken whatever the bound says.
         let needed = counted + wanted.saturating_sub(free);
         let mut target = if counted < initial { initial.max(needed) } else { step.max(needed) }.min(most);
@@ -265,12 +318,24 @@ impl Store {
             // One is enough to know that there is space again.
             target = target.min(counted + 1);
         }
+        if !self.sb.is_whole() {
+            let at = self.sb.file_len();
+            self.helper.submit(&self.disk, Job::Grow { at, len: EXTENTS_AT + size - at, done: 0 });
+            (self.pool.growing, self.pool.widening) = (1, true);
+            return Ok(());
+        }
         for index in counted..target {
             let at = EXTENTS_AT + u64::from(index) * size;
             self.helper.submit(&self.disk, Job::Grow { at, len: size, done: 0 });
             self.pool.growing += 1;
         }
         Ok(())
+    }
+
+    /// Whether the file is new and nearly empty: then it takes no space ahead of need.
+    pub(crate) fn is_small(&self) -> bool {
+        let used = self.log.at - self.sb.extent_at(self.log.index);
+        !self.sb.is_whole() && self.build.is_none() && used < first_len(self.sb.extent_log2) / 4
     }
 
     /// Milliseconds until growth that was refused is tried again.
@@ -283,7 +348,12 @@ impl Store {
         match done {
             Done::Grown(result) => {
                 self.pool.growing -= 1;
+                let widening = std::mem::take(&mut self.pool.widening);
                 match result {
+                    Ok(()) if widening => {
+                        self.pool.refused_at = None;
+                        self.widened()?;
+                    }
                     Ok(()) if !self.pool.batch_failed => {
                         self.pool.grown += 1;
                         if self.pool.refused_at.take().is_some() {
@@ -293,9 +363,7 @@ impl Store {
                     Ok(()) => {}
                     Err(error) if error.sync_failed => return Err(self.poison_sync(&error.error)),
                     Err(error) => {
-                        if self.pool.refused_at.replace(self.now).is_none() {
-                            log::warn!("the file cannot grow: {}", OsError::from(&error.error));
-                        }
+                        self.refused(&error.error);
                         self.pool.batch_failed = true;
                     }
                 }

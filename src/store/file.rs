@@ -9,14 +9,14 @@ use crate::store::error::StoreError;
 use crate::store::extents::ExtentState;
 use crate::store::extents::{self, Pool};
 use crate::store::helper::Helper;
-use crate::store::layout::{EXTENTS_AT, SLOT_AT, SLOT_LEN, sb};
+use crate::store::layout::{EXTENTS_AT, SLOT_AT, SLOT_LEN, first_len, sb};
 use crate::store::log::Tail;
 use crate::store::map::{AlignedBuf, Disk, DiskFile};
 use crate::store::options::{StoreOptions, StoreStats, SyncMode};
 use crate::store::os_error::OsError;
 use crate::store::recover::{self, EndOfLog, Recovered, RecoveryReport, Replay};
 use crate::store::snapshot::{Build, SnapshotDone};
-use crate::store::superblock::{Copies, Extent, Superblock};
+use crate::store::superblock::{Extent, Superblock};
 
 /// Bytes of a new file that are zeroed before it is used; the rest follows beside the loop.
 const FIRST_ZEROS: u64 = 256 * 1024;
@@ -85,7 +85,7 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the file at `path`, creating it when it is absent or empty, and rebuilds the state through `replay`.
+    /// Opens the file at `path`, creating it when it is absent, and rebuilds the state through `replay`.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] when durable bytes are damaged, [`StoreError::Locked`] when another has the file open,
@@ -112,15 +112,13 @@ impl Store {
     ) -> Result<(Store, RecoveryReport), StoreError> {
         options.check()?;
         let begun = disk.now_us();
-        let len = disk.len().map_err(StoreError::io("examine the file"))?;
-        let fresh = len == 0 || {
+        let fresh = disk.is_being_created();
+        if !fresh {
             // What a dead process left in the page cache is made durable before it is believed; then the cache is
             // dropped, because after a failed write-back it may hold what the device never got.
             disk.sync_all().map_err(|error| StoreError::SyncFailed(OsError::from(&error)))?;
             disk.drop_cache();
-            let copies = Copies::read(&*disk).map_err(StoreError::io("read the superblocks"))?;
-            recover::unfinished(&*disk, &copies).map_err(StoreError::io("read the superblocks"))?
-        };
+        }
         let (mut store, mut report) =
             if fresh { Store::create(disk, options)? } else { Store::go_on(disk, options, replay)? };
         store.draw_jitter();
@@ -152,6 +150,8 @@ impl Store {
             end_offset: EXTENTS_AT,
             snapshots: [None, None],
             secret,
+            first_len: first_len(options.extent_size.trailing_zeros()),
+            map_extent: None,
             map: vec![log],
         };
         let full = |error: std::io::Error| match error.kind() {
@@ -159,10 +159,9 @@ impl Store {
             _ => StoreError::Io { what: "reserve space for a new file", error: OsError::from(&error) },
         };
         disk.grow(sb.file_len()).map_err(full)?;
-        // Generation 1 in both mirrors of its slot, and zeros: an unfinished creation may have left anything here.
-        // It may share one sync, because before generation 2 the file holds nothing.
+        // Generation 1 in both mirrors of its slot, and zeros. It may share one sync, because the file is in nobody's place.
         sb.generation = 1;
-        let mut image = AlignedBuf::new((EXTENTS_AT + FIRST_ZEROS.min(sb.extent_size())) as usize);
+        let mut image = AlignedBuf::new((EXTENTS_AT + FIRST_ZEROS.min(sb.first_len)) as usize);
         for at in SLOT_AT[1] {
             sb.encode(at, &mut image.bytes_mut()[at as usize..at as usize + SLOT_LEN]);
         }
@@ -170,7 +169,10 @@ impl Store {
         disk.write_at_direct(image.bytes(), 0).map_err(failed)?;
         drop(image);
         disk.sync_all().map_err(failed)?;
-        disk.sync_directory().map_err(StoreError::io("sync the directory of the new file"))?;
+        let in_place = |disk: &dyn Disk| disk.put_in_place().map_err(StoreError::io("put the new file in its place"));
+        if plant::on(Plant::NameBeforeContent) {
+            in_place(&*disk)?;
+        }
         let extent = sb.extent_at(0);
         let mut store = Store::with(
             disk,
@@ -188,10 +190,14 @@ impl Store {
                 buf: AlignedBuf::new(APPEND_BUF),
             },
         );
-        // With generation 2 in the first slot the file is complete.
+        // With generation 2 in the first slot the file is complete, and comes to where it is looked for: what is found
+        // there and is not complete was never ours to make anew.
         sb.incarnation = 1;
         store.update_superblock(sb)?;
         store.append_mark()?;
+        if !plant::on(Plant::NameBeforeContent) {
+            in_place(&*store.disk)?;
+        }
         store.marked_fseq = store.log.fseq;
         store.snapshot_began = store.sb.extent_size();
         let report = RecoveryReport {
@@ -318,6 +324,14 @@ impl Store {
     fn write_copy(&mut self, copy: &Superblock, at: u64) -> Result<(), StoreError> {
         copy.encode(at, self.sb_buf.bytes_mut());
         let together = plant::on(Plant::MirrorsTogether);
+        if let Some(rest_at) = copy.map_rest_at(at) {
+            let rest = copy.map_rest();
+            let written = match self.options.sync {
+                SyncMode::Always if !together => self.disk.write_at_synced(rest.bytes(), rest_at),
+                _ => self.disk.write_at(rest.bytes(), rest_at),
+            };
+            written.map_err(|error| self.poison_sync(&error))?;
+        }
         let written = match self.options.sync {
             SyncMode::Always if !together => self.disk.write_at_synced(self.sb_buf.bytes(), at),
             _ => self.disk.write_at(self.sb_buf.bytes(), at),

@@ -9,8 +9,8 @@ use crate::store::chunks;
 use crate::store::error::StoreError;
 use crate::store::layout::{SLOT_AT, sb};
 use crate::store::log::{Kind, Records};
-use crate::store::map::{MappedFile, ReadAt};
-use crate::store::recover::{Chain, Replay, Verdict, unfinished};
+use crate::store::map::{MappedFile, ReadAt, is_being_created};
+use crate::store::recover::{Chain, Replay, Verdict};
 use crate::store::superblock::{Copies, CopyFault, Superblock};
 
 /// What a file is worth.
@@ -39,7 +39,7 @@ pub enum InspectVerdict {
         /// The highest transaction known to be lost.
         lost_to: Option<Zxid>,
     },
-    /// A creation that was cut short; opening the file creates it.
+    /// By its name a file whose creation is under way, or was cut short: a server begins it anew.
     Unfinished,
 }
 
@@ -153,6 +153,9 @@ const LOOKS_MAX: u32 = 1000;
 /// here but a verdict.
 pub fn inspect(path: &Path, each: &mut dyn FnMut(InspectLine<'_>)) -> Result<InspectVerdict, StoreError> {
     let file = MappedFile::open(path)?;
+    if is_being_created(path) {
+        return Ok(InspectVerdict::Unfinished);
+    }
     inspect_bytes(&file, file.in_use(), each)
 }
 
@@ -192,9 +195,6 @@ fn look(source: &dyn ReadAt) -> Result<Seen, StoreError> {
     let copies = Copies::read(source).map_err(StoreError::io("read the superblocks"))?;
     let len = source.len().map_err(StoreError::io("examine the file"))?;
     let seen = |copies, root, verdict| Ok(Seen { copies, root, verdict });
-    if unfinished(source, &copies).map_err(StoreError::io("read the superblocks"))? {
-        return seen(copies, None, InspectVerdict::Unfinished);
-    }
     let damaged = |error: StoreError| match error {
         StoreError::Corrupt { offset, what, good_to, lost_to } => {
             Ok(InspectVerdict::Damaged { at: offset, what, good_to, lost_to })

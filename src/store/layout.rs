@@ -11,7 +11,8 @@ pub(crate) const SLOT_LEN: usize = 16 * 1024;
 /// `[slot][mirror]`; slot = generation mod 2.
 pub(crate) const SLOT_AT: [[u64; 2]; 2] = [[0, 64 * 1024], [32 * 1024, 96 * 1024]];
 pub(crate) const EXTENTS_AT: u64 = 128 * 1024;
-pub(crate) const EXTENTS_MAX: usize = 1536;
+/// Entries of the extent map that fit a superblock copy; those behind them lie in an extent of their own.
+pub(crate) const MAP_HERE: usize = 1536;
 /// Below 2^22 only tests go; the options refuse it for real files unless asked.
 pub(crate) const EXTENT_LOG2_MIN: u32 = 14;
 pub(crate) const EXTENT_LOG2_MAX: u32 = 26;
@@ -48,9 +49,20 @@ pub(crate) mod sb {
     pub(crate) const SNAPSHOT_B: usize = 208;
     pub(crate) const SECRET: usize = 272;
     pub(crate) const BASE_FSEQ: usize = 304;
+    /// Bytes that the file has of its only extent; 0 = all, as always when there are several.
+    pub(crate) const FIRST_LEN: usize = 312;
+    /// One more than the index of the extent that holds the rest of the map; 0 = there is none.
+    pub(crate) const MAP_EXTENT: usize = 320;
+    /// Over the rest of the map.
+    pub(crate) const MAP_CRC: usize = 324;
     #[cfg_attr(not(test), expect(dead_code, reason = "written as zeros"))]
-    pub(crate) const RESERVED: usize = 312;
+    pub(crate) const RESERVED: usize = 328;
     pub(crate) const EXTENT_MAP: usize = 4096;
+
+    /// `FIRST_LEN` counts.
+    pub(crate) const INCOMPAT_FIRST_LEN: u32 = 1;
+    /// `MAP_EXTENT` counts.
+    pub(crate) const INCOMPAT_MAP_EXTENT: u32 = 2;
 
     /// Stopped cleanly: `END_*` are exact.
     pub(crate) const FLAG_CLEAN: u32 = 1;
@@ -141,6 +153,26 @@ pub(crate) mod chunk {
     pub(crate) const LEN_MAX: usize = 256 * 1024;
 }
 
+/// Extents a file may have, given their size: the rest of the map has a quarter of an extent for each copy.
+pub(crate) const fn extents_max(extent_log2: u32) -> usize {
+    MAP_HERE + (1 << extent_log2) / 4 / 8
+}
+
+/// Bytes of its first extent that a new file has; the rest comes with the first writes.
+pub(crate) const fn first_len(extent_log2: u32) -> u64 {
+    let eighth = 1u64 << (extent_log2 - 3);
+    if eighth < PAGE as u64 {
+        1 << extent_log2
+    } else if eighth > FIRST_LEN_MAX {
+        FIRST_LEN_MAX
+    } else {
+        eighth
+    }
+}
+
+/// The most of it: with the superblocks, a new file takes well below 1 MiB.
+const FIRST_LEN_MAX: u64 = 512 * 1024;
+
 /// Bytes of one snapshot chunk in a file with extents of `1 << extent_log2` bytes.
 pub(crate) const fn chunk_len(extent_log2: u32) -> usize {
     let sixteenth = 1usize << (extent_log2 - 4);
@@ -153,7 +185,7 @@ pub(crate) const fn chunk_len(extent_log2: u32) -> usize {
     }
 }
 
-const _: () = assert!(sb::EXTENT_MAP + EXTENTS_MAX * 8 <= SLOT_LEN);
+const _: () = assert!(sb::EXTENT_MAP + MAP_HERE * 8 <= SLOT_LEN);
 const _: () = assert!(sb::SNAPSHOT_B + snap::LEN == sb::SECRET && sb::SECRET + 32 == sb::BASE_FSEQ);
 const _: () = assert!(SLOT_AT[1][1] + SLOT_LEN as u64 <= EXTENTS_AT);
 const _: () = assert!(frame::HEADER_LEN == frame::ALIGN && frame::ALIGN as u64 * 8 == SECTOR);

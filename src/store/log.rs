@@ -328,6 +328,20 @@ impl Store {
 
     /// Links as many extents as `records` will need, so that no write is begun that cannot be finished (F-09).
     fn link_for(&mut self, records: &[Record<'_>]) -> Result<(), StoreError> {
+        let moves = self.moves_for(records);
+        if moves > 0 && !self.sb.is_whole() {
+            self.widen_at_once()?;
+            return self.link_for(records);
+        }
+        while self.sb.log_head_lseq - self.log.lseq < moves {
+            self.stats.waited_for_extent += 1;
+            self.link_next()?;
+        }
+        Ok(())
+    }
+
+    /// How many times `records` go on in the next extent.
+    fn moves_for(&self, records: &[Record<'_>]) -> u64 {
         let size = self.sb.extent_size();
         let (mut at, mut end, mut opened) = (self.log.at, self.sb.extent_end(self.log.index), self.opened());
         let mut moves = 0;
@@ -342,11 +356,7 @@ impl Store {
             opened = true;
             rest = &rest[batch.records..];
         }
-        while self.sb.log_head_lseq - self.log.lseq < moves {
-            self.stats.waited_for_extent += 1;
-            self.link_next()?;
-        }
-        Ok(())
+        moves
     }
 
     /// Makes one more FREE extent part of the log.
@@ -364,7 +374,8 @@ impl Store {
     /// Links the next extent when the present one is half full, so that no commit waits for it.
     pub(crate) fn link_ahead(&mut self) -> Result<(), StoreError> {
         let half = self.sb.extent_at(self.log.index) + self.sb.extent_size() / 2;
-        if self.log.at >= half && self.sb.log_head_lseq == self.log.lseq && self.has_one_for_log() {
+        if self.log.at >= half && self.sb.is_whole() && self.sb.log_head_lseq == self.log.lseq && self.has_one_for_log()
+        {
             self.link_next()?;
         }
         Ok(())

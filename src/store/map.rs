@@ -147,11 +147,14 @@ pub trait Disk: ReadAt + Send + Sync {
     /// What the operating system says.
     fn random(&self, buf: &mut [u8]) -> io::Result<()>;
 
-    /// Makes the name of a file just created survive a power cut (D-12).
+    /// Whether this file is a new one that nobody looks for yet, since it is not in its place.
+    fn is_being_created(&self) -> bool;
+
+    /// Puts the new file, complete and synced, in its place, and makes its name survive a power cut (D-12).
     ///
     /// # Errors
-    /// What the operating system says.
-    fn sync_directory(&self) -> io::Result<()>;
+    /// What the operating system says; [`io::ErrorKind::AlreadyExists`] when another file is there by now.
+    fn put_in_place(&self) -> io::Result<()>;
 }
 
 /// Keeps SIGXFSZ from the calling thread and from those it starts, so that a write beyond the limit on file sizes
@@ -207,7 +210,10 @@ pub struct DiskFile {
     direct_works: AtomicBool,
     direct_synced_works: AtomicBool,
     dsync_works: AtomicBool,
+    /// Where it belongs.
     path: PathBuf,
+    /// It is there, and not yet under the name of a creation.
+    in_place: AtomicBool,
     opened: Instant,
 }
 
@@ -218,9 +224,13 @@ impl std::fmt::Debug for DiskFile {
 }
 
 impl Drop for DiskFile {
-    /// A child that was forked at a bad moment may have the file open as well, and would keep it locked.
+    /// A creation that came to nothing leaves nothing. A child that was forked at a bad moment may have the file open as
+    /// well, and would keep it locked.
     fn drop(&mut self) {
         if self.file.is_ours() {
+            if self.is_being_created() {
+                let _ = std::fs::remove_file(being_created(&self.path));
+            }
             // SAFETY: flock takes a descriptor, which `file` keeps open, and touches no memory of ours.
             unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) };
         }
@@ -228,19 +238,45 @@ impl Drop for DiskFile {
 }
 
 impl DiskFile {
-    /// Opens `path` for reading and writing, creating it (mode 0600) when it is absent, and locks it.
+    /// Opens `path` for reading and writing and locks it. When it is absent, a new file (mode 0600) is begun beside it,
+    /// under a name of its own until it is [put in its place](Disk::put_in_place).
     ///
     /// # Errors
     /// [`StoreError::Locked`] when it is open elsewhere; [`StoreError::Io`] otherwise.
     pub fn open(path: &Path) -> Result<DiskFile, StoreError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(StoreError::io("open the file"))?;
+        match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => DiskFile::lock(file, path, path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => DiskFile::begin(path),
+            Err(error) => Err(StoreError::io("open the file")(error)),
+        }
+    }
+
+    fn begin(path: &Path) -> Result<DiskFile, StoreError> {
+        let new = being_created(path);
+        // What a creation that was cut short has left is of no use, unless it goes on.
+        let _left = match OpenOptions::new().read(true).write(true).open(&new) {
+            Ok(file) => {
+                let left = DiskFile::lock(file, path, path)?;
+                std::fs::remove_file(&new).map_err(StoreError::io("remove an unfinished file"))?;
+                Some(left)
+            }
+            Err(_) => None,
+        };
+        let created = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&new);
+        let file = created.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => StoreError::Locked { path: path.to_owned(), holder: None },
+            _ => StoreError::io("create the file")(error),
+        })?;
+        let begun = DiskFile::lock(file, path, &new)?;
+        // Another process may have put its own in place since we looked.
+        if path.symlink_metadata().is_ok() {
+            return Err(StoreError::Locked { path: path.to_owned(), holder: None });
+        }
+        Ok(begun)
+    }
+
+    /// `path`: where it belongs; `here`: where it is.
+    fn lock(file: File, path: &Path, here: &Path) -> Result<DiskFile, StoreError> {
         let file = Owned::new(file);
         // SAFETY: flock takes a descriptor, which `file` keeps open, and touches no memory of ours.
         if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
@@ -255,7 +291,7 @@ impl DiskFile {
             return Err(StoreError::Foreign { found: "it is not a regular file".to_owned() });
         }
         let open_direct = || {
-            open_direct(path)
+            open_direct(here)
                 .filter(|direct| direct.metadata().is_ok_and(|m| (m.dev(), m.ino()) == (meta.dev(), meta.ino())))
         };
         let (direct, direct_synced) = (open_direct(), open_direct());
@@ -267,6 +303,7 @@ impl DiskFile {
             direct,
             direct_synced,
             path: path.to_owned(),
+            in_place: AtomicBool::new(here == path),
             opened: Instant::now(),
         })
     }
@@ -488,10 +525,62 @@ impl Disk for DiskFile {
         getrandom::fill(buf).map_err(|error| io::Error::other(error.to_string()))
     }
 
-    fn sync_directory(&self) -> io::Result<()> {
+    fn is_being_created(&self) -> bool {
+        !self.in_place.load(Ordering::Relaxed)
+    }
+
+    fn put_in_place(&self) -> io::Result<()> {
+        rename_new(&being_created(&self.path), &self.path)?;
+        self.in_place.store(true, Ordering::Relaxed);
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
     }
+}
+
+/// What the name of a file that is being created ends with.
+const BEING_CREATED: &str = ".creating";
+
+fn being_created(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(BEING_CREATED);
+    PathBuf::from(name)
+}
+
+/// Whether the name is that of a file that is being created.
+pub(crate) fn is_being_created(path: &Path) -> bool {
+    path.as_os_str().to_string_lossy().ends_with(BEING_CREATED)
+}
+
+/// Renames, unless there is something of the new name.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::ffi::CString;
+        use std::os::unix::ffi::OsStrExt;
+        let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from);
+        let (old, new) = (text(from)?, text(to)?);
+        // SAFETY: both paths are NUL-terminated and live through the call, which reads them and keeps nothing.
+        let renamed = unsafe {
+            libc::syscall(
+                libc::SYS_renameat2,
+                libc::AT_FDCWD,
+                old.as_ptr(),
+                libc::AT_FDCWD,
+                new.as_ptr(),
+                libc::RENAME_NOREPLACE,
+            )
+        };
+        let error = io::Error::last_os_error();
+        match renamed {
+            0 => return Ok(()),
+            _ if unsupported(&error) => {}
+            _ => return Err(error),
+        }
+    }
+    if to.symlink_metadata().is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    std::fs::rename(from, to)
 }
 
 /// A file read through read-only map windows, for looking into files that may be in use.

@@ -19,9 +19,10 @@ pub enum SyncMode {
 pub struct StoreOptions {
     /// Bytes of an extent, a power of two from 4 MiB to 64 MiB; fixed when the file is created. Default 4 MiB.
     pub extent_size: u64,
-    /// Bytes the file grows to soon after its creation. Default 32 MiB; at least 8 extents are taken.
+    /// Bytes the file grows to soon after its creation; a new one takes less than 1 MiB. Default 1 MiB, which is no growth.
     pub initial_size: u64,
-    /// Bytes the file may grow to, at most 1,536 extents. Default 6 GiB.
+    /// Bytes the file may grow to; may differ from one opening to the next. At most 1,536 extents and as many more as
+    /// 1/32 of an extent's bytes, which is 518 GiB with extents of 4 MiB. Default 6 GiB.
     pub max_size: u64,
     /// Bytes of log after which a snapshot is wanted, when it exceeds the size of the last snapshot. Default 64 MiB.
     pub log_window: u64,
@@ -47,7 +48,7 @@ impl Default for StoreOptions {
     fn default() -> StoreOptions {
         StoreOptions {
             extent_size: 4 << 20,
-            initial_size: 32 << 20,
+            initial_size: 1 << 20,
             max_size: 6 << 30,
             log_window: 64 << 20,
             follower_window: 16 << 20,
@@ -110,6 +111,8 @@ pub struct Space {
     pub free: u32,
     /// Extents the file may still grow by: 0 when the disk refused the last growth.
     pub growable: u32,
+    /// The disk refused the last growth.
+    pub disk_full: bool,
     /// Extents kept for what must still be possible when the disk is full.
     pub reserve: u32,
     /// Extents the file may have in all.

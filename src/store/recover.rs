@@ -12,10 +12,10 @@ use crate::ids::Zxid;
 use crate::plant::{self, Plant};
 use crate::store::chunks;
 use crate::store::error::StoreError;
-use crate::store::layout::{EXTENTS_AT, MAGIC, SECTOR, SLOT_AT, frame, sb};
+use crate::store::layout::{frame, sb};
 use crate::store::log::{FrameHead, Kind, LogExtent, OpenBody, Records};
-use crate::store::map::{ReadAt, read_present};
-use crate::store::superblock::{Copies, CopyFault, Superblock};
+use crate::store::map::ReadAt;
+use crate::store::superblock::{Copies, Superblock};
 
 /// What recovery feeds: a state that is rebuilt from a snapshot and the transactions after it.
 pub trait Replay {
@@ -438,36 +438,6 @@ pub(crate) struct Recovered {
     /// Slots whose snapshot is damaged.
     pub(crate) bad_slots: Vec<usize>,
     pub(crate) report: RecoveryReport,
-}
-
-/// Whether a creation was cut short before anything could have been stored.
-pub(crate) fn unfinished(source: &dyn ReadAt, copies: &Copies) -> io::Result<bool> {
-    let head = read_present(source, EXTENTS_AT, 4096)?;
-    if head.iter().any(|b| *b != 0) {
-        return Ok(false);
-    }
-    // Torn or not begun: a torn copy may also lack its first sector.
-    let slot_a_unused = copies.found[0].iter().all(|copy| !matches!(copy, Ok(_) | Err(CopyFault::Newer { .. })));
-    match copies.newest() {
-        // Creation ends with generation 2, and nothing is stored before that.
-        Some(newest) => Ok(newest.generation == 1 && slot_a_unused),
-        None => {
-            let empty = |slot: usize, mirror: usize| matches!(copies.found[slot][mirror], Err(CopyFault::Empty));
-            if !(empty(0, 0) && empty(0, 1)) {
-                return Ok(false);
-            }
-            // The copies of generation 1 may be torn. Their first sectors are ours or were not written.
-            let magic = MAGIC.to_le_bytes();
-            for at in SLOT_AT[1] {
-                let first = read_present(source, at, SECTOR as usize)?;
-                let ours = first.iter().zip(&magic).take_while(|(a, b)| a == b).count();
-                if ours < magic.len() && first[ours..].iter().any(|b| *b != 0) {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
-        }
-    }
 }
 
 /// Reads a file that is there: superblocks, chain, verdict, snapshot, transactions. Writes nothing.

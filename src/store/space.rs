@@ -125,6 +125,11 @@ impl Store {
         }
     }
 
+    /// What the log can still have of the first extent as it is.
+    fn first_rest(&self) -> u64 {
+        self.sb.extent_end(self.log.index) - self.log.at
+    }
+
     fn log_room(&self, extents: u32) -> u64 {
         let rest = self.sb.extent_end(self.log.index) - self.log.at;
         match extents.saturating_sub(RESERVE) {
@@ -168,7 +173,7 @@ impl Store {
             }
         } else if self.relief_comes() {
             SpaceLevel::Slow
-        } else if left.in_all > 0 {
+        } else if left.in_all > 0 || (!self.sb.is_whole() && self.first_rest() > self.sb.extent_size() / 32) {
             SpaceLevel::Reserve
         } else {
             SpaceLevel::Exhausted
@@ -181,6 +186,7 @@ impl Store {
             extent_size: self.sb.extent_size(),
             free: self.pool.count_free(&self.sb),
             growable: self.growable(),
+            disk_full: self.pool.is_refused(),
             reserve: RESERVE + self.claimed(),
             most,
             level,
@@ -203,9 +209,14 @@ impl Store {
         }
         let left = self.left();
         // A new file is written to while it grows to its first size.
-        let new = self.log.lseq == 1 && self.log.at - self.sb.extent_at(self.log.index) < self.sb.extent_size() / 2;
+        let begun = self.log.at - self.sb.extent_at(self.log.index);
+        let new = self.log.lseq == 1 && begun < self.sb.extent_size() / 2;
         let must_grow = self.growable() > 0 && !new;
-        let room = self.log_room(if must_grow { left.present } else { left.in_all });
+        let room = match (self.sb.is_whole(), must_grow) {
+            (false, _) => self.first_rest(),
+            (true, true) => self.log_room(left.present),
+            (true, false) => self.log_room(left.in_all),
+        };
         let running = self.snapshot_progress(self.helper.checked());
         let total = running.map_or(0, |progress| progress.total);
         let load = Load {
@@ -219,7 +230,7 @@ impl Store {
             waiting_max: WAITING_MAX.max(total / 16),
         };
         let budget = pace::budget(&load);
-        let grows = must_grow && self.log_room(left.present) < self.sb.extent_size() * 4;
+        let grows = self.growable() > 0 && self.log_room(left.present) < self.sb.extent_size() * 4;
         self.helper.rush(pace::is_behind(&load), grows);
         self.log_waits = budget == 0;
         budget

@@ -8,9 +8,9 @@ use std::io;
 use crate::ids::Zxid;
 use crate::store::error::StoreError;
 use crate::store::extents::ExtentState;
-use crate::store::layout::{self, EXTENTS_AT, EXTENTS_MAX, SLOT_AT, SLOT_LEN, sb, snap};
+use crate::store::layout::{self, EXTENTS_AT, MAP_HERE, PAGE, SLOT_AT, SLOT_LEN, sb, snap};
 use crate::store::le;
-use crate::store::map::{ReadAt, read_present};
+use crate::store::map::{AlignedBuf, ReadAt, read_present};
 
 /// One kept snapshot, as the superblock names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,14 @@ pub(crate) struct Extent {
 
 impl Extent {
     pub(crate) const FREE: Extent = Extent { state: ExtentState::Free, order: 0 };
+
+    fn word(self) -> u64 {
+        self.order << 16 | u64::from(self.state.code())
+    }
+
+    fn of_word(word: u64) -> Option<Extent> {
+        Some(Extent { state: ExtentState::of_code((word & 0xffff) as u16)?, order: word >> 16 })
+    }
 }
 
 /// One generation of the superblock.
@@ -57,6 +65,10 @@ pub(crate) struct Superblock {
     pub(crate) end_offset: u64,
     pub(crate) snapshots: [Option<SnapshotSlot>; 2],
     pub(crate) secret: [u8; 32],
+    /// Bytes that the file has of its first extent: less than a whole one only while it is new.
+    pub(crate) first_len: u64,
+    /// The extent that holds the entries of the map from `MAP_HERE` on.
+    pub(crate) map_extent: Option<u32>,
     /// One entry per counted extent.
     pub(crate) map: Vec<Extent>,
 }
@@ -84,12 +96,33 @@ impl Superblock {
     }
 
     pub(crate) fn extent_end(&self, index: u32) -> u64 {
-        self.extent_at(index) + self.extent_size()
+        self.extent_at(index) + if index == 0 { self.first_len } else { self.extent_size() }
+    }
+
+    /// Whether the file has all of its first extent.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.first_len == self.extent_size()
+    }
+
+    /// Where the rest of the map lies that belongs to the copy at `own_offset`.
+    pub(crate) fn map_rest_at(&self, own_offset: u64) -> Option<u64> {
+        let copy = SLOT_AT.iter().flatten().position(|at| *at == own_offset)? as u64;
+        Some(self.extent_at(self.map_extent?) + copy * (self.extent_size() / 4))
+    }
+
+    /// The rest of the map as it lies in its extent: whole pages.
+    pub(crate) fn map_rest(&self) -> AlignedBuf {
+        let rest = self.map.get(MAP_HERE..).unwrap_or_default();
+        let mut out = AlignedBuf::new((8 * rest.len()).next_multiple_of(PAGE));
+        for (i, extent) in rest.iter().enumerate() {
+            le::put_u64(out.bytes_mut(), 8 * i, extent.word());
+        }
+        out
     }
 
     /// Bytes a file with these extents has.
     pub(crate) fn file_len(&self) -> u64 {
-        EXTENTS_AT + self.map.len() as u64 * self.extent_size()
+        EXTENTS_AT + (self.map.len() as u64 - 1) * self.extent_size() + self.first_len
     }
 
     pub(crate) fn clean(&self) -> bool {
@@ -154,15 +187,30 @@ impl Superblock {
                 le::put_u32(out, at + snap::CHAIN_CRC, kept.chain_crc);
             }
         }
-        for (i, extent) in self.map.iter().enumerate() {
-            le::put_u64(out, sb::EXTENT_MAP + 8 * i, extent.order << 16 | u64::from(extent.state.code()));
+        for (i, extent) in self.map.iter().take(MAP_HERE).enumerate() {
+            le::put_u64(out, sb::EXTENT_MAP + 8 * i, extent.word());
         }
+        let mut incompat = 0;
+        if !self.is_whole() {
+            incompat |= sb::INCOMPAT_FIRST_LEN;
+            le::put_u64(out, sb::FIRST_LEN, self.first_len);
+        }
+        if let Some(index) = self.map_extent {
+            incompat |= sb::INCOMPAT_MAP_EXTENT;
+            le::put_u32(out, sb::MAP_EXTENT, index + 1);
+            le::put_u32(out, sb::MAP_CRC, crc32c::crc32c(self.map_rest().bytes()));
+        }
+        le::put_u32(out, sb::INCOMPAT, incompat);
         let crc = crc32c::crc32c(&out[sb::SLOT_LEN..]);
         le::put_u32(out, sb::CRC, crc);
     }
 
-    /// Reads the copy found at `own_offset` and checks it against itself.
-    pub(crate) fn decode(bytes: &[u8], own_offset: u64) -> Result<Superblock, CopyFault> {
+    /// Reads the copy found at `own_offset` and checks it against itself. `read` gets bytes of the rest of the map.
+    pub(crate) fn decode(
+        bytes: &[u8],
+        own_offset: u64,
+        read: &dyn Fn(u64, usize) -> io::Result<Vec<u8>>,
+    ) -> Result<Superblock, CopyFault> {
         let bad = |what: &str| Err(CopyFault::Bad(what.to_owned()));
         if bytes.iter().all(|b| *b == 0) {
             return Err(CopyFault::Empty);
@@ -187,7 +235,8 @@ impl Superblock {
             return Err(CopyFault::Newer { found: format, known: layout::FORMAT });
         }
         // No read-only mode is offered, so an unknown bit of either kind ends here.
-        let unknown = incompat | le::u32_at(bytes, sb::RO_COMPAT);
+        let known = sb::INCOMPAT_FIRST_LEN | sb::INCOMPAT_MAP_EXTENT;
+        let unknown = (incompat & !known) | le::u32_at(bytes, sb::RO_COMPAT);
         if unknown != 0 {
             return Err(CopyFault::Newer { found: unknown, known: 0 });
         }
@@ -196,14 +245,25 @@ impl Superblock {
             return bad("extent size out of range");
         }
         let count = le::u32_at(bytes, sb::EXTENT_COUNT) as usize;
-        if count == 0 || count > EXTENTS_MAX {
+        if count == 0 || count > layout::extents_max(extent_log2) {
             return bad("extent count out of range");
         }
-        let mut map = Vec::with_capacity(count);
-        for i in 0..count {
-            let word = le::u64_at(bytes, sb::EXTENT_MAP + 8 * i);
-            match ExtentState::of_code((word & 0xffff) as u16) {
-                Some(state) => map.push(Extent { state, order: word >> 16 }),
+        let extent_size = 1u64 << extent_log2;
+        let first_len = match incompat & sb::INCOMPAT_FIRST_LEN {
+            0 => extent_size,
+            _ => le::u64_at(bytes, sb::FIRST_LEN),
+        };
+        if first_len == 0 || first_len > extent_size || (first_len < extent_size && count > 1) {
+            return bad("length of the first extent out of range");
+        }
+        let map_extent = match incompat & sb::INCOMPAT_MAP_EXTENT {
+            0 => None,
+            _ => le::u32_at(bytes, sb::MAP_EXTENT).checked_sub(1),
+        };
+        let mut map = Vec::with_capacity(count.min(MAP_HERE));
+        for i in 0..count.min(MAP_HERE) {
+            match Extent::of_word(le::u64_at(bytes, sb::EXTENT_MAP + 8 * i)) {
+                Some(extent) => map.push(extent),
                 None => return bad("unknown extent state"),
             }
         }
@@ -217,7 +277,7 @@ impl Superblock {
                 chain_crc: le::u32_at(bytes, at + snap::CHAIN_CRC),
             })
         };
-        let found = Superblock {
+        let mut found = Superblock {
             generation: le::u64_at(bytes, sb::GENERATION),
             file_uuid: le::array_at(bytes, sb::FILE_UUID),
             extent_log2,
@@ -234,10 +294,37 @@ impl Superblock {
             end_offset: le::u64_at(bytes, sb::END_OFFSET),
             snapshots: [slot(sb::SNAPSHOT_A), slot(sb::SNAPSHOT_B)],
             secret: le::array_at(bytes, sb::SECRET),
+            first_len,
+            map_extent,
             map,
         };
+        if count > MAP_HERE {
+            found.read_map_rest(count - MAP_HERE, own_offset, le::u32_at(bytes, sb::MAP_CRC), read)?;
+        }
         found.check_itself().map_err(CopyFault::Bad)?;
         Ok(found)
+    }
+
+    fn read_map_rest(
+        &mut self,
+        count: usize,
+        own_offset: u64,
+        crc: u32,
+        read: &dyn Fn(u64, usize) -> io::Result<Vec<u8>>,
+    ) -> Result<(), CopyFault> {
+        let bad = |what: String| CopyFault::Bad(what);
+        let at = self.map_rest_at(own_offset).ok_or_else(|| bad("the rest of its map is nowhere".to_owned()))?;
+        let len = (8 * count).next_multiple_of(PAGE);
+        let bytes = read(at, len).map_err(|error| bad(format!("the rest of its map is unreadable: {error}")))?;
+        let found = crc32c::crc32c(&bytes);
+        if bytes.len() != len || found != crc {
+            return Err(bad(format!("the rest of its map: checksum {crc:#010x} stored, {found:#010x} computed")));
+        }
+        for i in 0..count {
+            let extent = Extent::of_word(le::u64_at(&bytes, 8 * i));
+            self.map.push(extent.ok_or_else(|| bad("unknown extent state".to_owned()))?);
+        }
+        Ok(())
     }
 
     /// Every lseq once, orders without holes, snapshots whole (§5 step 1).
@@ -248,6 +335,10 @@ impl Superblock {
         }
         if head >= 1 << 47 || self.end_fseq >= 1 << 62 || self.base_fseq >= 1 << 62 || self.generation >= 1 << 62 {
             return Err("a number that may never go back is near its end".to_owned());
+        }
+        let maps = self.map.iter().enumerate().filter(|(_, e)| e.state == ExtentState::Map).map(|(i, _)| i as u32);
+        if maps.ne(self.map_extent) || (self.map_extent.is_some() != (self.map.len() > MAP_HERE)) {
+            return Err("the extent of the map is not where it is said to be".to_owned());
         }
         let mut seen = vec![false; (head - base + 1) as usize];
         let mut orders = [Vec::new(), Vec::new()];
@@ -262,7 +353,7 @@ impl Superblock {
                 }
                 ExtentState::SnapA => orders[0].push(extent.order),
                 ExtentState::SnapB => orders[1].push(extent.order),
-                ExtentState::Free | ExtentState::Retired | ExtentState::Bad => {}
+                ExtentState::Free | ExtentState::Retired | ExtentState::Map | ExtentState::Bad => {}
             }
         }
         if seen.contains(&false) {
@@ -299,7 +390,7 @@ impl Copies {
             let mut buf =
                 read_present(source, at, SLOT_LEN).map_err(|error| CopyFault::Bad(format!("unreadable: {error}")))?;
             buf.resize(SLOT_LEN, 0);
-            Superblock::decode(&buf, at)
+            Superblock::decode(&buf, at, &|at, len| read_present(source, at, len))
         };
         Ok(Copies { found: [[read(0, 0), read(0, 1)], [read(1, 0), read(1, 1)]] })
     }
@@ -338,10 +429,20 @@ impl Copies {
             }
         }
         let Some(newest) = self.newest() else {
-            let ours = self.found.iter().flatten().any(|c| matches!(c, Err(CopyFault::Bad(_))));
-            return Err(match ours {
-                true => StoreError::corrupt(0, "none of the four superblock copies is valid"),
-                false => StoreError::Foreign { found: "no superblock at any of its four places".to_owned() },
+            let any = |wanted: fn(&CopyFault) -> bool| {
+                self.found.iter().flatten().any(|copy| copy.as_ref().err().is_some_and(wanted))
+            };
+            let ours = any(|fault| matches!(fault, CopyFault::Bad(_)));
+            let foreign = any(|fault| matches!(fault, CopyFault::Foreign));
+            return Err(match (ours, foreign) {
+                (true, _) => StoreError::corrupt(0, "none of the four superblock copies is valid"),
+                // Ours come into their place when they are whole.
+                (false, false) => StoreError::corrupt(
+                    0,
+                    "zeros, or nothing, where the four superblock copies should be: the file was cut or overwritten; a \
+                     server that is to begin with nothing needs a place where no file is",
+                ),
+                (false, true) => StoreError::Foreign { found: "no superblock at any of its four places".to_owned() },
             });
         };
         for slot in [0, 1] {

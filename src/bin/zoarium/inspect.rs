@@ -119,9 +119,11 @@ fn judge(verdict: &InspectVerdict) -> (Ink, String) {
         InspectVerdict::Torn { at, why } => {
             (Ink::Warning, format!("verdict: torn at byte {at}: {why}; a server goes on from there"))
         }
-        InspectVerdict::Unfinished => {
-            (Ink::Warning, "verdict: a creation that was cut short; a server begins it anew".to_owned())
-        }
+        InspectVerdict::Unfinished => (
+            Ink::Warning,
+            "verdict: a file under the name of a creation, which goes on or was cut short; a server begins it anew"
+                .to_owned(),
+        ),
         InspectVerdict::Damaged { at, what, good_to, lost_to } => {
             let lost = match lost_to {
                 Some(zxid) => format!("lost for certain up to zxid {zxid}"),

@@ -5,7 +5,7 @@ use crate::plant::{self, Plant};
 use crate::store::StoreOptions;
 
 /// `ZOA_SEED` replays one seed, `ZOA_RUNS` sets how many are tried.
-fn seeds(count: u64) -> Vec<u64> {
+pub(super) fn seeds(count: u64) -> Vec<u64> {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     match number("ZOA_SEED") {
         Some(seed) => vec![seed],
@@ -56,6 +56,7 @@ fn every_planted_bug_of_the_crash_kind_is_found() {
         Plant::BuildInPlace,
         Plant::PublishUnsynced,
         Plant::SyncedTooSoon,
+        Plant::NameBeforeContent,
     ] {
         let after = found_after(bug, 400);
         println!("{bug:?}: seed {after:?}");

@@ -1,9 +1,11 @@
 //! The store against a plain model: on real files, on simulated disks that crash, fill up and rot.
 
+mod birth;
 mod crash;
 mod damage;
 mod document;
 mod faults;
+mod full_disk;
 mod real;
 pub(crate) mod sim_disk;
 mod slow;
@@ -42,6 +44,11 @@ impl Model {
             out
         };
         self.keys.iter().map(entry).collect()
+    }
+
+    /// Stream bytes of a snapshot of it.
+    pub(crate) fn size(&self) -> u64 {
+        self.keys.values().map(|(_, bytes)| 13 + bytes.len() as u64).sum()
     }
 
     /// Equal but for how it came to be.

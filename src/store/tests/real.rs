@@ -114,7 +114,7 @@ fn a_foreign_file_is_refused_and_left_as_it_is() {
 #[test]
 fn a_new_file_grows_to_its_initial_size_beside_the_loop() {
     let folder = Folder::new();
-    let options = StoreOptions { snapshot_rate: 0, ..StoreOptions::default() };
+    let options = StoreOptions { initial_size: 32 << 20, snapshot_rate: 0, ..StoreOptions::default() };
     let (mut store, _) = Store::open(&folder.file(), &options, &mut Model::default()).unwrap();
     assert!(store.stats().file_bytes < 8 << 20);
     let begun = Instant::now();
@@ -316,6 +316,4 @@ fn inspect_refuses_what_is_not_ours() {
     let folder = Folder::new();
     std::fs::write(folder.file(), vec![9; 200_000]).unwrap();
     assert!(matches!(inspect(&folder.file(), &mut |_| ()), Err(StoreError::Foreign { .. })));
-    std::fs::write(folder.file(), b"").unwrap();
-    assert_eq!(inspect(&folder.file(), &mut |_| ()), Ok(InspectVerdict::Unfinished));
 }

@@ -64,6 +64,8 @@ struct State {
     /// Bytes per second of direct writes; 0 = no time passes.
     speed: u64,
     rng: u64,
+    /// The file is where it is looked for; before that a crash leaves none.
+    in_place: bool,
 }
 
 /// The disk.
@@ -79,6 +81,7 @@ impl SimDisk {
         let disk = SimDisk::new(seed);
         {
             let mut state = disk.0.lock().unwrap();
+            state.in_place = true;
             state.cached = image.clone();
             state.synced_len = image.len();
             state.synced = image;
@@ -126,8 +129,9 @@ impl SimDisk {
     pub(crate) fn after_kill(&self, seed: u64) -> SimDisk {
         let state = self.0.lock().unwrap();
         let disk = SimDisk::new(seed);
-        {
+        if state.in_place {
             let mut next = disk.0.lock().unwrap();
+            next.in_place = true;
             (next.synced, next.cached, next.pending) =
                 (state.synced.clone(), state.cached.clone(), state.pending.clone());
             (next.synced_len, next.speed, next.clock) = (state.synced_len, state.speed, state.clock);
@@ -138,6 +142,9 @@ impl SimDisk {
     /// The power goes: each sector holds any version of those written since its sync, or a mix of two.
     pub(crate) fn after_power_cut(&self, rng: &mut Rng) -> SimDisk {
         let state = self.0.lock().unwrap();
+        if !state.in_place {
+            return SimDisk::new(rng.next());
+        }
         let mut image = state.synced.clone();
         // Some crashes are extreme, or mixtures would hide what all-or-nothing shows.
         let style = rng.below(4);
@@ -344,7 +351,18 @@ impl Disk for SimDisk {
         Ok(())
     }
 
-    fn sync_directory(&self) -> io::Result<()> {
-        self.0.lock().unwrap().step()
+    fn is_being_created(&self) -> bool {
+        !self.0.lock().unwrap().in_place
+    }
+
+    fn put_in_place(&self) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        let dead = state.dead;
+        let step = state.step();
+        // A power cut in the middle leaves the one or the other.
+        let mut rng = Rng(state.rng);
+        state.in_place = !dead && (step.is_ok() || rng.chance(2));
+        state.rng = rng.0;
+        step
     }
 }
