@@ -130,6 +130,10 @@ impl Side {
     /// The masked answer to a four-letter word.
     pub fn word(&self, word: &str) -> String {
         match four_letter(&self.address, word, PATIENCE) {
+            Ok(answer) if word == "dump" => {
+                let there = four_letter(&self.address, "cons", PATIENCE).unwrap_or_default();
+                words::shape(word, &words::without_ended(&answer, &there), &self.masks)
+            }
             Ok(answer) => words::shape(word, &answer, &self.masks),
             Err(error) => format!("{word}: {:?}", error.kind()),
         }

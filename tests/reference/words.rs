@@ -205,6 +205,26 @@ fn blocks(answer: &str, mask: impl Fn(&str) -> String) -> String {
     format!("{blocks:?}{rest}")
 }
 
+/// The answer to `dump` without connections that `cons` does not list, which is the asking one and what ended.
+///
+/// ZooKeeper sets a connection's time limit anew after each reading from it, without asking whether another thread has closed
+/// it meanwhile, as the take-over and the end of its session do. One that was closed just then stays in the list of time
+/// limits, which is what `dump` shows, until its session's timeout has passed: longer than the comparison waits.
+pub fn without_ended(dump: &str, cons: &str) -> String {
+    let there: Vec<_> = cons.lines().filter_map(|line| line.trim_start().split('[').next()).collect();
+    let is_ended = |line: &str| {
+        let address = line.strip_prefix("\tip: ").and_then(|rest| rest.split(' ').next());
+        address.is_some_and(|address| !there.contains(&address))
+    };
+    let kept: Vec<_> = dump.split('\n').filter(|line| !is_ended(line)).collect();
+    let connections = kept.iter().filter(|line| line.starts_with("\tip: ")).count();
+    let counted = |line: &&str| match line.strip_prefix("Connections Sets (") {
+        Some(sets) => format!("Connections Sets ({}/({connections}):", sets.split('/').next().unwrap_or("")),
+        None => (*line).to_owned(),
+    };
+    kept.iter().map(counted).collect::<Vec<_>>().join("\n")
+}
+
 /// Which expiry bucket a session is in is a matter of time; that it is in one is not.
 fn dump(answer: &str, masks: &Masks) -> String {
     let mut sections: Vec<(String, Vec<String>)> = Vec::new();
@@ -264,4 +284,20 @@ fn mntr(answer: &str) -> String {
         shape.push(format!("{key} is {kind}"));
     }
     shape.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_ended_are_left_out_of_a_dump_and_not_counted() {
+        let cons = " /127.0.0.1:5[1](queued=0,recved=3,sent=3,sid=0x2,lop=PING)\n /127.0.0.1:77[0](queued=0,recved=1,sent=0)\n\n";
+        let dump = "SessionTracker dump:\nSession Sets (1)/(1):\n1 expire at Z:\n\t0x2\nConnections dump:\n\
+            Connections Sets (2)/(2):\n1 expire at Y:\n\tip: /127.0.0.1:55 sessionId: 0x2\n1 expire at Z:\n\
+            \tip: /127.0.0.1:5 sessionId: 0x2\n";
+        let expected = "SessionTracker dump:\nSession Sets (1)/(1):\n1 expire at Z:\n\t0x2\nConnections dump:\n\
+            Connections Sets (2)/(1):\n1 expire at Y:\n1 expire at Z:\n\tip: /127.0.0.1:5 sessionId: 0x2\n";
+        assert_eq!(without_ended(dump, cons), expected);
+    }
 }
