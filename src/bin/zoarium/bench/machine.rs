@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 /// Processor, cores, memory, kernel, and the file system that `folder` is on.
 pub(crate) fn describe(folder: &Path) -> String {
@@ -36,6 +37,16 @@ pub(crate) fn own_cpu() -> f64 {
     // Nanoseconds on the processor are the first number; the loop is one thread.
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     text.split(' ').next().and_then(|number| number.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
+}
+
+/// Processor time that a process has taken, all its threads together.
+pub(crate) fn cpu(pid: u32) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name in front may hold anything, a parenthesis too.
+    let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok());
+    // Hundredths of a second, whatever the kernel counts in itself.
+    Duration::from_millis(10 * ticks.sum::<u64>())
 }
 
 /// A size from `/proc/PID/status`, in bytes.

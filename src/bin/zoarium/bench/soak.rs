@@ -248,6 +248,7 @@ impl Soak<'_> {
                 if self.server.has_ended() { "the server ended by itself" } else { "the server does not serve" };
             format!("after the restart {ended}: {error}")
         })?;
+        let cpu = machine::cpu(self.server.pid());
         let bound = RESTART_MAX * self.state.znodes.div_ceil(500_000) as u32;
         let after = Numbers::ask(self.server.address())?;
         let name = self.state.name();
@@ -256,7 +257,12 @@ impl Soak<'_> {
             let (was, is) = (before.of(key), after.of(key));
             self.missed.unless(was == is, || format!("{name}: {key} was {was} and is {is} after the restart"));
         }
-        let mut text = format!("  killed, serves again after {:.2} s, bound {} s", took.as_secs_f64(), bound.as_secs());
+        let mut text = format!(
+            "  killed, serves again after {:.2} s ({:.2} s of processor time), bound {} s",
+            took.as_secs_f64(),
+            cpu.as_secs_f64(),
+            bound.as_secs()
+        );
         if self.shared.refused.load(Ordering::Relaxed) == 0 {
             let mut client = writes::honest(self.server.address())?;
             let (equal, other) = self.writes.verify(&mut client, SAMPLE)?;
