@@ -13,6 +13,8 @@ use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::ser::{self, Serializer};
 use serde::{Deserialize, Serialize};
 
+use crate::meter;
+
 /// Why bytes are not the record they should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JuteError {
@@ -233,6 +235,7 @@ impl<'de> Decoder<'de> {
 
     #[inline]
     fn take(&mut self, count: usize) -> Result<&'de [u8], JuteError> {
+        meter::steps(1 + count / 32);
         match self.input.split_at_checked(count) {
             Some((head, rest)) => {
                 self.input = rest;

@@ -9,6 +9,8 @@ use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
 
+use crate::meter;
+
 /// A watching connection, by its slot. The engine drops all of a slot's watches before it gives the slot to another.
 pub type Watcher = u32;
 
@@ -264,6 +266,7 @@ impl Watches {
     }
 
     fn find(&self, path: &str) -> Option<u32> {
+        meter::steps(1 + path.len() / 32);
         if self.table.is_empty() {
             return None;
         }

@@ -73,7 +73,6 @@ pub(super) static ZOARIUM: &[Key] = &[
     key("zoarium.watchesMax", "2000000", "watches in all (R-16)", some(|c, v| c.limits.watches_max = v as usize)),
     key("zoarium.pathSizeMax", "8K", "length of a path (R-17)", size(64, MIB, |c, v| c.limits.path_size_max = v as usize)),
     key("zoarium.pathDepthMax", "1000", "names in a path (R-17)", some(|c, v| c.limits.path_depth_max = v as usize)),
-    key("zoarium.multiOpsMax", "10000", "operations in a multi (R-18)", some(|c, v| c.limits.multi_ops_max = v as usize)),
     key("zoarium.aclEntriesMax", "1000", "entries in an ACL (R-19)", some(|c, v| c.limits.acl_entries_max = v as usize)),
     key("zoarium.aclListsMax", "100000", "different ACLs in the tree (R-19)", unenforced(|c, v| c.limits.acl_lists_max = v as usize)),
     key("zoarium.credentialsMax", "64", "identities of a connection (R-20)", some(|c, v| c.limits.credentials_max = v as usize)),

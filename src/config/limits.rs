@@ -46,8 +46,6 @@ pub struct Limits {
     pub path_size_max: usize,
     /// `zoarium.pathDepthMax`: names in a path.
     pub path_depth_max: usize,
-    /// `zoarium.multiOpsMax`: operations in a multi.
-    pub multi_ops_max: usize,
     /// `zoarium.aclEntriesMax`: entries in one ACL.
     pub acl_entries_max: usize,
     /// `zoarium.aclListsMax`: different ACLs in the tree. Not acted upon yet.
@@ -95,7 +93,6 @@ impl Default for Limits {
             watches_max: 2_000_000,
             path_size_max: 8 * KIB,
             path_depth_max: 1000,
-            multi_ops_max: 10_000,
             acl_entries_max: 1000,
             acl_lists_max: 100_000,
             credentials_max: 64,

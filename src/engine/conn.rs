@@ -117,6 +117,8 @@ pub(super) struct Conn {
     pub touched: bool,
     /// It waits with a write until the log may go on.
     pub held: bool,
+    /// It is in a line of `work`, to be looked at again.
+    pub waits: bool,
     /// The client lives in this process.
     pub in_process: bool,
     pub stats: ConnStats,
@@ -191,6 +193,8 @@ impl Conn {
 pub(super) struct Conns {
     slots: Vec<Option<Box<Conn>>>,
     free: Vec<u32>,
+    /// Free, but not to be used yet.
+    kept: Vec<u32>,
     generation: u32,
     len: usize,
 }
@@ -214,6 +218,7 @@ impl Conns {
             close: None,
             touched: false,
             held: false,
+            waits: false,
             in_process: false,
             stats: ConnStats::default(),
             last_frame: 0,
@@ -232,11 +237,21 @@ impl Conns {
         ConnId { slot, generation: self.generation }
     }
 
-    pub(super) fn remove(&mut self, id: ConnId) -> Option<Box<Conn>> {
+    /// Takes a connection out. `keep_slot`: nobody gets its slot before [`Conns::free_slots`].
+    pub(super) fn remove(&mut self, id: ConnId, keep_slot: bool) -> Option<Box<Conn>> {
         self.get(id)?;
         self.len -= 1;
-        self.free.push(id.slot);
+        if keep_slot {
+            self.kept.push(id.slot)
+        } else {
+            self.free.push(id.slot)
+        }
         self.slots[id.slot as usize].take()
+    }
+
+    /// Slots that were kept are free.
+    pub(super) fn free_slots(&mut self) {
+        self.free.append(&mut self.kept);
     }
 
     #[inline]

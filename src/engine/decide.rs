@@ -10,27 +10,27 @@ use super::identity::{Identities, fix_up};
 use super::outstanding::View;
 use super::receive::decoder;
 use super::{Engine, Room};
-use crate::ids::SessionId;
-use crate::jute::{Buffer, Text};
+use crate::ids::{SessionId, Zxid};
+use crate::jute::Text;
 use crate::path;
-use crate::records::multi::{MultiError, MultiOp, decode_ops};
 use crate::records::requests::{
     CreateRequest, CreateTtlRequest, PathVersionRequest, ReconfigRequest, SetAclRequest, SetDataRequest,
 };
 use crate::records::txn::{
     CheckVersionTxn, CloseSessionTxn, CreateContainerTxn, CreateTtlTxn, CreateTxn, DeleteTxn, SetAclTxn, SetDataTxn,
-    SubTxn, Txn,
+    Txn,
 };
 use crate::records::{Acl, CreateMode, ErrorCode, OpCode, perms};
 use crate::tree::{AclList, Owner};
 
-/// Type and length in front of each part of a multi.
-const PART_HEADER_SIZE: usize = 8;
 const TTL_MS_MAX: i64 = (1 << 40) - 1;
 
+/// Ephemerals up to this many are listed by the transaction that ends their session.
+const LISTED_MAX: usize = 256;
+
 /// Who asks.
-struct Caller {
-    session: SessionId,
+pub(super) struct Caller {
+    pub session: SessionId,
     who: Arc<Identities>,
 }
 
@@ -60,7 +60,7 @@ impl Engine {
         let Some(session) = self.conns.get(id).map(|conn| conn.session) else { return };
         let caller = Caller { session, who };
         if op == OpCode::Multi {
-            return self.multi(id, xid, &caller, body);
+            return self.multi(id, xid, caller, body);
         }
         match self.decide(&caller, op, body) {
             Ok(txn) => self.propose_for(id, session, xid, op, &txn),
@@ -71,7 +71,7 @@ impl Engine {
 
     fn decide<'a>(&mut self, caller: &Caller, op: OpCode, body: &'a [u8]) -> Result<Txn<'a>, Refused> {
         if op == OpCode::CloseSession {
-            return self.decide_close(caller.session);
+            return Ok(self.decide_close(caller.session));
         }
         self.has_room_for(op, body)?;
         let txn = match op {
@@ -122,6 +122,7 @@ impl Engine {
     }
 
     fn permit(&self, caller: &Caller, acl: &AclList, wanted: i32) -> Result<(), ErrorCode> {
+        self.work.spend(acl.cost());
         if self.settings.skip_acl || acl.is_open() || caller.who.permits(acl, wanted) {
             Ok(())
         } else {
@@ -148,7 +149,7 @@ impl Engine {
     }
 
     /// `ttl` is −1 where the request has none.
-    fn create<'a>(
+    pub(super) fn create<'a>(
         &mut self,
         caller: &Caller,
         op: OpCode,
@@ -249,7 +250,11 @@ impl Engine {
         Arc::new(AclList::new(acl))
     }
 
-    fn delete<'a>(&mut self, caller: &Caller, request: PathVersionRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
+    pub(super) fn delete<'a>(
+        &mut self,
+        caller: &Caller,
+        request: PathVersionRequest<'a>,
+    ) -> Result<Txn<'a>, ErrorCode> {
         self.is_live(caller)?;
         if request.path.is_null() {
             return Err(ErrorCode::MarshallingError);
@@ -276,7 +281,7 @@ impl Engine {
         self.outstanding.set(path, self.tree.hash(path), None);
     }
 
-    fn set_data<'a>(&mut self, caller: &Caller, request: SetDataRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
+    pub(super) fn set_data<'a>(&mut self, caller: &Caller, request: SetDataRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
         self.is_live(caller)?;
         // A null path is an invalid one here, not a malformed record.
         let path = request.path.as_str();
@@ -315,7 +320,7 @@ impl Engine {
         Ok(Txn::SetAcl(SetAclTxn { path: request.path, acl, version }))
     }
 
-    fn check<'a>(&mut self, caller: &Caller, request: PathVersionRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
+    pub(super) fn check<'a>(&mut self, caller: &Caller, request: PathVersionRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
         self.is_live(caller)?;
         if request.path.is_null() {
             return Err(ErrorCode::MarshallingError);
@@ -340,8 +345,22 @@ impl Engine {
     }
 
     /// The end of a session, asked for or by expiry: one transaction with everything it owns (G-11).
-    fn decide_close(&mut self, session: SessionId) -> Result<Txn<'static>, Refused> {
-        let paths = self.outstanding.ephemerals(&self.tree, session);
+    ///
+    /// A list tells who decides what comes behind it. Where that would be long there is none, and nothing is decided until
+    /// the transaction is applied; without a list everything goes that the session owns then, which is the same. Servers
+    /// before ZooKeeper 3.6 never listed anything.
+    fn decide_close(&mut self, session: SessionId) -> Txn<'static> {
+        self.sessions.set_closing(session);
+        let is_short = self.tree.ephemeral_count_of(session) <= LISTED_MAX && self.outstanding.len() <= 16 * LISTED_MAX;
+        let paths = match is_short && self.work.barrier.is_none() {
+            true => self.outstanding.ephemerals(&self.tree, session),
+            false => return self.close_unlisted(),
+        };
+        self.work.spend(8 + self.outstanding.len() / 4 + 16 * paths.len());
+        let size: usize = paths.iter().map(|path| 4 + path.len()).sum();
+        if paths.len() > LISTED_MAX || size > self.settings.limits.frame_size_max {
+            return self.close_unlisted();
+        }
         for path in &paths {
             if let Some((parent_path, _)) = path::split(path)
                 && let Some(parent) = self.outstanding.view(&self.tree, parent_path)
@@ -349,22 +368,20 @@ impl Engine {
                 self.note_deletion(path, parent_path, parent);
             }
         }
-        self.sessions.set_closing(session);
-        let size: usize = paths.iter().map(|path| 4 + path.len()).sum();
-        if size > self.settings.limits.frame_size_max {
-            // No record of the log may be larger. Without a list everything goes that the session owns when it is
-            // applied, which is the same; servers before ZooKeeper 3.6 never listed anything.
-            return Ok(Txn::CloseSession(None));
-        }
         let paths = paths.into_iter().map(Text::from).collect();
-        Ok(Txn::CloseSession(Some(CloseSessionTxn { paths })))
+        Txn::CloseSession(Some(CloseSessionTxn { paths }))
+    }
+
+    fn close_unlisted(&mut self) -> Txn<'static> {
+        // It is proposed next.
+        self.work.barrier = Some(self.proposed.next().unwrap_or(Zxid(self.proposed.0 + 1)));
+        Txn::CloseSession(None)
     }
 
     /// Proposes the end of an expired session.
     pub(super) fn propose_expiry(&mut self, session: SessionId) {
-        if let Ok(txn) = self.decide_close(session) {
-            self.propose(session, 0, &txn);
-        }
+        let txn = self.decide_close(session);
+        self.propose(session, 0, &txn);
     }
 
     /// Proposes the removal of a container or expired znode, if nothing outstanding speaks against it.
@@ -377,99 +394,6 @@ impl Engine {
         }
         self.note_deletion(path, parent_path, parent);
         self.propose(SessionId::NONE, 0, &Txn::DeleteContainer(DeleteTxn { path: path.into() }));
-    }
-
-    fn multi(&mut self, id: ConnId, xid: i32, caller: &Caller, body: &[u8]) {
-        let session = caller.session;
-        let ops = match decode_ops(body, self.settings.limits.multi_ops_max) {
-            Ok(ops) if ops.iter().all(is_multi_write) => ops,
-            Ok(_) | Err(MultiError::Malformed(_)) => {
-                return self.propose_for(id, session, xid, OpCode::Multi, &Txn::error(ErrorCode::MarshallingError));
-            }
-            Err(MultiError::TooMany { .. }) => {
-                return self.answer(id, xid, None, ErrorCode::BadArguments, Vec::new(), None);
-            }
-        };
-        let full = self.tree.memory_bytes() >= self.settings.limits.tree_size_max;
-        let shrinks = ops.iter().all(|op| matches!(op, MultiOp::Delete(_) | MultiOp::Check(_)));
-        if self.room == Room::None || ((self.room == Room::Reserve || full) && !shrinks) {
-            return self.answer(id, xid, None, ErrorCode::QuotaExceeded, Vec::new(), None);
-        }
-        let count = ops.len();
-        let mut parts: Vec<(OpCode, Vec<u8>)> = Vec::with_capacity(count);
-        let mut room = multi_size_max(self.settings.limits.frame_size_max);
-        self.outstanding.begin();
-        let mut failed = None;
-        for op in ops {
-            let decided = match failed {
-                Some(_) => Err(ErrorCode::RuntimeInconsistency),
-                None => self.decide_part(caller, op),
-            };
-            let mut bytes = Vec::new();
-            let decided = decided.and_then(|txn| {
-                txn.encode(&mut bytes);
-                // An ACL may have become longer than it was in the request; the log takes no record of any size.
-                room = room.checked_sub(PART_HEADER_SIZE + bytes.len()).ok_or(ErrorCode::BadArguments)?;
-                Ok(txn.op())
-            });
-            let op = decided.unwrap_or_else(|code| {
-                failed.get_or_insert(code);
-                let txn = Txn::error(code);
-                bytes.clear();
-                txn.encode(&mut bytes);
-                txn.op()
-            });
-            parts.push((op, bytes));
-        }
-        if failed == Some(ErrorCode::MarshallingError) {
-            // Quota limits that cannot be read end the whole request, as an exception does there.
-            self.outstanding.roll_back();
-            return self.propose_for(id, session, xid, OpCode::Multi, &Txn::error(ErrorCode::MarshallingError));
-        }
-        match failed {
-            // Nothing of it happened: sequence numbers are not used up, nothing stays pending (G-13).
-            Some(_) => self.outstanding.roll_back(),
-            None => self.outstanding.commit(),
-        }
-        let parts = parts.iter().map(|(op, bytes)| SubTxn { op: op.to_i32(), data: Buffer::new(bytes) }).collect();
-        self.propose_for(id, session, xid, OpCode::Multi, &Txn::Multi(parts));
-    }
-
-    fn decide_part<'a>(&mut self, caller: &Caller, op: MultiOp<'a>) -> Result<Txn<'a>, ErrorCode> {
-        match op {
-            MultiOp::Create(op, request) => self.create(caller, op, request, -1, true),
-            MultiOp::CreateTtl(CreateTtlRequest { create, ttl }) => {
-                // With another flag it is an ordinary create.
-                let is_ttl = CreateMode::from_i32(create.flags).is_some_and(CreateMode::is_ttl);
-                let op = if is_ttl { OpCode::CreateTtl } else { OpCode::Create };
-                self.create(caller, op, create, ttl, true)
-            }
-            MultiOp::Delete(request) => self.delete(caller, request),
-            MultiOp::SetData(request) => self.set_data(caller, request),
-            MultiOp::Check(request) => self.check(caller, request),
-            MultiOp::GetData(_) | MultiOp::GetChildren(_) => Err(ErrorCode::MarshallingError),
-        }
-    }
-}
-
-/// Bytes that the parts of a multi may have as transactions: sequence numbers and the like make them a little longer than
-/// the request, and records of the log have room for half as much again.
-fn multi_size_max(frame_size_max: usize) -> usize {
-    frame_size_max + frame_size_max / 4 + (16 << 10)
-}
-
-/// Whether the whole request may stand with this operation in it.
-fn is_multi_write(op: &MultiOp<'_>) -> bool {
-    match op {
-        MultiOp::Create(_, request) => {
-            !request.path.is_null()
-                && request.acl.is_some()
-                && CreateMode::from_i32(request.flags).is_some_and(|mode| !mode.is_ttl())
-        }
-        MultiOp::CreateTtl(request) => !request.create.path.is_null(),
-        MultiOp::Delete(request) | MultiOp::Check(request) => !request.path.is_null(),
-        MultiOp::SetData(request) => !request.path.is_null(),
-        MultiOp::GetData(_) | MultiOp::GetChildren(_) => false,
     }
 }
 

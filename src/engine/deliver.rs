@@ -27,29 +27,38 @@ impl fmt::Display for Damage {
 impl std::error::Error for Damage {}
 
 impl Engine {
-    /// Applies a committed transaction and answers who waits for it.
+    /// Applies a committed transaction and answers who waits for it, in one go however long it takes.
     ///
     /// # Errors
     /// [`Damage`] when the bytes are no transaction; nothing was applied then.
     pub fn deliver(&mut self, zxid: Zxid, bytes: &[u8]) -> Result<(), Damage> {
+        self.deliver_begin(zxid, bytes)?;
+        while !self.apply_slice()? {}
+        Ok(())
+    }
+
+    /// The same for who looks at a clock: a long transaction is only begun, and [`Engine::apply_slice`] goes on with it
+    /// until [`Engine::is_busy`] says no more. Nobody sees the tree before.
+    ///
+    /// # Errors
+    /// As [`Engine::deliver`].
+    pub fn deliver_begin(&mut self, zxid: Zxid, bytes: &[u8]) -> Result<(), Damage> {
+        assert!(!self.work.is_applying(), "{zxid} is delivered while another transaction is half applied");
+        self.work.begin();
         let (header, txn, _) = decode_txn(bytes).map_err(|error| Damage(format!("transaction {zxid}: {error}")))?;
         if header.zxid != zxid {
             return Err(Damage(format!("transaction {} stands at {zxid}", header.zxid)));
         }
         assert!(zxid > self.applied, "delivery goes backwards: {zxid} after {}", self.applied);
+        if self.begin_applying(&header, &txn, bytes) {
+            return self.apply_slice().map(drop);
+        }
         let mut firing = Firing::default();
         let outcome = self.apply(&header, &txn, &mut firing)?;
-        self.send_events(firing, zxid);
-        self.reply_to_write(&header, &outcome);
-        while let Some(&Awaiting { conn, .. }) = self.syncing.front().filter(|sync| sync.zxid <= zxid) {
-            self.syncing.pop_front();
-            self.drain(conn);
-        }
-        if header.op == OpCode::CloseSession.to_i32() {
-            self.session_ended(header.session);
-        }
-        if self.applied == self.proposed {
-            self.outstanding.clear();
+        if let Some(mut firing) = self.begin_telling(&header, &outcome, firing) {
+            self.send_events(&mut firing, zxid, usize::MAX);
+            self.reply_to_write(&header, &outcome);
+            self.delivered(&header);
         }
         Ok(())
     }
@@ -77,6 +86,12 @@ impl Engine {
             .tree
             .apply(header, txn, &mut |change| firing.observe(watches, change))
             .map_err(|error| Damage(format!("transaction {}: {error}", header.zxid)))?;
+        self.applied_whole(header, txn);
+        Ok(outcome)
+    }
+
+    /// The tree has all of the transaction.
+    pub(super) fn applied_whole(&mut self, header: &TxnHeader, txn: &Txn<'_>) {
         match txn {
             Txn::CreateSession(txn) => self.sessions.begin(self.now, header.session, txn.timeout),
             Txn::CloseSession(_) => self.sessions.end(header.session),
@@ -84,31 +99,42 @@ impl Engine {
         }
         self.applied = header.zxid;
         self.counters.applied += 1;
-        Ok(outcome)
     }
 
-    fn reply_to_write(&mut self, header: &TxnHeader, outcome: &Outcome<'_>) {
-        let Some(&Awaiting { zxid, conn: id }) = self.awaiting.front() else { return };
-        if zxid != header.zxid {
+    pub(super) fn reply_to_write(&mut self, header: &TxnHeader, outcome: &Outcome<'_>) {
+        if let Outcome::SessionCreated = outcome {
+            if let Some(id) = self.who_awaits(header) {
+                let timeout_ms = self.sessions.get(header.session).map_or(0, |session| session.timeout_ms);
+                self.session_created(id, header.session, timeout_ms);
+            }
             return;
         }
+        let code = match outcome {
+            // A failed multi is a success whose results say what failed; one that was refused whole is not.
+            Outcome::Error(code) => *code,
+            _ => ErrorCode::Ok,
+        };
+        self.reply_with(header, code, |op, out| encode_outcome(op, outcome, out));
+    }
+
+    /// The connection that waits for a transaction, now that it is applied.
+    fn who_awaits(&mut self, header: &TxnHeader) -> Option<ConnId> {
+        let &Awaiting { conn, .. } = self.awaiting.front().filter(|awaiting| awaiting.zxid == header.zxid)?;
         self.awaiting.pop_front();
-        if let Outcome::SessionCreated = outcome {
-            let timeout_ms = self.sessions.get(header.session).map_or(0, |session| session.timeout_ms);
-            return self.session_created(id, header.session, timeout_ms);
-        }
+        Some(conn)
+    }
+
+    /// Answers who waits for a transaction; `body` is told what was asked.
+    pub(super) fn reply_with(&mut self, header: &TxnHeader, code: ErrorCode, body: impl FnOnce(OpCode, &mut Vec<u8>)) {
+        let Some(id) = self.who_awaits(header) else { return };
+        let zxid = header.zxid;
         let Some(conn) = self.conns.get_mut(id) else { return };
         if !matches!(conn.pending.front(), Some(Pending::Write { zxid, .. }) if *zxid == header.zxid) {
             // The connection was closed by us in the meantime and its queue emptied.
             return;
         }
         let Some(Pending::Write { xid, op, since, .. }) = conn.pop() else { return };
-        let code = match outcome {
-            // A failed multi is a success whose results say what failed; one that was refused whole is not.
-            Outcome::Error(code) => *code,
-            _ => ErrorCode::Ok,
-        };
-        conn.reply(xid, zxid.0, code, |out| encode_outcome(op, outcome, out));
+        conn.reply(xid, zxid.0, code, |out| body(op, out));
         self.replied(id, since, true);
         if op == OpCode::CloseSession {
             self.touch(id);
@@ -119,7 +145,7 @@ impl Engine {
     }
 
     /// The session is over: its connection goes without a word, the client learns when it comes back.
-    fn session_ended(&mut self, session: SessionId) {
+    pub(super) fn session_ended(&mut self, session: SessionId) {
         if let Some(id) = self.owners.get(&session).copied() {
             self.close(id, CloseReason::SessionEnded);
         }
@@ -150,7 +176,7 @@ fn encode_outcome(op: OpCode, outcome: &Outcome<'_>, out: &mut Vec<u8>) {
 }
 
 /// One result of a multi. Every create but the plain one has type `create2`, and a stat.
-fn encode_result(result: &Outcome<'_>, out: &mut Vec<u8>) {
+pub(super) fn encode_result(result: &Outcome<'_>, out: &mut Vec<u8>) {
     match result {
         Outcome::Created { op: OpCode::Create, path, .. } => {
             encode(&MultiHeader::success(OpCode::Create), out);

@@ -7,6 +7,8 @@ use crate::ids::SessionId;
 
 /// Sessions expired in one turn; the rest in the next.
 const EXPIRIES_PER_TURN_MAX: usize = 500;
+/// Sessions looked at before what that cost is.
+const EXPIRIES_AT_ONCE: usize = 4;
 /// Delayed handshakes are offered again this often, ms.
 const ARRIVALS_RETRY_MS: u64 = 50;
 
@@ -21,16 +23,31 @@ impl Engine {
             self.touch_the_kept_alive();
             self.touch_the_held(self.now);
         }
-        let expired = self.sessions.expired(self.now, EXPIRIES_PER_TURN_MAX);
-        for &session in &expired {
-            log::info!("session {session} expired");
-            self.counters.expired += 1;
-            self.propose_expiry(session);
+        // What they would change is being decided on.
+        if self.work.deciding.is_some() {
+            return false;
         }
-        if self.now >= self.next_reaping {
+        self.work.begin();
+        let mut count = 0;
+        let is_more = loop {
+            let expired = self.sessions.expired(self.now, EXPIRIES_AT_ONCE);
+            for &session in &expired {
+                log::info!("session {session} expired");
+                self.counters.expired += 1;
+                self.propose_expiry(session);
+            }
+            count += expired.len();
+            if expired.len() < EXPIRIES_AT_ONCE {
+                break false;
+            }
+            if count >= EXPIRIES_PER_TURN_MAX || self.work.is_spent() {
+                break true;
+            }
+        };
+        if self.now >= self.next_reaping && !self.work.is_deciding() && !self.work.is_applying() {
             self.reap();
         }
-        expired.len() >= EXPIRIES_PER_TURN_MAX
+        is_more
     }
 
     /// Ends a session as its timeout would, only now. False when there is none of that id (any more).
@@ -40,7 +57,7 @@ impl Engine {
         }
         log::info!("session {session} is expired on request");
         self.counters.expired += 1;
-        self.sessions.set_closing(session);
+        self.start_deciding_over();
         self.propose_expiry(session);
         true
     }

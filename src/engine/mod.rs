@@ -15,6 +15,7 @@ use crate::session::{Passwords, Sessions};
 use crate::tree::{AclList, Tree, TreeLoader};
 use crate::watches::Watches;
 
+mod applying;
 mod complaints;
 mod conn;
 mod decide;
@@ -23,15 +24,18 @@ mod handshake;
 mod holding;
 mod housekeeping;
 mod identity;
+mod multi;
 mod outstanding;
 mod persist;
 mod read;
+mod reading;
 mod receive;
 mod settings;
 mod shared;
 mod status;
 mod trace;
 mod watching;
+mod work;
 
 #[cfg(test)]
 mod tests;
@@ -75,9 +79,9 @@ struct Awaiting {
 
 /// One server's state machine. Does no I/O and reads no clock.
 ///
-/// In each turn of the loop: [`Engine::set_time`]; [`Engine::receive`] for what sockets brought; [`Engine::tick`]; take
-/// [`Engine::poll_proposals`], make them durable and agreed on; hand each to [`Engine::deliver`] in zxid order and only
-/// then; then, for each connection from [`Engine::poll_touched`], send [`Engine::output`] and report
+/// In each turn of the loop: [`Engine::set_time`]; [`Engine::receive`] for what sockets brought; [`Engine::go_on`];
+/// [`Engine::tick`]; take [`Engine::poll_proposals`], make them durable and agreed on; hand each to
+/// [`Engine::deliver_begin`] in zxid order, and only while the engine is not [busy](Engine::is_busy); then, for each connection from [`Engine::poll_touched`], send [`Engine::output`] and report
 /// [`Engine::flushed`]. So no reply and no read can show a write that a crash could take back (G-09, D-10).
 pub struct Engine {
     settings: Settings,
@@ -96,6 +100,7 @@ pub struct Engine {
     awaiting: VecDeque<Awaiting>,
     /// Connections with a `sync` behind a proposal that need not be their own.
     syncing: VecDeque<Awaiting>,
+    work: work::Work,
     proposals: Vec<Proposal>,
     /// The last transaction applied here.
     applied: Zxid,
@@ -134,6 +139,7 @@ impl Engine {
             open_acl: Arc::new(AclList::new(&[Acl::open()])),
             awaiting: VecDeque::new(),
             syncing: VecDeque::new(),
+            work: work::Work::default(),
             proposals: Vec::new(),
             applied: Zxid::ZERO,
             proposed: Zxid::ZERO,
@@ -213,7 +219,8 @@ impl Engine {
 
     /// The socket is gone. The session, if any, lives on.
     pub fn closed(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.remove(id) else { return };
+        // Events that are being sent name watchers by their slots.
+        let Some(conn) = self.conns.remove(id, self.work.is_applying()) else { return };
         if conn.close.is_none() {
             log::debug!("{}, session {}, is gone without a word; the session lives on", conn.address, conn.session);
         }
@@ -241,6 +248,8 @@ impl Engine {
     /// we cannot say that it did not happen (G-14).
     pub fn abandon_proposals(&mut self) {
         self.proposals.clear();
+        self.start_deciding_over();
+        self.work.barrier = None;
         self.outstanding.clear();
         self.sessions.clear_closing();
         self.proposed = self.applied;

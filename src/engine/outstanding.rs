@@ -12,6 +12,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use crate::ids::SessionId;
+use crate::meter;
 use crate::tree::{AclList, NodeId, Owner, PathHash, Tree};
 
 /// A znode as a decision needs it.
@@ -65,6 +66,7 @@ struct Pending {
 
 impl Outstanding {
     fn pending(&self, path: &str, hash: PathHash) -> Option<&Pending> {
+        meter::steps(1);
         self.views.find(hash.number(), |one| one.hash == hash && self.texts[one.path.clone()] == *path)
     }
 
@@ -91,6 +93,7 @@ impl Outstanding {
 
     /// Records how the znode will be.
     pub(super) fn set(&mut self, path: &str, hash: PathHash, view: Option<View>) {
+        meter::steps(1);
         let texts = &self.texts;
         let same = |one: &Pending| one.hash == hash && texts[one.path.clone()] == *path;
         let (at, before) = match self.views.find_mut(hash.number(), same) {
@@ -120,6 +123,7 @@ impl Outstanding {
 
     /// Restores what was there at `begin`: a failed multi leaves nothing behind (G-13).
     pub(super) fn roll_back(&mut self) {
+        meter::steps(self.undo.as_ref().map_or(0, Vec::len));
         for (hash, at, before) in self.undo.take().unwrap_or_default().into_iter().rev() {
             let found = self.views.find_entry(hash.number(), |one| one.path == at);
             let Ok(mut found) = found else { unreachable!("what was set is there") };
@@ -128,6 +132,11 @@ impl Outstanding {
                 None => drop(found.remove()),
             }
         }
+    }
+
+    /// Views there are.
+    pub(super) fn len(&self) -> usize {
+        self.views.len()
     }
 
     /// Everything decided has been applied, or will never be.
@@ -142,6 +151,7 @@ impl Outstanding {
 
     /// Paths of the ephemerals `session` will own.
     pub(super) fn ephemerals(&self, tree: &Tree, session: SessionId) -> Vec<String> {
+        meter::steps(self.views.len());
         let owned = |view: &Option<View>| view.as_ref().is_some_and(|view| view.owner == Owner::Session(session));
         // A view has the last word: the path may be gone by then, or be somebody else's.
         let applied = tree.ephemerals(session).map(|id| tree.path(id));

@@ -56,6 +56,8 @@ impl Engine {
                 conn.end_reply(start, xid, zxid);
             }
         }
+        let written = self.conns.get(id).map_or(0, |conn| conn.out.len().saturating_sub(conn.out_counted));
+        self.work.spend(8 + body.len() / 32 + written / 128);
         self.replied(id, since, false);
         self.touch(id);
     }
@@ -238,43 +240,51 @@ impl Engine {
     }
 
     fn multi_read(&self, who: &Identities, body: &[u8], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
-        let ops = decode_ops(body, self.settings.limits.multi_ops_max).map_err(|_| ErrorCode::MarshallingError)?;
+        let ops = decode_ops(body).map_err(|_| ErrorCode::MarshallingError)?;
         if !ops.iter().all(|op| matches!(op, MultiOp::GetData(_) | MultiOp::GetChildren(_))) {
             return Err(ErrorCode::MarshallingError);
         }
-        let (start, limit) = (out.len(), self.settings.limits.reply_size_max);
+        let start = out.len();
         for op in ops {
-            let result = match &op {
-                MultiOp::GetData(request) => self.readable(who, &request.path).map(|node| (OpCode::GetData, node)),
-                MultiOp::GetChildren(request) => {
-                    self.readable(who, &request.path).map(|node| (OpCode::GetChildren, node))
-                }
-                _ => Err(ErrorCode::MarshallingError),
-            };
-            match result {
-                Ok((op, node)) => {
-                    encode(&MultiHeader::success(op), out);
-                    if op == OpCode::GetData {
-                        encode(
-                            &DataReply { data: Buffer(self.tree.data(node).as_deref()), stat: self.tree.stat(node) },
-                            out,
-                        );
-                    } else {
-                        self.names(node, out)?;
-                    }
-                }
-                // A null path ends the whole request, as an exception does in ZooKeeper.
-                Err(ErrorCode::MarshallingError) => return Err(ErrorCode::MarshallingError),
-                Err(code) => {
-                    encode(&MultiHeader::failure(code), out);
-                    encode(&ErrorReply { err: code.to_i32() }, out);
-                }
-            }
-            if out.len() - start > limit {
-                return Err(ErrorCode::MarshallingError);
-            }
+            self.multi_read_one(who, &op, start, out)?;
         }
         encode(&MultiHeader::END, out);
+        Ok(())
+    }
+
+    /// One result of a multiRead, whose reply begins at `start`.
+    pub(super) fn multi_read_one(
+        &self,
+        who: &Identities,
+        op: &MultiOp<'_>,
+        start: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ErrorCode> {
+        let (kind, result) = match op {
+            MultiOp::GetData(request) => (OpCode::GetData, self.readable(who, &request.path)),
+            MultiOp::GetChildren(request) => (OpCode::GetChildren, self.readable(who, &request.path)),
+            _ => return Err(ErrorCode::MarshallingError),
+        };
+        match result {
+            Ok(node) => {
+                encode(&MultiHeader::success(kind), out);
+                if kind == OpCode::GetData {
+                    let data = self.tree.data(node);
+                    encode(&DataReply { data: Buffer(data.as_deref()), stat: self.tree.stat(node) }, out);
+                } else {
+                    self.names(node, out)?;
+                }
+            }
+            // A null path ends the whole request, as an exception does in ZooKeeper.
+            Err(ErrorCode::MarshallingError) => return Err(ErrorCode::MarshallingError),
+            Err(code) => {
+                encode(&MultiHeader::failure(code), out);
+                encode(&ErrorReply { err: code.to_i32() }, out);
+            }
+        }
+        if out.len() - start > self.settings.limits.reply_size_max {
+            return Err(ErrorCode::MarshallingError);
+        }
         Ok(())
     }
 
@@ -292,7 +302,7 @@ impl Engine {
     }
 }
 
-fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, ErrorCode> {
+pub(super) fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, ErrorCode> {
     decoder(body).read().map_err(|_| ErrorCode::MarshallingError)
 }
 

@@ -41,7 +41,11 @@ impl Engine {
     /// Takes what a connection sent. Whole frames are acted on, the rest must be offered again with what follows.
     pub fn receive(&mut self, id: ConnId, input: &[u8]) -> Received {
         let mut consumed = 0;
+        self.work.begin();
         for _ in 0..REQUESTS_PER_TURN_MAX {
+            if self.work.is_spent() {
+                return Received { consumed, verdict: Verdict::Yield };
+            }
             let rest = &input[consumed..];
             let Some(conn) = self.conns.get(id) else {
                 return Received { consumed: input.len(), verdict: Verdict::Blocked };
@@ -80,6 +84,8 @@ impl Engine {
                     Handshake::Done => {}
                     Handshake::Later => return Received { consumed, verdict: Verdict::Blocked },
                 }
+            } else if self.waits_for_work(id, frame) {
+                return Received { consumed, verdict: Verdict::Yield };
             } else if self.must_wait(id, frame) {
                 return Received { consumed, verdict: Verdict::Blocked };
             } else {
@@ -244,13 +250,18 @@ impl Engine {
     /// A read: at once if nothing of its connection is in front of it, else in its turn (G-02).
     fn read(&mut self, id: ConnId, xid: i32, op: OpCode, body: &[u8]) {
         let (now, soft_max) = (self.now, self.settings.limits.output_soft_max);
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        if conn.pending.is_empty() && conn.out.len() <= soft_max {
-            let who = Arc::clone(&conn.who);
-            self.serve_read(id, xid, op, body, &who, now);
-        } else {
-            let who = Arc::clone(&conn.who);
+        let Some(conn) = self.conns.get(id) else { return };
+        let is_next = conn.pending.is_empty() && conn.out.len() <= soft_max;
+        let who = Arc::clone(&conn.who);
+        let waits = is_next && op != OpCode::Ping && (self.work.is_applying() || self.is_long(id, op, body));
+        if is_next && !waits {
+            return self.serve_read(id, xid, op, body, &who, now);
+        }
+        if let Some(conn) = self.conns.get_mut(id) {
             conn.push(Pending::Read { xid, op, body: body.into(), who, since: now });
+        }
+        if waits {
+            self.drain(id);
         }
     }
 
@@ -275,15 +286,28 @@ impl Engine {
         let applied = self.applied;
         let soft_max = self.settings.limits.output_soft_max;
         loop {
-            let Some(conn) = self.conns.get_mut(id) else { return };
+            let Some(conn) = self.conns.get(id) else { return };
             if conn.close.is_some() || conn.out.len() > soft_max {
                 break;
             }
             match conn.pending.front() {
                 None | Some(Pending::Write { .. }) => break,
                 Some(Pending::Sync { upto, .. }) if *upto > applied => break,
+                Some(_) if self.work.is_spent() => {
+                    self.put_off(id);
+                    break;
+                }
+                Some(Pending::Read { .. }) if self.work.is_applying() => {
+                    self.put_off(id);
+                    break;
+                }
+                Some(Pending::Read { op, body, .. }) if self.is_long(id, *op, body) => {
+                    self.line_up(id);
+                    break;
+                }
                 Some(_) => {}
             }
+            let Some(conn) = self.conns.get_mut(id) else { return };
             match conn.pop() {
                 Some(Pending::Read { xid, op, body, who, since }) => self.serve_read(id, xid, op, &body, &who, since),
                 Some(Pending::Sync { xid, path, since, .. }) => self.serve_sync(id, xid, &path, since),

@@ -98,8 +98,6 @@ pub struct Limits {
     pub path_size_max: usize,
     /// depth of a path. Above: `BadArguments`.
     pub path_depth_max: usize,
-    /// operations in a multi. Above: `BadArguments`.
-    pub multi_ops_max: usize,
     /// entries in an ACL. Above: `InvalidACL`.
     pub acl_entries_max: usize,
     /// identities per connection. Above: close.
@@ -129,7 +127,6 @@ impl Default for Limits {
             watches_max: 2_000_000,
             path_size_max: 8192,
             path_depth_max: 1000,
-            multi_ops_max: 10_000,
             acl_entries_max: 1000,
             identities_max: 64,
             tree_size_max: u64::MAX,

@@ -16,7 +16,8 @@ impl Engine {
     /// is first: such requests are for the queue. The caller sees to it that no write of the session is under way.
     pub fn read_shared(&self, id: ConnId, op: OpCode, path: &str, out: &mut Vec<u8>) -> Option<(Zxid, ErrorCode)> {
         let conn = self.conns.get(id).filter(|conn| conn.phase == Phase::Open && conn.close.is_none())?;
-        if !self.is_authenticated_enough(id) {
+        // Half of a transaction is for nobody to see.
+        if !self.is_authenticated_enough(id) || self.work.is_applying() {
             return None;
         }
         let who = &*conn.who;
@@ -28,6 +29,8 @@ impl Engine {
                 encode(&DataReply { data: Buffer(data.as_deref()), stat: self.tree.stat(node) }, out);
             }),
             OpCode::Exists => self.stat_of(who, path).map(|stat| encode(&StatReply { stat }, out)),
+            // Too long for others to wait for.
+            OpCode::GetChildren2 if self.has_many_children(path) => return None,
             OpCode::GetChildren2 => self.readable(who, &text).and_then(|node| {
                 self.names(node, out)?;
                 encode(&self.tree.stat(node), out);

@@ -21,7 +21,7 @@ pub(super) fn request(number: i32, body: &[u8]) -> String {
             Ok(request) => format!("{op} scheme {}", shown(request.scheme.as_str())),
             Err(_) => format!("{op}, malformed"),
         },
-        OpCode::Multi | OpCode::MultiRead => match decode_ops(body, usize::MAX) {
+        OpCode::Multi | OpCode::MultiRead => match decode_ops(body) {
             Ok(parts) => {
                 let mut named: Vec<String> = parts.iter().take(PARTS_MAX).map(part).collect();
                 if parts.len() > PARTS_MAX {

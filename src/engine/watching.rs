@@ -2,6 +2,7 @@
 //!
 //! Source: ZooKeeper 3.9 `WatchManager.triggerWatch`, `DataTree.setWatches`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Engine;
@@ -33,10 +34,12 @@ pub(super) struct Fired {
 /// Events of one transaction, collected while it is applied and sent when all of it is (G-06).
 #[derive(Default)]
 pub(super) struct Firing {
-    fired: Vec<Fired>,
+    fired: VecDeque<Fired>,
     /// Created paths that somebody watches on: their znodes need the mark.
     marks: Vec<(Box<str>, u8)>,
     hits: Vec<Watcher>,
+    /// Events times watchers.
+    count: usize,
 }
 
 impl Firing {
@@ -70,7 +73,7 @@ impl Firing {
     /// A child watch hears of the deletion too, unless its connection did already; it is spent all the same.
     fn deleted_for_child_watchers(&mut self, watches: &mut Watches, change: &Change<'_>) {
         watches.trigger_child(change.path, &mut self.hits);
-        if let Some(last) = self.fired.last()
+        if let Some(last) = self.fired.back()
             && last.kind == EventType::Deleted
             && &*last.path == change.path
         {
@@ -79,27 +82,55 @@ impl Firing {
         self.fire(EventType::Deleted, change.path, change.acl);
     }
 
+    /// How many events are to be sent.
+    pub(super) fn count(&self) -> usize {
+        self.count + self.marks.len()
+    }
+
     fn fire(&mut self, kind: EventType, path: &str, acl: &Arc<AclList>) {
         if !self.hits.is_empty() {
             let watchers = std::mem::take(&mut self.hits);
-            self.fired.push(Fired { kind, path: path.into(), acl: Arc::clone(acl), watchers });
+            self.count += watchers.len();
+            self.fired.push_back(Fired { kind, path: path.into(), acl: Arc::clone(acl), watchers });
         }
     }
+}
+
+/// The lists of a request that sets watches, in their order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum List {
+    Data,
+    Exist,
+    Child,
+    Persistent,
+    Recursive,
+}
+
+impl List {
+    pub(super) const ALL: [List; 5] = [List::Data, List::Exist, List::Child, List::Persistent, List::Recursive];
 }
 
 /// as many watches as allowed may have paths of this many bytes each; longer ones are fewer.
 const WATCH_SIZE_MEAN: usize = 256;
 
 impl Engine {
-    /// Sends what a transaction fired to those who may know (SC-66). Who may not has spent its watch all the same.
-    pub(super) fn send_events(&mut self, firing: Firing, zxid: Zxid) {
-        for (path, bits) in firing.marks {
+    /// Sends what a transaction fired to those who may know (SC-66), until `budget` is spent; whether all is sent. Who may
+    /// not has spent its watch all the same.
+    pub(super) fn send_events(&mut self, firing: &mut Firing, zxid: Zxid, budget: usize) -> bool {
+        let mut spent = 0;
+        while let Some((path, bits)) = firing.marks.pop() {
             if let Some(node) = self.tree.lookup(&path) {
                 self.tree.set_watched(node, self.tree.watched(node) | bits);
             }
+            spent += 1 + path.len() / 32;
+            if spent >= budget {
+                return false;
+            }
         }
-        for Fired { kind, path, acl, watchers } in firing.fired {
-            for watcher in watchers {
+        while let Some(Fired { kind, path, acl, mut watchers }) = firing.fired.pop_front() {
+            // In the order of the watchers, from the back of a list that is turned round.
+            watchers.reverse();
+            while let Some(watcher) = watchers.pop() {
                 let Some(id) = self.conns.id_of(watcher) else { continue };
                 let Some(conn) = self.conns.get_mut(id) else { continue };
                 let permitted = self.settings.skip_acl || acl.is_open() || conn.who.permits(&acl, perms::READ);
@@ -108,8 +139,18 @@ impl Engine {
                     self.counters.sent += 1;
                     self.touch(id);
                 }
+                spent += 2 + path.len() / 32 + acl.cost();
+                if spent >= budget && !watchers.is_empty() {
+                    watchers.reverse();
+                    firing.fired.push_front(Fired { kind, path, acl, watchers });
+                    return false;
+                }
+            }
+            if spent >= budget && !firing.fired.is_empty() {
+                return false;
             }
         }
+        true
     }
 
     /// Registers a watch, within R-16.
@@ -142,6 +183,17 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether so many more watches are within R-16.
+    pub(super) fn may_watch(&self, id: ConnId, asked: usize) -> Result<(), ErrorCode> {
+        let limits = &self.settings.limits;
+        if self.watches.paths_of(id.slot) + asked > limits.watches_per_connection_max
+            || self.watches.count() + asked > limits.watches_max
+        {
+            return Err(ErrorCode::ThrottledOp);
+        }
+        Ok(())
+    }
+
     /// A client is back and tells what it watched and how far it had seen. What it missed it gets at once, before the
     /// reply; the rest is registered (G-07). Nobody learns this way of a change to a znode it may not read (SC-67).
     pub(super) fn set_watches(
@@ -151,40 +203,56 @@ impl Engine {
         request: SetWatchesRequest<'_>,
         persistent: PersistentWatches<'_>,
     ) -> Result<(), ErrorCode> {
-        let limits = &self.settings.limits;
         let asked = request.data.len()
             + request.exist.len()
             + request.child.len()
             + persistent.persistent.len()
             + persistent.recursive.len();
-        if self.watches.paths_of(id.slot) + asked > limits.watches_per_connection_max
-            || self.watches.count() + asked > limits.watches_max
-        {
-            return Err(ErrorCode::ThrottledOp);
-        }
+        self.may_watch(id, asked)?;
         let since = request.relative_zxid;
-        for path in &request.data {
-            let changed = |engine: &Engine, node| engine.tree.view(node).mzxid.0 > since;
-            self.catch_up(id, who, path, Modes::DATA, EventType::DataChanged, changed)?;
-        }
-        for path in &request.exist {
-            let node = self.tree.lookup(path.as_str());
-            match node {
-                Some(node) if self.may(who, node, perms::READ) => self.missed(id, EventType::Created, path),
-                node => self.watch(id, path.as_str(), Modes::DATA, node)?,
+        for (list, paths) in [
+            (List::Data, &request.data),
+            (List::Exist, &request.exist),
+            (List::Child, &request.child),
+            (List::Persistent, &persistent.persistent),
+            (List::Recursive, &persistent.recursive),
+        ] {
+            for path in paths {
+                self.set_watch(id, who, list, path, since)?;
             }
         }
-        for path in &request.child {
-            let changed = |engine: &Engine, node| engine.tree.view(node).pzxid.0 > since;
-            self.catch_up(id, who, path, Modes::CHILD, EventType::ChildrenChanged, changed)?;
-        }
-        for path in &persistent.persistent {
-            self.watch(id, path.as_str(), Modes::PERSISTENT, self.tree.lookup(path.as_str()))?;
-        }
-        for path in &persistent.recursive {
-            self.watch(id, path.as_str(), Modes::RECURSIVE, self.tree.lookup(path.as_str()))?;
-        }
         Ok(())
+    }
+
+    /// One path of such a request.
+    pub(super) fn set_watch(
+        &mut self,
+        id: ConnId,
+        who: &Identities,
+        list: List,
+        path: &Text<'_>,
+        since: i64,
+    ) -> Result<(), ErrorCode> {
+        match list {
+            List::Data => {
+                let changed = |engine: &Engine, node| engine.tree.view(node).mzxid.0 > since;
+                self.catch_up(id, who, path, Modes::DATA, EventType::DataChanged, changed)
+            }
+            List::Exist => {
+                let node = self.tree.lookup(path.as_str());
+                match node {
+                    Some(node) if self.may(who, node, perms::READ) => self.missed(id, EventType::Created, path),
+                    node => self.watch(id, path.as_str(), Modes::DATA, node)?,
+                }
+                Ok(())
+            }
+            List::Child => {
+                let changed = |engine: &Engine, node| engine.tree.view(node).pzxid.0 > since;
+                self.catch_up(id, who, path, Modes::CHILD, EventType::ChildrenChanged, changed)
+            }
+            List::Persistent => self.watch(id, path.as_str(), Modes::PERSISTENT, self.tree.lookup(path.as_str())),
+            List::Recursive => self.watch(id, path.as_str(), Modes::RECURSIVE, self.tree.lookup(path.as_str())),
+        }
     }
 
     fn catch_up(

@@ -279,6 +279,11 @@ impl Peer {
         if !link.greeted {
             let Some(first) = input.first_chunk::<4>() else { return 0 };
             if let Some(word) = Word::from_bytes(*first) {
+                if self.engine.is_applying() {
+                    // It would tell of half a transaction.
+                    self.enqueue(slot);
+                    return 0;
+                }
                 self.answer_word(slot, word, &input[4..]);
                 return input.len();
             }

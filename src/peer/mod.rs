@@ -283,6 +283,7 @@ impl Peer {
         self.serve_input(now);
         self.serve_locals();
         self.gather_locals();
+        self.engine.go_on();
         while self.engine.tick() && self.broadcast.is_empty() {
             self.commit()?;
         }
@@ -305,7 +306,9 @@ impl Peer {
 
     /// Whatever was decided goes to disk as one frame with one sync; what is committed by that is applied.
     fn commit(&mut self) -> Result<(), Error> {
-        if !self.engine.has_proposals() {
+        // What is durable is applied before more becomes so: nothing that is will ever be abandoned.
+        self.deliver_committed()?;
+        if !self.engine.has_proposals() || !self.broadcast.is_empty() || self.engine.is_busy() {
             return Ok(());
         }
         for proposal in self.engine.poll_proposals() {
@@ -336,10 +339,19 @@ impl Peer {
         // Replies tell how long their requests took, the sync included.
         let (now, wall) = self.time();
         self.engine.set_time(now, wall);
-        self.untold = true;
+        self.deliver_committed()
+    }
+
+    /// Applies what is committed, until there is no more of it or what is left is for the next turn.
+    fn deliver_committed(&mut self) -> Result<(), Error> {
+        self.untold |= self.engine.is_applying();
+        self.engine.apply_slice().map_err(|damage| Error::Damage(damage.0))?;
         let mut delivered = 0;
-        while let Some(proposal) = self.broadcast.poll_commit() {
-            self.engine.deliver(proposal.zxid, &proposal.txn).map_err(|damage| Error::Damage(damage.0))?;
+        while !self.engine.is_busy()
+            && let Some(proposal) = self.broadcast.poll_commit()
+        {
+            self.untold = true;
+            self.engine.deliver_begin(proposal.zxid, &proposal.txn).map_err(|damage| Error::Damage(damage.0))?;
             delivered += 1;
             if delivered % TOLD_TOGETHER == 0 && !self.locals.is_empty() {
                 self.tell_locals();
@@ -386,7 +398,11 @@ impl Peer {
     }
 
     fn poll_timeout(&self) -> Option<Duration> {
-        let goes_on = !self.work.is_empty() || self.engine.has_proposals() || self.can_grant_memory();
+        let goes_on = !self.work.is_empty()
+            || self.engine.has_proposals()
+            || self.engine.has_work()
+            || !self.broadcast.is_empty()
+            || self.can_grant_memory();
         if goes_on || !self.locals.may_sleep() {
             return Some(Duration::ZERO);
         }
@@ -540,7 +556,6 @@ fn settings_of(config: &Config) -> Settings {
             watches_max: limits.watches_max,
             path_size_max: limits.path_size_max,
             path_depth_max: limits.path_depth_max,
-            multi_ops_max: limits.multi_ops_max,
             acl_entries_max: limits.acl_entries_max,
             identities_max: limits.credentials_max,
             tree_size_max: limits.tree_bytes_max.unwrap_or(u64::MAX),

@@ -32,7 +32,7 @@ impl Snapshots {
 
     /// Begins, continues or finishes, whatever is due.
     pub(super) fn turn(&mut self, engine: &mut Engine, store: &mut Store) -> Result<(), StoreError> {
-        if !self.walking && (store.snapshot_running() || !store.wants_snapshot()) {
+        if !self.walking && (engine.is_applying() || store.snapshot_running() || !store.wants_snapshot()) {
             return Ok(());
         }
         let result = if self.walking { self.walk(engine, store) } else { self.begin(engine, store) };

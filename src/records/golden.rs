@@ -171,7 +171,7 @@ fn a_failing_multi() {
          00022f62 00000000 00000001 0000001f 00000005 776f726c 64000000 06616e79
          6f6e6500 000000ff ffffff01 ffffffff",
     );
-    let ops = decode_ops(&frame[8..], 10).unwrap();
+    let ops = decode_ops(&frame[8..]).unwrap();
     let wanted = [
         MultiOp::Check(PathVersionRequest { path: "/a".into(), version: 1 }),
         MultiOp::Delete(PathVersionRequest { path: "/nope".into(), version: -1 }),

@@ -57,54 +57,35 @@ pub enum MultiOp<'a> {
     GetChildren(PathWatchRequest<'a>),
 }
 
-/// Reads the operations of a multi or multiRead, at most `count_max` of them.
+/// Reads the next operation of a multi or multiRead; `None` at its end.
 ///
 /// # Errors
-/// [`JuteError`] for an operation that has no place in a multi, too many of them, or a cut record. Nested multis are
-/// refused by this too (SC-70).
-pub fn decode_ops(body: &[u8], count_max: usize) -> Result<Vec<MultiOp<'_>>, MultiError> {
-    let mut decoder = Decoder::new(body);
-    let mut ops = Vec::new();
-    loop {
-        let header: MultiHeader = decoder.read()?;
-        if header.done {
-            return Ok(ops);
-        }
-        if ops.len() == count_max {
-            return Err(MultiError::TooMany { limit: count_max });
-        }
-        let op = OpCode::from_i32(header.op);
-        ops.push(match op {
-            Some(op @ (OpCode::Create | OpCode::Create2 | OpCode::CreateContainer)) => {
-                MultiOp::Create(op, decoder.read()?)
-            }
-            Some(OpCode::CreateTtl) => MultiOp::CreateTtl(decoder.read()?),
-            Some(OpCode::Delete) => MultiOp::Delete(decoder.read()?),
-            Some(OpCode::SetData) => MultiOp::SetData(decoder.read()?),
-            Some(OpCode::Check) => MultiOp::Check(decoder.read()?),
-            Some(OpCode::GetData) => MultiOp::GetData(decoder.read()?),
-            Some(OpCode::GetChildren) => MultiOp::GetChildren(decoder.read()?),
-            _ => return Err(JuteError::Invalid(format!("operation {} has no place in a multi", header.op)).into()),
-        });
+/// [`JuteError`] for an operation that has no place in a multi, or a cut record. Nested multis are refused by this too
+/// (SC-70).
+pub fn next_op<'a>(decoder: &mut Decoder<'a>) -> Result<Option<MultiOp<'a>>, JuteError> {
+    let header: MultiHeader = decoder.read()?;
+    if header.done {
+        return Ok(None);
     }
+    Ok(Some(match OpCode::from_i32(header.op) {
+        Some(op @ (OpCode::Create | OpCode::Create2 | OpCode::CreateContainer)) => MultiOp::Create(op, decoder.read()?),
+        Some(OpCode::CreateTtl) => MultiOp::CreateTtl(decoder.read()?),
+        Some(OpCode::Delete) => MultiOp::Delete(decoder.read()?),
+        Some(OpCode::SetData) => MultiOp::SetData(decoder.read()?),
+        Some(OpCode::Check) => MultiOp::Check(decoder.read()?),
+        Some(OpCode::GetData) => MultiOp::GetData(decoder.read()?),
+        Some(OpCode::GetChildren) => MultiOp::GetChildren(decoder.read()?),
+        _ => return Err(JuteError::Invalid(format!("operation {} has no place in a multi", header.op))),
+    }))
 }
 
-/// Why a list of operations is not accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MultiError {
-    /// Not a multi.
-    Malformed(JuteError),
-    /// More operations than the limit.
-    TooMany {
-        /// The limit.
-        limit: usize,
-    },
-}
-
-impl From<JuteError> for MultiError {
-    fn from(error: JuteError) -> Self {
-        MultiError::Malformed(error)
-    }
+/// Reads all operations of a multi or multiRead.
+///
+/// # Errors
+/// As [`next_op`].
+pub fn decode_ops(body: &[u8]) -> Result<Vec<MultiOp<'_>>, JuteError> {
+    let mut decoder = Decoder::with_limit(body, body.len());
+    std::iter::from_fn(|| next_op(&mut decoder).transpose()).collect()
 }
 
 /// One result of a multi, as a client reads it.

@@ -112,6 +112,7 @@ impl Node {
 
     /// What was decided is proposed.
     pub(super) fn propose(&mut self, tried: &mut Vec<(Zxid, Vec<u8>)>) {
+        self.engine.go_on();
         self.engine.tick();
         for proposal in self.engine.poll_proposals() {
             tried.push((proposal.zxid, proposal.txn.clone()));

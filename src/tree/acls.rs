@@ -88,6 +88,11 @@ impl AclList {
             })
     }
 
+    /// What a check costs at most, in the units of a budget: nothing for an open list.
+    pub(crate) fn cost(&self) -> usize {
+        if self.open { 0 } else { self.rules.len() / 8 }
+    }
+
     fn bytes(&self) -> u64 {
         let texts = |acl: &Acl<'_>| acl.id.scheme.as_str().len() + acl.id.id.as_str().len() + 2 * 16;
         let entries: usize = self.entries.iter().map(|acl| size_of::<Acl<'_>>() + size_of::<Rule>() + texts(acl)).sum();

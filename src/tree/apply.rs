@@ -136,6 +136,51 @@ impl Tree {
         Ok(Outcome::Multi(codes.map(Outcome::Error).collect()))
     }
 
+    /// Carries out one part of a multi none of whose parts is an error: for who does a long one in slices, and lets nobody
+    /// look at the tree in between.
+    ///
+    /// # Errors
+    /// [`ApplyError`] when the part cannot be read; [`Tree::check_part`] tells before.
+    pub fn apply_part<'t>(
+        &mut self,
+        header: &TxnHeader,
+        part: &SubTxn<'t>,
+        observe: &mut dyn FnMut(&Change<'_>),
+    ) -> Result<Outcome<'t>, ApplyError> {
+        decode_part(part).map(|txn| self.apply_one(header, &txn, observe))
+    }
+
+    /// Whether a part of a multi can be read, and the error that it stands for if it is one.
+    ///
+    /// # Errors
+    /// [`ApplyError`] when it cannot be read.
+    pub fn check_part(part: &SubTxn<'_>) -> Result<Option<ErrorCode>, ApplyError> {
+        Ok(match decode_part(part)? {
+            Txn::Error(error) => Some(error_code(error.err)),
+            _ => None,
+        })
+    }
+
+    /// Deletes ephemerals of a session that ends without a list until none is left or `budget` is spent; the same for who
+    /// does it in slices. Whether the session has none left.
+    pub fn end_session_slice(
+        &mut self,
+        header: &TxnHeader,
+        budget: usize,
+        observe: &mut dyn FnMut(&Change<'_>),
+    ) -> bool {
+        let mut spent = 0;
+        while let Some(&id) = self.ephemerals.of(header.session).last() {
+            if spent >= budget {
+                return false;
+            }
+            let path = self.path(id);
+            spent += 8 + path.len() / 16;
+            self.delete(&path, header.zxid.0, observe).expect("an ephemeral is no reserved znode and has a parent");
+        }
+        true
+    }
+
     fn apply_one<'t>(&mut self, header: &TxnHeader, txn: &Txn<'t>, observe: Observer<'_>) -> Outcome<'t> {
         let zxid = header.zxid.0;
         match txn {
@@ -172,10 +217,7 @@ impl Tree {
                     // transaction before a restart (SC-47).
                     let _ = self.delete(path.as_str(), zxid, observe);
                 }
-                while let Some(&id) = self.ephemerals.of(header.session).first() {
-                    let path = self.path(id);
-                    self.delete(&path, zxid, observe).expect("an ephemeral is no reserved znode and has a parent");
-                }
+                self.end_session_slice(header, usize::MAX, observe);
                 Outcome::SessionClosed
             }
             Txn::Error(t) => Outcome::Error(error_code(t.err)),

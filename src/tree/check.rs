@@ -66,6 +66,11 @@ impl Tree {
         if node.is_ephemeral() && node.child_count > 0 {
             return Err(format!("{path} is ephemeral and has {} children", node.child_count));
         }
+        if let Some(inner) = self.inner(id)
+            && self.nodes[inner.first].prev != inner.last
+        {
+            return Err(format!("{path} has another last child than it knows of"));
+        }
         let (mut below, mut bytes) = (0, 0);
         for child in self.child_ids(id).take(node.child_count as usize) {
             let (under, held) = self.below_of(child);

@@ -1,5 +1,7 @@
 //! SipHash-1-3 of paths, one name at a time, so that a child's hash follows from its parent's.
 
+use crate::meter;
+
 /// The secret of one tree's tables: whoever does not know it cannot choose names that collide.
 #[derive(Clone, Copy)]
 pub(super) struct Keys(pub(super) [u64; 2]);
@@ -11,6 +13,7 @@ impl Keys {
     /// The hash of `name` under a parent whose hash is `parent`.
     #[inline]
     pub(super) fn step(self, parent: u64, name: &[u8]) -> u64 {
+        meter::steps(name.len() / 32);
         let [k0, k1] = self.0;
         let mut v = [
             k0 ^ 0x736f_6d65_7073_6575,

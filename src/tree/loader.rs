@@ -146,8 +146,8 @@ impl TreeLoader {
                 nodes[parent].place = inners.insert(id);
                 (id, id)
             } else {
-                let first = inners[nodes[parent].place].first;
-                (first, nodes[first].prev)
+                let inner = &mut inners[nodes[parent].place];
+                (inner.first, std::mem::replace(&mut inner.last, id))
             };
             nodes[parent].child_count += 1;
             let node = &mut nodes[id];
@@ -169,7 +169,8 @@ impl TreeLoader {
             let mut children: Vec<NodeId> = tree.child_ids(parent).collect();
             children.sort_by_key(|&id| tree.nodes[id].czxid);
             let mut last = children[children.len() - 1];
-            tree.inners[tree.nodes[parent].place].first = children[0];
+            let inner = &mut tree.inners[tree.nodes[parent].place];
+            (inner.first, inner.last) = (children[0], children[children.len() - 1]);
             for id in children {
                 tree.nodes[last].next = id;
                 tree.nodes[id].prev = last;

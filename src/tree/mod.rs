@@ -360,6 +360,23 @@ impl Tree {
         self.ephemerals.of(session).iter().copied()
     }
 
+    /// One of the ephemerals of a session, as [`Tree::ephemerals`] has them.
+    pub fn ephemeral_at(&self, session: SessionId, index: usize) -> Option<NodeId> {
+        self.ephemerals.of(session).get(index).copied()
+    }
+
+    /// How many ephemerals a session has.
+    pub fn ephemeral_count_of(&self, session: SessionId) -> usize {
+        self.ephemerals.of(session).len()
+    }
+
+    /// The sibling behind a znode, unless it is the last.
+    pub fn next_sibling(&self, id: NodeId) -> Option<NodeId> {
+        let node = &self.nodes[id];
+        let first = if id == NodeId::ROOT { None } else { self.first_child(node.parent) };
+        (Some(node.next) != first && id != NodeId::ROOT).then_some(node.next)
+    }
+
     /// Every session that has ephemerals, in order of id, and how many.
     pub fn ephemeral_owners(&self) -> impl Iterator<Item = (SessionId, usize)> {
         self.ephemerals.sessions()
@@ -464,13 +481,13 @@ impl Tree {
         let node = &mut self.nodes[id];
         node.parent = parent;
         let (czxid, length) = (node.czxid, node.data_length() as u64);
-        if let Some(first) = self.first_child(parent) {
-            let mut before = self.nodes[first].prev;
+        if let Some(&Inner { first, last, .. }) = self.inner(parent) {
+            let mut before = last;
             let mut is_first = false;
             while self.nodes[before].czxid > czxid {
                 if before == first {
                     is_first = true;
-                    before = self.nodes[first].prev;
+                    before = last;
                     break;
                 }
                 before = self.nodes[before].prev;
@@ -481,8 +498,11 @@ impl Tree {
             self.nodes[before].next = id;
             self.nodes[after].prev = id;
             self.edit(parent, |node| node.child_count += 1);
+            let inner = &mut self.inners[self.nodes[parent].place];
             if is_first {
-                self.inners[self.nodes[parent].place].first = id;
+                inner.first = id;
+            } else if before == last {
+                inner.last = id;
             }
         } else {
             let node = &mut self.nodes[id];
@@ -527,8 +547,13 @@ impl Tree {
         let above = &self.nodes[parent];
         if above.child_count == 0 {
             self.inners.remove(above.place);
-        } else if self.inners[above.place].first == id {
-            self.inners[above.place].first = next;
+        } else {
+            let inner = &mut self.inners[above.place];
+            if inner.first == id {
+                inner.first = next;
+            } else if inner.last == id {
+                inner.last = prev;
+            }
         }
         let node = self.nodes.remove(id);
         if let Owner::Session(session) = node.owner()

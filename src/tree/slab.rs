@@ -110,6 +110,8 @@ impl IndexMut<NodeId> for Slab {
 pub(super) struct Inner {
     /// The first child; of a free slot the next free one.
     pub(super) first: NodeId,
+    /// The last child, so that a new one is linked without a look at the first.
+    pub(super) last: NodeId,
     /// Znodes below, at any depth.
     pub(super) below: u32,
     /// Bytes of their data.
@@ -132,7 +134,7 @@ impl Inners {
 
     pub(super) fn insert(&mut self, first: NodeId) -> u32 {
         self.live += 1;
-        let inner = Inner { first, below: 0, bytes: 0 };
+        let inner = Inner { first, last: first, below: 0, bytes: 0 };
         if let Some(place) = self.free {
             let next = self[place].first;
             self.free = (next != NodeId::NIL).then_some(next.0);
@@ -193,7 +195,7 @@ mod tests {
         inners.remove(7);
         assert_eq!((inners.insert(NodeId(1)), inners.insert(NodeId(2))), (7, 5000));
         assert_eq!(inners.insert(NodeId(3)), 10_000);
-        assert_eq!(inners[7], Inner { first: NodeId(1), below: 0, bytes: 0 });
+        assert_eq!(inners[7], Inner { first: NodeId(1), last: NodeId(1), below: 0, bytes: 0 });
     }
 
     #[test]

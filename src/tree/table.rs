@@ -3,6 +3,7 @@
 use hashbrown::HashTable;
 
 use super::node::NodeId;
+use crate::meter;
 
 const SHARDS: usize = 256;
 
@@ -29,6 +30,7 @@ impl Table {
     /// The znode under `hash` for which `is_it` holds.
     #[inline]
     pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(NodeId) -> bool) -> Option<NodeId> {
+        meter::steps(1);
         let hash = upper(hash);
         self.shards[shard(hash)].find(spread(hash), |slot| slot.hash == hash && is_it(slot.id)).map(|slot| slot.id)
     }
@@ -36,6 +38,7 @@ impl Table {
     /// Adds a znode that is not there yet.
     #[inline]
     pub(super) fn insert(&mut self, hash: u64, id: NodeId) {
+        meter::steps(1);
         let hash = upper(hash);
         self.shards[shard(hash)].insert_unique(spread(hash), Slot { hash, id }, |slot| spread(slot.hash));
     }

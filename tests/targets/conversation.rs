@@ -39,7 +39,6 @@ pub(crate) fn settings() -> Settings {
             output_hard_max: 1 << 20,
             watches_per_connection_max: 100,
             watches_max: 150,
-            multi_ops_max: 50,
             acl_entries_max: 20,
             identities_max: 5,
             path_size_max: 1000,
@@ -139,6 +138,8 @@ impl World {
         for index in 0..self.lines.len() {
             moved |= self.receive(index);
         }
+        moved |= self.engine.has_work();
+        self.engine.go_on();
         while self.engine.tick() {}
         moved |= self.commit();
         while let Some(id) = self.engine.poll_touched() {

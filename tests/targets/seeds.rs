@@ -502,7 +502,8 @@ fn story() -> Vec<u8> {
     for (xid, (path, flags)) in
         [("/a", 0), ("/a/b", 0), ("/a/b/c", 0), ("/e", 1), ("/s-", 2), ("/s-", 3), ("/c", 4)].iter().enumerate()
     {
-        frames.push(request(xid as i32, OpCode::Create, &create(path, *flags)));
+        let op = if *flags == 4 { OpCode::CreateContainer } else { OpCode::Create };
+        frames.push(request(xid as i32, op, &create(path, *flags)));
     }
     frames.push(request(20, OpCode::CreateTtl, &CreateTtlRequest { create: create("/t", 5), ttl: 5000 }));
     let mine =

@@ -16,7 +16,7 @@ fn multi_read(paths: &[Option<&str>]) -> Vec<u8> {
 
 impl World {
     /// A request whose body is bytes already.
-    fn raw(&mut self, conn: ConnId, op: OpCode, body: &[u8]) -> Frame {
+    pub(super) fn raw(&mut self, conn: ConnId, op: OpCode, body: &[u8]) -> Frame {
         self.xid += 1;
         let mut payload = Vec::new();
         encode(&RequestHeader { xid: self.xid, op: op.to_i32() }, &mut payload);

@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use super::*;
 use crate::ids::{Millis, WallMillis};
 use crate::jute::{Buffer, decode, encode};
+use crate::meter;
 use crate::records::connect::{ConnectRequest, ConnectResponse};
 use crate::records::replies::*;
 use crate::records::requests::*;
 use crate::records::{Acl, ErrorCode, EventType, OpCode, perms};
 
 mod answers;
+mod cost;
 mod greedy;
 mod limits;
 mod sessions;
@@ -25,6 +27,8 @@ struct World {
     xid: i32,
     /// Committed so far, for replaying.
     log: Vec<Proposal>,
+    /// The most steps that anything took between two looks at the clock.
+    worst: u64,
 }
 
 /// What came out of a connection.
@@ -55,7 +59,7 @@ impl World {
     fn with(settings: Settings) -> World {
         let mut engine = Engine::new(settings, [3; 32], [1, 2]);
         engine.activate(Millis(0), WallMillis(1_700_000_000_000));
-        World { engine, inputs: HashMap::new(), now: Millis(0), xid: 0, log: Vec::new() }
+        World { engine, inputs: HashMap::new(), now: Millis(0), xid: 0, log: Vec::new(), worst: 0 }
     }
 
     fn open(&mut self) -> ConnId {
@@ -87,7 +91,7 @@ impl World {
     fn offer(&mut self, conn: ConnId, bytes: &[u8]) -> Verdict {
         let mut input = self.inputs.remove(&conn).unwrap_or_default();
         input.extend_from_slice(bytes);
-        let received = self.engine.receive(conn, &input);
+        let received = self.measured(|engine| engine.receive(conn, &input));
         input.drain(..received.consumed);
         self.inputs.insert(conn, input);
         received.verdict
@@ -103,17 +107,31 @@ impl World {
         self.xid
     }
 
+    /// Does something that the loop does without a look at its clock.
+    fn measured<R>(&mut self, work: impl FnOnce(&mut Engine) -> R) -> R {
+        let before = meter::counted();
+        let result = work(&mut self.engine);
+        self.worst = self.worst.max(meter::counted() - before);
+        result
+    }
+
     /// Commits everything proposed, and what follows from that.
     fn commit(&mut self) {
+        self.measured(Engine::go_on);
         loop {
             let proposals: Vec<Proposal> = self.engine.poll_proposals().collect();
-            if proposals.is_empty() {
+            if proposals.is_empty() && !self.engine.has_work() {
                 break;
             }
             for proposal in proposals {
-                self.engine.deliver(proposal.zxid, &proposal.txn).unwrap();
+                while self.engine.is_busy() {
+                    self.measured(Engine::go_on);
+                }
+                self.measured(|engine| engine.deliver_begin(proposal.zxid, &proposal.txn)).unwrap();
+                while !self.measured(Engine::apply_slice).unwrap() {}
                 self.log.push(proposal);
             }
+            self.measured(Engine::go_on);
         }
         let waiting: Vec<ConnId> = self.inputs.keys().copied().collect();
         for conn in waiting {

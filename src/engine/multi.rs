@@ -1,0 +1,191 @@
+//! Multis: their operations are decided one by one, each against what the ones before it leave, and become one
+//! transaction or, where one is refused, nothing but a list of results (G-13).
+
+use super::conn::ConnId;
+use super::decide::Caller;
+use super::receive::decoder;
+use super::work::SLICE;
+use super::{Engine, Room};
+use crate::jute::Buffer;
+use crate::records::multi::{MultiOp, next_op};
+use crate::records::requests::CreateTtlRequest;
+use crate::records::txn::{SubTxn, Txn};
+use crate::records::{CreateMode, ErrorCode, OpCode};
+
+/// Type and length in front of each part of a multi.
+const PART_HEADER_SIZE: usize = 8;
+/// Bodies up to this length are decided at once, unless that takes long for other reasons.
+const AT_ONCE: usize = 16 << 10;
+
+/// A multi that is being decided.
+pub(super) struct Deciding {
+    pub conn: ConnId,
+    xid: i32,
+    caller: Caller,
+    body: Box<[u8]>,
+    multi: Multi,
+}
+
+/// How far a multi is decided.
+#[derive(Default)]
+struct Multi {
+    /// Views have been recorded that may have to be taken back.
+    begun: bool,
+    /// Where the next operation begins.
+    offset: usize,
+    parts: Vec<(OpCode, Vec<u8>)>,
+    /// Bytes of the parts.
+    size: usize,
+    failed: Option<ErrorCode>,
+    malformed: bool,
+    /// Not all of it makes room.
+    grows: bool,
+}
+
+impl Engine {
+    pub(super) fn multi(&mut self, id: ConnId, xid: i32, caller: Caller, body: &[u8]) {
+        let mut multi = Multi::default();
+        if body.len() <= AT_ONCE && self.decide_some(&caller, &mut multi, body) {
+            return self.propose_multi(id, xid, &caller, multi);
+        }
+        self.work.deciding = Some(Box::new(Deciding { conn: id, xid, caller, body: body.into(), multi }));
+    }
+
+    /// Goes on with the multi that is being decided, if there is one.
+    pub(super) fn decide_slice(&mut self) {
+        if self.work.barrier.is_some() {
+            return;
+        }
+        let Some(mut deciding) = self.work.deciding.take() else { return };
+        if self.conns.get(deciding.conn).is_none_or(|conn| conn.close.is_some()) {
+            if deciding.multi.begun {
+                self.outstanding.roll_back();
+            }
+            return;
+        }
+        let Deciding { conn, xid, caller, body, multi } = &mut *deciding;
+        if self.decide_some(caller, multi, body) {
+            let (conn, xid) = (*conn, *xid);
+            self.propose_multi(conn, xid, &deciding.caller, deciding.multi);
+            self.touch(conn);
+        } else {
+            self.work.deciding = Some(deciding);
+        }
+    }
+
+    /// Takes back what was decided of a multi so far. It begins anew.
+    pub(super) fn start_deciding_over(&mut self) {
+        if let Some(deciding) = &mut self.work.deciding
+            && std::mem::take(&mut deciding.multi).begun
+        {
+            self.outstanding.roll_back();
+        }
+    }
+
+    /// Decides operations until the budget is spent; whether the multi is whole.
+    fn decide_some(&mut self, caller: &Caller, multi: &mut Multi, body: &[u8]) -> bool {
+        if !std::mem::replace(&mut multi.begun, true) {
+            self.outstanding.begin();
+        }
+        let room = multi_size_max(self.settings.limits.frame_size_max);
+        let mut decoder = decoder(&body[multi.offset..]);
+        let (from, until) = (decoder.rest().len(), self.work.spent() + SLICE);
+        while self.work.spent() < until {
+            let left = decoder.rest().len();
+            let op = match next_op(&mut decoder) {
+                Ok(Some(op)) if is_multi_write(&op) => op,
+                Ok(None) => return true,
+                Ok(Some(_)) | Err(_) => {
+                    multi.malformed = true;
+                    return true;
+                }
+            };
+            self.work.spend(8 + (left - decoder.rest().len()) / 16);
+            multi.grows |= !matches!(op, MultiOp::Delete(_) | MultiOp::Check(_));
+            let mut bytes = Vec::new();
+            let decided = match multi.failed {
+                Some(_) => Err(ErrorCode::RuntimeInconsistency),
+                None => self.decide_part(caller, op),
+            };
+            let decided = decided.and_then(|txn| {
+                txn.encode(&mut bytes);
+                // An ACL may have become longer than it was in the request; the log takes no record of any size.
+                let size = multi.size + PART_HEADER_SIZE + bytes.len();
+                if size > room {
+                    return Err(ErrorCode::BadArguments);
+                }
+                multi.size = size;
+                Ok(txn.op())
+            });
+            let op = decided.unwrap_or_else(|code| {
+                multi.failed.get_or_insert(code);
+                let txn = Txn::error(code);
+                bytes.clear();
+                txn.encode(&mut bytes);
+                txn.op()
+            });
+            multi.parts.push((op, bytes));
+        }
+        multi.offset += from - decoder.rest().len();
+        false
+    }
+
+    fn propose_multi(&mut self, id: ConnId, xid: i32, caller: &Caller, multi: Multi) {
+        let session = caller.session;
+        let full = self.tree.memory_bytes() >= self.settings.limits.tree_size_max;
+        let has_no_room = self.room == Room::None || ((self.room == Room::Reserve || full) && multi.grows);
+        if multi.malformed || has_no_room || multi.failed.is_some() {
+            // Nothing of it happened: sequence numbers are not used up, nothing stays pending (G-13).
+            self.outstanding.roll_back();
+        } else {
+            self.outstanding.commit();
+        }
+        // Quota limits that cannot be read end the whole request, as an exception does there.
+        if multi.malformed || (!has_no_room && multi.failed == Some(ErrorCode::MarshallingError)) {
+            return self.propose_for(id, session, xid, OpCode::Multi, &Txn::error(ErrorCode::MarshallingError));
+        }
+        if has_no_room {
+            return self.answer(id, xid, None, ErrorCode::QuotaExceeded, Vec::new(), None);
+        }
+        let parts = multi.parts.iter();
+        let parts = parts.map(|(op, bytes)| SubTxn { op: op.to_i32(), data: Buffer::new(bytes) }).collect();
+        self.propose_for(id, session, xid, OpCode::Multi, &Txn::Multi(parts));
+    }
+
+    fn decide_part<'a>(&mut self, caller: &Caller, op: MultiOp<'a>) -> Result<Txn<'a>, ErrorCode> {
+        match op {
+            MultiOp::Create(op, request) => self.create(caller, op, request, -1, true),
+            MultiOp::CreateTtl(CreateTtlRequest { create, ttl }) => {
+                // With another flag it is an ordinary create.
+                let is_ttl = CreateMode::from_i32(create.flags).is_some_and(CreateMode::is_ttl);
+                let op = if is_ttl { OpCode::CreateTtl } else { OpCode::Create };
+                self.create(caller, op, create, ttl, true)
+            }
+            MultiOp::Delete(request) => self.delete(caller, request),
+            MultiOp::SetData(request) => self.set_data(caller, request),
+            MultiOp::Check(request) => self.check(caller, request),
+            MultiOp::GetData(_) | MultiOp::GetChildren(_) => Err(ErrorCode::MarshallingError),
+        }
+    }
+}
+
+/// Bytes that the parts of a multi may have as transactions: sequence numbers and the like make them a little longer than
+/// the request, and records of the log have room for half as much again.
+fn multi_size_max(frame_size_max: usize) -> usize {
+    frame_size_max + frame_size_max / 4 + (16 << 10)
+}
+
+/// Whether the whole request may stand with this operation in it.
+fn is_multi_write(op: &MultiOp<'_>) -> bool {
+    match op {
+        MultiOp::Create(_, request) => {
+            !request.path.is_null()
+                && request.acl.is_some()
+                && CreateMode::from_i32(request.flags).is_some_and(|mode| !mode.is_ttl())
+        }
+        MultiOp::CreateTtl(request) => !request.create.path.is_null(),
+        MultiOp::Delete(request) | MultiOp::Check(request) => !request.path.is_null(),
+        MultiOp::SetData(request) => !request.path.is_null(),
+        MultiOp::GetData(_) | MultiOp::GetChildren(_) => false,
+    }
+}

@@ -1,0 +1,168 @@
+//! Work that is too long for one go is done in slices: between two of them the loop looks at its clock, its sockets and
+//! its timers, and other connections go on.
+//!
+//! Three kinds of it, one of each at a time:
+//! 1. A multi is *decided*. Other writes wait, for they would be decided against half of it; reads go on.
+//! 2. A transaction is *applied*: a multi, the end of a session with many ephemerals, or its events are sent. Whoever would
+//!    see the tree waits, for nobody sees half of a transaction (G-13). Writes are decided, as against any transaction that
+//!    is not applied yet.
+//! 3. A request is *read* for. Transactions wait to be applied, for a reply shows one state (but where it shows none:
+//!    `setWatches`).
+//!
+//! The order of a connection is kept: what is behind its long request waits like behind any other.
+//!
+//! The bound: between two looks at the clock no request costs more than [`SLICE`], and what one operation costs more.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::applying::Applying;
+use super::conn::ConnId;
+use super::multi::Deciding;
+use super::reading::Reading;
+use super::{Engine, OpCode};
+use crate::ids::Zxid;
+use crate::records::requests::RequestHeader;
+
+/// What may be spent before the loop looks at the clock. A small write or read costs about 10, and that takes about a
+/// microsecond.
+pub(super) const SLICE: usize = 16_000;
+
+/// Everything that is under way, and who waits.
+#[derive(Default)]
+pub(super) struct Work {
+    pub deciding: Option<Box<Deciding>>,
+    pub applying: Option<Box<Applying>>,
+    pub reading: Option<Box<Reading>>,
+    /// Connections whose next answer is a long read, in line.
+    pub long_reads: VecDeque<ConnId>,
+    /// Connections that have answers due, but not in that slice.
+    pub put_off: VecDeque<ConnId>,
+    /// The end of a session is outstanding that no view tells of: nothing is decided until it is applied.
+    pub barrier: Option<Zxid>,
+    spent: Spent,
+}
+
+/// What was spent since the loop last looked at the clock. Shared with who only reads the engine, who spends nothing.
+#[derive(Default)]
+struct Spent(AtomicUsize);
+
+impl Work {
+    /// The loop has looked at the clock.
+    pub(super) fn begin(&mut self) {
+        self.spent = Spent::default();
+    }
+
+    pub(super) fn spend(&self, cost: usize) {
+        self.spent.0.store(self.spent() + cost, Ordering::Relaxed);
+    }
+
+    pub(super) fn spent(&self) -> usize {
+        self.spent.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.spent() >= SLICE
+    }
+
+    /// Whether the tree shows half of a transaction.
+    pub(super) fn is_applying(&self) -> bool {
+        self.applying.is_some()
+    }
+
+    /// Whether nothing may be decided but the end of sessions.
+    pub(super) fn is_deciding(&self) -> bool {
+        self.deciding.is_some() || self.barrier.is_some()
+    }
+}
+
+impl Engine {
+    /// Goes on with what was too long for one go. Once in a turn, before what is due is applied.
+    pub fn go_on(&mut self) {
+        self.work.begin();
+        for _ in 0..self.work.put_off.len() {
+            if self.work.is_spent() || self.work.is_applying() {
+                break;
+            }
+            if let Some(id) = self.work.put_off.pop_front() {
+                if let Some(conn) = self.conns.get_mut(id) {
+                    conn.waits = false;
+                }
+                self.drain(id);
+            }
+        }
+        self.work.begin();
+        self.decide_slice();
+        self.work.begin();
+        self.read_slice();
+        self.work.begin();
+    }
+
+    /// Whether [`Engine::go_on`] has something to do, or [`Engine::apply_slice`].
+    pub fn has_work(&self) -> bool {
+        let work = &self.work;
+        work.deciding.is_some()
+            || work.applying.is_some()
+            || work.reading.is_some()
+            || !work.long_reads.is_empty()
+            || !work.put_off.is_empty()
+    }
+
+    /// Whether the next transaction must wait: one is half applied, or a reply shows a state that must not change yet.
+    pub fn is_busy(&self) -> bool {
+        self.work.is_applying() || self.work.reading.as_ref().is_some_and(|reading| reading.shows_a_state())
+    }
+
+    /// Whether a transaction is half applied. Then the tree is for nobody to see, and no snapshot may begin.
+    pub fn is_applying(&self) -> bool {
+        self.work.is_applying()
+    }
+
+    /// Whether a request must wait for what is being decided.
+    pub(super) fn waits_for_work(&self, id: ConnId, frame: &[u8]) -> bool {
+        if !self.work.is_deciding() {
+            return false;
+        }
+        if self.work.deciding.as_ref().is_some_and(|deciding| deciding.conn == id) {
+            return true;
+        }
+        let header = crate::jute::decode::<RequestHeader>(frame);
+        header.is_ok_and(|header| {
+            matches!(
+                OpCode::from_i32(header.op),
+                Some(
+                    OpCode::Create
+                        | OpCode::Create2
+                        | OpCode::CreateContainer
+                        | OpCode::CreateTtl
+                        | OpCode::Delete
+                        | OpCode::SetData
+                        | OpCode::SetAcl
+                        | OpCode::Multi
+                        | OpCode::Reconfig
+                        | OpCode::CloseSession
+                )
+            )
+        })
+    }
+
+    /// Looks at the connection's answers again in another slice.
+    pub(super) fn put_off(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id)
+            && !conn.waits
+        {
+            conn.waits = true;
+            self.work.put_off.push_back(id);
+        }
+    }
+
+    /// The connection's next answer is a long read.
+    pub(super) fn line_up(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id)
+            && !conn.waits
+        {
+            conn.waits = true;
+            self.work.long_reads.push_back(id);
+        }
+    }
+}
