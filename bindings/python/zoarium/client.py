@@ -107,7 +107,8 @@ class Client(Recipes, Watching):
     ) -> str | tuple[str, ZnodeStat]:
         """Creates a znode and returns its path, or path and stat with `include_data`.
 
-        `ttl` is in milliseconds. With `makepath`, missing parents are created, with the same ACL.
+        `ttl` is in milliseconds, for servers with `extendedTypesEnabled=true`. With `makepath`, missing parents are created,
+        with the same ACL.
         Raises :class:`NodeExistsError`, :class:`NoNodeError` (no parent), :class:`NoChildrenForEphemeralsError`.
         """
         slot = _requests.create(path, value, acl, ephemeral, sequence, ttl, container)
