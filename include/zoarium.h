@@ -736,7 +736,8 @@ zoa_code zoa_config_new(struct zoa_config **config_out);
 // Takes a `zoo.cfg` as the base: what `zoa_config_set` says beats it. The file is read now, to tell errors, and again
 // by `zoa_server_start`.
 //
-// With a file, an unset `clientPortAddress` means every address of the machine, as in ZooKeeper.
+// With a file, an unset `clientPortAddress` means every address of the machine, as in ZooKeeper, and `dataDir` must be set,
+// in the file or by `zoa_config_set`: `zoa_server_start` refuses without it.
 // Any thread. Errors: `ZOA_SYSTEM` when it cannot be read; `ZOA_BAD_ARGUMENTS` for a line that is refused, named by
 // `zoa_last_error`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_UTF8`, `ZOA_BAD_HANDLE`.
 zoa_code zoa_config_load(struct zoa_config *config,

@@ -91,7 +91,8 @@ pub unsafe extern "C" fn zoa_config_new(config_out: *mut *mut zoa_config) -> zoa
 /// Takes a `zoo.cfg` as the base: what `zoa_config_set` says beats it. The file is read now, to tell errors, and again
 /// by `zoa_server_start`.
 ///
-/// With a file, an unset `clientPortAddress` means every address of the machine, as in ZooKeeper.
+/// With a file, an unset `clientPortAddress` means every address of the machine, as in ZooKeeper, and `dataDir` must be set,
+/// in the file or by `zoa_config_set`: `zoa_server_start` refuses without it.
 /// Any thread. Errors: `ZOA_SYSTEM` when it cannot be read; `ZOA_BAD_ARGUMENTS` for a line that is refused, named by
 /// `zoa_last_error`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_UTF8`, `ZOA_BAD_HANDLE`.
 #[unsafe(no_mangle)]

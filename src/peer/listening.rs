@@ -13,6 +13,7 @@ use crate::Error;
 use crate::config::Config;
 use crate::ids::Millis;
 use crate::process::Owned;
+use crate::store::os_text;
 
 /// Connections taken in one turn, so that a flood does not keep the loop from its work.
 const ACCEPTS_PER_TURN_MAX: usize = 256;
@@ -185,7 +186,7 @@ impl Peer {
                     Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                     Err(error) => {
                         self.listening.rejected += 1;
-                        self.listening.complain(now, &format!("cannot accept a connection: {error}"));
+                        self.listening.complain(now, &format!("cannot accept a connection: {}", os_text(&error)));
                         self.listening.turn_one_away();
                         self.listening.retry_at = Some(now.plus(self.config.limits.accept_pause_ms));
                         return;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use zoarium::store::{InspectLine, InspectVerdict, inspect};
+use zoarium::store::{InspectLine, InspectVerdict, inspect, os_text};
 
 use crate::describe::describe;
 use crate::exit;
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let path = if arguments.file.is_dir() { arguments.file.join("zoarium.db") } else { arguments.file.clone() };
     if let Err(error) = std::fs::metadata(&path) {
-        complain(format!("{}: {error}", path.display()));
+        complain(format!("{}: {}", path.display(), os_text(&error)));
         return ExitCode::from(exit::USAGE);
     }
     let mut out = BufWriter::new(io::stdout().lock());
