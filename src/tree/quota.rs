@@ -367,6 +367,7 @@ impl Tree {
     }
 
     /// The text of a stats znode whose numbers are kept.
+    #[cold]
     pub(super) fn usage_text(&self, stats: NodeId) -> Vec<u8> {
         let usage = self.quotas.usages.get(&stats).and_then(|usage| usage.numbers);
         let (count, bytes) = usage.expect("a stats znode without its text has its numbers");

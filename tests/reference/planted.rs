@@ -7,7 +7,7 @@ pub type Lie = (&'static str, fn() -> Tamper);
 
 pub const LIES: &[Lie] = &[
     ("an error code", || nth_reply(9, |frame| error(frame) == -101, |frame| put(frame, 12, &(-110i32).to_be_bytes()))),
-    ("success for failure", || nth_reply(5, |frame| error(frame) == -103, |frame| put(frame, 12, &[0; 4]))),
+    ("success for failure", || nth_reply(2, |frame| error(frame) == -103, |frame| put(frame, 12, &[0; 4]))),
     ("failure with a body", || nth_reply(3, |frame| error(frame) == -110, |frame| frame.push(0))),
     ("a byte behind a reply", || nth_reply(20, |frame| error(frame) == 0, |frame| frame.push(7))),
     ("a reply's zxid", || nth_reply(30, |_| true, |frame| frame[11] = frame[11].wrapping_add(1))),
