@@ -284,7 +284,7 @@ impl Peer {
         self.serve_locals();
         self.gather_locals();
         self.engine.go_on();
-        while self.engine.tick() && self.broadcast.is_empty() {
+        while self.engine.tick() && self.broadcast.is_empty() && !self.engine.is_busy() {
             self.commit()?;
         }
         self.commit()?;
@@ -292,7 +292,10 @@ impl Peer {
         let (now, wall) = self.time();
         self.engine.set_time(now, wall);
         self.send_output();
-        for (waiting, answer) in self.answers.drain(..) {
+        // What was asked for may be applied in a later turn only: a session's end may be long, or behind something long.
+        let is_settled = self.broadcast.is_empty() && !self.engine.has_proposals() && !self.engine.is_applying();
+        let answers = if is_settled { std::mem::take(&mut self.answers) } else { Vec::new() };
+        for (waiting, answer) in answers {
             waiting.give(answer);
         }
         if let Some(done) = self.store.tick(now)? {
