@@ -41,8 +41,6 @@ def test_a_child_is_told_how_to_help_itself(server, zk):
             lambda: zk.get("/", watch=print),
             lambda: zk.add_auth("digest", "u:p"),
             lambda: zk.transaction().create("/x") or zk.multi_read().get("/") or read(zk),
-            lambda: server.client(),
-            lambda: server.status(),
         ):
             with pytest.raises(zoarium.ForkedError, match="open a client in the child"):
                 call()
