@@ -498,7 +498,7 @@ struct Slot {
   // Held while the callable runs or is taken away.
   std::mutex turn;
   std::atomic<std::thread::id> runner{};
-  bool ended = false;
+  std::atomic<bool> ended{false};
 };
 
 // All slots of this process. It is never destroyed: callbacks may come while the process exits.
@@ -555,8 +555,9 @@ class Keys : public std::enable_shared_from_this<Keys> {
     return key;
   }
 
-  // Destroys a slot's callable, after its turn if it is running on another thread.
-  void end(std::uintptr_t key) noexcept {
+  // Destroys a slot's callable, after its turn if it is running on another thread. Without `waits`, one that runs goes when it
+  // returns.
+  void end(std::uintptr_t key, bool waits = true) noexcept {
     forget(key);
     const std::shared_ptr<Slot> slot = registry_->take(key);
     if (slot == nullptr) return;
@@ -567,7 +568,13 @@ class Keys : public std::enable_shared_from_this<Keys> {
     }
     Callable<const Event &> on_event;
     Callable<State> on_state;
-    const std::lock_guard<std::mutex> turn(slot->turn);
+    std::unique_lock<std::mutex> turn(slot->turn, std::defer_lock);
+    if (waits) {
+      turn.lock();
+    } else if (!turn.try_lock()) {
+      slot->ended = true;
+      return;
+    }
     slot->ended = true;
     on_event = std::move(slot->on_event);
     on_state = std::move(slot->on_state);
@@ -579,13 +586,13 @@ class Keys : public std::enable_shared_from_this<Keys> {
     registry_->take(key);
   }
 
-  void end_all() noexcept {
+  void end_all(bool waits = true) noexcept {
     std::unordered_set<std::uintptr_t> keys;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       keys.swap(keys_);
     }
-    for (const std::uintptr_t key : keys) end(key);
+    for (const std::uintptr_t key : keys) end(key, waits);
   }
 
  private:
@@ -644,9 +651,11 @@ struct Core {
   ~Core() {
     zoa_client *const mine = client.load();
     if (mine == nullptr) return;
-    // Its last callbacks run in here, so the callables go after it.
+    // Its last callbacks run in here, so the callables go after it; but for one that waits for the callback this is called
+    // from, which would wait for it in turn.
+    const bool waits = zoa_client_close(mine, 2000) != ZOA_WOULD_DEADLOCK;
     zoa_client_free(mine);
-    keys->end_all();
+    keys->end_all(waits);
   }
 
   std::atomic<zoa_client *> client{nullptr};

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdio>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -392,6 +393,38 @@ static void a_queue_runs_callbacks_here(zoa::Server &server) {
   CHECK(seen.back() == "ended" || seen.size() == 2);
 }
 
+// Each destroys the other's client from a callback, on a thread of its own.
+static void clients_that_end_each_other_come_to_an_end(zoa::Server &server) {
+  zoa::Client beside(server);
+  for (int round = 0; round < 10; ++round) {
+    std::atomic<int> alive{0}, inside{0}, over{0};
+    zoa::Queue queues[2];
+    std::unique_ptr<zoa::Client> clients[2];
+    beside.create("/crossing");
+    for (int at = 0; at < 2; ++at) {
+      zoa::ClientOptions options;
+      options.queue = &queues[at];
+      clients[at] = std::make_unique<zoa::Client>(server, options);
+      auto ends = [&, at, token = Token(alive)](const zoa::Event &) {
+        for (++inside; inside < 2;) std::this_thread::yield();
+        clients[1 - at].reset();
+        ++over;
+      };
+      clients[at]->watch("/crossing", zoa::WatchMode::once_data, std::move(ends)).detach();
+    }
+    beside.set("/crossing", "now");
+    std::vector<std::thread> threads;
+    for (auto &queue : queues) {
+      threads.emplace_back([&] {
+        while (over < 2) static_cast<void>(queue.try_run(1, 10ms));
+      });
+    }
+    for (auto &thread : threads) thread.join();
+    CHECK(over == 2 && alive == 0);
+    beside.remove("/crossing");
+  }
+}
+
 static void sessions_are_resumed(zoa::Server &server) {
   zoa::ClientOptions options;
   {
@@ -522,6 +555,7 @@ int main(int argc, char **argv) {
     pending_work_ends_with_the_client(server);
     exceptions_go_to_the_handler(server);
     a_queue_runs_callbacks_here(server);
+    clients_that_end_each_other_come_to_an_end(server);
     sessions_are_resumed(server);
     over_tcp_it_is_the_same(server);
     sessions_are_cut_and_expired(server);
