@@ -344,6 +344,26 @@ fn a_request_beyond_the_limit_is_refused_and_the_session_is_untouched() {
 }
 
 #[test]
+fn a_write_too_large_for_the_files_extents_is_refused_alone() {
+    let mut peer = Peer::start("extents");
+    drop(peer.server.take());
+    let config = Config { data_dir: peer.folder.clone(), client_port: 0, jute_maxbuffer: 8 << 20, ..Config::default() };
+    peer.server = Some(Server::start(config).unwrap());
+    let (handle, other) = (peer.open(), peer.open());
+    let (done, answered) = mpsc::channel();
+    for size in [3 << 20, 1 << 20] {
+        let request = create(&format!("/of-{size}"), &vec![0; size], CreateMode::Persistent);
+        let (ours, theirs) = (done.clone(), done.clone());
+        let body = create("/small-", b"", CreateMode::PersistentSequential);
+        other.submit(OpCode::Create, &body, move |reply| theirs.send(("small", reply.code)).unwrap()).unwrap();
+        handle.submit(OpCode::Create, &request, move |reply| ours.send(("large", reply.code)).unwrap()).unwrap();
+    }
+    let mut codes: Vec<_> = (0..4).map(|_| answered.recv_timeout(LIMIT.unwrap()).unwrap()).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, [("large", code::BAD_ARGUMENTS), ("large", code::OK), ("small", code::OK), ("small", code::OK)]);
+}
+
+#[test]
 fn a_lost_connection_costs_what_was_under_way_and_not_the_session() {
     let peer = Peer::start("cut");
     let handle = peer.open();

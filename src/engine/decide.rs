@@ -53,6 +53,9 @@ fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
     decoder(body).read().map_err(|_| Refused::Unlogged(ErrorCode::MarshallingError))
 }
 
+/// Bytes that a transaction may have beyond its request: its header, and the identities that `auth` in an ACL stands for.
+pub(super) const RECORD_OVERHEAD: usize = 72 << 10;
+
 impl Engine {
     /// Decides a write of a client and proposes the outcome.
     pub(super) fn write(&mut self, id: ConnId, xid: i32, op: OpCode, body: &[u8]) {
@@ -61,6 +64,9 @@ impl Engine {
         let caller = Caller { session, who };
         if op == OpCode::Multi {
             return self.multi(id, xid, caller, body);
+        }
+        if body.len() > self.settings.limits.record_size_max.saturating_sub(RECORD_OVERHEAD) {
+            return self.answer(id, xid, None, ErrorCode::BadArguments, Vec::new(), None);
         }
         match self.decide(&caller, op, body) {
             Ok(txn) => self.propose_for(id, session, xid, op, &txn),

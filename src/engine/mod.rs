@@ -166,6 +166,12 @@ impl Engine {
         self.passwords = Passwords::new(secret);
     }
 
+    /// The largest record that the log takes, which depends on the file: a write above it is refused before it is proposed.
+    /// Refused by the log, it would take along all that were proposed with it, and nobody could say that it did not happen.
+    pub fn set_record_size_max(&mut self, bytes: u64) {
+        self.settings.limits.record_size_max = usize::try_from(bytes).unwrap_or(usize::MAX);
+    }
+
     /// Begins to serve as the one that decides. Every session gets a full timeout from now (G-10).
     pub fn activate(&mut self, now: Millis, wall: WallMillis) {
         self.set_time(now, wall);

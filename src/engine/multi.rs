@@ -2,7 +2,7 @@
 //! transaction or, where one is refused, nothing but a list of results (G-13).
 
 use super::conn::ConnId;
-use super::decide::Caller;
+use super::decide::{Caller, RECORD_OVERHEAD};
 use super::receive::decoder;
 use super::work::SLICE;
 use super::{Engine, Room};
@@ -87,7 +87,8 @@ impl Engine {
         if !std::mem::replace(&mut multi.begun, true) {
             self.outstanding.begin();
         }
-        let room = multi_size_max(self.settings.limits.frame_size_max);
+        let record_size_max = self.settings.limits.record_size_max.saturating_sub(RECORD_OVERHEAD);
+        let room = multi_size_max(self.settings.limits.frame_size_max).min(record_size_max);
         let mut decoder = decoder(&body[multi.offset..]);
         let (from, until) = (decoder.rest().len(), self.work.spent() + SLICE);
         while self.work.spent() < until {

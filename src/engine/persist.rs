@@ -88,5 +88,18 @@ impl Engine {
 }
 
 fn read<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Damage> {
-    Decoder::new(body).read().map_err(|error| Damage(format!("snapshot entry: {error}")))
+    Decoder::with_limit(body, body.len()).read().map_err(|error| Damage(format!("snapshot entry: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jute::{Buffer, encoded};
+
+    #[test]
+    fn an_entry_may_hold_more_than_the_usual_request() {
+        let data = vec![7; 5 << 20];
+        let entry = encoded(&Buffer::new(&data));
+        assert_eq!(read::<Buffer<'_>>(&entry).unwrap().0, Some(&data[..]));
+    }
 }

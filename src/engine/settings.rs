@@ -104,6 +104,8 @@ pub struct Limits {
     pub identities_max: usize,
     /// bytes of the tree in memory. Above: creates and growing sets get `QuotaExceeded`.
     pub tree_size_max: u64,
+    /// Bytes of the largest record that the log takes. A write that might make a larger one: `BadArguments`.
+    pub record_size_max: usize,
     /// largest list in a reply, bytes. Above: `MarshallingError`.
     pub reply_size_max: usize,
 }
@@ -130,6 +132,7 @@ impl Default for Limits {
             acl_entries_max: 1000,
             identities_max: 64,
             tree_size_max: u64::MAX,
+            record_size_max: usize::MAX,
             reply_size_max: 64 << 20,
         }
     }

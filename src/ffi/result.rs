@@ -213,7 +213,7 @@ impl ResultBox {
     }
 
     fn fill(&mut self, op: OpCode, body: Vec<u8>, chroot: &Chroot) -> Result<(), JuteError> {
-        let mut decoder = Decoder::new(&body);
+        let mut decoder = Decoder::with_limit(&body, body.len());
         match op {
             OpCode::GetData | OpCode::Reconfig => {
                 let data: Buffer<'_> = decoder.read()?;

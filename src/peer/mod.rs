@@ -165,6 +165,7 @@ impl Peer {
         let started = Instant::now();
         let (mut engine, store) = recovery::recover(engine, &config, &config.store_options())?;
         engine.set_secret(store.secret());
+        engine.set_record_size_max(store.max_record());
         let broadcast = Broadcast::new(me, Majority::new(vec![me]), engine.applied());
         let snapshots = Snapshots::new();
         let (engine, waker) = (Seat::new(engine), Arc::new(waker));
@@ -563,6 +564,8 @@ fn settings_of(config: &Config) -> Settings {
             identities_max: limits.credentials_max,
             tree_size_max: limits.tree_bytes_max.unwrap_or(u64::MAX),
             reply_size_max: limits.reply_size_max,
+            // Told once the file is open.
+            record_size_max: usize::MAX,
         },
     }
 }

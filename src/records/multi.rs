@@ -112,7 +112,7 @@ pub enum MultiResult<'a> {
 /// # Errors
 /// [`JuteError`] for a result type no server sends, or a cut record.
 pub fn decode_results(body: &[u8]) -> Result<Vec<MultiResult<'_>>, JuteError> {
-    let mut decoder = Decoder::new(body);
+    let mut decoder = Decoder::with_limit(body, body.len());
     let mut results = Vec::new();
     loop {
         let header: MultiHeader = decoder.read()?;
