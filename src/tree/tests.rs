@@ -535,3 +535,44 @@ fn the_digest_after_a_creation_is_the_one_that_zookeeper_logged() {
     tree.apply(&header, &txn, &mut |_| {}).unwrap();
     assert_eq!(tree.zookeeper_digest(), 0x2_0ce2_0235);
 }
+
+#[test]
+fn a_container_that_was_never_used_goes_only_after_its_time() {
+    let mut b = Bench::new();
+    b.run(container("/c"));
+    // It was made at 1001.
+    assert!(b.tree.reapable(WallMillis(2001), 10, 1000).is_empty(), "exactly so old");
+    assert_eq!(b.tree.reapable(WallMillis(2002), 10, 1000), ["/c"]);
+    assert!(b.tree.reapable(WallMillis(i64::MAX), 10, 0).is_empty(), "0 is never");
+}
+
+#[test]
+fn a_slice_of_a_snapshot_writes_no_more_znodes_than_it_may() {
+    // with the lists and what was written ahead of the walk.
+    let mut b = Bench::new();
+    for path in ["/a", "/b", "/c", "/d", "/e"] {
+        b.run(create(path, b"x"));
+    }
+    b.tree.snapshot_begin(&mut |_| ());
+    // Changed before the walk came by: their old state waits in front of it.
+    for (path, version) in [("/c", 1), ("/d", 1), ("/e", 1)] {
+        b.run(set(path, b"yy", version));
+    }
+    assert!(b.tree.snapshot_preimage_bytes() > 0);
+    let mut slices = Vec::new();
+    loop {
+        let mut entries = 0;
+        let over = b.tree.snapshot_slice(1, &mut |_| entries += 1);
+        slices.push(entries);
+        assert_eq!(b.tree.snapshot_running(), !over);
+        if over {
+            break;
+        }
+        assert!(slices.len() < 100, "it never ends");
+    }
+    let last = slices.pop().unwrap();
+    // A znode with its list, or one that is written already; the last slice has the trailer as well.
+    assert!(slices.iter().all(|entries| *entries <= 2) && last <= 3, "{slices:?}, {last}");
+    assert!(slices.len() >= 9 + 3 - 1, "{} slices for nine znodes and three that waited", slices.len());
+    assert_eq!(b.tree.snapshot_preimage_bytes(), 0);
+}

@@ -13,9 +13,13 @@ use crate::records::{Acl, ErrorCode, EventType, OpCode, perms};
 
 mod answers;
 mod cost;
+mod edges;
+mod exact;
 mod greedy;
 mod limits;
+mod replies;
 mod sessions;
+mod told;
 mod watching;
 mod writes;
 

@@ -6,6 +6,7 @@ mod damage;
 mod document;
 mod faults;
 mod full_disk;
+mod promised;
 mod real;
 pub(crate) mod sim_disk;
 mod slow;

@@ -69,8 +69,14 @@ fn write_if_new(path: &Path, bytes: &[u8]) {
 }
 
 impl Copy {
-    /// Copies `project` to `folder` and finds what can be changed in the files that `wanted` accepts.
-    pub(crate) fn new(project: &Path, folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Copy {
+    /// Finds what can be changed in the files of `project` that `wanted` accepts, and copies the others to `folder`, unless
+    /// the copy is to stay as it is.
+    pub(crate) fn new(project: &Path, folder: &Path, stays: bool, wanted: &dyn Fn(&str) -> bool) -> Copy {
+        let write_if_new = |path: &Path, bytes: &[u8]| {
+            if !stays {
+                write_if_new(path, bytes);
+            }
+        };
         let mut copy =
             Copy { folder: folder.to_owned(), sources: Vec::new(), mutants: Vec::new(), unviable: HashSet::new() };
         let mut names = tracked(project);
@@ -110,7 +116,7 @@ impl Copy {
         let library = fs::read_to_string(project.join("src/lib.rs")).expect("a crate has a root");
         write_if_new(&folder.join("src/lib.rs"), (library + &plant::answers(copy.mutants.len())).as_bytes());
         // What the project no longer has must not be compiled either.
-        for name in fs_files(&folder.join("src")) {
+        for name in if stays { Vec::new() } else { fs_files(&folder.join("src")) } {
             let inside = name.strip_prefix(folder).expect("it was listed there").to_string_lossy().into_owned();
             if names.binary_search(&inside).is_err() {
                 fs::remove_file(&name).expect("the copy can be written");
@@ -163,14 +169,14 @@ impl Copy {
                 self.unviable.extend(blamed(&error["message"], &planted));
             }
             if self.unviable.len() == before {
-                // A variable that is borrowed for as long as an assignment may not happen.
+                // A variable that is borrowed for as long as an assignment or a `drop` may not happen.
                 for error in &errors {
-                    let between = between(&error["message"], &planted);
-                    let assigns = |id: &u32| {
-                        let what = &self.mutants[*id as usize - 1].what;
-                        what.ends_with("deleted") && what.contains(" = ")
-                    };
-                    self.unviable.extend(between.into_iter().filter(assigns));
+                    let what = |id: &u32| self.mutants[*id as usize - 1].what.as_str();
+                    let between = between(&error["message"], &planted).into_iter();
+                    let deletes: Vec<u32> = between.filter(|id| what(id).ends_with("deleted")).collect();
+                    let ends = |id: &u32| what(id).contains(" = ") || what(id).starts_with("`drop(");
+                    let blamed: Vec<u32> = deletes.iter().copied().filter(ends).collect();
+                    self.unviable.extend(if blamed.is_empty() { deletes } else { blamed });
                 }
             }
             eprintln!("round {round}: {} errors, {} changes do not compile", errors.len(), self.unviable.len());

@@ -18,20 +18,23 @@ use copy::Copy;
 use run::{Fate, Tests};
 
 const ROOMS: &[&str] = &["engine", "tree", "store", "session", "zab", "watches"];
-const USAGE: &str = "mutate PROJECT FOLDER [--rooms a,b] [--sample N] [--quick] [--again] [--list] [--write]";
+const USAGE: &str =
+    "mutate PROJECT FOLDER [--rooms a,b] [--sample N] [--quick] [--again] [--as-built] [--list] [--write]";
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let project = PathBuf::from(arguments.next().expect(USAGE));
     let folder = PathBuf::from(arguments.next().expect(USAGE));
     let mut rooms: Vec<String> = ROOMS.iter().map(|room| (*room).to_owned()).collect();
-    let (mut again, mut list, mut write, mut quick, mut sample) = (false, false, false, false, None);
+    let (mut again, mut as_built, mut list, mut write, mut quick) = (false, false, false, false, false);
+    let mut sample = None;
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rooms" => rooms = arguments.next().expect(USAGE).split(',').map(str::to_owned).collect(),
             "--sample" => sample = Some(arguments.next().and_then(|text| text.parse().ok()).expect(USAGE)),
             "--quick" => quick = true,
             "--again" => again = true,
+            "--as-built" => as_built = true,
             "--list" => list = true,
             "--write" => write = true,
             _ => panic!("{USAGE}"),
@@ -49,7 +52,7 @@ fn main() {
                 name.strip_prefix(module.as_str()).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
             })
     };
-    let mut copy = Copy::new(&project, &folder.join("copy"), &wanted);
+    let mut copy = Copy::new(&project, &folder.join("copy"), list || as_built, &wanted);
     if list {
         copy.mutants.iter().for_each(|mutant| println!("{}:{} {}", mutant.file, mutant.line, mutant.key()));
         return;
@@ -61,9 +64,15 @@ fn main() {
             copy.unviable.insert(index as u32 + 1);
         }
     }
-    let program = copy.build();
+    let built = folder.join("program.txt");
+    let program = if as_built {
+        PathBuf::from(fs::read_to_string(&built).expect("an earlier run compiled it"))
+    } else {
+        copy.build()
+    };
     let keys: Vec<String> = copy.unviable.iter().map(|id| copy.mutants[*id as usize - 1].key()).collect();
     fs::write(&known, keys.join("\n")).expect("the folder can be written");
+    fs::write(&built, program.to_string_lossy().as_bytes()).expect("the folder can be written");
 
     let tests = Tests::look(&program, &folder.join("copy"), &folder.join("scratch"));
     let log = folder.join("fates.txt");
