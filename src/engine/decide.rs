@@ -393,6 +393,11 @@ impl Engine {
     /// Proposes the removal of a container or expired znode, if nothing outstanding speaks against it.
     pub(super) fn propose_reaping(&mut self, path: &str) {
         let Some((parent_path, _)) = path::split(path) else { return };
+        // It may go as it is in the tree. What is about to become of it nobody has looked at: it may have been set a
+        // moment ago, or be another znode by then. The next look sees that.
+        if self.outstanding.is_pending(&self.tree, path) {
+            return;
+        }
         let Some(node) = self.outstanding.view(&self.tree, path) else { return };
         let Some(parent) = self.outstanding.view(&self.tree, parent_path) else { return };
         if node.child_count > 0 || matches!(node.owner, Owner::Session(_)) || path::is_reserved(path) {

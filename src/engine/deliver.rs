@@ -50,6 +50,7 @@ impl Engine {
             return Err(Damage(format!("transaction {} stands at {zxid}", header.zxid)));
         }
         assert!(zxid > self.applied, "delivery goes backwards: {zxid} after {}", self.applied);
+        self.answer_what_is_in_front_of(zxid);
         if self.begin_applying(&header, &txn, bytes) {
             return self.apply_slice().map(drop);
         }
@@ -99,6 +100,24 @@ impl Engine {
         }
         self.applied = header.zxid;
         self.counters.applied += 1;
+    }
+
+    /// What stands in front of a write on its connection is of a state before it: it is answered now, whether or not the
+    /// client takes what it was sent (G-02, S-30).
+    fn answer_what_is_in_front_of(&mut self, zxid: Zxid) {
+        let Some(&Awaiting { conn: id, .. }) = self.awaiting.front().filter(|awaiting| awaiting.zxid == zxid) else {
+            return;
+        };
+        let mut any = false;
+        while self.conns.get(id).is_some_and(|conn| {
+            conn.close.is_none() && !matches!(conn.pending.front(), None | Some(Pending::Write { .. }))
+        }) {
+            self.answer_first(id);
+            any = true;
+        }
+        if any {
+            self.touch(id);
+        }
     }
 
     pub(super) fn reply_to_write(&mut self, header: &TxnHeader, outcome: &Outcome<'_>) {

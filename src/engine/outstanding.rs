@@ -70,6 +70,11 @@ impl Outstanding {
         self.views.find(hash.number(), |one| one.hash == hash && self.texts[one.path.clone()] == *path)
     }
 
+    /// Whether something was decided about the path that need not be applied yet.
+    pub(super) fn is_pending(&self, tree: &Tree, path: &str) -> bool {
+        self.pending(path, tree.hash(path)).is_some()
+    }
+
     /// The znode as it will be, or `None` if it will not be there.
     pub(super) fn view(&self, tree: &Tree, path: &str) -> Option<View> {
         self.view_at(tree, path, tree.hash(path))

@@ -307,22 +307,28 @@ impl Engine {
                 }
                 Some(_) => {}
             }
-            let Some(conn) = self.conns.get_mut(id) else { return };
-            match conn.pop() {
-                Some(Pending::Read { xid, op, body, who, since }) => self.serve_read(id, xid, op, &body, &who, since),
-                Some(Pending::Sync { xid, path, since, .. }) => self.serve_sync(id, xid, &path, since),
-                Some(Pending::Reply { xid, zxid, err, body, close }) => {
-                    conn.reply(xid, zxid.unwrap_or(applied.0), err, |out| out.extend_from_slice(&body));
-                    self.counters.sent += 1;
-                    self.counters.response_size.record(conn.last_frame);
-                    if let Some(reason) = close {
-                        self.close(id, reason);
-                    }
-                }
-                Some(Pending::Write { .. }) | None => break,
-            }
+            self.answer_first(id);
         }
         self.touch(id);
+    }
+
+    /// Answers what is in front, which is no write.
+    pub(super) fn answer_first(&mut self, id: ConnId) {
+        let applied = self.applied;
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        match conn.pop() {
+            Some(Pending::Read { xid, op, body, who, since }) => self.serve_read(id, xid, op, &body, &who, since),
+            Some(Pending::Sync { xid, path, since, .. }) => self.serve_sync(id, xid, &path, since),
+            Some(Pending::Reply { xid, zxid, err, body, close }) => {
+                conn.reply(xid, zxid.unwrap_or(applied.0), err, |out| out.extend_from_slice(&body));
+                self.counters.sent += 1;
+                self.counters.response_size.record(conn.last_frame);
+                if let Some(reason) = close {
+                    self.close(id, reason);
+                }
+            }
+            Some(Pending::Write { .. }) | None => {}
+        }
     }
 
     fn serve_sync(&mut self, id: ConnId, xid: i32, path: &str, since: crate::ids::Millis) {

@@ -110,6 +110,34 @@ fn a_client_that_does_not_read_is_not_served_and_one_that_is_sent_too_much_is_cl
     assert!(!world.is_closing(writer));
 }
 
+#[test]
+fn a_write_behind_a_read_that_waits_for_its_client_is_answered() {
+    // S-30, R-11: the read may not be served yet when the write behind it is applied. Found by the simulator.
+    let mut world = limited(|limits| limits.output_soft_max = 100);
+    let conn = world.client();
+    let data = [7; 200];
+    world.call(conn, OpCode::Create, &CreateRequest { data: Buffer::new(&data), ..create("/a", 0) });
+    let read = PathWatchRequest { path: "/a".into(), watch: false };
+    let set = SetDataRequest { path: "/a".into(), data: Buffer::new(&data), version: -1 };
+    let asked = [
+        world.request(conn, OpCode::SetData, &set),
+        world.request(conn, OpCode::GetData, &read),
+        world.request(conn, OpCode::GetData, &read),
+        world.request(conn, OpCode::SetData, &set),
+        world.request(conn, OpCode::GetData, &read),
+        world.request(conn, OpCode::CloseSession, &()),
+    ];
+    world.commit();
+    let mut answered = Vec::new();
+    while let frames = world.frames(conn)
+        && !frames.is_empty()
+    {
+        answered.extend(frames.iter().map(|frame| frame.header.xid));
+    }
+    assert_eq!(answered, asked);
+    assert!(world.is_closing(conn));
+}
+
 impl World {
     fn call_after_drain(&mut self, conn: ConnId) -> usize {
         let mut total = 0;
