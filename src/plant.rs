@@ -1,10 +1,11 @@
 //! Planted bugs: a checker is trusted only after it has caught something (`correctness.md` §6.9).
 //!
-//! Outside tests every question is answered "no" at compile time.
+//! Every room may ask whether a bug is switched on. Outside tests every question is answered "no" at compile time.
 
 /// A bug that a test can switch on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plant {
+    // ---- The file -----------------------------------------------------------------------------------------------
     /// An append returns before its sync (D-10).
     AckBeforeSync,
     /// Both mirrors of a superblock slot share one sync (P7).
@@ -33,6 +34,116 @@ pub(crate) enum Plant {
     PreimagesUnbounded,
     /// A new file comes to its place before it is complete.
     NameBeforeContent,
+    /// No frame says what was synced before it (S-41).
+    NeverSaysSynced,
+    /// Recovery does not compare the end of the log with what the superblock has for it (S-41).
+    EndUnchecked,
+    /// New frames take the numbers of those that a crash left behind (P3).
+    NumbersReused,
+    /// A new file never comes to its place for good (D-12).
+    FileUnnamed,
+    /// The last record of a batch is not written (D-04).
+    LastRecordForgotten,
+
+    // ---- History and snapshots ----------------------------------------------------------------------------------
+    /// A restart goes on one zxid too early (S-02).
+    ZxidReused,
+    /// Snapshots leave the sessions out (SC-38).
+    SessionsForgotten,
+    /// Snapshots do not have the highest session id (S-27).
+    HighestIdForgotten,
+
+    // ---- Sessions -----------------------------------------------------------------------------------------------
+    /// Sessions expire after half their timeout (G-10).
+    ExpireEarly,
+    /// Sessions expire by the wall clock (G-10, F-12).
+    ExpireByWall,
+    /// Sessions do not expire (L-05).
+    ExpireNever,
+    /// A sign of life is not counted (G-10).
+    TouchForgotten,
+    /// Any password resumes a session (SC-40).
+    PasswordUnchecked,
+    /// The owner of a session is cut off before the password is looked at (SC-40).
+    PasswordTooLate,
+    /// In place of one that cannot be resumed a new session is handed out (G-10).
+    FreshSessionInstead,
+    /// A client that has seen more than this server is served (G-08).
+    AheadServed,
+    /// What a session asks after its end was decided is carried out (S-28).
+    EndedSessionActs,
+    /// The end of a session leaves its ephemerals (G-11).
+    EphemeralOutlives,
+
+    // ---- Writes -------------------------------------------------------------------------------------------------
+    /// Sequence numbers count the children that are there (G-12).
+    SequenceReused,
+    /// The counter of creations now and then does not move (S-26).
+    CversionStuck,
+    /// A deletion leaves no mark on the parent (S-26).
+    PzxidStale,
+    /// New data does not move the mzxid (S-26).
+    MzxidKept,
+    /// A new ACL is counted and not kept (S-21).
+    AclKept,
+    /// A failed multi leaves its pending changes behind (G-13).
+    MultiKeepsCounters,
+    /// What stands before the failing part of a multi is applied (G-13).
+    MultiHalfApplied,
+    /// Hard quotas are not looked at.
+    QuotaIgnored,
+    /// Deletions are not booked on quotas.
+    QuotaUnbooked,
+    /// `setData` needs no permission (SC-70).
+    AclUncheckedSet,
+    /// `check` in a multi needs no permission (SC-70).
+    AclUncheckedCheck,
+    /// A deletion needs another permission than DELETE (SC-70).
+    AclWrongBit,
+    /// Znodes with a time to live go before it has passed.
+    ReapEarly,
+    /// Containers and znodes with a time to live never go (L-12).
+    ReapNever,
+
+    // ---- Reads and replies --------------------------------------------------------------------------------------
+    /// A read's header names what is proposed (G-03).
+    ReadAhead,
+    /// Reads do not wait for the writes in front of them (G-02).
+    ReadsOvertake,
+    /// `sync` is answered at once (G-04).
+    SyncEarly,
+    /// `sync` waits for a transaction that nobody tells it of (L-02).
+    SyncForgotten,
+    /// `getChildren` needs no permission (S-36).
+    AclUncheckedChildren,
+    /// `getACL` shows everybody the digests (SC-68).
+    SecretsShown,
+
+    // ---- Watches ------------------------------------------------------------------------------------------------
+    /// The reply to a write leaves before its events (G-05).
+    ReplyBeforeEvents,
+    /// Now and then an event is not sent (G-06).
+    EventSkipped,
+    /// Events are sent twice (G-06).
+    EventDoubled,
+    /// A creation is told as new data (G-06).
+    EventKindWrong,
+    /// Events go to who may not read (SC-66).
+    EventUnchecked,
+    /// Child watches do not hear of the deletion (G-06).
+    DeletionUnheard,
+    /// One-shot watches are not spent (G-06).
+    OneShotStays,
+    /// A recursive watch covers one level only (G-06).
+    RecursiveForgotten,
+    /// `exists` leaves no watch where nothing is (G-05).
+    AwaitForgotten,
+    /// `setWatches` tells again of the last change that the client saw (G-07).
+    CatchUpAgain,
+    /// `setWatches` looks at the data's zxid for child watches (G-07).
+    CatchUpByData,
+    /// `setWatches` tells of znodes that may not be read (SC-67).
+    CatchUpUnchecked,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 use std::hash::BuildHasher;
 
+use crate::plant::{self, Plant};
 use hashbrown::HashTable;
 
 use crate::meter;
@@ -224,7 +225,7 @@ impl Watches {
         self.spend(path, Modes::IN_DATA_TABLE, Modes::DATA, hits);
         if self.recursive_count > 0 {
             let mut below = path;
-            while below.len() > 1 {
+            while below.len() > 1 && !(plant::on(Plant::RecursiveForgotten) && below != path) {
                 let slash = below.rfind('/').unwrap_or(0);
                 below = if slash == 0 { "/" } else { &below[..slash] };
                 if let Some(index) = self.find(below) {
@@ -337,6 +338,9 @@ impl Watches {
             hits.push(*watcher);
             let before = *modes;
             *modes = Modes(before.0 & !one_shot.0);
+            if plant::on(Plant::OneShotStays) {
+                *modes = before;
+            }
             self.recount(before, *modes);
             let stays = *modes != Modes::default();
             if !stays && let Some(watched) = self.by_watcher.get_mut(*watcher as usize) {

@@ -13,6 +13,7 @@ use super::{Engine, Room};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::Text;
 use crate::path;
+use crate::plant::{self, Plant};
 use crate::records::requests::{
     CreateRequest, CreateTtlRequest, PathVersionRequest, ReconfigRequest, SetAclRequest, SetDataRequest,
 };
@@ -124,7 +125,11 @@ impl Engine {
     }
 
     fn is_live(&self, caller: &Caller) -> Result<(), ErrorCode> {
-        if self.sessions.is_live(caller.session) { Ok(()) } else { Err(ErrorCode::SessionExpired) }
+        if self.sessions.is_live(caller.session) || plant::on(Plant::EndedSessionActs) {
+            Ok(())
+        } else {
+            Err(ErrorCode::SessionExpired)
+        }
     }
 
     fn permit(&self, caller: &Caller, acl: &AclList, wanted: i32) -> Result<(), ErrorCode> {
@@ -193,7 +198,8 @@ impl Engine {
         let mut parent = parent.ok_or(ErrorCode::NoNode)?;
         self.permit(caller, &parent.acl, perms::CREATE)?;
         let path = if mode.is_sequential() {
-            Text::from(path::with_sequence(request.path.as_str(), parent.cversion))
+            let number = if plant::on(Plant::SequenceReused) { parent.child_count } else { parent.cversion };
+            Text::from(path::with_sequence(request.path.as_str(), number))
         } else {
             request.path
         };
@@ -209,6 +215,7 @@ impl Engine {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
         if self.settings.enforce_quota
+            && !plant::on(Plant::QuotaIgnored)
             && let Some(quota) = self.tree.quota(path.as_str())
         {
             quota.check_create(request.data.len(), 0, 0)?;
@@ -271,7 +278,8 @@ impl Engine {
         }
         let (parent_path, _) = path::split(path).ok_or(ErrorCode::BadArguments)?;
         let parent = self.view(parent_path)?;
-        self.permit(caller, &parent.acl, perms::DELETE)?;
+        let wanted = if plant::on(Plant::AclWrongBit) { perms::WRITE } else { perms::DELETE };
+        self.permit(caller, &parent.acl, wanted)?;
         let node = self.view(path)?;
         expect_version(request.version, node.version)?;
         if node.child_count > 0 {
@@ -295,8 +303,11 @@ impl Engine {
             return Err(ErrorCode::BadArguments);
         }
         let mut node = self.view(path)?;
-        self.permit(caller, &node.acl, perms::WRITE)?;
+        if !plant::on(Plant::AclUncheckedSet) {
+            self.permit(caller, &node.acl, perms::WRITE)?;
+        }
         if self.settings.enforce_quota
+            && !plant::on(Plant::QuotaIgnored)
             && let Some(quota) = self.tree.quota(path)
         {
             quota.check_set(request.data.len() as i64 - node.data_len as i64, 0)?;
@@ -336,7 +347,9 @@ impl Engine {
             return Err(ErrorCode::BadArguments);
         }
         let node = self.view(path)?;
-        self.permit(caller, &node.acl, perms::READ)?;
+        if !plant::on(Plant::AclUncheckedCheck) {
+            self.permit(caller, &node.acl, perms::READ)?;
+        }
         expect_version(request.version, node.version)?;
         Ok(Txn::Check(CheckVersionTxn { path: request.path, version: node.version.wrapping_add(1) }))
     }

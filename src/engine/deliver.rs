@@ -8,6 +8,7 @@ use super::watching::Firing;
 use super::{Awaiting, Engine};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::encode;
+use crate::plant::{self, Plant};
 use crate::records::multi::MultiHeader;
 use crate::records::replies::{ErrorReply, PathStatReply, StatReply};
 use crate::records::txn::{Txn, TxnHeader, decode_txn};
@@ -57,6 +58,9 @@ impl Engine {
         let mut firing = Firing::default();
         let outcome = self.apply(&header, &txn, &mut firing)?;
         if let Some(mut firing) = self.begin_telling(&header, &outcome, firing) {
+            if plant::on(Plant::ReplyBeforeEvents) {
+                self.reply_to_write(&header, &outcome);
+            }
             self.send_events(&mut firing, zxid, usize::MAX);
             self.reply_to_write(&header, &outcome);
             self.delivered(&header);

@@ -2,8 +2,8 @@
 
 use super::Engine;
 use super::conn::{CloseReason, ConnId, Phase};
-use crate::ids::Millis;
-use crate::ids::SessionId;
+use crate::ids::{Millis, SessionId, WallMillis};
+use crate::plant::{self, Plant};
 
 /// Sessions expired in one turn; the rest in the next.
 const EXPIRIES_PER_TURN_MAX: usize = 500;
@@ -30,7 +30,14 @@ impl Engine {
         self.work.begin();
         let mut count = 0;
         let is_more = loop {
-            let expired = self.sessions.expired(self.now, EXPIRIES_AT_ONCE);
+            let now = match plant::on(Plant::ExpireByWall) {
+                true => Millis(u64::try_from(self.wall.0 - 1_700_000_000_000).unwrap_or(0)),
+                false => self.now,
+            };
+            if plant::on(Plant::ExpireNever) {
+                break false;
+            }
+            let expired = self.sessions.expired(now, EXPIRIES_AT_ONCE);
             for &session in &expired {
                 log::info!("session {session} expired");
                 self.counters.expired += 1;
@@ -124,7 +131,9 @@ impl Engine {
         self.next_reaping = self.now.plus(interval);
         let per_look = (self.settings.container_max_per_minute.saturating_mul(interval) / 60_000).max(1);
         let max = usize::try_from(per_look.min(self.settings.container_max_per_minute)).unwrap_or(usize::MAX);
-        for path in self.tree.reapable(self.wall, max, self.settings.container_never_used_max_ms) {
+        let wall = if plant::on(Plant::ReapEarly) { WallMillis(self.wall.0 + 1500) } else { self.wall };
+        let max = if plant::on(Plant::ReapNever) { 0 } else { max };
+        for path in self.tree.reapable(wall, max, self.settings.container_never_used_max_ms) {
             self.propose_reaping(&path);
         }
     }

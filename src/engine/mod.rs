@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::ids::{Millis, SessionId, WallMillis, Zxid};
+use crate::plant::{self, Plant};
 use crate::records::Acl;
 use crate::records::OpCode;
 use crate::records::txn::{Txn, TxnHeader, encode_txn};
@@ -177,6 +178,9 @@ impl Engine {
         self.set_time(now, wall);
         self.sessions.activate(now, wall.0);
         self.proposed = self.applied;
+        if plant::on(Plant::ZxidReused) && self.applied.0 > 3 {
+            self.proposed = Zxid(self.applied.0 - 1);
+        }
         self.outstanding.clear();
         self.next_reaping = now.plus(self.settings.container_check_interval_ms);
         self.serving = true;
@@ -352,12 +356,6 @@ impl Engine {
         for id in all {
             self.close(id, reason.clone());
         }
-    }
-
-    /// A planted bug of the simulator: the next proposal takes a zxid that is in use.
-    #[cfg(test)]
-    pub(crate) fn rewind_proposed(&mut self, zxid: Zxid) {
-        self.proposed = zxid;
     }
 
     /// Whether nothing was accepted from the connection yet.

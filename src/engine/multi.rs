@@ -7,6 +7,7 @@ use super::receive::decoder;
 use super::work::SLICE;
 use super::{Engine, Room};
 use crate::jute::Buffer;
+use crate::plant::{self, Plant};
 use crate::records::multi::{MultiOp, next_op};
 use crate::records::requests::CreateTtlRequest;
 use crate::records::txn::{SubTxn, Txn};
@@ -137,7 +138,11 @@ impl Engine {
         let has_no_room = self.room == Room::None || ((self.room == Room::Reserve || full) && multi.grows);
         if multi.malformed || has_no_room || multi.failed.is_some() {
             // Nothing of it happened: sequence numbers are not used up, nothing stays pending (G-13).
-            self.outstanding.roll_back();
+            if plant::on(Plant::MultiKeepsCounters) {
+                self.outstanding.commit();
+            } else {
+                self.outstanding.roll_back();
+            }
         } else {
             self.outstanding.commit();
         }

@@ -5,6 +5,7 @@
 use super::{Damage, Engine};
 use crate::ids::{Millis, SessionId, Zxid};
 use crate::jute::{Decoder, encode};
+use crate::plant::{self, Plant};
 use crate::tree::{Tree, TreeLoader};
 use crate::watches::Watches;
 
@@ -18,8 +19,13 @@ impl Engine {
     pub fn snapshot_begin(&mut self, emit: &mut dyn FnMut(&[u8])) {
         let mut entry = vec![TAG_HIGHEST_ID];
         encode(&self.sessions.highest_id(), &mut entry);
-        emit(&entry);
+        if !plant::on(Plant::HighestIdForgotten) {
+            emit(&entry);
+        }
         for (id, session) in self.sessions.sorted() {
+            if plant::on(Plant::SessionsForgotten) {
+                continue;
+            }
             entry.clear();
             entry.push(TAG_SESSION);
             encode(&(id.0, session.timeout_ms), &mut entry);

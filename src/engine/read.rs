@@ -10,6 +10,7 @@ use super::identity::{Identities, masked, user_of};
 use super::receive::decoder;
 use crate::ids::{Millis, SessionId};
 use crate::jute::{Buffer, Text, encode};
+use crate::plant::{self, Plant};
 use crate::records::multi::{MultiHeader, MultiOp, decode_ops};
 use crate::records::replies::{
     AclReply, ClientInfo, DataReply, ErrorReply, NumberReply, PathReply, ReplyHeader, StatReply, WhoAmIReply,
@@ -34,7 +35,7 @@ impl Engine {
         since: Millis,
     ) {
         let xid = if op == OpCode::Ping { PING_XID } else { xid };
-        let zxid = self.applied.0;
+        let zxid = if plant::on(Plant::ReadAhead) { self.proposed.0 } else { self.applied.0 };
         if matches!(op, OpCode::SetWatches | OpCode::SetWatches2) {
             // Its events go out in front of the reply, which has no body.
             let code = self.set_watches_request(id, op, body, who).err().unwrap_or(ErrorCode::Ok);
@@ -101,7 +102,10 @@ impl Engine {
             }
             OpCode::GetChildren | OpCode::GetChildren2 => {
                 let request: PathWatchRequest<'_> = parse(body)?;
-                let node = self.readable(who, &request.path)?;
+                let node = match self.tree.lookup(request.path.as_str()) {
+                    Some(node) if plant::on(Plant::AclUncheckedChildren) => node,
+                    _ => self.readable(who, &request.path)?,
+                };
                 if request.watch {
                     self.watch(id, request.path.as_str(), Modes::CHILD, Some(node))?;
                 }
@@ -181,7 +185,7 @@ impl Engine {
         if node.is_some_and(|node| !self.may(who, node, perms::READ)) {
             return Err(ErrorCode::NoAuth);
         }
-        if request.watch {
+        if request.watch && !(plant::on(Plant::AwaitForgotten) && node.is_none()) {
             self.watch(id, path, Modes::DATA, node)?;
         }
         let node = node.ok_or(ErrorCode::NoNode)?;
@@ -203,7 +207,7 @@ impl Engine {
             return Err(ErrorCode::NoAuth);
         }
         let entries = self.tree.acl(node).entries();
-        let is_admin = self.may(who, node, perms::ADMIN);
+        let is_admin = self.may(who, node, perms::ADMIN) || plant::on(Plant::SecretsShown);
         let shown = |entry: &Acl<'static>| match is_admin {
             true => entry.clone(),
             false => Acl { perms: entry.perms, id: masked(&entry.id) },

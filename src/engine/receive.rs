@@ -8,6 +8,7 @@ use super::identity::Identities;
 use super::{Awaiting, Engine, trace};
 use crate::ids::Zxid;
 use crate::jute::{Buffer, Decoder, decode, encoded};
+use crate::plant::{self, Plant};
 use crate::records::requests::{AuthRequest, PathRequest, RequestHeader, SaslToken};
 use crate::records::{ErrorCode, OpCode};
 
@@ -240,7 +241,7 @@ impl Engine {
         let (upto, since) = (self.proposed, self.now);
         if let Some(conn) = self.conns.get_mut(id) {
             conn.push(Pending::Sync { upto, xid, path: request.path.as_str().into(), since });
-            if upto > self.applied {
+            if upto > self.applied && !plant::on(Plant::SyncForgotten) {
                 self.syncing.push_back(Awaiting { zxid: upto, conn: id });
             }
             self.drain(id);
@@ -251,7 +252,7 @@ impl Engine {
     fn read(&mut self, id: ConnId, xid: i32, op: OpCode, body: &[u8]) {
         let (now, soft_max) = (self.now, self.settings.limits.output_soft_max);
         let Some(conn) = self.conns.get(id) else { return };
-        let is_next = conn.pending.is_empty() && conn.out.len() <= soft_max;
+        let is_next = (conn.pending.is_empty() || plant::on(Plant::ReadsOvertake)) && conn.out.len() <= soft_max;
         let who = Arc::clone(&conn.who);
         let waits = is_next && op != OpCode::Ping && (self.work.is_applying() || self.is_long(id, op, body));
         if is_next && !waits {
@@ -292,7 +293,7 @@ impl Engine {
             }
             match conn.pending.front() {
                 None | Some(Pending::Write { .. }) => break,
-                Some(Pending::Sync { upto, .. }) if *upto > applied => break,
+                Some(Pending::Sync { upto, .. }) if *upto > applied && !plant::on(Plant::SyncEarly) => break,
                 Some(_) if self.work.is_spent() => {
                     self.put_off(id);
                     break;

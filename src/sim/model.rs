@@ -1,87 +1,319 @@
-//! A plain model of the tree: an ordered map, no cleverness, no code of the tree's.
+//! A plain model of the state: an ordered map, no cleverness, no code of the tree's or of the engine's decisions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::SessionId;
-use crate::jute::Decoder;
-use crate::records::txn::{Txn, TxnHeader, decode_txn};
+use super::oracle::{Change, Quota};
+use super::who::Rule;
+use crate::records::Stat;
+
+/// Who a znode belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Nobody,
+    Session(i64),
+    Container,
+    Ttl(i64),
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Node {
+pub(super) struct Znode {
     pub data: Option<Vec<u8>>,
+    pub acl: Vec<Rule>,
+    pub owner: Owner,
+    /// Of creation, of the last data, of the last change of children.
+    pub zxids: (i64, i64, i64),
+    /// Of creation and of the last data.
+    pub times: (i64, i64),
     pub version: i32,
-    pub owner: Option<SessionId>,
-    pub czxid: i64,
-    pub mzxid: i64,
+    pub aversion: i32,
+    /// Children created so far: the next sequence number.
+    pub creations: i32,
+}
+
+/// What a change touched, for whoever watches.
+pub(super) struct Touched {
+    pub kind: i32,
+    pub path: String,
+    pub acl: Vec<Rule>,
+    pub parent: String,
+    pub parent_acl: Vec<Rule>,
 }
 
 /// The state after some history.
-#[derive(Default)]
+#[derive(Clone)]
 pub(super) struct Model {
-    pub nodes: BTreeMap<String, Node>,
-    pub sessions: BTreeSet<SessionId>,
+    pub zxid: i64,
+    pub nodes: BTreeMap<String, Znode>,
+    /// With the timeout each was created with.
+    pub sessions: BTreeMap<i64, i32>,
+    /// Every session there ever was (S-27).
+    pub ever: BTreeSet<i64>,
+    /// The highest sequence number given out, by the parent and its creation (G-12).
+    sequences: BTreeMap<(String, i64), i32>,
+}
+
+pub(super) const CREATED: i32 = 1;
+pub(super) const DELETED: i32 = 2;
+pub(super) const DATA_CHANGED: i32 = 3;
+pub(super) const CHILDREN_CHANGED: i32 = 4;
+
+const QUOTA: &str = "/zookeeper/quota";
+
+pub(super) fn parent_of(path: &str) -> &str {
+    match path.rfind('/') {
+        Some(0) | None => "/",
+        Some(slash) => &path[..slash],
+    }
+}
+
+/// The paths above, nearest first.
+pub(super) fn above(path: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut at = path;
+    while at != "/" {
+        at = parent_of(at);
+        found.push(at);
+    }
+    found
 }
 
 impl Model {
-    pub(super) fn apply(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let (header, txn, _) = decode_txn(bytes).map_err(|error| error.to_string())?;
-        self.apply_txn(&header, &txn)
-    }
-
-    fn apply_txn(&mut self, header: &TxnHeader, txn: &Txn<'_>) -> Result<(), String> {
-        let zxid = header.zxid.0;
-        match txn {
-            Txn::Create(t) | Txn::Create2(t) => {
-                let owner = t.ephemeral.then_some(header.session);
-                if owner.is_some() && !self.sessions.contains(&header.session) {
-                    return Err(format!("S-28: {} is created for a session that ended", t.path.as_str()));
-                }
-                let node = Node { data: t.data.0.map(<[u8]>::to_vec), version: 0, owner, czxid: zxid, mzxid: zxid };
-                match self.nodes.insert(t.path.as_str().to_owned(), node) {
-                    None => Ok(()),
-                    Some(_) => Err(format!("{} is created twice", t.path.as_str())),
-                }
-            }
-            Txn::Delete(t) => match self.nodes.remove(t.path.as_str()) {
-                Some(_) => Ok(()),
-                None => Err(format!("{} is deleted and was not there", t.path.as_str())),
-            },
-            Txn::SetData(t) => {
-                let node = self.nodes.get_mut(t.path.as_str()).ok_or("data for a znode that is not there")?;
-                if t.version != node.version + 1 {
-                    return Err(format!("S-26: version {} after {}", t.version, node.version));
-                }
-                (node.version, node.mzxid) = (t.version, zxid);
-                node.data = t.data.0.map(<[u8]>::to_vec);
-                Ok(())
-            }
-            Txn::Multi(parts) => {
-                if parts.iter().any(|part| part.op == -1) {
-                    return Ok(());
-                }
-                for part in parts {
-                    let bytes = part.data.0.unwrap_or(&[]);
-                    let txn = Txn::decode(part.op, &mut Decoder::new(bytes)).map_err(|error| error.to_string())?;
-                    self.apply_txn(header, &txn)?;
-                }
-                Ok(())
-            }
-            Txn::CreateSession(_) if self.sessions.insert(header.session) => Ok(()),
-            Txn::CreateSession(_) => Err(format!("S-27: session {} was issued twice", header.session)),
-            Txn::CloseSession(_) => {
-                self.nodes.retain(|_, node| node.owner != Some(header.session));
-                self.sessions.remove(&header.session);
-                Ok(())
-            }
-            Txn::Check(_) | Txn::Error(_) => Ok(()),
-            other => Err(format!("no client here asks for {}", other.op())),
+    pub(super) fn new() -> Model {
+        let znode = |acl: Rule, aversion| Znode {
+            data: Some(Vec::new()),
+            acl: vec![acl],
+            owner: Owner::Nobody,
+            zxids: (0, 0, 0),
+            times: (0, 0),
+            version: 0,
+            aversion,
+            creations: 0,
+        };
+        let paths = ["/", "/zookeeper", QUOTA].map(|path| (path.to_owned(), znode(Rule::open(), 0)));
+        let config = ("/zookeeper/config".to_owned(), znode(Rule::new(1, "world", "anyone"), -1));
+        Model {
+            zxid: 0,
+            nodes: paths.into_iter().chain([config]).collect(),
+            sessions: BTreeMap::new(),
+            ever: BTreeSet::new(),
+            sequences: BTreeMap::new(),
         }
     }
 
     /// Names of the children of `path`.
     pub(super) fn children(&self, path: &str) -> BTreeSet<String> {
-        let prefix = format!("{path}/");
-        let below = self.nodes.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
-        below.map(|(path, _)| path[prefix.len()..].to_owned()).filter(|name| !name.contains('/')).collect()
+        let below = self.below(path).filter(|below| parent_of(below) == path);
+        below.map(|below| below[below.rfind('/').map_or(0, |at| at + 1)..].to_owned()).collect()
     }
+
+    /// Paths below `path`, at any depth.
+    pub(super) fn below(&self, path: &str) -> impl Iterator<Item = &String> {
+        let prefix = if path == "/" { "/".to_owned() } else { format!("{path}/") };
+        let from = prefix.clone();
+        self.nodes
+            .range(from..)
+            .map(|(path, _)| path)
+            .take_while(move |below| below.starts_with(&prefix))
+            .filter(|below| *below != "/")
+    }
+
+    pub(super) fn stat(&self, path: &str) -> Option<Stat> {
+        let node = self.nodes.get(path)?;
+        let children = self.children(path).len() as i32;
+        Some(Stat {
+            czxid: node.zxids.0,
+            mzxid: node.zxids.1,
+            pzxid: node.zxids.2,
+            ctime: node.times.0,
+            mtime: node.times.1,
+            version: node.version,
+            // Creations and deletions.
+            cversion: node.creations * 2 - children,
+            aversion: node.aversion,
+            // Of containers and of znodes with a time to live nothing is told.
+            ephemeral_owner: if let Owner::Session(session) = node.owner { session } else { 0 },
+            data_length: node.data.as_ref().map_or(0, Vec::len) as i32,
+            num_children: children,
+        })
+    }
+
+    pub(super) fn ephemerals(&self, session: i64) -> BTreeSet<String> {
+        let owned = self.nodes.iter().filter(|(_, node)| node.owner == Owner::Session(session));
+        owned.map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Whether housekeeping may take the znode away at this time of the wall clock.
+    pub(super) fn may_go(&self, path: &str, wall: i64, never_used_ms: i64) -> bool {
+        let Some(node) = self.nodes.get(path) else { return false };
+        let age = wall - node.times.1;
+        self.children(path).is_empty()
+            && match node.owner {
+                Owner::Container if node.creations > 0 => true,
+                Owner::Container => age > never_used_ms,
+                Owner::Ttl(ttl) => age > ttl,
+                Owner::Nobody | Owner::Session(_) => false,
+            }
+    }
+
+    /// Carries out one change. Nothing is checked but that it can be done at all.
+    pub(super) fn apply(&mut self, change: &Change, zxid: i64, time: i64) -> Result<Vec<Touched>, String> {
+        self.zxid = zxid;
+        match change {
+            Change::Create { path, data, acl, owner, parent_creations, sequential, .. } => {
+                let parent = parent_of(path).to_owned();
+                let node = Znode {
+                    data: data.clone(),
+                    acl: acl.clone(),
+                    owner: *owner,
+                    zxids: (zxid, zxid, zxid),
+                    times: (time, time),
+                    version: 0,
+                    aversion: 0,
+                    creations: 0,
+                };
+                if let Owner::Session(session) = owner
+                    && !self.sessions.contains_key(session)
+                {
+                    return Err(format!("G-11, S-25: {path} is created for a session that ended"));
+                }
+                let above = self.nodes.get_mut(&parent).ok_or_else(|| format!("S-24: {path} has no parent"))?;
+                if *parent_creations <= above.creations {
+                    return Err(format!(
+                        "S-26: {} creations under {parent} after {}",
+                        parent_creations, above.creations
+                    ));
+                }
+                if *sequential {
+                    let number: i32 = path[path.len() - 10..].parse().unwrap_or(-1);
+                    let highest = self.sequences.entry((parent.clone(), above.zxids.0)).or_insert(-1);
+                    if number <= *highest {
+                        return Err(format!("G-12: {path} after number {highest}"));
+                    }
+                    *highest = number;
+                }
+                (above.creations, above.zxids.2) = (*parent_creations, zxid);
+                if self.nodes.insert(path.clone(), node).is_some() {
+                    return Err(format!("S-20: {path} is created twice"));
+                }
+                if let Some(limited) = path.strip_prefix(QUOTA).and_then(|p| p.strip_suffix("/zookeeper_stats")) {
+                    let (count, bytes) = self.used(limited);
+                    self.rewrite(path, count, bytes);
+                }
+                self.book(path, 1, length(data.as_ref()));
+                Ok(vec![self.touched(CREATED, path, acl)])
+            }
+            Change::Delete { path } => {
+                if !self.children(path).is_empty() {
+                    return Err(format!("S-24: {path} is deleted and has children"));
+                }
+                let node =
+                    self.nodes.remove(path).ok_or_else(|| format!("S-20: {path} is deleted and is not there"))?;
+                if let Some(above) = self.nodes.get_mut(parent_of(path)) {
+                    above.zxids.2 = zxid;
+                }
+                self.book(path, -1, -length(node.data.as_ref()));
+                Ok(vec![self.touched(DELETED, path, &node.acl)])
+            }
+            Change::Set { path, data, version } => {
+                let node =
+                    self.nodes.get_mut(path).ok_or_else(|| format!("S-20: data for {path}, which is not there"))?;
+                if *version != node.version + 1 {
+                    return Err(format!("S-26: version {version} of {path} after {}", node.version));
+                }
+                let growth = length(data.as_ref()) - length(node.data.as_ref());
+                (node.version, node.zxids.1, node.times.1) = (*version, zxid, time);
+                node.data.clone_from(data);
+                let acl = node.acl.clone();
+                self.book(path, 0, growth);
+                Ok(vec![self.touched(DATA_CHANGED, path, &acl)])
+            }
+            Change::SetAcl { path, acl, version } => {
+                let node =
+                    self.nodes.get_mut(path).ok_or_else(|| format!("S-20: an ACL for {path}, which is not there"))?;
+                node.aversion = *version;
+                node.acl.clone_from(acl);
+                Ok(Vec::new())
+            }
+            Change::Check { .. } => Ok(Vec::new()),
+        }
+    }
+
+    fn touched(&self, kind: i32, path: &str, acl: &[Rule]) -> Touched {
+        let parent = parent_of(path);
+        let parent_acl = self.nodes.get(parent).map_or_else(Vec::new, |node| node.acl.clone());
+        Touched { kind, path: path.to_owned(), acl: acl.to_vec(), parent: parent.to_owned(), parent_acl }
+    }
+
+    /// A session begins.
+    pub(super) fn begin(&mut self, session: i64, timeout: i32, zxid: i64) -> Result<(), String> {
+        self.zxid = zxid;
+        self.sessions.insert(session, timeout);
+        if self.ever.insert(session) { Ok(()) } else { Err(format!("S-27: session 0x{session:x} was issued twice")) }
+    }
+
+    /// A session ends; `listed` are the znodes that the transaction names, in its order.
+    pub(super) fn end(&mut self, session: i64, listed: Option<&[String]>, zxid: i64) -> Result<Vec<Touched>, String> {
+        self.zxid = zxid;
+        if self.sessions.remove(&session).is_none() {
+            return Err(format!("G-10: session 0x{session:x} ends with {listed:?} and does not live"));
+        }
+        let owned = self.ephemerals(session);
+        let order: Vec<String> = match listed {
+            None => owned.into_iter().collect(),
+            Some(listed) if listed.iter().cloned().collect::<BTreeSet<_>>() == owned => listed.to_vec(),
+            Some(listed) => return Err(format!("G-11, S-25: a session ends with {listed:?} and owns {owned:?}")),
+        };
+        let mut touched = Vec::new();
+        for path in order {
+            touched.extend(self.apply(&Change::Delete { path }, zxid, 0)?);
+        }
+        Ok(touched)
+    }
+
+    /// Quotas by the znode that each holds for.
+    pub(super) fn quotas(&self) -> BTreeMap<String, Quota> {
+        let mut quotas = BTreeMap::new();
+        for (path, node) in self.nodes.range(QUOTA.to_owned()..).take_while(|(path, _)| path.starts_with(QUOTA)) {
+            if let Some(limited) = path.strip_prefix(QUOTA).and_then(|path| path.strip_suffix("/zookeeper_limits")) {
+                let stats = self.nodes.get(&format!("{QUOTA}{limited}/zookeeper_stats"));
+                let used = stats.map(|node| (number(node, "count"), number(node, "bytes")));
+                let (count_max, bytes_max) = (number(node, "countHardLimit"), number(node, "byteHardLimit"));
+                quotas.insert(limited.to_owned(), Quota { count_max, bytes_max, used });
+            }
+        }
+        quotas
+    }
+
+    /// Znodes and bytes at `path` and below.
+    fn used(&self, path: &str) -> (i64, i64) {
+        let all = self.nodes.get_key_value(path).map(|(path, _)| path).into_iter().chain(self.below(path));
+        all.fold((0, 0), |(count, bytes), path| (count + 1, bytes + length(self.nodes[path].data.as_ref())))
+    }
+
+    fn book(&mut self, path: &str, count: i64, bytes: i64) {
+        let quotas = self.quotas();
+        let limited = std::iter::once(path).chain(above(path)).find(|at| quotas.contains_key(*at)).map(str::to_owned);
+        if let Some(limited) = limited
+            && let Some((had, bytes_had)) = quotas[&limited].used
+        {
+            self.rewrite(&format!("{QUOTA}{limited}/zookeeper_stats"), had + count, bytes_had + bytes);
+        }
+    }
+
+    fn rewrite(&mut self, stats: &str, count: i64, bytes: i64) {
+        if let Some(node) = self.nodes.get_mut(stats) {
+            node.data = Some(format!("count={count},bytes={bytes}").into_bytes());
+        }
+    }
+}
+
+fn length(data: Option<&Vec<u8>>) -> i64 {
+    data.map_or(0, Vec::len) as i64
+}
+
+/// The number behind `key=` in the text of a limits or statistics znode; −1 without.
+fn number(node: &Znode, key: &str) -> i64 {
+    let text = String::from_utf8_lossy(node.data.as_deref().unwrap_or_default()).into_owned();
+    let found = text.split([',', ';']).find_map(|pair| pair.strip_prefix(key)?.strip_prefix('=').map(str::to_owned));
+    found.and_then(|value| value.trim_end_matches('=').parse().ok()).unwrap_or(-1)
 }

@@ -195,7 +195,7 @@ impl Store {
         sb.incarnation = 1;
         store.update_superblock(sb)?;
         store.append_mark()?;
-        if !plant::on(Plant::NameBeforeContent) {
+        if !plant::on(Plant::NameBeforeContent) && !plant::on(Plant::FileUnnamed) {
             in_place(&*store.disk)?;
         }
         store.marked_fseq = store.log.fseq;

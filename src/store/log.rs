@@ -292,6 +292,8 @@ impl Store {
     /// When the zxids do not grow: the log would go backwards.
     pub fn append(&mut self, records: &[Record<'_>]) -> Result<(), StoreError> {
         self.alive()?;
+        let forgets = plant::on(Plant::LastRecordForgotten) && records.len() > 1;
+        let records = if forgets { &records[..records.len() - 1] } else { records };
         let mut last = self.log.last_zxid;
         for one in records {
             assert!(one.zxid > last, "log goes backwards: {:?} after {last:?}", one.zxid);
@@ -428,13 +430,14 @@ impl Store {
         // One sync at a time, so all frames before this one are synced; unless syncing is off, then none can be said to be.
         let synced_fseq = match self.options.sync {
             SyncMode::Always if plant::on(Plant::SyncedTooSoon) => self.log.fseq + 1,
+            SyncMode::Always if plant::on(Plant::NeverSaysSynced) => 0,
             SyncMode::Always => self.log.fseq,
             SyncMode::Never => 0,
         };
         let mut head = FrameHead {
             header_crc: 0,
             own_offset: at,
-            fseq: self.log.fseq.max(self.fseq_floor) + 1,
+            fseq: self.log.fseq.max(if plant::on(Plant::NumbersReused) { 0 } else { self.fseq_floor }) + 1,
             incarnation: self.sb.incarnation,
             kind,
             body_len: batch.body_len as u32,

@@ -9,6 +9,7 @@ use super::node::{Name, Node};
 use super::{AclList, NodeId, Owner, Tree};
 use crate::jute::{Buffer, Decoder, JuteError, Text};
 use crate::path;
+use crate::plant::{self, Plant};
 use crate::records::txn::{SubTxn, Txn, TxnHeader};
 use crate::records::{Acl, ErrorCode, EventType, OpCode, Stat};
 
@@ -125,6 +126,13 @@ impl Tree {
     ) -> Result<Outcome<'t>, ApplyError> {
         // All are read before the first is applied, so that damage in one leaves no half of a multi behind.
         let txns = parts.iter().map(decode_part).collect::<Result<Vec<_>, _>>()?;
+        if plant::on(Plant::MultiHalfApplied) {
+            let _ = txns
+                .iter()
+                .map(|txn| self.apply_one(header, txn, observe))
+                .take_while(|o| !matches!(o, Outcome::Error(_)))
+                .count();
+        }
         let Some(failed) = txns.iter().position(|txn| matches!(txn, Txn::Error(_))) else {
             return Ok(Outcome::Multi(txns.iter().map(|txn| self.apply_one(header, txn, observe)).collect()));
         };
@@ -213,6 +221,9 @@ impl Tree {
             Txn::CloseSession(t) => {
                 let listed = t.iter().flat_map(|t| &t.paths);
                 for path in listed {
+                    if plant::on(Plant::EphemeralOutlives) {
+                        return Outcome::SessionClosed;
+                    }
                     // Those that are gone already were deleted by their owner in the meantime, or by this same
                     // transaction before a restart (SC-47).
                     let _ = self.delete(path.as_str(), zxid, observe);
@@ -260,7 +271,7 @@ impl Tree {
 
     /// Brings a parent's counter of creations up to `cversion`. It never falls, lest a sequence number come twice.
     fn count_child(&mut self, parent: NodeId, cversion: i32, zxid: i64) {
-        if cversion > self.nodes[parent].cversion {
+        if cversion > self.nodes[parent].cversion && !(plant::on(Plant::CversionStuck) && cversion % 8 == 7) {
             self.edit(parent, |node| (node.cversion, node.pzxid) = (cversion, zxid));
         }
     }
@@ -274,7 +285,7 @@ impl Tree {
         let parent = self.find(parent_path, parent_hash).ok_or(ErrorCode::NoNode)?;
         // Even if the znode is gone: the tree may stem from a snapshot that has the deletion but not its mark on the
         // parent, and a client's child watch would miss it (SC-46, SC-47).
-        if zxid > self.nodes[parent].pzxid {
+        if zxid > self.nodes[parent].pzxid && !plant::on(Plant::PzxidStale) {
             self.edit(parent, |node| node.pzxid = zxid);
         }
         let hash = self.hash_below(parent_hash, name).number();
@@ -326,7 +337,10 @@ impl Tree {
         let growth = self.replace_data(id, data);
         self.edit(id, |node| {
             node.version = version;
-            (node.mzxid, node.mtime) = (header.zxid.0, header.time);
+            if !plant::on(Plant::MzxidKept) {
+                node.mzxid = header.zxid.0;
+            }
+            node.mtime = header.time;
         });
         let stat = self.stat(id);
         self.quota_set(id, path, growth);
@@ -340,7 +354,9 @@ impl Tree {
 
     fn set_acl<'t>(&mut self, path: &str, acl: &[Acl<'_>], version: i32) -> Outcome<'t> {
         let Some(id) = self.lookup(path) else { return Outcome::Error(ErrorCode::NoNode) };
-        self.put_acl(id, acl);
+        if !plant::on(Plant::AclKept) {
+            self.put_acl(id, acl);
+        }
         self.edit(id, |node| node.aversion = version);
         Outcome::AclSet(self.stat(id))
     }

@@ -14,6 +14,7 @@ use hashbrown::HashTable;
 use super::{NodeId, PathHash, Tree};
 use crate::meter;
 use crate::path::{self, LIMITS_NAME, QUOTA, STATS_NAME};
+use crate::plant::{self, Plant};
 use crate::records::ErrorCode;
 
 /// Key of the soft limit on znodes, and of their number.
@@ -340,7 +341,9 @@ impl Tree {
                 place.remove();
             }
         }
-        self.quota_moved(path, -1, -(data_length as i64));
+        if !plant::on(Plant::QuotaUnbooked) {
+            self.quota_moved(path, -1, -(data_length as i64));
+        }
     }
 
     /// Books `count` znodes and `bytes` bytes on the nearest quota around `path`.

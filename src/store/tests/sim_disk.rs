@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::sync::Mutex;
 
+use crate::store::layout::{EXTENTS_AT, frame};
+use crate::store::le;
+use crate::store::log::FrameHead;
 use crate::store::map::{Disk, ReadAt};
+use crate::store::superblock::{Copies, Superblock};
 
 const SECTOR: usize = 512;
 
@@ -66,6 +70,13 @@ struct State {
     rng: u64,
     /// The file is where it is looked for; before that a crash leaves none.
     in_place: bool,
+    /// The helper takes its time.
+    paced: bool,
+    /// Microseconds that a synced write takes at most.
+    slow_us: u64,
+    /// The highest number of a frame that is in the file, and a number that was used again.
+    highest_fseq: u64,
+    reused: Option<(u64, u64)>,
 }
 
 /// The disk.
@@ -112,6 +123,73 @@ impl SimDisk {
         self.0.lock().unwrap().clock += us;
     }
 
+    /// The helper takes as long by this disk's clock as its pace says.
+    pub(crate) fn set_paced(&self) {
+        self.0.lock().unwrap().paced = true;
+    }
+
+    /// It is at least so late.
+    pub(crate) fn set_clock(&self, us: u64) {
+        let mut state = self.0.lock().unwrap();
+        state.clock = state.clock.max(us);
+    }
+
+    pub(crate) fn clock_us(&self) -> u64 {
+        self.0.lock().unwrap().clock
+    }
+
+    /// Synced writes take up to so long from now on.
+    pub(crate) fn set_slow(&self, most_us: u64) {
+        self.0.lock().unwrap().slow_us = most_us;
+    }
+
+    /// No trap, and room again.
+    pub(crate) fn heal(&self) {
+        let mut state = self.0.lock().unwrap();
+        (state.trap, state.room, state.slow_us) = (None, u64::MAX, 0);
+    }
+
+    /// Whether something is the matter that explains an error.
+    pub(crate) fn troubled(&self) -> bool {
+        let state = self.0.lock().unwrap();
+        state.dead || state.trap.is_some() || state.room != u64::MAX
+    }
+
+    /// A frame number that was given to two frames of this file, and the highest before it.
+    pub(crate) fn reused(&self) -> Option<(u64, u64)> {
+        self.0.lock().unwrap().reused
+    }
+
+    /// A copy on which one frame of the log has a wrong bit, if there is a frame (F-05).
+    pub(crate) fn rotten(&self, rng: &mut Rng) -> Option<SimDisk> {
+        let mut image = self.image();
+        let mut frames = frames_in(&image, 0, 0);
+        frames.sort_unstable_by_key(|(_, fseq)| *fseq);
+        let last = frames.len().checked_sub(1)?;
+        let at = if rng.chance(2) {
+            last - rng.below(4) as usize % frames.len()
+        } else {
+            rng.below(last as u64 + 1) as usize
+        };
+        let offset = frames[at].0;
+        let body = le::u32_at(&image[offset..], frame::BODY_LEN) as usize;
+        let byte = offset + rng.below((frame::HEADER_LEN + body) as u64) as usize;
+        *image.get_mut(byte)? ^= 1 << rng.below(8);
+        Some(SimDisk::of_image(image, rng.next()))
+    }
+
+    /// A copy on which the newer of two kept snapshots has a wrong bit, if there are two (F-05).
+    pub(crate) fn rotten_snapshot(&self, rng: &mut Rng) -> Option<SimDisk> {
+        let mut image = self.image();
+        let copies = Copies::read(&&image[..]).ok()?;
+        let sb = copies.newest()?;
+        let [Some(a), Some(b)] = sb.snapshots else { return None };
+        let slot = usize::from(b.id > a.id);
+        let at = sb.extent_at(*sb.snapshot_extents(slot).first()?) as usize + rng.below(64) as usize;
+        *image.get_mut(at)? ^= 1 << rng.below(8);
+        Some(SimDisk::of_image(image, rng.next()))
+    }
+
     pub(crate) fn calls(&self) -> u64 {
         self.0.lock().unwrap().calls
     }
@@ -136,6 +214,7 @@ impl SimDisk {
                 (state.synced.clone(), state.cached.clone(), state.pending.clone());
             (next.synced_len, next.speed, next.clock) = (state.synced_len, state.speed, state.clock);
         }
+        disk.0.lock().unwrap().goes_on_from(&state);
         disk
     }
 
@@ -143,7 +222,9 @@ impl SimDisk {
     pub(crate) fn after_power_cut(&self, rng: &mut Rng) -> SimDisk {
         let state = self.0.lock().unwrap();
         if !state.in_place {
-            return SimDisk::new(rng.next());
+            let disk = SimDisk::new(rng.next());
+            disk.0.lock().unwrap().goes_on_from(&state);
+            return disk;
         }
         let mut image = state.synced.clone();
         // Some crashes are extreme, or mixtures would hide what all-or-nothing shows.
@@ -180,11 +261,61 @@ impl SimDisk {
         let disk = SimDisk::of_image(image, rng.next());
         disk.set_speed(state.speed);
         disk.pass_us(state.clock);
+        disk.0.lock().unwrap().goes_on_from(&state);
         disk
     }
 }
 
+/// Offsets and numbers of the frames in `bytes`, which lie at `at` of the file, from index `from` on.
+fn frames_in(bytes: &[u8], at: usize, from: usize) -> Vec<(usize, u64)> {
+    let begin = from.max((EXTENTS_AT as usize).saturating_sub(at)).next_multiple_of(frame::ALIGN);
+    let places = (begin..bytes.len().saturating_sub(frame::HEADER_LEN - 1)).step_by(frame::ALIGN);
+    let frames = places.filter(|place| {
+        let head = &bytes[*place..];
+        le::u32_at(head, frame::MAGIC) == frame::MAGIC_VALUE
+            && le::u64_at(head, frame::OWN_OFFSET) == (at + place) as u64
+    });
+    frames.map(|place| (at + place, le::u64_at(&bytes[place..], frame::FSEQ))).collect()
+}
+
 impl State {
+    /// What is true of the file whatever happened to its bytes.
+    fn goes_on_from(&mut self, before: &State) {
+        if before.paced {
+            (self.paced, self.clock) = (true, before.clock);
+            (self.room, self.slow_us) = (before.room, before.slow_us);
+        }
+        self.reused = before.reused;
+        self.find_highest();
+    }
+
+    /// Of the frames that are there.
+    fn find_highest(&mut self) {
+        let copies = Copies::read(&&self.cached[..]).ok();
+        let Some(seed) = copies.as_ref().and_then(Copies::newest).map(Superblock::seed) else {
+            self.highest_fseq = 0;
+            return;
+        };
+        // Of a header that was torn nobody can know the number.
+        let whole = |(at, _): &&(usize, u64)| FrameHead::decode(&self.cached[*at..], seed).is_some();
+        let frames = frames_in(&self.cached, 0, 0);
+        self.highest_fseq = frames.iter().filter(whole).map(|(_, fseq)| *fseq).max().unwrap_or(0);
+    }
+
+    /// Frame numbers only grow in the life of a file, as far as the file shows them.
+    fn look_at_frames(&mut self, buf: &[u8], at: usize) {
+        for (offset, fseq) in frames_in(buf, at, 0) {
+            let there = self.cached.get(offset..offset + frame::HEADER_LEN);
+            if there == buf.get(offset - at..offset - at + frame::HEADER_LEN) {
+                continue;
+            }
+            if fseq <= self.highest_fseq {
+                self.reused.get_or_insert((fseq, self.highest_fseq));
+            }
+            self.highest_fseq = self.highest_fseq.max(fseq);
+        }
+    }
+
     /// Counts a call; tells how much of it happens.
     fn step(&mut self) -> io::Result<()> {
         if self.dead {
@@ -206,6 +337,9 @@ impl State {
         let at = at as usize;
         if at + buf.len() > self.cached.len() {
             return Err(ErrorKind::StorageFull.into());
+        }
+        if self.paced {
+            self.look_at_frames(buf, at);
         }
         self.cached[at..at + buf.len()].copy_from_slice(buf);
         for sector in at / SECTOR..(at + buf.len()).div_ceil(SECTOR) {
@@ -285,6 +419,11 @@ impl Disk for SimDisk {
     fn write_at_synced(&self, buf: &[u8], at: u64) -> io::Result<()> {
         let written = self.write_at(buf, at);
         let mut state = self.0.lock().unwrap();
+        if state.slow_us > 0 {
+            let mut rng = Rng(state.rng);
+            state.clock += rng.below(state.slow_us);
+            state.rng = rng.0;
+        }
         match written {
             Ok(()) => state.sync(at, at + buf.len() as u64),
             Err(_) => state.lose(at, at + buf.len() as u64),
@@ -323,10 +462,14 @@ impl Disk for SimDisk {
                 state.cached[at..end].copy_from_slice(&newest[..end - at]);
             }
         }
+        if state.paced {
+            state.find_highest();
+        }
     }
 
     fn paced(&self) -> bool {
-        self.0.lock().unwrap().speed > 0
+        let state = self.0.lock().unwrap();
+        state.speed > 0 || state.paced
     }
 
     fn direct_us(&self, len: usize) -> u64 {
