@@ -144,6 +144,7 @@ mod tests {
     fn too_many_bytes_of_a_snapshot_in_memory_stop_the_writers() {
         let crowded = Load { waiting: 17 * MIB, ..load(1, 0, 0) };
         assert_eq!(budget(&crowded), 0);
+        assert_ne!(plant::with(Plant::PreimagesUnbounded, || budget(&crowded)), 0, "the planted bug was not found");
         assert!(is_behind(&Load { waiting: 9 * MIB, ..load(0, 1, 1) }));
     }
 

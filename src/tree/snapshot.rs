@@ -14,6 +14,9 @@ use super::{NodeId, Tree};
 /// So many snapshots may be given up in a row before marks are wiped; more, and an old mark could come round again.
 const UNFINISHED_MAX: u8 = 128;
 
+/// Bytes that an entry takes beside its own while it waits: its place in the queue, and what the allocator adds.
+const AHEAD_OVERHEAD: usize = size_of::<Vec<u8>>() + 16;
+
 /// Which snapshot is the latest, and how far it is.
 #[derive(Default)]
 pub(super) struct Snapshots {
@@ -71,7 +74,7 @@ impl Tree {
         while left > 0
             && let Some(entry) = walk.ahead.pop_front()
         {
-            walk.ahead_bytes -= entry.len();
+            walk.ahead_bytes -= entry.len() + AHEAD_OVERHEAD;
             emit(&entry);
             left -= 1;
         }
@@ -106,7 +109,7 @@ impl Tree {
         self.snapshots.walk.is_some()
     }
 
-    /// Bytes of entries that transactions have put before the walk and [`Tree::snapshot_slice`] has not handed out yet.
+    /// Bytes in memory of entries that transactions have put before the walk and [`Tree::snapshot_slice`] has not handed out yet.
     pub fn snapshot_preimage_bytes(&self) -> usize {
         self.snapshots.walk.as_ref().map_or(0, |walk| walk.ahead_bytes)
     }
@@ -129,7 +132,7 @@ impl Tree {
         let mut walk = self.snapshots.walk.take().expect("only called while a snapshot runs");
         let Walk { ahead, ahead_bytes, totals, .. } = &mut *walk;
         let mut push = |entry: &[u8]| {
-            *ahead_bytes += entry.len();
+            *ahead_bytes += entry.len() + AHEAD_OVERHEAD;
             ahead.push_back(entry.to_vec());
         };
         self.write(id, &mut push, totals, &mut Vec::new());
