@@ -11,15 +11,17 @@ use crate::watches::Watches;
 
 /// A session: id, timeout in ms.
 const TAG_SESSION: u8 = 16;
-/// The highest session id ever seen.
+/// The highest session id ever seen of one server; one entry for each server that ever issued any.
 const TAG_HIGHEST_ID: u8 = 17;
 
 impl Engine {
     /// Begins a snapshot of the state as applied now. Sessions are written at once, the tree in slices.
     pub fn snapshot_begin(&mut self, emit: &mut dyn FnMut(&[u8])) {
-        let mut entry = vec![TAG_HIGHEST_ID];
-        encode(&self.sessions.highest_id(), &mut entry);
-        if !plant::on(Plant::HighestIdForgotten) {
+        let mut entry = Vec::new();
+        for highest in self.sessions.highest_ids().filter(|_| !plant::on(Plant::HighestIdForgotten)) {
+            entry.clear();
+            entry.push(TAG_HIGHEST_ID);
+            encode(&highest.0, &mut entry);
             emit(&entry);
         }
         for (id, session) in self.sessions.sorted() {
@@ -71,7 +73,7 @@ impl Engine {
                 Ok(())
             }
             Some((&TAG_HIGHEST_ID, body)) => {
-                self.sessions.saw(read(body)?);
+                self.sessions.saw(SessionId(read(body)?));
                 Ok(())
             }
             _ => match &mut self.loader {

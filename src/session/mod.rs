@@ -14,6 +14,11 @@ pub use password::{PASSWORD_SIZE, Passwords};
 
 /// The value that marks container znodes; no session may have it.
 const CONTAINER_MARK: i64 = i64::MIN;
+/// Owners with this prefix above these bits are times to live.
+const TTL_PREFIX: u64 = 0xff_0000;
+const TTL_BITS: u32 = 40;
+/// The bits of an id below the server's byte.
+const COUNTER_MASK: u64 = u64::MAX >> 8;
 
 /// What is known of a session.
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +42,10 @@ pub struct Sessions {
     tick_ms: u64,
     sessions: HashMap<SessionId, Session>,
     buckets: BTreeMap<u64, Vec<SessionId>>,
-    next_id: i64,
-    /// The highest id ever issued here or seen in the history, so that none is issued twice (S-27).
-    highest_id: i64,
+    next_id: SessionId,
+    /// Per server, by the first byte of its ids: the highest id issued or seen in the history, so that none is issued
+    /// twice (S-27). The ids of one server say nothing about those of another.
+    highest: BTreeMap<u8, SessionId>,
     server_id: ServerId,
 }
 
@@ -50,17 +56,21 @@ impl Sessions {
             tick_ms: tick_ms.max(1),
             sessions: HashMap::new(),
             buckets: BTreeMap::new(),
-            next_id: 0,
-            highest_id: 0,
+            next_id: SessionId::NONE,
+            highest: BTreeMap::new(),
             server_id,
         }
     }
 
-    /// Begins to issue ids from the wall clock, but above everything seen so far, and gives every session a full
-    /// timeout (G-10).
+    /// Begins to issue ids from the wall clock, but above everything seen so far of this server, and gives every session
+    /// a full timeout (G-10).
+    ///
+    /// Source: ZooKeeper 3.9 `SessionTrackerImpl.initializeNextSessionId`.
     pub fn activate(&mut self, now: Millis, wall_ms: i64) {
-        let clock = ((wall_ms & 0xff_ffff_ffff) << 16) | ((self.server_id.0 as i64 & 0xff) << 56);
-        self.next_id = clock.max(self.highest_id.wrapping_add(1));
+        let server = self.server_id.0 as u8;
+        let clock = id_of(server, (wall_ms as u64 & 0xff_ffff_ffff) << 16);
+        // Both have the same first byte, so the sign, which that byte sets, does not matter.
+        self.next_id = self.highest.get(&server).map_or(clock, |&highest| clock.max(following(highest)));
         self.buckets.clear();
         let tick_ms = self.tick_ms;
         for (&id, session) in &mut self.sessions {
@@ -74,23 +84,28 @@ impl Sessions {
 
     /// An id that was never issued before and cannot be taken for a container or TTL mark.
     pub fn new_id(&mut self) -> SessionId {
-        while matches!(self.next_id, 0 | CONTAINER_MARK) || (self.next_id >> 56) as u8 == 0xff {
-            self.next_id = self.next_id.wrapping_add(1);
+        let mut id = self.next_id;
+        while id == SessionId::NONE || id.0 == CONTAINER_MARK || self.sessions.contains_key(&id) {
+            id = following(id);
         }
-        let id = self.next_id;
-        self.next_id = id.wrapping_add(1);
-        self.highest_id = self.highest_id.max(id);
-        SessionId(id)
+        if id.0 as u64 >> TTL_BITS == TTL_PREFIX {
+            // All of these are TTL marks: they are passed in one step.
+            id = SessionId(((TTL_PREFIX + 1) << TTL_BITS) as i64);
+        }
+        self.next_id = following(id);
+        self.saw(id);
+        id
     }
 
-    /// The highest id seen, for the snapshot.
-    pub fn highest_id(&self) -> i64 {
-        self.highest_id
+    /// The highest id seen of each server, for the snapshot.
+    pub fn highest_ids(&self) -> impl Iterator<Item = SessionId> {
+        self.highest.values().copied()
     }
 
     /// Takes note of an id in the history.
-    pub fn saw(&mut self, highest_id: i64) {
-        self.highest_id = self.highest_id.max(highest_id);
+    pub fn saw(&mut self, id: SessionId) {
+        let highest = self.highest.entry(server_of(id)).or_insert(id);
+        *highest = id.max(*highest);
     }
 
     /// The session, if it is alive or closing.
@@ -129,7 +144,7 @@ impl Sessions {
     /// Begins or overwrites a session.
     pub fn begin(&mut self, now: Millis, id: SessionId, timeout_ms: i32) {
         let deadline = deadline(now, timeout_ms, self.tick_ms);
-        self.highest_id = self.highest_id.max(id.0);
+        self.saw(id);
         let session = Session { timeout_ms, closing: false, deadline, bucket: deadline };
         self.sessions.insert(id, session);
         self.buckets.entry(deadline).or_default().push(id);
@@ -234,6 +249,20 @@ impl Sessions {
     }
 }
 
+fn id_of(server: u8, counter: u64) -> SessionId {
+    SessionId((u64::from(server) << 56 | counter & COUNTER_MASK) as i64)
+}
+
+/// The server that issued an id.
+fn server_of(id: SessionId) -> u8 {
+    (id.0 as u64 >> 56) as u8
+}
+
+/// The next id of the same server.
+fn following(id: SessionId) -> SessionId {
+    id_of(server_of(id), id.0 as u64 + 1)
+}
+
 fn deadline(now: Millis, timeout_ms: i32, tick_ms: u64) -> u64 {
     let timeout_ms = if plant::on(Plant::ExpireEarly) { timeout_ms / 2 } else { timeout_ms };
     now.plus(u64::try_from(timeout_ms).unwrap_or(0)).0 / tick_ms + 1
@@ -318,20 +347,75 @@ mod tests {
         assert_eq!(seen, 5000);
     }
 
+    const WALL_MS: i64 = 1_700_000_000_000;
+
     #[test]
-    fn ids_are_never_issued_twice_and_never_look_like_marks() {
-        // S-27, SC-45, F-12: not even when the clock goes back over a restart.
-        let mut sessions = sessions();
-        let first = sessions.new_id();
-        let mut later = Sessions::new(ServerId(1), 100);
-        later.saw(sessions.highest_id());
-        later.activate(Millis(0), 1_000_000_000_000);
-        assert!(later.new_id() > first);
-        let mut edge = Sessions::new(ServerId(0), 100);
-        edge.activate(Millis(0), 0);
-        assert_ne!(edge.new_id(), SessionId(0));
-        edge.next_id = CONTAINER_MARK;
-        assert_ne!(edge.new_id().0, CONTAINER_MARK);
+    fn ids_are_zookeepers_for_every_server_id() {
+        // S-27: the server in the first byte, 40 bits of its clock in the next five, then a count.
+        for server in [0u64, 1, 127, 128, 255] {
+            let mut sessions = Sessions::new(ServerId(server), 100);
+            sessions.activate(Millis(0), WALL_MS);
+            let first = sessions.new_id().0 as u64;
+            assert_eq!(first, server << 56 | (WALL_MS as u64 & 0xff_ffff_ffff) << 16, "{first:#x}");
+            assert_eq!(sessions.new_id().0 as u64, first + 1);
+        }
+    }
+
+    #[test]
+    fn ids_are_never_issued_twice_even_when_the_clock_goes_back() {
+        // S-27, SC-45, F-12
+        for server in [0, 1, 127, 128, 255] {
+            let mut sessions = Sessions::new(ServerId(server), 100);
+            sessions.activate(Millis(0), WALL_MS);
+            let last = (0..10).map(|_| sessions.new_id()).last().unwrap();
+            let mut later = Sessions::new(ServerId(server), 100);
+            sessions.highest_ids().for_each(|id| later.saw(id));
+            later.activate(Millis(0), 1_000_000);
+            assert_eq!(later.new_id().0 as u64, last.0 as u64 + 1, "server {server}");
+        }
+    }
+
+    #[test]
+    fn the_ids_of_other_servers_do_not_push_ours() {
+        for server in [0u64, 1, 127, 128, 254] {
+            let mut sessions = Sessions::new(ServerId(server), 100);
+            for other in [0u64, 2, 126, 129, 255] {
+                sessions.saw(SessionId((other << 56 | 0xff_ffff_ffff_fff0) as i64));
+                sessions.begin(Millis(0), SessionId((other << 56 | 0xff_ffff_ffff_fff1) as i64), 1000);
+            }
+            sessions.activate(Millis(0), WALL_MS);
+            if server != 0 {
+                let expected = server << 56 | (WALL_MS as u64 & 0xff_ffff_ffff) << 16;
+                assert_eq!(sessions.new_id().0 as u64, expected, "server {server}");
+            }
+        }
+    }
+
+    #[test]
+    fn ids_never_look_like_marks() {
+        // S-27: 0 is nobody, the smallest number is a container, 0xff0000 begins a time to live.
+        let first_of = |server, highest: u64| {
+            let mut sessions = Sessions::new(ServerId(server), 100);
+            sessions.saw(SessionId(highest as i64));
+            sessions.activate(Millis(0), 0);
+            sessions.new_id().0 as u64
+        };
+        let fresh_of = |server| {
+            let mut sessions = Sessions::new(ServerId(server), 100);
+            sessions.activate(Millis(0), 0);
+            sessions.new_id().0 as u64
+        };
+        assert_eq!(fresh_of(0), 1);
+        assert_eq!(fresh_of(128), 0x8000_0000_0000_0001);
+        assert_eq!(fresh_of(255), 0xff00_0100_0000_0000);
+        assert_eq!(first_of(255, 0xff00_0012_3456_7890), 0xff00_0100_0000_0000);
+        // At the end of its range a server begins again, and passes over the sessions that live.
+        assert_eq!(first_of(128, 0x80ff_ffff_ffff_ffff), 0x8000_0000_0000_0001);
+        let mut sessions = Sessions::new(ServerId(1), 100);
+        sessions.begin(Millis(0), SessionId(0x0100_0000_0000_0000), 1000);
+        sessions.begin(Millis(0), SessionId(0x01ff_ffff_ffff_ffff), 1000);
+        sessions.activate(Millis(0), 0);
+        assert_eq!(sessions.new_id().0, 0x0100_0000_0000_0001);
     }
 
     #[test]

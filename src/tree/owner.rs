@@ -35,7 +35,7 @@ impl Owner {
     }
 
     /// The meaning of that number. The prefix 0xff0000 means a time to live whatever the configuration says: no session
-    /// id has it, for server ids stay below 255.
+    /// id has it, for a server of id 255 passes over such ids.
     pub fn from_i64(value: i64) -> Owner {
         match value {
             0 => Owner::None,
