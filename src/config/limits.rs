@@ -26,7 +26,7 @@ pub struct Limits {
     pub input_bytes_max: usize,
     /// `zoarium.outputSoftMax`: unsent bytes of one connection from which on its requests wait.
     pub output_soft_max: usize,
-    /// `zoarium.outputHardMax`: unsent bytes of one connection that close it.
+    /// `zoarium.outputHardMax`: unsent bytes of one connection, beside its largest single reply, that close it.
     pub output_hard_max: usize,
     /// `zoarium.outputStallMs`: a connection that takes nothing of its output for this long is closed.
     pub output_stall_ms: u64,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::identity::Identities;
+use super::output::Output;
 use crate::ids::{Millis, SessionId, Zxid};
 use crate::jute::encode;
 use crate::records::replies::ReplyHeader;
@@ -102,6 +103,8 @@ pub(super) struct Conn {
     pub address: SocketAddr,
     pub opened: Millis,
     pub phase: Phase,
+    /// Its handshake has come, whole; whether it was dealt with or waits.
+    pub arrived: bool,
     pub session: SessionId,
     pub timeout_ms: i32,
     /// The read-only byte of the request, if it had one: the response has the same form.
@@ -110,15 +113,15 @@ pub(super) struct Conn {
     pub pending: VecDeque<Pending>,
     /// Bytes held by `pending`.
     pub pending_size: usize,
-    pub out: Vec<u8>,
-    /// Bytes of `out` that the engine-wide sum knows of.
-    pub out_counted: usize,
+    pub out: Output,
     pub close: Option<CloseReason>,
     pub touched: bool,
     /// It waits with a write until the log may go on.
     pub held: bool,
     /// It is in a line of `work`, to be looked at again.
     pub waits: bool,
+    /// Its next read is in line for the memory of its reply.
+    pub waits_for_output: bool,
     /// The client lives in this process.
     pub in_process: bool,
     pub stats: ConnStats,
@@ -149,23 +152,23 @@ impl Conn {
 
     /// Appends one frame: whatever `body` writes, with its length in front.
     pub(super) fn frame(&mut self, body: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.out.len();
-        self.out.extend_from_slice(&[0; 4]);
-        body(&mut self.out);
+        let start = self.out.begin_frame();
+        body(self.out.bytes_mut());
         self.end_frame(start);
     }
 
     /// The frame that begins at `start` is whole: puts its length in front, for which there is room, and counts it.
-    fn end_frame(&mut self, start: usize) {
-        self.last_frame = self.out.len() - start - 4;
-        let length = u32::try_from(self.last_frame).expect("R-23 keeps replies below 4 GiB");
-        self.out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    fn end_frame(&mut self, start: usize) -> usize {
+        let length = self.out.end_frame(start);
+        self.last_frame = length - 4;
         self.stats.sent += 1;
+        length
     }
 
     /// A reply was appended from `start` on, but for its length.
     pub(super) fn end_reply(&mut self, start: usize, xid: i32, zxid: i64) {
-        self.end_frame(start);
+        let length = self.end_frame(start);
+        self.out.note_reply(length);
         self.note_reply(xid, zxid);
     }
 
@@ -179,12 +182,12 @@ impl Conn {
 
     /// Appends a reply.
     pub(super) fn reply(&mut self, xid: i32, zxid: i64, err: ErrorCode, body: impl FnOnce(&mut Vec<u8>)) {
-        self.note_reply(xid, zxid);
         log::trace!("session {} xid {xid}: answered {err} ({}), zxid 0x{zxid:x}", self.session, err.to_i32());
-        self.frame(|out| {
-            encode(&ReplyHeader { xid, zxid, err: err.to_i32() }, out);
-            body(out);
-        });
+        let start = self.out.begin_frame();
+        let out = self.out.bytes_mut();
+        encode(&ReplyHeader { xid, zxid, err: err.to_i32() }, out);
+        body(out);
+        self.end_reply(start, xid, zxid);
     }
 }
 
@@ -207,18 +210,19 @@ impl Conns {
             address,
             opened: now,
             phase: Phase::New,
+            arrived: false,
             session: SessionId::NONE,
             timeout_ms: 0,
             read_only: None,
             who: Arc::new(Identities::new(address.ip().to_canonical())),
             pending: VecDeque::new(),
             pending_size: 0,
-            out: Vec::new(),
-            out_counted: 0,
+            out: Output::default(),
             close: None,
             touched: false,
             held: false,
             waits: false,
+            waits_for_output: false,
             in_process: false,
             stats: ConnStats::default(),
             last_frame: 0,

@@ -58,6 +58,11 @@ impl Engine {
             self.close(id, CloseReason::Violation("not serving yet".into()));
             return Handshake::Done;
         }
+        let Some(conn) = self.conns.get_mut(id) else { return Handshake::Done };
+        // From here on it is us who let the client wait.
+        if std::mem::replace(&mut conn.arrived, true) && !self.newcomers.is_next(conn.address.ip(), id) {
+            return Handshake::Later;
+        }
         let (request, read_only) = match ConnectRequest::decode(payload) {
             Ok(decoded) => decoded,
             Err(error) => {
@@ -99,9 +104,15 @@ impl Engine {
         }
         let address = conn.address.ip();
         let (per_second, burst) = (limits.sessions_per_second, limits.sessions_burst);
-        if !conn.in_process && !self.arrivals.admit(self.now, address, per_second, burst) {
-            return Handshake::Later;
+        if !conn.in_process {
+            let is_next = self.newcomers.is_next(address, id);
+            if !is_next || !self.arrivals.admit(self.now, address, per_second, burst) {
+                self.newcomers.waits(address, id);
+                self.make_room_for_newcomers();
+                return Handshake::Later;
+            }
         }
+        self.newcomers.left(address, id);
         conn.phase = Phase::Creating;
         let session = self.sessions.new_id();
         let zxid = self.propose(session, 0, &Txn::CreateSession(CreateSessionTxn { timeout: timeout_ms }));
@@ -139,7 +150,7 @@ impl Engine {
         if let Some(&old) = self.owners.get(&session) {
             self.close(old, CloseReason::Moved);
         }
-        self.sessions.set_timeout(self.now, session, timeout_ms);
+        self.sessions.set_timeout(self.listened(), session, timeout_ms);
         self.counters.resumed += 1;
         self.bind(id, session);
         self.tell_of_session(id, "resumed");
@@ -166,7 +177,7 @@ impl Engine {
         if let Some(conn) = self.conns.get_mut(id) {
             conn.phase = Phase::Open;
             conn.session = session;
-            self.sessionless -= 1;
+            self.newcomers.left(conn.address.ip(), id);
             self.owners.insert(session, id);
         }
     }
@@ -188,14 +199,17 @@ impl Engine {
         }
     }
 
-    /// room for a newcomer.
-    pub(super) fn close_oldest_sessionless(&mut self) {
-        while let Some((_, id)) = self.handshakes.pop_front() {
-            if self.conns.get(id).is_some_and(|conn| conn.session == SessionId::NONE && conn.close.is_none()) {
-                let why = format!("more than {} connections without a session", self.settings.limits.sessionless_max);
-                self.close(id, CloseReason::Violation(why));
-                return;
-            }
+    /// connections that have sent nothing, and those whose handshake waits, each have a limit.
+    pub(super) fn make_room_for_newcomers(&mut self) {
+        let silent_max = self.settings.limits.sessionless_max;
+        let waiting_max = silent_max.saturating_mul(2);
+        while let Some(id) = self.newcomers.silent_above(silent_max) {
+            let why = format!("more than {silent_max} connections without a session");
+            self.close(id, CloseReason::Violation(why));
+        }
+        while let Some(id) = self.newcomers.waiting_above(waiting_max) {
+            let why = format!("more than {waiting_max} handshakes wait for their turn");
+            self.close(id, CloseReason::Violation(why));
         }
     }
 }

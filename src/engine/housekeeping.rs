@@ -14,14 +14,49 @@ const ARRIVALS_RETRY_MS: u64 = 50;
 
 impl Engine {
     /// Does what is due. Returns whether more is due at once.
+    ///
+    /// Everything that clients have sent must have been taken in before, because whoever has not been heard expires.
     pub fn tick(&mut self) -> bool {
+        self.tick_hearing(&mut |_| false)
+    }
+
+    /// The same, but `has_sent` tells of a connection whether its client has sent something that was not taken in yet:
+    /// whom we let wait is not silent.
+    pub fn tick_hearing(&mut self, has_sent: &mut dyn FnMut(ConnId) -> bool) -> bool {
         self.close_overdue_handshakes();
         if !self.serving {
             return false;
         }
-        if self.sessions.poll_timeout().is_some_and(|due| due <= self.now) {
+        let is_more = self.expire_the_silent(has_sent);
+        self.tick_unheard();
+        is_more
+    }
+
+    /// What is due even when it is not known yet who is silent.
+    pub fn tick_unheard(&mut self) {
+        if self.serving && self.now >= self.next_reaping && !self.work.is_deciding() && !self.work.is_applying() {
+            self.reap();
+        }
+    }
+
+    /// Whether somebody has been silent for too long, as far as is known.
+    pub fn silence_is_due(&mut self) -> bool {
+        self.forget_finished_handshakes();
+        self.silence_due_at().is_some_and(|at| at <= self.now)
+    }
+
+    fn silence_due_at(&self) -> Option<Millis> {
+        let handshake = self.handshakes.front().map(|&(deadline, _)| deadline);
+        let session = self.sessions.poll_timeout().filter(|_| self.serving);
+        let first = [handshake, session].into_iter().flatten().min()?;
+        Some(first.plus(self.unheard_ms))
+    }
+
+    fn expire_the_silent(&mut self, has_sent: &mut dyn FnMut(ConnId) -> bool) -> bool {
+        let listened = self.listened();
+        if self.sessions.poll_timeout().is_some_and(|due| due <= listened) {
             self.touch_the_kept_alive();
-            self.touch_the_held(self.now);
+            self.touch_the_held(listened);
         }
         // What they would change is being decided on.
         if self.work.deciding.is_some() {
@@ -29,32 +64,33 @@ impl Engine {
         }
         self.work.begin();
         let mut count = 0;
-        let is_more = loop {
+        loop {
             let now = match plant::on(Plant::ExpireByWall) {
                 true => Millis(u64::try_from(self.wall.0 - 1_700_000_000_000).unwrap_or(0)),
-                false => self.now,
+                false => listened,
             };
             if plant::on(Plant::ExpireNever) {
-                break false;
+                return false;
             }
-            let expired = self.sessions.expired(now, EXPIRIES_AT_ONCE);
-            for &session in &expired {
-                log::info!("session {session} expired");
+            let due = self.sessions.expired(now, EXPIRIES_AT_ONCE);
+            for &session in &due {
+                if self.owners.get(&session).is_some_and(|&id| has_sent(id)) {
+                    self.sessions.touch(listened, session);
+                    continue;
+                }
+                let line = || format!("session {session} expired");
+                self.complaints.say_at(log::Level::Info, self.now, "session expired", line);
                 self.counters.expired += 1;
                 self.propose_expiry(session);
             }
-            count += expired.len();
-            if expired.len() < EXPIRIES_AT_ONCE {
-                break false;
+            count += due.len();
+            if due.len() < EXPIRIES_AT_ONCE {
+                return false;
             }
             if count >= EXPIRIES_PER_TURN_MAX || self.work.is_spent() {
-                break true;
+                return true;
             }
-        };
-        if self.now >= self.next_reaping && !self.work.is_deciding() && !self.work.is_applying() {
-            self.reap();
         }
-        is_more
     }
 
     /// Ends a session as its timeout would, only now. False when there is none of that id (any more).
@@ -83,11 +119,8 @@ impl Engine {
 
     /// When [`Engine::tick`] has something to do, if nothing else happens before.
     pub fn poll_timeout(&self) -> Option<Millis> {
-        let handshake = self.handshakes.front().map(|&(deadline, _)| deadline);
-        if !self.serving {
-            return handshake;
-        }
-        [handshake, self.sessions.poll_timeout(), Some(self.next_reaping)].into_iter().flatten().min()
+        let reaping = self.serving.then_some(self.next_reaping);
+        [self.silence_due_at(), reaping].into_iter().flatten().min()
     }
 
     /// When a connection whose handshake was delayed is worth another try, ms from now.
@@ -96,33 +129,37 @@ impl Engine {
     }
 
     fn touch_the_kept_alive(&mut self) {
+        let listened = self.listened();
         for id in &self.kept_alive {
             if let Some(conn) = self.conns.get(*id).filter(|conn| conn.close.is_none()) {
-                self.sessions.touch(self.now, conn.session);
+                self.sessions.touch(listened, conn.session);
             }
         }
     }
 
     ///
     fn close_overdue_handshakes(&mut self) {
-        while let Some(&(deadline, id)) = self.handshakes.front() {
-            let waiting = self.waits_for_handshake(id);
-            if waiting && deadline > self.now {
+        loop {
+            self.forget_finished_handshakes();
+            let Some(&(_, id)) = self.handshakes.front().filter(|(deadline, _)| *deadline <= self.listened()) else {
                 return;
-            }
+            };
             self.handshakes.pop_front();
-            if waiting {
-                self.counters.handshakes_overdue += 1;
-                let why = format!("no handshake within {} ms", self.settings.limits.handshake_ms);
-                self.close(id, CloseReason::Violation(why));
-            }
+            self.counters.handshakes_overdue += 1;
+            let why = format!("no handshake within {} ms", self.settings.limits.handshake_ms);
+            self.close(id, CloseReason::Violation(why));
         }
     }
 
+    fn forget_finished_handshakes(&mut self) {
+        while self.handshakes.front().is_some_and(|&(_, id)| !self.waits_for_handshake(id)) {
+            self.handshakes.pop_front();
+        }
+    }
+
+    /// The clock of a handshake stops when it has come: what it waits for then is us.
     fn waits_for_handshake(&self, id: ConnId) -> bool {
-        self.conns
-            .get(id)
-            .is_some_and(|conn| conn.session == SessionId::NONE && conn.close.is_none() && conn.phase == Phase::New)
+        self.conns.get(id).is_some_and(|conn| conn.close.is_none() && conn.phase == Phase::New && !conn.arrived)
     }
 
     /// At most so many per minute, spread over the looks in a minute.

@@ -25,7 +25,10 @@ mod handshake;
 mod holding;
 mod housekeeping;
 mod identity;
+mod large;
 mod multi;
+mod newcomers;
+mod output;
 mod outstanding;
 mod persist;
 mod read;
@@ -109,17 +112,22 @@ pub struct Engine {
     proposed: Zxid,
     now: Millis,
     wall: WallMillis,
+    /// Time so far in which nobody listened to clients: their silence in it does not count, ms.
+    unheard_ms: u64,
     room: Room,
     holding: holding::Holding,
     serving: bool,
     touched: Vec<ConnId>,
+    /// By when connections must have sent their handshake, on the clock of [`Engine::listened`].
     handshakes: VecDeque<(Millis, ConnId)>,
+    newcomers: newcomers::Newcomers,
     /// Connections that are alive as long as we are.
     kept_alive: Vec<ConnId>,
-    sessionless: usize,
     arrivals: handshake::Arrivals,
     next_reaping: Millis,
     out_total: usize,
+    /// Connections whose next read waits until others have taken their output, in line.
+    waiting_reads: VecDeque<ConnId>,
     complaints: Complaints,
     counters: status::Counters,
 }
@@ -146,16 +154,18 @@ impl Engine {
             proposed: Zxid::ZERO,
             now: Millis(0),
             wall: WallMillis(0),
+            unheard_ms: 0,
             room: Room::Plenty,
             holding: holding::Holding::default(),
             serving: false,
             touched: Vec::new(),
             handshakes: VecDeque::new(),
+            newcomers: newcomers::Newcomers::default(),
             kept_alive: Vec::new(),
-            sessionless: 0,
             arrivals: handshake::Arrivals::default(),
             next_reaping: Millis(0),
             out_total: 0,
+            waiting_reads: VecDeque::new(),
             complaints: Complaints::default(),
             counters: status::Counters::default(),
             settings,
@@ -176,7 +186,7 @@ impl Engine {
     /// Begins to serve as the one that decides. Every session gets a full timeout from now (G-10).
     pub fn activate(&mut self, now: Millis, wall: WallMillis) {
         self.set_time(now, wall);
-        self.sessions.activate(now, wall.0);
+        self.sessions.activate(self.listened(), wall.0);
         self.proposed = self.applied;
         if plant::on(Plant::ZxidReused) && self.applied.0 > 3 {
             self.proposed = Zxid(self.applied.0 - 1);
@@ -190,6 +200,16 @@ impl Engine {
     pub fn set_time(&mut self, now: Millis, wall: WallMillis) {
         self.now = now;
         self.wall = wall;
+    }
+
+    /// In so much of the time that has passed nobody listened to clients. It does not count for their timeouts.
+    pub fn grant_back(&mut self, ms: u64) {
+        self.unheard_ms += ms;
+    }
+
+    /// The clock of timeouts: it stands still while nobody listens.
+    fn listened(&self) -> Millis {
+        Millis(self.now.0.saturating_sub(self.unheard_ms))
     }
 
     /// How much room the log has, once per turn.
@@ -210,11 +230,9 @@ impl Engine {
     /// A client connected.
     pub fn open(&mut self, address: SocketAddr) -> ConnId {
         let id = self.conns.insert(address, self.now);
-        self.sessionless += 1;
-        self.handshakes.push_back((self.now.plus(self.settings.limits.handshake_ms), id));
-        if self.sessionless > self.settings.limits.sessionless_max {
-            self.close_oldest_sessionless();
-        }
+        self.handshakes.push_back((self.listened().plus(self.settings.limits.handshake_ms), id));
+        self.newcomers.came(address.ip(), id);
+        self.make_room_for_newcomers();
         id
     }
 
@@ -235,13 +253,13 @@ impl Engine {
             log::debug!("{}, session {}, is gone without a word; the session lives on", conn.address, conn.session);
         }
         self.kept_alive.retain(|kept| *kept != id);
-        self.out_total -= conn.out_counted;
+        self.out_total -= conn.out.counted;
         self.watches.remove_watcher(id.slot);
-        if conn.session == SessionId::NONE {
-            self.sessionless -= 1;
-        } else if self.owners.get(&conn.session) == Some(&id) {
+        self.newcomers.left(conn.address.ip(), id);
+        if self.owners.get(&conn.session) == Some(&id) {
             self.owners.remove(&conn.session);
         }
+        self.serve_waiting_reads();
     }
 
     /// Transactions decided since the last call, in zxid order.
@@ -300,7 +318,7 @@ impl Engine {
 
     /// Bytes to send, and whether to close after them.
     pub fn output(&self, id: ConnId) -> Option<(&[u8], Option<&CloseReason>)> {
-        self.conns.get(id).map(|conn| (&conn.out[..], conn.close.as_ref()))
+        self.conns.get(id).map(|conn| (conn.out.unsent(), conn.close.as_ref()))
     }
 
     /// The first `sent` bytes of the output have left.
@@ -308,21 +326,14 @@ impl Engine {
         let soft_max = self.settings.limits.output_soft_max;
         let Some(conn) = self.conns.get_mut(id) else { return };
         let was_full = conn.out.len() > soft_max;
-        if sent == conn.out.len() {
-            if conn.out.capacity() > 64 << 10 {
-                conn.out = Vec::new();
-            } else {
-                conn.out.clear();
-            }
-        } else {
-            conn.out.drain(..sent);
-        }
-        self.out_total -= conn.out_counted - conn.out.len();
-        conn.out_counted = conn.out.len();
+        conn.out.advance(sent);
+        self.out_total -= conn.out.counted - conn.out.len();
+        conn.out.counted = conn.out.len();
         if was_full && conn.out.len() <= soft_max {
             self.drain(id);
             self.touch(id);
         }
+        self.serve_waiting_reads();
     }
 
     /// Bytes queued for all clients.
@@ -372,16 +383,16 @@ impl Engine {
     fn touch(&mut self, id: ConnId) {
         let hard_max = self.settings.limits.output_hard_max;
         let Some(conn) = self.conns.get_mut(id) else { return };
-        self.out_total = self.out_total + conn.out.len() - conn.out_counted;
-        conn.out_counted = conn.out.len();
+        self.out_total = self.out_total + conn.out.len() - conn.out.counted;
+        conn.out.counted = conn.out.len();
         if !conn.touched {
             conn.touched = true;
             self.touched.push(id);
         }
-        if conn.out.len() > hard_max && conn.close.is_none() {
-            conn.out = Vec::new();
-            self.out_total -= conn.out_counted;
-            conn.out_counted = 0;
+        // A reply that is allowed may be larger than what may queue up behind it.
+        if conn.out.beside_the_largest() > hard_max && conn.close.is_none() {
+            conn.out.clear();
+            self.out_total -= std::mem::take(&mut conn.out.counted);
             self.close(id, CloseReason::Violation(format!("output above {hard_max} bytes, the client does not read")));
         }
     }

@@ -20,6 +20,9 @@ use crate::records::{Acl, ErrorCode, OpCode, perms};
 use crate::tree::NodeId;
 use crate::watches::{Modes, WatchKind};
 
+/// What a reply has beside the list or data that R-23 limits, at most.
+const REPLY_OVERHEAD: usize = 256;
+
 /// The xid of every ping reply, whatever the request had.
 const PING_XID: i32 = -2;
 
@@ -44,20 +47,24 @@ impl Engine {
             }
         } else {
             // Written straight behind what the connection has to send already.
-            let Some(mut out) = self.conns.get_mut(id).map(|conn| std::mem::take(&mut conn.out)) else { return };
+            let Some(conn) = self.conns.get_mut(id) else { return };
+            let mut out = std::mem::take(conn.out.bytes_mut());
             let start = out.len();
             out.extend_from_slice(&[0; 4]);
             encode(&ReplyHeader { xid, zxid, err: 0 }, &mut out);
-            if let Err(code) = self.read_body(id, op, body, who, &mut out) {
+            let limit = self.settings.limits.reply_size_max;
+            let done = self.read_body(id, op, body, who, &mut out);
+            let is_too_large = out.len() - start > limit.saturating_add(REPLY_OVERHEAD);
+            if let Err(code) = done.and(if is_too_large { Err(ErrorCode::MarshallingError) } else { Ok(()) }) {
                 out.truncate(start + 4);
                 encode(&ReplyHeader { xid, zxid, err: code.to_i32() }, &mut out);
             }
             if let Some(conn) = self.conns.get_mut(id) {
-                conn.out = out;
+                *conn.out.bytes_mut() = out;
                 conn.end_reply(start, xid, zxid);
             }
         }
-        let written = self.conns.get(id).map_or(0, |conn| conn.out.len().saturating_sub(conn.out_counted));
+        let written = self.conns.get(id).map_or(0, |conn| conn.out.len().saturating_sub(conn.out.counted));
         self.work.spend(8 + body.len() / 32 + written / 128);
         self.replied(id, since, false);
         self.touch(id);

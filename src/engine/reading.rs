@@ -272,12 +272,7 @@ impl Engine {
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.waits = false;
         conn.pop();
-        let start = conn.out.len();
-        if start == 0 {
-            conn.out = out;
-        } else {
-            conn.out.extend_from_slice(&out);
-        }
+        let start = conn.out.append(out);
         conn.end_reply(start, xid, zxid);
         self.replied(id, since, false);
         self.drain(id);

@@ -106,6 +106,7 @@ impl Engine {
         let limits = &self.settings.limits;
         self.conns.get(id).is_some_and(|conn| {
             conn.phase != Phase::Creating
+                && !conn.waits_for_output
                 && conn.pending.len() < limits.in_flight_per_connection_max
                 && conn.pending_size < limits.waiting_size_max
                 && conn.out.len() <= limits.output_soft_max
@@ -121,11 +122,11 @@ impl Engine {
         let (header, body) = frame.split_at(REQUEST_HEADER_SIZE);
         let Ok(RequestHeader { xid, op: number }) = decode(header) else { return };
         let op = OpCode::from_i32(number);
-        let now = self.now;
+        let listened = self.listened();
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.stats.last_op = op;
         let session = conn.session;
-        self.sessions.touch(now, session);
+        self.sessions.touch(listened, session);
         if log::log_enabled!(log::Level::Trace) {
             log::trace!("session {session} xid {xid}: {}", trace::request(number, body));
         }
@@ -254,7 +255,9 @@ impl Engine {
         let Some(conn) = self.conns.get(id) else { return };
         let is_next = (conn.pending.is_empty() || plant::on(Plant::ReadsOvertake)) && conn.out.len() <= soft_max;
         let who = Arc::clone(&conn.who);
-        let waits = is_next && op != OpCode::Ping && (self.work.is_applying() || self.is_long(id, op, body));
+        let must_wait =
+            self.work.is_applying() || self.is_long(id, op, body) || self.must_wait_for_output(op, body, &who);
+        let waits = is_next && op != OpCode::Ping && must_wait;
         if is_next && !waits {
             return self.serve_read(id, xid, op, body, &who, now);
         }
@@ -300,6 +303,10 @@ impl Engine {
                 }
                 Some(Pending::Read { .. }) if self.work.is_applying() => {
                     self.put_off(id);
+                    break;
+                }
+                Some(Pending::Read { .. }) if self.front_must_wait(id) => {
+                    self.wait_for_output(id);
                     break;
                 }
                 Some(Pending::Read { op, body, .. }) if self.is_long(id, *op, body) => {

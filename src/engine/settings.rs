@@ -82,8 +82,10 @@ pub struct Limits {
     pub waiting_size_max: usize,
     /// output queued per connection, bytes. Above: no more of its requests are served.
     pub output_soft_max: usize,
-    /// output queued per connection, bytes. Above: close.
+    /// output queued per connection beside its largest reply, bytes. Above: close.
     pub output_hard_max: usize,
+    /// output queued in all, bytes. Before a large reply could pass it, the read waits.
+    pub output_total_max: usize,
     /// sessions. At the limit: new ones are refused by closing.
     pub sessions_max: usize,
     /// new sessions per second and address. At the limit: delay.
@@ -106,7 +108,7 @@ pub struct Limits {
     pub tree_size_max: u64,
     /// Bytes of the largest record that the log takes. A write that might make a larger one: `BadArguments`.
     pub record_size_max: usize,
-    /// largest list in a reply, bytes. Above: `MarshallingError`.
+    /// largest reply, bytes. Above: `MarshallingError`.
     pub reply_size_max: usize,
 }
 
@@ -122,6 +124,7 @@ impl Default for Limits {
             waiting_size_max: 4 << 20,
             output_soft_max: 4 << 20,
             output_hard_max: 16 << 20,
+            output_total_max: 256 << 20,
             sessions_max: 100_000,
             sessions_per_second: 100,
             sessions_burst: 1000,

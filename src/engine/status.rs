@@ -169,7 +169,7 @@ impl Engine {
 
     /// Expiry buckets in order, with the moment each comes due.
     pub fn expiry_buckets(&self) -> impl Iterator<Item = (Millis, Vec<SessionId>)> {
-        self.sessions.buckets()
+        self.sessions.buckets().map(|(at, ids)| (at.plus(self.unheard_ms), ids))
     }
 
     /// Sessions that own ephemerals, in order of their ids.

@@ -294,6 +294,8 @@ impl Engine {
     fn missed(&mut self, id: ConnId, kind: EventType, path: &Text<'_>) {
         if let Some(conn) = self.conns.get_mut(id) {
             send_event(conn, CATCH_UP_ZXID, kind, path.as_str());
+            // The client asked for these events: together they are its reply.
+            conn.out.note_more(conn.last_frame + 4);
             self.counters.sent += 1;
         }
     }

@@ -553,6 +553,7 @@ fn settings_of(config: &Config) -> Settings {
             waiting_size_max: limits.output_soft_max,
             output_soft_max: limits.output_soft_max,
             output_hard_max: limits.output_hard_max,
+            output_total_max: limits.output_bytes_max,
             sessions_max: limits.sessions_max,
             sessions_per_second: limits.session_rate,
             sessions_burst: limits.session_burst,

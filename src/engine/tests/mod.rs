@@ -16,6 +16,8 @@ mod cost;
 mod edges;
 mod exact;
 mod greedy;
+mod hearing;
+mod large;
 mod limits;
 mod replies;
 mod sessions;

@@ -1,0 +1,131 @@
+//! Connections without a session, by address: who is in line for one, and who makes room.
+//!
+//! An address that brings many connections makes room among its own, and its handshakes wait in its own line, the
+//! oldest first. A connection that has sent its handshake does not make room for one that has not.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use super::conn::ConnId;
+
+/// Lines of connections by address.
+#[derive(Default)]
+struct Lines {
+    by_address: HashMap<IpAddr, VecDeque<ConnId>>,
+    count: usize,
+}
+
+impl Lines {
+    fn push(&mut self, address: IpAddr, id: ConnId) {
+        self.by_address.entry(address).or_default().push_back(id);
+        self.count += 1;
+    }
+
+    fn remove(&mut self, address: IpAddr, id: ConnId) -> bool {
+        let Some(line) = self.by_address.get_mut(&address) else { return false };
+        let Some(at) = line.iter().position(|one| *one == id) else { return false };
+        line.remove(at);
+        if line.is_empty() {
+            self.by_address.remove(&address);
+        }
+        self.count -= 1;
+        true
+    }
+
+    /// The longest line; of several the one with the lowest address, so that a run can be repeated.
+    fn longest(&self) -> Option<(IpAddr, &VecDeque<ConnId>)> {
+        let longest = self.by_address.iter().max_by(|a, b| a.1.len().cmp(&b.1.len()).then(b.0.cmp(a.0)));
+        longest.map(|(address, line)| (*address, line))
+    }
+}
+
+/// All connections that have no session and none under way.
+#[derive(Default)]
+pub(super) struct Newcomers {
+    /// Nothing whole has come from these.
+    silent: Lines,
+    /// The handshakes of these wait for their turn.
+    waiting: Lines,
+}
+
+impl Newcomers {
+    pub(super) fn came(&mut self, address: IpAddr, id: ConnId) {
+        self.silent.push(address, id);
+    }
+
+    /// It has a session now, or is gone.
+    pub(super) fn left(&mut self, address: IpAddr, id: ConnId) {
+        if !self.silent.remove(address, id) {
+            self.waiting.remove(address, id);
+        }
+    }
+
+    /// Whether nobody of its address has waited longer.
+    pub(super) fn is_next(&self, address: IpAddr, id: ConnId) -> bool {
+        self.waiting.by_address.get(&address).is_none_or(|line| line.front() == Some(&id))
+    }
+
+    /// Its handshake has come and has to wait.
+    pub(super) fn waits(&mut self, address: IpAddr, id: ConnId) {
+        if self.silent.remove(address, id) {
+            self.waiting.push(address, id);
+        }
+    }
+
+    /// Takes out who makes room when more than so many are silent: the oldest of the address with the most.
+    pub(super) fn silent_above(&mut self, most: usize) -> Option<ConnId> {
+        let (address, line) = self.silent.longest().filter(|_| self.silent.count > most)?;
+        let id = *line.front()?;
+        self.silent.remove(address, id);
+        Some(id)
+    }
+
+    /// Takes out who makes room when more than so many wait: the newest of the address with the most.
+    pub(super) fn waiting_above(&mut self, most: usize) -> Option<ConnId> {
+        let (address, line) = self.waiting.longest().filter(|_| self.waiting.count > most)?;
+        let id = *line.back()?;
+        self.waiting.remove(address, id);
+        Some(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(slot: u32) -> ConnId {
+        ConnId { slot, generation: 1 }
+    }
+
+    #[test]
+    fn the_address_with_the_most_makes_room() {
+        let (flood, honest): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let mut newcomers = Newcomers::default();
+        newcomers.came(honest, id(0));
+        (1..=20).for_each(|slot| newcomers.came(flood, id(slot)));
+        assert_eq!(newcomers.silent_above(21), None);
+        let gone: Vec<u32> = std::iter::from_fn(|| newcomers.silent_above(10)).map(|id| id.slot).collect();
+        assert_eq!(gone, (1..=11).collect::<Vec<u32>>());
+        newcomers.left(honest, id(0));
+        assert_eq!(newcomers.silent_above(8), Some(id(12)));
+    }
+
+    #[test]
+    fn those_who_wait_are_served_oldest_first_and_make_room_newest_first() {
+        let address = "10.0.0.1".parse().unwrap();
+        let mut newcomers = Newcomers::default();
+        (1..=5).for_each(|slot| newcomers.came(address, id(slot)));
+        (1..=4).for_each(|slot| newcomers.waits(address, id(slot)));
+        assert!(newcomers.is_next(address, id(1)));
+        assert!(
+            !newcomers.is_next(address, id(2)) && !newcomers.is_next(address, id(5)),
+            "a newcomer does not overtake"
+        );
+        newcomers.left(address, id(1));
+        assert!(newcomers.is_next(address, id(2)));
+        assert_eq!(newcomers.waiting_above(2), Some(id(4)));
+        assert_eq!(newcomers.waiting_above(2), None);
+        assert_eq!(newcomers.silent_above(0), Some(id(5)));
+        assert!(newcomers.is_next("10.0.0.9".parse().unwrap(), id(9)), "other addresses have lines of their own");
+    }
+}
