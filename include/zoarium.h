@@ -994,7 +994,8 @@ const struct zoa_result *zoa_result_part(const struct zoa_result *result,
 void zoa_result_free(struct zoa_result *result);
 
 // Opens the data folder, recovers what it holds, listens, and serves; returns when clients can connect. Yours to stop and
-// free. `config` NULL: the defaults of `zoa_config_new`.
+// free. `config` NULL: the defaults of `zoa_config_new`. Nothing can stop it before it returns; the process may end at any
+// moment, recovery bears that.
 //
 // Any thread. Errors: `ZOA_IN_USE` when another server has the data; `ZOA_PORT_TAKEN`; `ZOA_CORRUPT`; `ZOA_DISK_FULL`;
 // `ZOA_BAD_ARGUMENTS` for settings that do not go together, and where ZooKeeper's own data lies and no file of ours
@@ -1069,13 +1070,17 @@ zoa_code zoa_server_handover(struct zoa_server *server,
 // Stops the server: clients are disconnected (those in this process see `ZOA_CLOSED`), sessions live on in the file.
 // Waits up to `timeout_ms` (−1: for ever). Stopping what has stopped is fine.
 //
+// A server ends within milliseconds, also while it takes a snapshot, unless the disk hangs: then it takes nothing from
+// clients any more, but ends and frees its file and addresses only when the disk has finished its write. What it had
+// acknowledged is on disk in any case; what it had not may or may not be, as after a crash.
+//
 // Any thread, callbacks included. Errors: `ZOA_TIMEOUT`: it goes on stopping, call again; what went wrong in closing the
 // file, or had ended the server before; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 zoa_code zoa_server_stop(struct zoa_server *server,
                          int32_t timeout_ms);
 
-// Stops the server if it runs, without a time limit, and frees it. NULL is fine. Its clients may be freed before or
-// after.
+// Stops the server if it runs, and frees it. NULL is fine. Its clients may be freed before or after. Returns within two
+// seconds; where the disk hangs longer, the server ends by itself as said at `zoa_server_stop`.
 //
 // Any thread, once nobody uses the server; not from its own `zoa_role_fn`.
 void zoa_server_free(struct zoa_server *server);

@@ -52,6 +52,10 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// It was told to stop, and the disk has not finished a write in time. The server goes on stopping by itself: it takes
+    /// nothing from clients any more, holds its file and addresses until the write comes back, and then ends. What was
+    /// acknowledged is on disk.
+    StillStopping,
     /// The server's thread panicked, which is a bug; the server fenced itself.
     Panicked(String),
 }
@@ -78,6 +82,9 @@ impl fmt::Display for Error {
             }
             Error::Listen { address, source, .. } => write!(f, "cannot listen on {address}: {}", os_text(source)),
             Error::System { what, source } => write!(f, "cannot {what}: {}", os_text(source)),
+            Error::StillStopping => {
+                f.write_str("the disk has not finished a write; the server ends, and frees its file, as soon as it has")
+            }
             Error::Panicked(what) => write!(f, "the server failed: {what}"),
         }
     }
@@ -88,7 +95,11 @@ impl std::error::Error for Error {
         match self {
             Error::Folder { source, .. } | Error::Listen { source, .. } | Error::System { source, .. } => Some(source),
             Error::Store { source, .. } => Some(source),
-            Error::Config(_) | Error::Damage(_) | Error::Panicked(_) | Error::ZooKeeperData { .. } => None,
+            Error::Config(_)
+            | Error::Damage(_)
+            | Error::StillStopping
+            | Error::Panicked(_)
+            | Error::ZooKeeperData { .. } => None,
         }
     }
 }

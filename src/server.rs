@@ -28,6 +28,9 @@ pub struct Server {
     thread: Option<JoinHandle<()>>,
 }
 
+/// How long [`Server::stop`] waits for the loop. It ends within milliseconds unless the disk hangs.
+const STOP_WAIT: Duration = Duration::from_millis(1800);
+
 /// How the loop ended, once it has.
 #[derive(Default)]
 struct Ended {
@@ -194,8 +197,12 @@ impl Server {
 
     /// Stops it cleanly: clients are disconnected, their sessions live on in the file.
     ///
+    /// Returns within two seconds. Where the disk does not finish a write in that time, the server is left to end by itself
+    /// when it has; until then its file and addresses are in use. What was not acknowledged by then may or may not be in
+    /// the file, as after a crash; what was acknowledged is.
+    ///
     /// # Errors
-    /// What ended it, if that was a failure; or what went wrong in closing the file.
+    /// What ended it, if that was a failure; what went wrong in closing the file; [`Error::StillStopping`] as said above.
     pub fn stop(mut self) -> Result<(), Error> {
         self.end()
     }
@@ -203,6 +210,9 @@ impl Server {
     fn end(&mut self) -> Result<(), Error> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         self.tell(Command::Stop);
+        if !self.ended.wait(Some(STOP_WAIT)) {
+            return Err(Error::StillStopping);
+        }
         let _ = thread.join();
         self.ended.take()
     }

@@ -153,6 +153,11 @@ impl ServerBox {
                 }
             }
         }
+        self.finish()
+    }
+
+    /// Stops it, without waiting longer than [`Server::stop`] does, and keeps how it ended.
+    fn finish(&self) -> Outcome<()> {
         // Others who stop it at the same time wait until it is known how it ended. The server's other locks
         // are taken one at a time: who asks how it is holds them in another order.
         let _alone = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,6 +200,7 @@ fn failure(error: &Error) -> Fail {
             ZOA_CORRUPT
         }
         Error::ZooKeeperData { .. } => ZOA_BAD_ARGUMENTS,
+        Error::StillStopping => ZOA_TIMEOUT,
         Error::Panicked(_) => ZOA_PANIC,
         _ => ZOA_SYSTEM,
     };
@@ -202,7 +208,8 @@ fn failure(error: &Error) -> Fail {
 }
 
 /// Opens the data folder, recovers what it holds, listens, and serves; returns when clients can connect. Yours to stop and
-/// free. `config` NULL: the defaults of `zoa_config_new`.
+/// free. `config` NULL: the defaults of `zoa_config_new`. Nothing can stop it before it returns; the process may end at any
+/// moment, recovery bears that.
 ///
 /// Any thread. Errors: `ZOA_IN_USE` when another server has the data; `ZOA_PORT_TAKEN`; `ZOA_CORRUPT`; `ZOA_DISK_FULL`;
 /// `ZOA_BAD_ARGUMENTS` for settings that do not go together, and where ZooKeeper's own data lies and no file of ours
@@ -456,6 +463,10 @@ pub unsafe extern "C" fn zoa_server_handover(server: *mut zoa_server, timeout_ms
 /// Stops the server: clients are disconnected (those in this process see `ZOA_CLOSED`), sessions live on in the file.
 /// Waits up to `timeout_ms` (−1: for ever). Stopping what has stopped is fine.
 ///
+/// A server ends within milliseconds, also while it takes a snapshot, unless the disk hangs: then it takes nothing from
+/// clients any more, but ends and frees its file and addresses only when the disk has finished its write. What it had
+/// acknowledged is on disk in any case; what it had not may or may not be, as after a crash.
+///
 /// Any thread, callbacks included. Errors: `ZOA_TIMEOUT`: it goes on stopping, call again; what went wrong in closing the
 /// file, or had ended the server before; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 #[unsafe(no_mangle)]
@@ -464,8 +475,8 @@ pub unsafe extern "C" fn zoa_server_stop(server: *mut zoa_server, timeout_ms: i3
     unsafe { with(server.cast_const().cast::<c_void>(), "server", |server: &ServerBox| server.stop(timeout_ms)) }
 }
 
-/// Stops the server if it runs, without a time limit, and frees it. NULL is fine. Its clients may be freed before or
-/// after.
+/// Stops the server if it runs, and frees it. NULL is fine. Its clients may be freed before or after. Returns within two
+/// seconds; where the disk hangs longer, the server ends by itself as said at `zoa_server_stop`.
 ///
 /// Any thread, once nobody uses the server; not from its own `zoa_role_fn`.
 #[unsafe(no_mangle)]
@@ -473,7 +484,7 @@ pub unsafe extern "C" fn zoa_server_free(server: *mut zoa_server) {
     guard(|| {
         // SAFETY: the caller gives NULL or a server that nobody uses any more.
         if let Some(server) = unsafe { take::<ServerBox>(server.cast()) } {
-            let _ = server.stop(-1);
+            let _ = server.finish();
             if let Some((_, callbacks)) = &server.role {
                 callbacks.queue().settle(&server.load, None);
             }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -34,7 +34,9 @@ Examples:
 
 `zoarium check` explains a configuration without starting anything.
 
-Signals: SIGTERM and SIGINT stop cleanly, sessions live on in the file; a second one ends at once.
+Signals: SIGTERM and SIGINT stop cleanly, sessions live on in the file; a second one ends at once. The
+process ends within two seconds; where the disk hangs for longer, with code 1 and without a clean end of
+the file, which loses nothing that was acknowledged.
 SIGHUP reads the configuration again and takes zoarium.logLevel and 4lw.commands.whitelist from it;
 anything else needs a restart, and the log says so.
 
@@ -77,20 +79,24 @@ fn serve(
     // Before the start, so that a signal during recovery is not lost.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let handle = signals.handle();
-    let server = Arc::new(Server::start(config.clone())?);
-    if !volume.is_quiet() {
-        // A closed stdout is no reason not to serve.
-        let _ = writeln!(std::io::stdout(), "{}", greeting(server.addresses(), &config));
-    }
-    let mut watcher = SignalWatcher { server: Arc::clone(&server), options, config, logging, stopping_since: None };
+    let started = Arc::new(OnceLock::new());
+    let mut watcher =
+        SignalWatcher { server: Arc::clone(&started), options, config: config.clone(), logging, stopping_since: None };
     let thread = std::thread::Builder::new().name("zoarium-signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             watcher.handle(signal);
         }
     })?;
+    let server = Arc::new(Server::start(config.clone())?);
+    let _ = started.set(Arc::clone(&server));
+    if !volume.is_quiet() {
+        // A closed stdout is no reason not to serve.
+        let _ = writeln!(std::io::stdout(), "{}", greeting(server.addresses(), &config));
+    }
     server.wait();
     handle.close();
     let _ = thread.join();
+    drop(started);
     // The watcher's share went with its thread, so this one is the last.
     match Arc::try_unwrap(server) {
         Ok(server) => Ok(server.stop()?),
@@ -101,9 +107,13 @@ fn serve(
 /// Launchers such as `timeout` signal a process and its group: what comes this soon is the same wish again.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
+/// The process ends this long after the signal at the latest.
+const STOP_LIMIT: Duration = Duration::from_millis(1900);
+
 /// What signals act upon; lives on the thread `zoarium-signals`.
 struct SignalWatcher {
-    server: Arc<Server>,
+    /// Once it has started.
+    server: Arc<OnceLock<Arc<Server>>>,
     options: ConfigOptions,
     /// As last read.
     config: Config,
@@ -123,8 +133,29 @@ impl SignalWatcher {
             signal => {
                 log::info!("stopping on {}", if signal == SIGINT { "SIGINT" } else { "SIGTERM" });
                 self.stopping_since = Some(Instant::now());
-                self.server.request_stop();
+                self.stop();
             }
+        }
+    }
+
+    /// Has the server stop, and ends the process in two seconds all the same: a disk that hangs holds nobody up.
+    fn stop(&self) {
+        let Some(server) = self.server.get() else {
+            // Recovery reads; what it writes at its end bears a cut at any point.
+            log::info!("stopped while starting; nothing was served");
+            std::process::exit(0);
+        };
+        server.request_stop();
+        let late = std::thread::Builder::new().name("zoarium-late".to_owned()).spawn(|| {
+            std::thread::sleep(STOP_LIMIT);
+            log::error!(
+                "the disk has not finished a write within {} ms: ending without it; what was acknowledged is on disk",
+                STOP_LIMIT.as_millis()
+            );
+            std::process::exit(i32::from(exit::REFUSED));
+        });
+        if let Err(error) = late {
+            log::warn!("stopping takes as long as the disk does: {error}");
         }
     }
 
@@ -139,7 +170,9 @@ impl SignalWatcher {
         log_notes(&loaded);
         let config = loaded.config;
         self.logging.apply(config.log_level);
-        self.server.reload(Reload { whitelist: config.whitelist.clone() });
+        if let Some(server) = self.server.get() {
+            server.reload(Reload { whitelist: config.whitelist.clone() });
+        }
         self.config.log_level = config.log_level;
         self.config.whitelist = config.whitelist.clone();
         if self.config != config {
