@@ -7,7 +7,7 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
-use super::shortage::PARTIAL_SIZE_FREE;
+use super::pool::FREE;
 use super::{LINKS, Peer};
 use crate::engine::{CloseReason, ConnId, Verdict};
 use crate::ids::Millis;
@@ -41,13 +41,8 @@ pub(super) struct Link {
     queued: bool,
     /// Since when there is output that the client does not take.
     stalled_since: Option<Millis>,
-    /// When the incomplete frame last grew.
-    grew: Millis,
     /// The incomplete frame's size when it is a large one, else 0.
     wanted: usize,
-    /// Bytes of memory set aside for it, and since when.
-    reserved: usize,
-    reserved_at: Millis,
 }
 
 /// What became of reading from a socket.
@@ -84,26 +79,20 @@ impl Link {
         self.input.len()
     }
 
-    /// The incomplete frame's size, as long as no memory is set aside for it; 0 for a small one.
-    pub(super) fn wants(&self) -> usize {
-        if self.reserved < self.wanted { self.wanted } else { 0 }
+    /// Whether what is kept is the beginning of a large frame.
+    pub(super) fn is_large(&self) -> bool {
+        self.wanted > 0
     }
 
-    /// Whether memory is set aside for its frame.
-    pub(super) fn is_reserved(&self) -> bool {
-        self.reserved > 0
+    /// Whether its client has sent something that we let wait. What it will never be able to send does not count.
+    pub(super) fn has_unheard(&self) -> bool {
+        let waits = self.blocked || self.waits_for_memory || self.queued;
+        waits && ((self.has_frames && !self.input.is_empty()) || matches!(self.stream.peek(&mut [0]), Ok(1..)))
     }
 
-    /// Its frame may be read. Having waited is not held against it.
-    pub(super) fn reserve(&mut self, now: Millis) {
-        self.waits_for_memory = false;
-        self.reserved = self.wanted;
-        (self.grew, self.reserved_at) = (now, now);
-    }
-
-    /// Whether it holds memory for a frame whose bytes do not come, or too slowly.
-    pub(super) fn dawdles(&self, now: Millis, growth_ms: u64, frame_ms: u64) -> bool {
-        self.is_reserved() && (now.since(self.grew) > growth_ms || now.since(self.reserved_at) > frame_ms)
+    /// Whether the client has gone while its handshake waited for its turn.
+    pub(super) fn has_left(&self) -> bool {
+        self.hung_up
     }
 
     /// Whether its output waits longer than it may.
@@ -114,7 +103,7 @@ impl Link {
 
 impl Peer {
     /// Takes a new connection in.
-    pub(super) fn add_link(&mut self, mut stream: Owned<TcpStream>, address: std::net::SocketAddr, now: Millis) {
+    pub(super) fn add_link(&mut self, mut stream: Owned<TcpStream>, address: std::net::SocketAddr) {
         // Replies are small and awaited; without this they would wait for acknowledgements of earlier ones.
         let _ = stream.set_nodelay(true);
         let conn = self.engine.open(address);
@@ -141,10 +130,7 @@ impl Peer {
             waits_for_memory: false,
             queued: false,
             stalled_since: None,
-            grew: now,
             wanted: 0,
-            reserved: 0,
-            reserved_at: now,
         });
         self.enqueue(conn.slot);
     }
@@ -172,18 +158,29 @@ impl Peer {
         }
     }
 
-    /// Reads from every link that has something, once each, so that none starves the others.
-    pub(super) fn serve_input(&mut self, now: Millis) {
-        if now >= self.delayed_until {
-            for slot in std::mem::take(&mut self.delayed) {
-                self.locals.unblock(slot);
-                if let Some(Some(link)) = self.links.get_mut(slot as usize) {
-                    link.blocked = false;
-                    self.enqueue(slot);
-                }
-            }
-            self.delayed_until = now.plus(self.engine.arrivals_retry_ms());
+    /// Offers handshakes again that wait for their turn, oldest first.
+    fn retry_delayed(&mut self, now: Millis) {
+        if now < self.delayed_until {
+            return;
         }
+        self.delayed_until = now.plus(self.engine.arrivals_retry_ms());
+        for slot in std::mem::take(&mut self.delayed) {
+            self.locals.unblock(slot);
+            let Some(Some(link)) = self.links.get_mut(slot as usize) else { continue };
+            if link.has_left() && self.engine.is_new(link.conn) {
+                // A session that nobody waits for any more would cost those behind it their turn.
+                self.drop_link(slot, false);
+                continue;
+            }
+            link.blocked = false;
+            self.enqueue(slot);
+        }
+    }
+
+    /// Reads from every link that has something, once each, so that none starves the others. Returns how many were in line,
+    /// and how many of them were read.
+    pub(super) fn serve_input(&mut self, now: Millis) -> (usize, usize) {
+        self.retry_delayed(now);
         self.grant_memory(now);
         self.read_in_turn = 0;
         let work = std::mem::take(&mut self.work);
@@ -191,7 +188,7 @@ impl Peer {
             if self.read_in_turn >= TURN_INPUT_MAX {
                 let later = std::mem::replace(&mut self.work, work[index..].to_vec());
                 self.work.extend(later);
-                return;
+                return (work.len(), index);
             }
             if let Some(Some(link)) = self.links.get_mut(slot as usize) {
                 link.queued = false;
@@ -201,6 +198,7 @@ impl Peer {
                 self.send_output();
             }
         }
+        (work.len(), work.len())
     }
 
     fn serve_link(&mut self, slot: u32, now: Millis) {
@@ -216,15 +214,15 @@ impl Peer {
         let reading = if most > 0 {
             link.read(&mut scratch[..most])
         } else {
-            if can_read {
-                link.waits_for_memory = true;
-                self.starved.push_back(slot);
-            }
+            link.waits_for_memory |= can_read;
             Reading::Nothing
         };
-        if let Reading::Bytes(count) = reading {
-            self.read_in_turn += count;
-        }
+        let count = match reading {
+            Reading::Bytes(count) => Some(count),
+            Reading::Nothing if most > 0 => Some(0),
+            Reading::Nothing | Reading::Gone => None,
+        };
+        self.read_in_turn += count.unwrap_or(0);
         match reading {
             Reading::Gone => self.drop_link(slot, false),
             Reading::Nothing if before == 0 => {}
@@ -248,6 +246,9 @@ impl Peer {
             }
         }
         self.scratch = scratch;
+        if let (Some(Some(link)), Some(count)) = (self.links.get(slot as usize), count) {
+            self.pool.has_read(slot, count, !link.readable, now);
+        }
         if let Some(Some(link)) = self.links.get_mut(slot as usize)
             && link.readable
             && !link.blocked
@@ -265,10 +266,8 @@ impl Peer {
             } else if input.capacity() > 2 * input.len() + 1024 {
                 input.shrink_to_fit();
             }
-            if input.len() > before {
-                link.grew = now;
-            }
             self.input_total += input.len();
+            self.pool.keeps(slot, input.len(), link.wanted, now);
             link.input = input;
         }
     }
@@ -300,14 +299,10 @@ impl Peer {
         if let Some(Some(link)) = self.links.get_mut(slot as usize) {
             link.blocked = waits;
             link.has_frames = waits || received.verdict == Verdict::Yield;
-            let wanted = match received.verdict {
-                Verdict::More(size) if size > PARTIAL_SIZE_FREE => size,
+            link.wanted = match received.verdict {
+                Verdict::More(size) if size > FREE => size,
                 _ => 0,
             };
-            if received.consumed > 0 || wanted == 0 {
-                self.reserved_total -= std::mem::take(&mut link.reserved);
-            }
-            link.wanted = wanted;
             match received.verdict {
                 Verdict::Yield => self.enqueue(slot),
                 Verdict::Blocked if delayed => self.delayed.push(slot),
@@ -384,7 +379,7 @@ impl Peer {
 
     fn forget(&mut self, link: &mut Link) {
         self.input_total -= link.input.len();
-        self.reserved_total -= link.reserved;
+        self.pool.forget(link.conn.slot);
         self.listening.counts.leave(link.address);
         self.engine.closed(link.conn);
         let _ = self.poll.registry().deregister(&mut *link.stream);

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
+use super::hearing::BACKLOG;
 use super::{LISTENERS, LISTENERS_MAX, Peer};
 use crate::Error;
 use crate::config::Config;
@@ -39,6 +41,11 @@ impl Counts {
                 self.per_address.remove(&address);
             }
         }
+    }
+
+    /// All connections.
+    pub(super) fn all(&self) -> usize {
+        self.all
     }
 
     fn of(&self, address: IpAddr) -> usize {
@@ -98,6 +105,11 @@ impl Listening {
         self.retry_at.map(|at| at.since(now))
     }
 
+    /// Connections wait that will not be reported again: look at them in the next turn.
+    pub(super) fn retry(&mut self, now: Millis) {
+        self.retry_at.get_or_insert(now);
+    }
+
     fn complain(&mut self, now: Millis, line: &str) {
         if self.last_complaint.is_none_or(|at| now.since(at) >= 1000) {
             self.last_complaint = Some(now);
@@ -124,6 +136,15 @@ impl Listening {
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    let listener = bind_any(address)?;
+    // Everybody reconnects at once after a stall, and whoever finds the queue full tries again only a second later.
+    if let Err(error) = crate::store::listen(listener.as_fd(), BACKLOG) {
+        log::warn!("only 128 connections may wait to be accepted on {address}: {error}");
+    }
+    Ok(listener)
+}
+
+fn bind_any(address: SocketAddr) -> Result<TcpListener, Error> {
     match TcpListener::bind(address) {
         // A machine without IPv6 has no wildcard for both.
         Err(error)
@@ -171,15 +192,19 @@ pub(super) fn descriptors_max() -> Option<usize> {
 }
 
 impl Peer {
-    pub(super) fn accept(&mut self, now: Millis) {
+    /// Takes new connections. Returns how many, and whether there may be more.
+    pub(super) fn accept(&mut self, now: Millis) -> (usize, bool) {
         self.listening.retry_at = None;
         self.listening.keep_reserve();
-        let mut left = ACCEPTS_PER_TURN_MAX;
+        let (mut left, mut accepted) = (ACCEPTS_PER_TURN_MAX, 0);
         for index in 0..self.listening.listeners.len() {
             while left > 0 {
                 left -= 1;
                 match self.listening.listeners[index].accept() {
-                    Ok((stream, address)) => self.admit(Owned::new(stream), address, now),
+                    Ok((stream, address)) => {
+                        accepted += 1;
+                        self.admit(Owned::new(stream), address, now);
+                    }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     // The client was gone before we came to it.
@@ -189,7 +214,7 @@ impl Peer {
                         self.listening.complain(now, &format!("cannot accept a connection: {}", os_text(&error)));
                         self.listening.turn_one_away();
                         self.listening.retry_at = Some(now.plus(self.config.limits.accept_pause_ms));
-                        return;
+                        return (accepted, false);
                     }
                 }
             }
@@ -197,6 +222,7 @@ impl Peer {
         if left == 0 {
             self.listening.retry_at = Some(now);
         }
+        (accepted, left == 0)
     }
 
     fn admit(&mut self, stream: Owned<TcpStream>, address: SocketAddr, now: Millis) {
@@ -212,6 +238,6 @@ impl Peer {
             let line = format!("too many connections: maxCnxns is {}", listening.connections_max);
             return listening.complain(now, &line);
         }
-        self.add_link(stream, address, now);
+        self.add_link(stream, address);
     }
 }

@@ -22,10 +22,13 @@ use crate::{Error, engine};
 pub mod answer;
 mod answers;
 mod environment;
+mod hearing;
+mod intake;
 mod lingering;
 mod link;
 mod listening;
 pub mod local;
+mod pool;
 mod recovery;
 pub mod seat;
 mod shortage;
@@ -33,10 +36,12 @@ mod snapshots;
 mod words;
 
 use answer::Answer;
+use hearing::Hearing;
 use lingering::Lingering;
 use link::Link;
 use listening::Listening;
 use local::{Hub, LinkLimits, Locals};
+use pool::Pool;
 use seat::Seat;
 use snapshots::Snapshots;
 
@@ -47,6 +52,8 @@ const LISTENERS: usize = 1;
 const LISTENERS_MAX: usize = 64;
 const LINKS: usize = LISTENERS + LISTENERS_MAX;
 
+/// Events taken from the system at once.
+const EVENTS_MAX: usize = 4096;
 /// Bytes read from one socket in one turn.
 const READ_SIZE: usize = 128 << 10;
 /// Transactions applied before clients in this process hear of them, while others are still to be applied.
@@ -123,10 +130,12 @@ pub struct Peer {
     scratch: Box<[u8]>,
     /// Bytes read and not acted upon, all links together.
     input_total: usize,
-    /// Bytes set aside for large frames that are being read.
-    reserved_total: usize,
-    /// Slots that wait for that, in line.
-    starved: VecDeque<u32>,
+    /// Memory for large frames that are being read.
+    pool: Pool,
+    /// How well the loop listens to clients.
+    hearing: Hearing,
+    /// Nothing is taken from clients in this turn: they wait, and no session ends by that.
+    holds_input: bool,
     /// Bytes read in this turn.
     read_in_turn: usize,
     /// Connections whose handshake waits for its turn, and when that is looked at.
@@ -170,6 +179,8 @@ impl Peer {
         let snapshots = Snapshots::new();
         let (engine, waker) = (Seat::new(engine), Arc::new(waker));
         let hub = Hub::new(Arc::clone(&waker), engine.lent(), link_limits);
+        let pool = Pool::new(config.limits.input_bytes_max / 2, READ_SIZE);
+        let hearing = Hearing::new(config.session_timeout_min_ms());
         let mut peer = Peer {
             config,
             engine,
@@ -191,8 +202,9 @@ impl Peer {
             work: Vec::new(),
             scratch: vec![0; READ_SIZE].into_boxed_slice(),
             input_total: 0,
-            starved: VecDeque::new(),
-            reserved_total: 0,
+            pool,
+            hearing,
+            holds_input: false,
             read_in_turn: 0,
             delayed: Vec::new(),
             delayed_until: Millis(0),
@@ -204,6 +216,7 @@ impl Peer {
             turns: 0,
         };
         let (now, wall) = peer.time();
+        peer.hearing.woke(now);
         peer.engine.activate(now, wall);
         peer.file_bytes_seen = peer.store.stats().file_bytes;
         let addresses: Vec<String> = peer.addresses().iter().map(SocketAddr::to_string).collect();
@@ -236,11 +249,13 @@ impl Peer {
     /// # Errors
     /// [`Error`] when the store failed: nothing is acknowledged from then on (S-42).
     pub fn run(mut self) -> Result<(), Error> {
-        let mut events = Events::with_capacity(1024);
+        let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
             let timeout = self.poll_timeout();
+            let (now, _) = self.time();
+            self.hearing.sleeps(now, timeout.as_millis() as u64);
             self.engine.lend();
-            let polled = self.poll.poll(&mut events, timeout);
+            let polled = self.poll.poll(&mut events, Some(timeout));
             self.engine.take_back();
             if let Err(error) = polled
                 && error.kind() != std::io::ErrorKind::Interrupted
@@ -265,29 +280,22 @@ impl Peer {
     fn turn(&mut self, events: &Events) -> Result<bool, Error> {
         self.turns += 1;
         let (now, wall) = self.time();
+        self.engine.grant_back(self.hearing.woke(now));
         self.engine.set_time(now, wall);
         self.pace_the_log();
-        let mut accept = false;
+        let (mut has_connections, mut reported) = (false, 0);
         for event in events {
+            reported += 1;
             match event.token() {
                 WAKER => {}
-                Token(token) if token < LINKS => accept = true,
+                Token(token) if token < LINKS => has_connections = true,
                 Token(token) => self.link_event(token - LINKS, event),
             }
         }
         if !self.carry_out_commands() {
             return Ok(false);
         }
-        if accept || self.listening.wants_retry(now) {
-            self.accept(now);
-        }
-        self.serve_input(now);
-        self.serve_locals();
-        self.gather_locals();
-        self.engine.go_on();
-        while self.engine.tick() && self.broadcast.is_empty() && !self.engine.is_busy() {
-            self.commit()?;
-        }
+        self.take_in(has_connections, (reported, reported >= EVENTS_MAX), now);
         self.commit()?;
         self.snapshots.turn(&mut self.engine, &mut self.store)?;
         let (now, wall) = self.time();
@@ -401,18 +409,18 @@ impl Peer {
         (now, WallMillis(wall))
     }
 
-    fn poll_timeout(&self) -> Option<Duration> {
-        let goes_on = !self.work.is_empty()
-            || self.engine.has_proposals()
-            || self.engine.has_work()
-            || !self.broadcast.is_empty()
-            || self.can_grant_memory();
-        if goes_on || !self.locals.may_sleep() {
-            return Some(Duration::ZERO);
+    fn poll_timeout(&self) -> Duration {
+        let goes_on = self.engine.has_proposals() || self.engine.has_work() || !self.broadcast.is_empty();
+        let has_input = !self.work.is_empty() || !self.locals.may_sleep();
+        if goes_on || (has_input && !self.holds_input) {
+            return Duration::ZERO;
         }
         let (now, _) = self.time();
         let mut wait = self.next_sweep.since(now);
-        if let Some(at) = self.engine.poll_timeout() {
+        if let Some(at) = self.pool.goes_on_at(now).filter(|_| !self.holds_input) {
+            wait = wait.min(at.since(now));
+        }
+        if let Some(at) = self.engine.poll_timeout().filter(|_| !self.holds_input) {
             wait = wait.min(at.since(now));
         }
         if let Some(ms) = self.store.poll_timeout(now) {
@@ -424,10 +432,10 @@ impl Peer {
         if !self.delayed.is_empty() {
             wait = wait.min(self.delayed_until.since(now));
         }
-        if let Some(ms) = self.listening.poll_timeout(now) {
+        if let Some(ms) = self.listening.poll_timeout(now).filter(|_| !self.holds_input) {
             wait = wait.min(ms);
         }
-        Some(Duration::from_millis(wait))
+        Duration::from_millis(wait)
     }
 
     fn carry_out_commands(&mut self) -> bool {

@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -374,6 +374,21 @@ fn write_dsync(file: &File, mut buf: &[u8], mut at: u64) -> io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn write_dsync(_file: &File, _buf: &[u8], _at: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Lets up to `backlog` connections wait on a socket that listens already.
+///
+/// It stands here because all `unsafe` code outside of the C ABI stands in this file.
+///
+/// # Errors
+/// What the operating system says.
+pub(crate) fn listen(socket: BorrowedFd<'_>, backlog: usize) -> io::Result<()> {
+    let backlog = libc::c_int::try_from(backlog).unwrap_or(libc::c_int::MAX);
+    // SAFETY: listen takes a descriptor, which is open as long as it is borrowed, and touches no memory of ours.
+    match unsafe { libc::listen(socket.as_raw_fd(), backlog) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Whether the call is not known here, as opposed to known and failed.

@@ -28,6 +28,7 @@ pub use error::StoreError;
 pub use file::Store;
 pub use inspect::{InspectLine, InspectVerdict, SuperblockLine, inspect, inspect_bytes};
 pub use log::Record;
+pub(crate) use map::listen;
 pub use map::{Disk, DiskFile, ReadAt, block_file_size_signal};
 pub use options::{Space, SpaceLevel, StoreOptions, StoreStats, SyncMode};
 pub use os_error::{OsError, os_text};

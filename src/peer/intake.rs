@@ -1,0 +1,45 @@
+//! What a turn takes in from clients, and the end of sessions whose clients sent nothing.
+
+use super::hearing::Intake;
+use super::{LISTENERS_MAX, Peer};
+use crate::engine::ConnId;
+use crate::ids::Millis;
+
+impl Peer {
+    /// Accepts, reads, decides; then ends the sessions of those who have been silent for too long, if that is known by now.
+    ///
+    /// `has_connections`: a listening socket reported some. `events`: how many were reported, and whether there may be more.
+    pub(super) fn take_in(&mut self, has_connections: bool, events: (usize, bool), now: Millis) {
+        if self.holds_input {
+            self.hearing.skips();
+            if has_connections {
+                // It will not be reported again.
+                self.listening.retry(now);
+            }
+            return self.engine.tick_unheard();
+        }
+        let is_due = self.engine.silence_is_due();
+        let mut intake = Intake {
+            sockets: self.listening.counts.all() + self.lingering.len() + LISTENERS_MAX,
+            events: events.0,
+            more_events: events.1,
+            ..Intake::default()
+        };
+        if has_connections || is_due || self.listening.wants_retry(now) {
+            (intake.accepted, intake.more_connections) = self.accept(now);
+        }
+        (intake.in_line, intake.read) = self.serve_input(now);
+        self.serve_locals();
+        self.gather_locals();
+        self.engine.go_on();
+        if self.hearing.is_complete(is_due, intake) {
+            let links = &self.links;
+            self.engine.tick_hearing(&mut |conn: ConnId| match links.get(conn.slot as usize) {
+                Some(Some(link)) => link.conn == conn && link.has_unheard(),
+                _ => false,
+            });
+        } else {
+            self.engine.tick_unheard();
+        }
+    }
+}

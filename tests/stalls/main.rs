@@ -1,0 +1,103 @@
+//! A server that stands still for a while, and what its clients lose by that: nothing.
+//!
+//! `ZOA_SESSIONS` sets how many sessions ping; 3,000 need as many descriptors on both sides.
+#![cfg(all(feature = "cli", target_os = "linux"))]
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+mod kit;
+
+use kit::{Pinger, Serve, drive, drive_for};
+
+/// The shortest timeout that a server with the default tick grants.
+const TIMEOUT: Duration = Duration::from_secs(4);
+/// Longer than that.
+const STALL_MS: u64 = 6000;
+
+fn sessions() -> usize {
+    std::env::var("ZOA_SESSIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(300)
+}
+
+fn open_all(server: &Serve, count: usize) -> Vec<Pinger> {
+    let mut pingers: Vec<Pinger> = (0..count).map(|_| Pinger::new(&server.address, TIMEOUT)).collect();
+    drive(&mut pingers, false, |pingers| pingers.iter().all(Pinger::is_open));
+    pingers
+}
+
+fn none_has_expired(server: &Serve, pingers: &mut [Pinger]) {
+    drive(pingers, true, |pingers| pingers.iter().all(|pinger| pinger.is_open() || pinger.expired));
+    let expired = pingers.iter().filter(|pinger| pinger.expired).count();
+    assert_eq!(expired, 0, "of {} sessions", pingers.len());
+    assert_eq!(server.number("zk_stale_sessions_expired"), 0);
+    assert_eq!(server.number("zk_global_sessions"), pingers.len() as u64);
+}
+
+/// Sets the root's data, without waiting for the answer.
+fn write(pinger: &mut Pinger) {
+    pinger.send(&[0, 0, 0, 21, 0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0, 1, b'/', 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+}
+
+#[test]
+fn a_process_that_was_stopped_expires_nobody_that_pings() {
+    let server = Serve::start(&[]);
+    let mut pingers = open_all(&server, sessions());
+    drive_for(&mut pingers, false, TIMEOUT / 3);
+    server.signal("STOP");
+    drive_for(&mut pingers, false, Duration::from_millis(STALL_MS));
+    server.signal("CONT");
+    drive_for(&mut pingers, false, TIMEOUT * 3 / 2);
+    none_has_expired(&server, &mut pingers);
+    // And whoever is silent from here on expires.
+    drop(pingers.split_off(1));
+    drive(&mut pingers, false, |_| server.number("zk_global_sessions") == 1);
+}
+
+#[test]
+fn a_sync_that_takes_seconds_expires_nobody_that_pings() {
+    let server = Serve::start(&[]);
+    let mut pingers = open_all(&server, sessions());
+    server.slow_sync(STALL_MS);
+    write(&mut pingers[0]);
+    drive(&mut pingers, false, |_| server.sync_is_over());
+    drive_for(&mut pingers, false, TIMEOUT * 3 / 2);
+    none_has_expired(&server, &mut pingers);
+}
+
+#[test]
+fn clients_that_give_up_and_reconnect_during_a_stall_keep_their_sessions() {
+    let server = Serve::start(&[]);
+    let mut pingers = open_all(&server, 200);
+    let before: Vec<i64> = pingers.iter().map(|pinger| pinger.session).collect();
+    server.slow_sync(STALL_MS);
+    write(&mut pingers[0]);
+    drive(&mut pingers, true, |_| server.sync_is_over());
+    assert!(pingers.iter().all(|pinger| pinger.given_up > 0), "each has given up once");
+    drive_for(&mut pingers, true, TIMEOUT * 3 / 2);
+    none_has_expired(&server, &mut pingers);
+    let after: Vec<i64> = pingers.iter().map(|pinger| pinger.session).collect();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_server_stops_before_a_sync_that_hangs_is_over_and_keeps_what_it_acknowledged() {
+    let mut server = Serve::start(&[]);
+    let mut pingers = open_all(&server, 1);
+    write(&mut pingers[0]);
+    drive(&mut pingers, false, |_| server.number("zk_zoarium_log_bytes") > 0);
+    server.slow_sync(8000);
+    write(&mut pingers[0]);
+    drive(&mut pingers, false, |_| server.sync_has_begun());
+    server.signal("TERM");
+    let mut code = None;
+    drive(&mut pingers, false, |_| {
+        code = server.has_ended();
+        code.is_some()
+    });
+    assert!(!server.sync_is_over(), "it waited for the disk");
+    assert_eq!(code, Some(Some(1)), "a disk that hangs is told");
+    let server = server.restart();
+    let mut resumed = std::mem::take(&mut pingers);
+    drive(&mut resumed, true, |pingers| pingers[0].is_open() || pingers[0].expired || pingers[0].given_up > 3);
+    assert_eq!(server.number("zk_global_sessions"), 1, "the session lives on in the file");
+}
