@@ -108,7 +108,6 @@ impl Engine {
             let is_next = self.newcomers.is_next(address, id);
             if !is_next || !self.arrivals.admit(self.now, address, per_second, burst) {
                 self.newcomers.waits(address, id);
-                self.make_room_for_newcomers();
                 return Handshake::Later;
             }
         }
@@ -199,7 +198,8 @@ impl Engine {
         }
     }
 
-    /// connections that have sent nothing, and those whose handshake waits, each have a limit.
+    /// connections that have sent nothing, and those whose handshake waits, each have a limit. It is enforced once in
+    /// a turn, when all that were accepted in it have been read.
     pub(super) fn make_room_for_newcomers(&mut self) {
         let silent_max = self.settings.limits.sessionless_max;
         let waiting_max = silent_max.saturating_mul(2);

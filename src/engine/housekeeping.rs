@@ -25,6 +25,7 @@ impl Engine {
     pub fn tick_hearing(&mut self, has_sent: &mut dyn FnMut(ConnId) -> bool) -> bool {
         self.close_overdue_handshakes();
         if !self.serving {
+            self.make_room_for_newcomers();
             return false;
         }
         let is_more = self.expire_the_silent(has_sent);
@@ -34,6 +35,7 @@ impl Engine {
 
     /// What is due even when it is not known yet who is silent.
     pub fn tick_unheard(&mut self) {
+        self.make_room_for_newcomers();
         if self.serving && self.now >= self.next_reaping && !self.work.is_deciding() && !self.work.is_applying() {
             self.reap();
         }

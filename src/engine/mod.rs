@@ -232,7 +232,6 @@ impl Engine {
         let id = self.conns.insert(address, self.now);
         self.handshakes.push_back((self.listened().plus(self.settings.limits.handshake_ms), id));
         self.newcomers.came(address.ip(), id);
-        self.make_room_for_newcomers();
         id
     }
 
