@@ -10,6 +10,35 @@ use std::time::{Duration, Instant};
 /// Longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// An empty folder.
+pub(crate) fn new_folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Builds the library that makes a sync slow.
+pub(crate) fn build_slow_sync(folder: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/slow_sync.c");
+    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    let library = folder.join("slow_sync.so");
+    let built =
+        Command::new(compiler).args(["-shared", "-fPIC", "-O1", "-o"]).args([&library, &source]).arg("-ldl").status();
+    assert!(built.expect("a C compiler is there").success());
+}
+
+/// Has a process use that library.
+pub(crate) fn with_slow_sync(command: &mut Command, folder: &Path) {
+    command.env("LD_PRELOAD", folder.join("slow_sync.so")).env("SLOW_SYNC", folder.join("slow"));
+}
+
+/// The next sync of a process that uses it takes so long.
+pub(crate) fn make_slow(folder: &Path, ms: u64) {
+    std::fs::write(folder.join("slow.new"), ms.to_string()).unwrap();
+    std::fs::rename(folder.join("slow.new"), folder.join("slow")).unwrap();
+}
+
 /// A running `zoarium serve` in a folder of its own.
 pub(crate) struct Serve {
     child: Child,
@@ -22,27 +51,28 @@ impl Serve {
     pub(crate) fn start(settings: &[&str]) -> Serve {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("stalls-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        let library = folder.join("slow_sync.so");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/slow_sync.c");
-        let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-        let built = Command::new(compiler)
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .args([&library, &source])
-            .arg("-ldl")
-            .status();
-        assert!(built.expect("a C compiler is there").success());
+        let folder = new_folder(&name);
+        build_slow_sync(&folder);
         Serve::start_in(folder, settings)
     }
 
-    fn start_in(folder: PathBuf, settings: &[&str]) -> Serve {
+    fn spawn(folder: &Path, settings: &[&str]) -> Child {
         let binary = std::env::var("ZOA_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_zoarium").to_owned());
         let mut command = Command::new(binary);
-        command.current_dir(&folder).args(["serve", "--port", "0", "-Dzookeeper.4lw.commands.whitelist=*"]);
+        command.current_dir(folder).args(["serve", "--port", "0", "-Dzookeeper.4lw.commands.whitelist=*"]);
         command.args(["-DmaxClientCnxns=0", "-Dzoarium.sessionBurst=100000"]).args(settings);
-        command.env("LD_PRELOAD", folder.join("slow_sync.so")).env("SLOW_SYNC", folder.join("slow"));
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        with_slow_sync(&mut command, folder);
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Kills it and starts it again, without waiting until it serves.
+    pub(crate) fn begin_restart(&mut self) {
+        self.kill();
+        self.child = Serve::spawn(&self.folder, &[]);
+    }
+
+    fn start_in(folder: PathBuf, settings: &[&str]) -> Serve {
+        let mut child = Serve::spawn(&folder, settings);
         let mut greeting = Vec::new();
         let stdout = child.stdout.as_mut().unwrap();
         while !greeting.ends_with(b"\n") {
@@ -69,8 +99,7 @@ impl Serve {
 
     /// The next sync takes so long.
     pub(crate) fn slow_sync(&self, ms: u64) {
-        std::fs::write(self.folder.join("slow.new"), ms.to_string()).unwrap();
-        std::fs::rename(self.folder.join("slow.new"), self.folder.join("slow")).unwrap();
+        make_slow(&self.folder, ms);
     }
 
     /// Whether that sync has begun.

@@ -4,11 +4,16 @@
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 mod kit;
 
-use kit::{Pinger, Serve, drive, drive_for};
+use kit::{PATIENCE, Pinger, Serve, build_slow_sync, drive, drive_for, make_slow, new_folder, with_slow_sync};
+use zoarium::client::Client;
+use zoarium::records::{Acl, CreateMode};
+use zoarium::{Config, Error, Server};
 
 /// The shortest timeout that a server with the default tick grants.
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -100,4 +105,90 @@ fn a_server_stops_before_a_sync_that_hangs_is_over_and_keeps_what_it_acknowledge
     let mut resumed = std::mem::take(&mut pingers);
     drive(&mut resumed, true, |pingers| pingers[0].is_open() || pingers[0].expired || pingers[0].given_up > 3);
     assert_eq!(server.number("zk_global_sessions"), 1, "the session lives on in the file");
+}
+
+#[test]
+fn a_server_stops_cleanly_in_the_middle_of_a_snapshot() {
+    let mut server = Serve::start(&["-Dzoarium.logWindow=1M", "-Dzoarium.snapshotRate=1M"]);
+    let mut client = Client::connect(&server.address).unwrap();
+    let data = vec![1; 100_000];
+    let begun = Instant::now();
+    let mut count = 0;
+    while server.number("zk_zoarium_snapshot_running") == 0 {
+        client.create(&format!("/{count}"), Some(&data), &[Acl::open()], CreateMode::Persistent).unwrap();
+        count += 1;
+        assert!(begun.elapsed() < PATIENCE, "no snapshot begins");
+    }
+    server.signal("TERM");
+    let mut code = None;
+    drive(&mut [], false, |_| {
+        code = server.has_ended();
+        code.is_some()
+    });
+    assert_eq!(code, Some(Some(0)));
+    let server = server.restart();
+    let mut client = Client::connect(&server.address).unwrap();
+    assert_eq!(client.get_children("/", false).unwrap().len(), count + 1);
+}
+
+#[test]
+fn a_server_that_is_still_starting_stops_at_once() {
+    let mut server = Serve::start(&[]);
+    server.slow_sync(8000);
+    server.begin_restart();
+    drive(&mut [], false, |_| server.sync_has_begun());
+    server.signal("TERM");
+    let mut code = None;
+    drive(&mut [], false, |_| {
+        code = server.has_ended();
+        code.is_some()
+    });
+    assert_eq!((code, server.sync_is_over()), (Some(Some(0)), false));
+    drop(server.restart());
+}
+
+/// In a process of its own, because the library that makes a sync slow is for a whole process.
+#[test]
+fn a_host_gets_its_thread_back_while_a_sync_hangs() {
+    const NAME: &str = "a_host_gets_its_thread_back_while_a_sync_hangs";
+    if let Ok(folder) = std::env::var("ZOA_STALLED_HOST") {
+        return host(PathBuf::from(folder));
+    }
+    let folder = new_folder(&format!("stalls-{}-host", std::process::id()));
+    build_slow_sync(&folder);
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", NAME, "--nocapture"]).env("ZOA_STALLED_HOST", &folder);
+    with_slow_sync(&mut command, &folder);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+fn host(folder: PathBuf) {
+    let config = || Config { data_dir: folder.join("data"), client_port: 0, ..Config::default() };
+    let server = Server::start(config()).unwrap();
+    let mut client = Client::connect(&server.addresses()[0].to_string()).unwrap();
+    client.create("/kept", None, &[Acl::open()], CreateMode::Persistent).unwrap();
+    make_slow(&folder, 6000);
+    let late = std::thread::spawn(move || client.create("/late", None, &[Acl::open()], CreateMode::Persistent));
+    drive(&mut [], false, |_| !folder.join("slow").exists());
+    assert!(matches!(server.stop(), Err(Error::StillStopping)));
+    let is_over = || folder.join("slow.over").exists();
+    assert!(!is_over(), "it waited for the disk");
+    // The file is in use until the sync is over, and free soon after.
+    assert!(Server::start(config()).is_err());
+    drive(&mut [], false, |_| is_over());
+    let mut again = None;
+    drive(&mut [], false, |_| {
+        again = Server::start(config()).ok();
+        again.is_some()
+    });
+    let server = again.unwrap();
+    let mut client = Client::connect(&server.addresses()[0].to_string()).unwrap();
+    assert!(client.exists("/kept", false).unwrap().is_some());
+    // Whatever was said of the late write is true.
+    if late.join().unwrap().is_ok() {
+        assert!(client.exists("/late", false).unwrap().is_some());
+    }
+    server.stop().unwrap();
 }
