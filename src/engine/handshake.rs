@@ -44,6 +44,9 @@ impl Arrivals {
     }
 }
 
+/// A connection that is younger need not have sent anything, ms.
+const YOUNG_MS: u64 = 500;
+
 /// What to do with a handshake.
 pub(super) enum Handshake {
     /// It was dealt with.
@@ -199,11 +202,16 @@ impl Engine {
     }
 
     /// connections that have sent nothing, and those whose handshake waits, each have a limit. It is enforced once in
-    /// a turn, when all that were accepted in it have been read.
+    /// a turn, when all that were accepted in it have been read. Many that connect at once and are about to send their
+    /// handshakes may be twice as many for a moment.
     pub(super) fn make_room_for_newcomers(&mut self) {
         let silent_max = self.settings.limits.sessionless_max;
         let waiting_max = silent_max.saturating_mul(2);
-        while let Some(id) = self.newcomers.silent_above(silent_max) {
+        let (conns, now) = (&self.conns, self.now);
+        let is_old = |id| conns.get(id).is_none_or(|conn| now.since(conn.opened) >= YOUNG_MS);
+        let mut out: Vec<ConnId> = std::iter::from_fn(|| self.newcomers.silent_above(silent_max, is_old)).collect();
+        out.extend(std::iter::from_fn(|| self.newcomers.silent_above(silent_max.saturating_mul(2), |_| true)));
+        for id in out {
             let why = format!("more than {silent_max} connections without a session");
             self.close(id, CloseReason::Violation(why));
         }

@@ -72,10 +72,10 @@ impl Newcomers {
         }
     }
 
-    /// Takes out who makes room when more than so many are silent: the oldest of the address with the most.
-    pub(super) fn silent_above(&mut self, most: usize) -> Option<ConnId> {
+    /// Takes out who makes room when more than so many are silent: the oldest of the address with the most, if it `may` go.
+    pub(super) fn silent_above(&mut self, most: usize, may: impl Fn(ConnId) -> bool) -> Option<ConnId> {
         let (address, line) = self.silent.longest().filter(|_| self.silent.count > most)?;
-        let id = *line.front()?;
+        let id = line.front().copied().filter(|id| may(*id))?;
         self.silent.remove(address, id);
         Some(id)
     }
@@ -103,11 +103,12 @@ mod tests {
         let mut newcomers = Newcomers::default();
         newcomers.came(honest, id(0));
         (1..=20).for_each(|slot| newcomers.came(flood, id(slot)));
-        assert_eq!(newcomers.silent_above(21), None);
-        let gone: Vec<u32> = std::iter::from_fn(|| newcomers.silent_above(10)).map(|id| id.slot).collect();
+        assert_eq!(newcomers.silent_above(21, |_| true), None);
+        let gone: Vec<u32> = std::iter::from_fn(|| newcomers.silent_above(10, |_| true)).map(|id| id.slot).collect();
         assert_eq!(gone, (1..=11).collect::<Vec<u32>>());
+        assert_eq!(newcomers.silent_above(8, |_| false), None);
         newcomers.left(honest, id(0));
-        assert_eq!(newcomers.silent_above(8), Some(id(12)));
+        assert_eq!(newcomers.silent_above(8, |_| true), Some(id(12)));
     }
 
     #[test]
@@ -125,7 +126,7 @@ mod tests {
         assert!(newcomers.is_next(address, id(2)));
         assert_eq!(newcomers.waiting_above(2), Some(id(4)));
         assert_eq!(newcomers.waiting_above(2), None);
-        assert_eq!(newcomers.silent_above(0), Some(id(5)));
+        assert_eq!(newcomers.silent_above(0, |_| true), Some(id(5)));
         assert!(newcomers.is_next("10.0.0.9".parse().unwrap(), id(9)), "other addresses have lines of their own");
     }
 }

@@ -61,10 +61,19 @@ fn a_connection_without_handshake_is_closed_in_time() {
 fn the_oldest_without_a_session_makes_room() {
     //
     let mut world = limited(|limits| limits.sessionless_max = 2);
-    let (a, b, c) = (world.open(), world.open(), world.open());
+    let (a, b) = (world.open(), world.open());
+    world.pass(500);
+    let c = world.open();
     world.pass(0);
     assert!(world.is_closing(a));
     assert!(!world.is_closing(b) && !world.is_closing(c));
+    // Those that have just connected may be more for a moment, but not more than twice as many.
+    let (d, e) = (world.open(), world.open());
+    world.pass(0);
+    assert!(world.is_closing(b) && !world.is_closing(c) && !world.is_closing(d) && !world.is_closing(e));
+    let (f, g) = (world.open(), world.open());
+    world.pass(0);
+    assert!(world.is_closing(c) && [d, e, f, g].iter().all(|&conn| !world.is_closing(conn)));
 }
 
 #[test]
