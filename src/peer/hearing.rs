@@ -46,21 +46,13 @@ pub(super) struct Hearing {
     woke: Millis,
     /// Since when the loop waits for events, and for how long it means to.
     asleep: Option<(Millis, u64)>,
-    /// Whether the turn since `woke` has listened to clients at all.
-    listened: bool,
     rest: Option<Rest>,
 }
 
 impl Hearing {
     /// For sessions whose timeout is at least this.
     pub(super) fn new(timeout_min_ms: u64) -> Hearing {
-        Hearing {
-            gap_ms: (timeout_min_ms / 8).clamp(10, 500),
-            woke: Millis(0),
-            asleep: None,
-            listened: true,
-            rest: None,
-        }
+        Hearing { gap_ms: (timeout_min_ms / 8).clamp(10, 500), woke: Millis(0), asleep: None, rest: None }
     }
 
     /// The loop begins to wait for events, for at most so long.
@@ -76,18 +68,12 @@ impl Hearing {
         // To sleep longer than meant is to be stopped.
         let heard = worked.min(self.gap_ms) + slept.min(timeout_ms.saturating_add(self.gap_ms));
         self.woke = now;
-        let listened = std::mem::replace(&mut self.listened, true);
-        if listened { passed.saturating_sub(heard) } else { passed }
+        passed.saturating_sub(heard)
     }
 
-    /// In this turn nothing is taken from clients.
-    pub(super) fn skips(&mut self) {
-        self.listened = false;
-    }
-
-    /// Whether whoever is silent now may expire. `is_due`: somebody would. To be asked once in each turn that listens.
+    /// Whether whoever is silent now may expire. `is_due`: somebody would. To be asked once in each turn.
     pub(super) fn is_complete(&mut self, is_due: bool, intake: Intake) -> bool {
-        if !is_due || !self.listened {
+        if !is_due {
             return false;
         }
         let rest = self.rest.get_or_insert(Rest { events: intake.sockets, connections: BACKLOG, in_line: None });
@@ -134,21 +120,6 @@ mod tests {
         assert_eq!(granted(&[(6000, 0, 0), (1, 10, 10)]), [5500, 0], "a sync of 6 s");
         assert_eq!(granted(&[(1, 7000, 1000), (1, 10, 10)]), [5500, 0], "stopped while it waited for events");
         assert_eq!(granted(&[(2000, 3000, 0)]), [4000], "both");
-    }
-
-    #[test]
-    fn turns_that_take_nothing_from_clients_are_granted_back() {
-        let mut hearing = Hearing::new(4000);
-        for turn in 1..10 {
-            hearing.skips();
-            hearing.sleeps(Millis(turn * 100 - 99), 1000);
-            assert_eq!(hearing.woke(Millis(turn * 100)), 100);
-            hearing.skips();
-            assert!(!hearing.is_complete(true, Intake::default()));
-        }
-        hearing.sleeps(Millis(901), 1000);
-        assert_eq!(hearing.woke(Millis(1000)), 100, "for the turn before");
-        assert!(hearing.is_complete(true, Intake::default()));
     }
 
     #[test]

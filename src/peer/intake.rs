@@ -10,14 +10,6 @@ impl Peer {
     ///
     /// `has_connections`: a listening socket reported some. `events`: how many were reported, and whether there may be more.
     pub(super) fn take_in(&mut self, has_connections: bool, events: (usize, bool), now: Millis) {
-        if self.holds_input {
-            self.hearing.skips();
-            if has_connections {
-                // It will not be reported again.
-                self.listening.retry(now);
-            }
-            return self.engine.tick_unheard();
-        }
         let is_due = self.engine.silence_is_due();
         let mut intake = Intake {
             sockets: self.listening.counts.all() + self.lingering.len() + LISTENERS_MAX,

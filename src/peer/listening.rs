@@ -105,11 +105,6 @@ impl Listening {
         self.retry_at.map(|at| at.since(now))
     }
 
-    /// Connections wait that will not be reported again: look at them in the next turn.
-    pub(super) fn retry(&mut self, now: Millis) {
-        self.retry_at.get_or_insert(now);
-    }
-
     fn complain(&mut self, now: Millis, line: &str) {
         if self.last_complaint.is_none_or(|at| now.since(at) >= 1000) {
             self.last_complaint = Some(now);

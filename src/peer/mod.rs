@@ -134,8 +134,6 @@ pub struct Peer {
     pool: Pool,
     /// How well the loop listens to clients.
     hearing: Hearing,
-    /// Nothing is taken from clients in this turn: they wait, and no session ends by that.
-    holds_input: bool,
     /// Bytes read in this turn.
     read_in_turn: usize,
     /// Connections whose handshake waits for its turn, and when that is looked at.
@@ -204,7 +202,6 @@ impl Peer {
             input_total: 0,
             pool,
             hearing,
-            holds_input: false,
             read_in_turn: 0,
             delayed: Vec::new(),
             delayed_until: Millis(0),
@@ -412,15 +409,15 @@ impl Peer {
     fn poll_timeout(&self) -> Duration {
         let goes_on = self.engine.has_proposals() || self.engine.has_work() || !self.broadcast.is_empty();
         let has_input = !self.work.is_empty() || !self.locals.may_sleep();
-        if goes_on || (has_input && !self.holds_input) {
+        if goes_on || has_input {
             return Duration::ZERO;
         }
         let (now, _) = self.time();
         let mut wait = self.next_sweep.since(now);
-        if let Some(at) = self.pool.goes_on_at(now).filter(|_| !self.holds_input) {
+        if let Some(at) = self.pool.goes_on_at(now) {
             wait = wait.min(at.since(now));
         }
-        if let Some(at) = self.engine.poll_timeout().filter(|_| !self.holds_input) {
+        if let Some(at) = self.engine.poll_timeout() {
             wait = wait.min(at.since(now));
         }
         if let Some(ms) = self.store.poll_timeout(now) {
@@ -432,7 +429,7 @@ impl Peer {
         if !self.delayed.is_empty() {
             wait = wait.min(self.delayed_until.since(now));
         }
-        if let Some(ms) = self.listening.poll_timeout(now).filter(|_| !self.holds_input) {
+        if let Some(ms) = self.listening.poll_timeout(now) {
             wait = wait.min(ms);
         }
         Duration::from_millis(wait)
