@@ -83,12 +83,20 @@ impl Server {
         }
     }
 
-    /// Everything that must go on when the disk is full, and does.
+    /// Everything that must go on when the disk is full, and does: at once, or when the snapshot is over that makes room.
     fn goes_on(&mut self, small: usize) {
-        for round in 0..30 {
-            let (level, goes_on) = self.turn();
-            assert!(level < SpaceLevel::Exhausted && goes_on, "sessions, deletes: {:?}", self.store.space());
-            self.write(round, small);
+        for key in 0..30 {
+            let begun = std::time::Instant::now();
+            loop {
+                let (level, goes_on) = self.turn();
+                assert!(level < SpaceLevel::Exhausted, "sessions, deletes: {:?}", self.store.space());
+                if goes_on {
+                    break;
+                }
+                assert!(begun.elapsed().as_secs() < 60, "waits for ever: {:?}", self.store.space());
+                std::thread::yield_now();
+            }
+            self.write(key, small);
         }
     }
 }
