@@ -297,8 +297,9 @@ def impatient(bed):
 
 
 class Attack:
-    def __init__(self, name, title, run, replayed=False, stops=False):
+    def __init__(self, name, title, run, replayed=False, stops=False, at_full_size_only=False):
         self.name, self.title, self.run = name, title, run
+        self.at_full_size_only = at_full_size_only
         # Its work is in the log, and is done again by a restart.
         self.replayed = replayed
         # The server's process is stopped: the pause is the attack.
@@ -314,7 +315,14 @@ ATTACKS = [
     Attack("hoarders", "59 connections trickle frames", lambda bed: hoarders(bed, 59)),
     Attack("hoarders-300", "300 connections trickle frames", lambda bed: hoarders(bed, 300)),
     Attack("flood", "silent connections from one address", lambda bed: flood(bed, "127.0.0.2")),
-    Attack("handshakes", "handshakes, honest ones at that address", lambda bed: flood(bed, "127.0.0.3", raw.handshake(4000))),
+    Attack("handshakes", "handshakes from one address", lambda bed: flood(bed, "127.0.0.2", raw.handshake(4000))),
+    # No server can tell these honest ones from the flood, so not all may get in: a figure beside ZooKeeper's.
+    Attack(
+        "handshakes-same",
+        "the same, honest ones at that address",
+        lambda bed: flood(bed, "127.0.0.3", raw.handshake(4000)),
+        at_full_size_only=True,
+    ),
     Attack("crowd", "new sessions at once", crowd),
     Attack("stopped", "stopped for 6 s, timeouts of 4 s", stopped, stops=True),
     Attack("impatient", "the same, clients reconnect", impatient, stops=True),
@@ -402,7 +410,7 @@ def main():
     columns = [name for name, wanted in (("zoarium", ours), ("zookeeper", theirs)) if wanted]
     print(f"{'longest pause; restart':<42}" + "".join(f"{name:>12}{'':>9}" for name in columns), flush=True)
     for attack in ATTACKS:
-        if options.attacks and attack.name not in options.attacks:
+        if attack.name not in options.attacks if options.attacks else options.quick and attack.at_full_size_only:
             continue
         results = {kind: carry_out(attack, kind, options.quick) for kind in columns}
         line = f"{attack.title:<42}"
