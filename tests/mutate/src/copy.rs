@@ -114,7 +114,10 @@ impl Copy {
             copy.sources.push(Source { file: name.clone(), text, places, first });
         }
         let library = fs::read_to_string(project.join("src/lib.rs")).expect("a crate has a root");
-        write_if_new(&folder.join("src/lib.rs"), (library + &plant::answers(copy.mutants.len())).as_bytes());
+        // A change that must fail whenever it runs is a fault like any other, not one that does not compile.
+        let lenient = "#![allow(warnings, arithmetic_overflow, unconditional_panic)]\n".to_owned();
+        let library = lenient + &library + &plant::answers(copy.mutants.len());
+        write_if_new(&folder.join("src/lib.rs"), library.as_bytes());
         // What the project no longer has must not be compiled either.
         for name in if stays { Vec::new() } else { fs_files(&folder.join("src")) } {
             let inside = name.strip_prefix(folder).expect("it was listed there").to_string_lossy().into_owned();
