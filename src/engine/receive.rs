@@ -255,9 +255,9 @@ impl Engine {
         let Some(conn) = self.conns.get(id) else { return };
         let is_next = (conn.pending.is_empty() || plant::on(Plant::ReadsOvertake)) && conn.out.len() <= soft_max;
         let who = Arc::clone(&conn.who);
-        let must_wait =
-            self.work.is_applying() || self.is_long(id, op, body) || self.must_wait_for_output(op, body, &who);
-        let waits = is_next && op != OpCode::Ping && must_wait;
+        let waits = is_next
+            && op != OpCode::Ping
+            && (self.work.is_applying() || self.is_long(id, op, body) || self.must_wait_for_output(op, body, &who));
         if is_next && !waits {
             return self.serve_read(id, xid, op, body, &who, now);
         }
