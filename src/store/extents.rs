@@ -332,10 +332,11 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the file is new and nearly empty: then it takes no space ahead of need.
+    /// Whether the file is new and nearly empty, and nobody waits: then it takes no space ahead of need.
     pub(crate) fn is_small(&self) -> bool {
         let used = self.log.at - self.sb.extent_at(self.log.index);
-        !self.sb.is_whole() && self.build.is_none() && used < first_len(self.sb.extent_log2) / 4
+        let is_used = used >= first_len(self.sb.extent_log2) / 4;
+        !self.sb.is_whole() && self.build.is_none() && !is_used && !self.log_waits
     }
 
     /// Milliseconds until growth that was refused is tried again.

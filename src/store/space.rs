@@ -14,6 +14,8 @@ use crate::store::pace::{self, Load, Progress};
 pub(crate) const RESERVE: u32 = 2;
 /// Bytes of a running snapshot that may wait in memory, at least; else a sixteenth of it.
 const WAITING_MAX: u64 = 20 << 20;
+/// Writes never wait for more than this: a new file with large extents begins with little.
+const QUANTUM_MAX: u64 = 64 << 10;
 
 /// Extents that the log can still have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,7 +223,7 @@ impl Store {
         let total = running.map_or(0, |progress| progress.total);
         let load = Load {
             since: self.log_position().saturating_sub(self.build.as_ref().map_or(self.snapshot_began, |b| b.began)),
-            quantum: self.sb.extent_size() / 64,
+            quantum: (self.sb.extent_size() / 64).min(QUANTUM_MAX),
             window: self.log_window(),
             room,
             running,

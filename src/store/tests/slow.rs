@@ -150,6 +150,35 @@ fn the_log_waits_for_a_slow_snapshot_and_the_file_stays_within_its_bound() {
     }
 }
 
+#[test]
+fn a_new_file_with_extents_of_any_size_takes_its_first_writes() {
+    // The first extent begins small: what is left of it must never be too little to write and too much to grow.
+    for extent_log2 in [14, 18, 22, 24, 25, 26] {
+        let extent_size = 1 << extent_log2;
+        let options = StoreOptions {
+            extent_size,
+            initial_size: 1 << 20,
+            max_size: (128 << 10) + 16 * extent_size,
+            log_window: 4 << 20,
+            ..tiny()
+        };
+        let mut world = World::new(extent_log2, options);
+        world.open().expect("no planted bug").expect("it is created");
+        for turn in 1..=20 {
+            world.disk.pass_us(1000);
+            let store = world.store.as_mut().expect("it is open");
+            store.set_state_size(1000);
+            let waited = (1..=100).find(|wait| {
+                store.tick(Millis(turn * 100 + wait)).expect("the disk works");
+                store.log_budget(0) > 0
+            });
+            assert!(waited.is_some(), "extents of {extent_size} bytes, turn {turn}: {:?}", store.space());
+            let zxid = world.owed.last + 1;
+            world.append_these(vec![(zxid, vec![1; 5000])]).expect("it is appended");
+        }
+    }
+}
+
 /// Files that may not grow as far as the bound would have it: the log is held to what there is.
 fn tight() -> Vec<Load> {
     let load = |extents, value, swings| Load { extents, value, swings, ..FAST_LOG };
