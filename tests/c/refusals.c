@@ -58,7 +58,7 @@ static void count_event(zoa_client *client, const zoa_event *event, void *user_d
 static void never(zoa_client *client, zoa_result *result, void *user_data) {
   (void)client, (void)user_data;
   zoa_result_free(result);
-  TRUE(!"called for what was refused");
+  expect("called for what was refused", __LINE__, ZOA_PANIC, ZOA_OK);
 }
 
 /* A create whose request has exactly so many bytes. */

@@ -197,7 +197,7 @@ fn all_output_together_has_a_limit_that_costs_the_largest_their_connection() {
     writer.create("/big", Some(&vec![b'x'; 1_000_000]), &open(), CreateMode::Persistent).unwrap();
     writer.close().unwrap();
     let get = request(1, OpCode::GetData, &PathWatchRequest { path: "/big".into(), watch: false });
-    let mut readers: Vec<_> = (0..40).map(|_| client(&site.address)).collect();
+    let mut readers: Vec<_> = (0..16).map(|_| client(&site.address)).collect();
     for reader in &mut readers {
         reader.wire().send_raw(&get.repeat(100)).unwrap();
     }

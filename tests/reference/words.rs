@@ -267,6 +267,26 @@ fn digits_after_port(line: &str) -> String {
     }
 }
 
+/// The shapes of two answers, without what ZooKeeper does not tell: a quota whose text it cannot read ends each of its
+/// `mntr`s before the first latency, for good.
+pub fn as_far_as_zookeeper_tells(theirs: String, ours: String) -> (String, String) {
+    let is_cut = MNTR_PRESENT.iter().all(|key| !is_latency(key) || theirs.contains(&format!("{key} is missing")));
+    if !theirs.contains("zk_version") || !is_cut {
+        return (theirs, ours);
+    }
+    let rest = |shape: String| -> String {
+        // Line ends are escaped here.
+        let kept = shape.split("\\n").filter(|line| !is_latency(line.split(' ').next().unwrap_or("")));
+        kept.collect::<Vec<_>>().join("\\n")
+    };
+    (rest(theirs), rest(ours))
+}
+
+/// What ZooKeeper's provider of metrics tells.
+fn is_latency(key: &str) -> bool {
+    ["zk_avg_", "zk_cnt_", "zk_p99_"].iter().any(|start| key.starts_with(start)) && key != "zk_avg_latency"
+}
+
 fn mntr(answer: &str) -> String {
     let values: BTreeMap<_, _> = answer.lines().filter_map(|line| line.split_once('\t')).collect();
     let mut shape: Vec<_> = answer.lines().take(2).map(|line| line.split('\t').next().unwrap_or("").into()).collect();
@@ -289,6 +309,24 @@ fn mntr(answer: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn latencies_are_left_out_only_where_zookeeper_tells_none() {
+        let both = "mntr: \"zk_version\\nzk_avg_latency is a number".to_owned();
+        let whole = both.clone() + "\\n" + &of_all(" is a number");
+        let cut = both.clone() + "\\n" + &of_all(" is missing");
+        assert_eq!(as_far_as_zookeeper_tells(cut.clone(), whole.clone()), (both.clone(), both));
+        assert_eq!(as_far_as_zookeeper_tells(whole.clone(), cut.clone()), (whole, cut), "ours may not be cut");
+    }
+
+    fn of_all(what: &str) -> String {
+        MNTR_PRESENT
+            .iter()
+            .filter(|key| is_latency(key))
+            .map(|key| format!("{key}{what}"))
+            .collect::<Vec<_>>()
+            .join("\\n")
+    }
 
     #[test]
     fn connections_that_ended_are_left_out_of_a_dump_and_not_counted() {
