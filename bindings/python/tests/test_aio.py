@@ -232,4 +232,5 @@ def test_loops_leave_no_descriptor_behind(server):
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         run(main())
-    assert len(os.listdir("/proc/self/fd")) == before
+    # What tests before this one left to be closed may be closed meanwhile.
+    assert len(os.listdir("/proc/self/fd")) <= before
