@@ -9,6 +9,7 @@ use crate::jute::Text;
 pub mod codes;
 pub mod connect;
 pub mod multi;
+pub mod peer;
 pub mod replies;
 pub mod requests;
 pub mod txn;
