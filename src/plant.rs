@@ -5,6 +5,31 @@
 /// A bug that a test can switch on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plant {
+    // ---- The ensemble -------------------------------------------------------------------------------------------
+    /// A follower acknowledges what it has received (S-12).
+    FollowerAcksBeforeSync,
+    /// A follower acknowledges its history before that is on its disk (D-02).
+    EpochBeforeHistory,
+    /// A follower acknowledges its history before its epoch is on its disk (D-03).
+    HistoryAckedBeforeEpoch,
+    /// A follower promises an epoch before that is on its disk (D-01).
+    PromiseNotKept,
+    /// A leader tells an epoch before that is on its disk (D-01).
+    EpochToldBeforeKept,
+    /// A leader counts itself for what it has proposed (D-05).
+    LeaderCountsUnsynced,
+    /// Half of the voters are a quorum (S-11).
+    HalfIsQuorum,
+    /// A truncation is carried out on disk and not in memory (S-15).
+    TruncatedOnDiskOnly,
+    /// A learner is put on the list, and the outstanding proposals are not sent to it (SC-15).
+    ListedWithoutOutstanding,
+    /// Commits are sent to a learner that was not told to serve.
+    CommitsBeforeUpToDate,
+    /// A broken stream of a state is taken for whole (SC-09).
+    BrokenStateTaken,
+    /// What is logged and not delivered is forgotten when a role ends.
+    TailForgotten,
     // ---- The file -----------------------------------------------------------------------------------------------
     /// An append returns before its sync (D-10).
     AckBeforeSync,

@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("session", &[]),
     ("store", &["process"]),
     ("engine", &["digests", "jute", "records", "tree", "watches", "session", "words"]),
-    ("zab", &[]),
+    ("zab", &["records"]),
     ("config", &["digests", "store", "words"]),
     ("handle", &["engine", "jute", "peer", "process", "records"]),
     ("client", &["handle", "jute", "records"]),

@@ -117,3 +117,4 @@ pub struct Stat {
 
 #[cfg(test)]
 mod golden;
+// x

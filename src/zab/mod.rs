@@ -1,9 +1,543 @@
 //! Atomic broadcast: which transactions are agreed on, in which order.
 //!
-//! So far the part of a leader that has its quorum, alone: a standalone peer is a quorum of one and takes the same road.
+//! [`Zab`] is one member's part: election, discovery, synchronisation, broadcast. It does no I/O and reads no clock. What a
+//! standalone peer uses so far is [`Broadcast`] alone, as a quorum of one; `Zab` is driven by tests until the peer carries it.
 
 mod broadcast;
+mod confirm;
+mod election;
+mod event;
+mod history;
+mod leader;
+mod learner;
+mod own;
+mod plan;
 mod quorum;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
 
 pub use broadcast::{Broadcast, Outstanding};
-pub use quorum::Majority;
+pub use election::Vote;
+use election::{Ask, Election};
+pub use event::{Action, Event, Leaving, LinkId, MemberRecord, Payload, Standing};
+pub use history::History;
+use leader::Leader;
+use learner::Learner;
+use own::Own;
+pub use own::{Ending, Settings};
+pub use quorum::{Groups, Majority, Quorum, Quorums};
+
+use crate::ids::{Millis, ServerId, Zxid};
+use crate::plant::{self, Plant};
+use crate::records::peer::{Notification, PeerState, QuorumPacket};
+
+/// Learners that may wait while it is not known who leads.
+const WAITING_MAX: usize = 64;
+
+/// What a member begins with, as its file says.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The end of the log; all of it applied.
+    pub history: History,
+    /// The epochs as kept.
+    pub record: MemberRecord,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Role {
+    /// An election; not begun while durable work of an earlier role is under way.
+    Looking {
+        has_begun: bool,
+    },
+    Leading(Box<Leader>),
+    Learning(Box<Learner>),
+}
+
+/// A connection to our quorum port that came before it is known who leads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Waiting {
+    since: Millis,
+    first: Option<QuorumPacket>,
+}
+
+/// One member's part in election and broadcast.
+///
+/// Give one event, then drain [`Zab::poll_action`] and carry the actions out in order. A `Send` may leave at once: `Zab`
+/// itself holds back what must wait for the disk. What an action makes durable is reported by the event named with it. An
+/// append is not an action but a question ([`Zab::begin_append`]), asked when the host is ready to sync, so that
+/// everything that came meanwhile shares it.
+///
+/// 1. Durable work of a role is reported before the next role begins (S-16).
+/// 2. What is in the history and not durable when a role ends is forgotten; what is durable stays, delivered or not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Zab {
+    own: Own,
+    election: Election,
+    role: Role,
+    /// What we voted for at the end of the last election; its epoch is raised once we are in sync.
+    final_vote: Vote,
+    waiting: BTreeMap<LinkId, Waiting>,
+    /// Why the last role ended.
+    ending: Option<Ending>,
+}
+
+impl Zab {
+    /// A member that begins to look for a leader.
+    pub fn new(now: Millis, settings: Settings, start: Start) -> Zab {
+        let epoch = start.history.last().epoch();
+        // A transaction of an epoch is only ever logged behind the whole history that the epoch began with: a crash
+        // between history and epoch leaves a member that has it.
+        let current_epoch = start.record.current_epoch.max(epoch);
+        let accepted_epoch = start.record.accepted_epoch.max(current_epoch);
+        let election = Election::new(settings.me, settings.tick_ms);
+        let own = Own {
+            settings,
+            history: start.history,
+            record: MemberRecord { accepted_epoch, current_epoch },
+            run: 0,
+            now,
+            appending: None,
+            keeping: None,
+            truncating: None,
+            installing: false,
+            is_failed: false,
+            actions: VecDeque::new(),
+        };
+        let role = Role::Looking { has_begun: false };
+        let mut zab = Zab { own, election, role, final_vote: Vote::nobody(), waiting: BTreeMap::new(), ending: None };
+        zab.look();
+        zab
+    }
+
+    /// One thing that happened.
+    pub fn handle(&mut self, now: Millis, event: Event) {
+        assert!(now >= self.own.now, "time goes backwards");
+        self.own.now = now;
+        // What the actions of the last event needed has been taken.
+        self.own.history.trim();
+        if let Err(ending) = self.dispatch(event) {
+            self.end_role(ending);
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.own.actions.pop_front()
+    }
+
+    /// When to hand in [`Event::Timeout`] if nothing else comes first.
+    pub fn poll_timeout(&self) -> Millis {
+        let role = match &self.role {
+            Role::Looking { has_begun: true } => self.election.poll_timeout(),
+            // The disk must answer first.
+            Role::Looking { has_begun: false } => Millis(u64::MAX),
+            Role::Leading(leader) => leader.poll_timeout(),
+            Role::Learning(learner) => learner.poll_timeout(&self.own),
+        };
+        let waited = self.waiting.values().map(|waiting| waiting.since.plus(self.own.settings.init_ms())).min();
+        waited.map_or(role, |at| role.min(at))
+    }
+
+    /// Whether something is to be appended and no append is under way: then one begins, of what [`Zab::txns`] gives up to
+    /// the zxid returned, to be reported with the run.
+    pub fn begin_append(&mut self) -> Option<(u64, Zxid)> {
+        let may_append = match &self.role {
+            Role::Looking { .. } => false,
+            Role::Leading(leader) => leader.phase() == leader::Phase::Broadcasting,
+            Role::Learning(learner) => learner.may_append(),
+        };
+        let is_free = self.own.appending.is_none() && self.own.truncating.is_none() && !self.own.is_failed;
+        let last = self.own.history.last();
+        if !may_append || !is_free || last <= self.own.history.durable() {
+            return None;
+        }
+        self.own.appending = Some(last);
+        Some((self.own.run, last))
+    }
+
+    /// Transactions above `after` up to `upto`, for an append, a replay, a delivery.
+    pub fn txns(&self, after: Zxid, upto: Zxid) -> impl Iterator<Item = &(Zxid, Payload)> {
+        self.history().between(after, upto)
+    }
+
+    /// The end of the history: the own one, or the one that is being received.
+    pub fn history(&self) -> &History {
+        match &self.role {
+            Role::Learning(learner) => learner.history(&self.own),
+            _ => &self.own.history,
+        }
+    }
+
+    /// The epochs that are durable.
+    pub fn record(&self) -> MemberRecord {
+        self.own.record
+    }
+
+    /// Why the last role ended, once.
+    pub fn take_ending(&mut self) -> Option<Ending> {
+        self.ending.take()
+    }
+
+    /// The epoch that this member leads in, from the moment a quorum accepted it.
+    pub fn leading(&self) -> Option<(u32, bool)> {
+        match &self.role {
+            Role::Leading(leader) if leader.phase() >= leader::Phase::AwaitEpochAcks => {
+                Some((leader.epoch(), leader.phase() == leader::Phase::Broadcasting))
+            }
+            _ => None,
+        }
+    }
+
+    fn dispatch(&mut self, event: Event) -> Result<(), Ending> {
+        let own = &mut self.own;
+        match event {
+            Event::Timeout => self.timeout(),
+            Event::Ballot { from, notification } => {
+                self.ballot(from, &notification);
+                Ok(())
+            }
+            Event::BallotLink { peer, is_up } => {
+                self.ballot_link(peer, is_up);
+                Ok(())
+            }
+            Event::Opened { link, is_ours } => {
+                self.opened(link, is_ours);
+                Ok(())
+            }
+            Event::DialFailed => match &mut self.role {
+                Role::Learning(learner) => learner.dial_failed(own),
+                _ => Ok(()),
+            },
+            Event::Packet { link, packet } => self.packet(link, packet),
+            Event::Closed { link } => self.closed(link),
+            Event::Decided(txns) => match &mut self.role {
+                Role::Leading(leader) => leader.decided(own, txns),
+                // Decided before the engine was told that it decides no more.
+                _ => Ok(()),
+            },
+            Event::Synced { run, upto } => {
+                self.synced(run, upto);
+                Ok(())
+            }
+            Event::AppendFailed => {
+                own.is_failed = true;
+                own.appending = None;
+                Err(Ending::DiskFailed)
+            }
+            Event::Kept { run } => self.kept(run),
+            Event::Truncated { run, is_done } => {
+                own.truncating = None;
+                match &mut self.role {
+                    Role::Learning(learner) if run == own.run => learner.truncated(own, is_done),
+                    _ => Ok(()),
+                }
+            }
+            Event::Installed { run, is_done } => {
+                own.installing = false;
+                match &mut self.role {
+                    Role::Learning(learner) if run == own.run => learner.installed(own, is_done),
+                    _ => Ok(()),
+                }
+            }
+            Event::Heard { link, is_whole } => match &mut self.role {
+                Role::Learning(learner) if learner.is_link(link) => learner.heard(is_whole),
+                _ => Ok(()),
+            },
+            Event::Records { link, before, txns } => {
+                self.with_leader(|leader, own| leader.records(own, link, before, &txns));
+                Ok(())
+            }
+            Event::SnapshotOpened { link, zxid } => {
+                self.with_leader(|leader, own| leader.snapshot_opened(own, link, zxid));
+                Ok(())
+            }
+            Event::SnapshotStreamed { link } => {
+                self.with_leader(|leader, own| leader.snapshot_streamed(own, link));
+                Ok(())
+            }
+            Event::ToLeader(packet) => {
+                if let Role::Learning(learner) = &self.role {
+                    learner.to_leader(own, packet);
+                }
+                Ok(())
+            }
+            Event::ToLearner { link, packet } => {
+                self.with_leader(|leader, own| leader.to_learner(own, link, packet));
+                Ok(())
+            }
+            Event::Confirm { token } => {
+                self.with_leader(|leader, own| leader.confirm(own, token));
+                Ok(())
+            }
+        }
+        .and_then(|()| self.begin_if_settled())
+    }
+
+    fn with_leader(&mut self, deed: impl FnOnce(&mut Leader, &mut Own)) {
+        if let Role::Leading(leader) = &mut self.role {
+            deed(leader, &mut self.own);
+        }
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // Roles
+
+    fn end_role(&mut self, ending: Ending) {
+        match &mut self.role {
+            Role::Looking { .. } => {}
+            Role::Leading(leader) => leader.end(&mut self.own),
+            Role::Learning(learner) => learner.end(&mut self.own),
+        }
+        self.ending = Some(ending);
+        self.own.act(Action::Stand(Standing::Looking));
+        self.look();
+    }
+
+    fn look(&mut self) {
+        self.own.run += 1;
+        self.role = Role::Looking { has_begun: false };
+        // Whether it succeeds or not cannot be told before the outcome of durable work under way is known.
+        let _ = self.begin_if_settled();
+    }
+
+    fn begin_if_settled(&mut self) -> Result<(), Ending> {
+        if !matches!(self.role, Role::Looking { has_begun: false }) || self.own.is_busy() || self.own.is_failed {
+            return Ok(());
+        }
+        // Received and not appended: it is not ours.
+        let durable = match plant::on(Plant::TailForgotten) {
+            true => self.own.history.delivered(),
+            false => self.own.history.durable(),
+        };
+        self.own.history.cut(durable);
+        self.own.history.forget_commits();
+        self.role = Role::Looking { has_begun: true };
+        let own_vote = match self.own.settings.is_participant {
+            true => Vote {
+                leader: self.own.settings.me,
+                zxid: durable,
+                peer_epoch: i64::from(self.own.record.current_epoch),
+            },
+            false => Vote::nobody(),
+        };
+        let ask = self.election.begin(self.own.now, own_vote, &self.own.settings.quorums);
+        self.carry_out(ask);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, ask: Ask) {
+        let others = || {
+            let voters = self.own.settings.quorums.voters();
+            voters.into_iter().filter(|voter| *voter != self.own.settings.me).collect::<Vec<_>>()
+        };
+        match ask {
+            Ask::Nothing => {}
+            Ask::Tell(peer) => self.tell(peer),
+            Ask::TellAll => others().into_iter().for_each(|peer| self.tell(peer)),
+            Ask::TellAndDial => {
+                let others = others();
+                self.own.act(Action::LinkBallots(others.clone()));
+                others.into_iter().for_each(|peer| self.tell(peer));
+            }
+            Ask::Decided(vote) => self.decided(vote),
+        }
+    }
+
+    /// Tells a server our vote: the proposal while we look, the final one after.
+    fn tell(&mut self, to: ServerId) {
+        let (state, vote) = match &self.role {
+            Role::Looking { .. } => (PeerState::Looking, self.election.proposal()),
+            Role::Leading(_) => (PeerState::Leading, self.final_vote),
+            Role::Learning(_) if self.own.settings.is_participant => (PeerState::Following, self.final_vote),
+            Role::Learning(_) => (PeerState::Observing, self.final_vote),
+        };
+        let notification = Notification {
+            state,
+            leader: vote.leader,
+            zxid: vote.zxid,
+            round: self.election.round(),
+            peer_epoch: vote.peer_epoch,
+            version: 2,
+            config: self.own.settings.config.clone(),
+        };
+        self.own.act(Action::Ballot { to, notification });
+    }
+
+    fn decided(&mut self, vote: Vote) {
+        self.final_vote = vote;
+        self.own.run += 1;
+        if vote.leader == self.own.settings.me {
+            match Leader::begin(&mut self.own) {
+                Ok(leader) => {
+                    self.role = Role::Leading(Box::new(leader));
+                    self.admit_the_waiting();
+                }
+                Err(ending) => self.end_role(ending),
+            }
+        } else {
+            self.role = Role::Learning(Box::new(Learner::begin(&mut self.own, vote.leader)));
+            for link in std::mem::take(&mut self.waiting).into_keys() {
+                self.own.close(link, Leaving::NotLeading);
+            }
+        }
+    }
+
+    fn admit_the_waiting(&mut self) {
+        for (link, waiting) in std::mem::take(&mut self.waiting) {
+            self.with_leader(|leader, own| leader.opened(own, link));
+            if let Some(packet) = waiting.first
+                && let Err(ending) = self.packet(link, packet)
+            {
+                return self.end_role(ending);
+            }
+        }
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // Events
+
+    fn timeout(&mut self) -> Result<(), Ending> {
+        let limit = self.own.settings.init_ms();
+        let late: Vec<LinkId> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| self.own.now.since(waiting.since) >= limit)
+            .map(|(link, _)| *link)
+            .collect();
+        for link in late {
+            self.waiting.remove(&link);
+            self.own.close(link, Leaving::NotLeading);
+        }
+        match &mut self.role {
+            Role::Looking { has_begun: false } => Ok(()),
+            Role::Looking { has_begun: true } => {
+                let ask = self.election.timeout(self.own.now);
+                self.carry_out(ask);
+                Ok(())
+            }
+            Role::Leading(leader) => leader.timeout(&mut self.own),
+            Role::Learning(learner) => learner.timeout(&mut self.own),
+        }
+    }
+
+    fn ballot(&mut self, from: ServerId, notification: &Notification) {
+        if !self.own.settings.quorums.is_voter(from) {
+            // Observers and joiners find the leader by asking; their votes count nowhere (S-11).
+            if notification.state == PeerState::Looking {
+                self.tell(from);
+            }
+            return;
+        }
+        match &self.role {
+            Role::Looking { has_begun: true } => {
+                let ask = self.election.ballot(self.own.now, from, notification, &self.own.settings.quorums);
+                self.carry_out(ask);
+            }
+            Role::Looking { has_begun: false } => {}
+            _ if notification.state == PeerState::Looking => self.tell(from),
+            _ => {}
+        }
+    }
+
+    fn ballot_link(&mut self, peer: ServerId, is_up: bool) {
+        if matches!(self.role, Role::Looking { has_begun: true }) {
+            let ask = self.election.link(self.own.now, peer, is_up, &self.own.settings.quorums);
+            self.carry_out(ask);
+        }
+    }
+
+    fn opened(&mut self, link: LinkId, is_ours: bool) {
+        match &mut self.role {
+            Role::Learning(learner) if is_ours => learner.opened(&mut self.own, link),
+            Role::Leading(leader) if !is_ours => leader.opened(&mut self.own, link),
+            // It may be us that it will follow, once we know ourselves.
+            Role::Looking { .. } if !is_ours && self.waiting.len() < WAITING_MAX => {
+                self.waiting.insert(link, Waiting { since: self.own.now, first: None });
+            }
+            _ => self.own.close(link, Leaving::NotLeading),
+        }
+    }
+
+    fn packet(&mut self, link: LinkId, packet: QuorumPacket) -> Result<(), Ending> {
+        if let Some(waiting) = self.waiting.get_mut(&link) {
+            // A learner says one thing and waits.
+            if waiting.first.replace(packet).is_some() {
+                self.waiting.remove(&link);
+                self.own.close(link, Leaving::Protocol("more than an introduction before it was answered"));
+            }
+            return Ok(());
+        }
+        match &mut self.role {
+            Role::Leading(leader) => leader.packet(&mut self.own, link, packet),
+            Role::Learning(learner) if learner.is_link(link) => {
+                learner.packet(&mut self.own, packet)?;
+                self.raise_vote();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+        .map(|()| self.raise_vote())
+    }
+
+    /// All members of a working ensemble report its epoch, or a member that joins would count two minorities
+    /// (ZOOKEEPER-1732).
+    fn raise_vote(&mut self) {
+        let epoch = match &self.role {
+            Role::Leading(leader) if leader.phase() == leader::Phase::Broadcasting => leader.epoch(),
+            Role::Learning(learner) if learner.phase() == learner::Phase::Serving => learner.epoch(),
+            _ => return,
+        };
+        self.final_vote.peer_epoch = i64::from(epoch);
+    }
+
+    fn closed(&mut self, link: LinkId) -> Result<(), Ending> {
+        self.waiting.remove(&link);
+        match &mut self.role {
+            Role::Leading(leader) => {
+                leader.closed(&mut self.own, link);
+                Ok(())
+            }
+            Role::Learning(learner) if learner.is_link(link) => Err(Ending::LeaderLost(Leaving::RoleEnded)),
+            _ => Ok(()),
+        }
+    }
+
+    fn synced(&mut self, run: u64, upto: Zxid) {
+        assert!(
+            self.own.appending.is_some_and(|appending| upto <= appending),
+            "{upto} is durable and was not appended"
+        );
+        self.own.appending = None;
+        // What is on disk is on disk, whoever asked for it.
+        self.own.history.synced(upto);
+        if run == self.own.run {
+            match &mut self.role {
+                Role::Looking { .. } => {}
+                Role::Leading(leader) => leader.synced(&mut self.own),
+                Role::Learning(learner) => learner.synced(&mut self.own),
+            }
+            self.raise_vote();
+        }
+    }
+
+    fn kept(&mut self, run: u64) -> Result<(), Ending> {
+        if let Some(record) = self.own.keeping.take() {
+            self.own.record = record;
+        }
+        if run != self.own.run {
+            return Ok(());
+        }
+        let done = match &mut self.role {
+            Role::Looking { .. } => Ok(()),
+            Role::Leading(leader) => leader.kept(&mut self.own),
+            Role::Learning(learner) => {
+                learner.kept(&mut self.own);
+                Ok(())
+            }
+        };
+        self.raise_vote();
+        done
+    }
+}

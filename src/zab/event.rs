@@ -1,0 +1,313 @@
+//! What a [`Zab`](super::Zab) is told, and what it asks for.
+
+use std::sync::Arc;
+
+use crate::ids::{ServerId, Zxid};
+use crate::records::peer::{Notification, QuorumPacket};
+
+/// A transaction's header and record: the bytes of its PROPOSAL, of its INFORM and of its place in the log.
+pub type Payload = Arc<[u8]>;
+
+/// A connection on the quorum port. The generation tells it from an earlier one in the same slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId {
+    /// Which of the host's places.
+    pub slot: u32,
+    /// How often that place was used before.
+    pub generation: u32,
+}
+
+/// What a member keeps beside its log, changed by one atomic update of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct MemberRecord {
+    /// The highest epoch promised to a prospective leader (`acceptedEpoch`).
+    pub accepted_epoch: u32,
+    /// The epoch of the newest leader whose history this member has (`currentEpoch`).
+    pub current_epoch: u32,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// Time has passed; see [`Zab::poll_timeout`](super::Zab::poll_timeout).
+    Timeout,
+    /// A notification came from `from`.
+    Ballot {
+        /// The sender, as its initial message said.
+        from: ServerId,
+        /// What it said.
+        notification: Notification,
+    },
+    /// The election connection with `peer` is there, or was lost.
+    BallotLink {
+        /// The other end.
+        peer: ServerId,
+        /// Whether it is there.
+        is_up: bool,
+    },
+    /// A connection on the quorum port: accepted, or the one asked for by [`Action::Dial`].
+    Opened {
+        /// The connection.
+        link: LinkId,
+        /// Whether we dialled it.
+        is_ours: bool,
+    },
+    /// The dial could not be carried out.
+    DialFailed,
+    /// A packet came.
+    Packet {
+        /// From there.
+        link: LinkId,
+        /// The packet.
+        packet: QuorumPacket,
+    },
+    /// The other end closed the connection, or it broke.
+    Closed {
+        /// The connection.
+        link: LinkId,
+    },
+    /// The engine that leads decided these transactions, with consecutive zxids.
+    Decided(Vec<(Zxid, Payload)>),
+    /// The log is on disk up to `upto`.
+    Synced {
+        /// Of the [`Action::Append`].
+        run: u64,
+        /// As there.
+        upto: Zxid,
+    },
+    /// An append failed. What of it reached the disk is unknown; nothing more will be appended.
+    AppendFailed,
+    /// A [`MemberRecord`] is on disk.
+    Kept {
+        /// Of the [`Action::Keep`].
+        run: u64,
+    },
+    /// The log ends where it was asked to, or cannot.
+    Truncated {
+        /// Of the [`Action::Truncate`].
+        run: u64,
+        /// Whether it was done.
+        is_done: bool,
+    },
+    /// The state received is this member's own from now on, on disk, or could not be installed.
+    Installed {
+        /// Of the [`Action::Install`].
+        run: u64,
+        /// Whether it was done.
+        is_done: bool,
+    },
+    /// The stream behind SNAP ended: whole, or broken.
+    Heard {
+        /// From there.
+        link: LinkId,
+        /// Whether it was whole.
+        is_whole: bool,
+    },
+    /// A piece of the log for a learner, for [`Action::Read`].
+    Records {
+        /// Of the learner.
+        link: LinkId,
+        /// The last zxid of the log at or below the one asked for; `None` when the log does not reach back so far.
+        before: Option<Zxid>,
+        /// What follows in the log, in order.
+        txns: Vec<(Zxid, Payload)>,
+    },
+    /// The newest snapshot can be sent to a learner.
+    SnapshotOpened {
+        /// Of the learner.
+        link: LinkId,
+        /// What it holds.
+        zxid: Zxid,
+    },
+    /// The snapshot's last byte was handed to the connection.
+    SnapshotStreamed {
+        /// Of the learner.
+        link: LinkId,
+    },
+    /// The engine has a packet for the leader: a request, a revalidation.
+    ToLeader(QuorumPacket),
+    /// The engine has a packet for a learner.
+    ToLearner {
+        /// Its connection.
+        link: LinkId,
+        /// The packet.
+        packet: QuorumPacket,
+    },
+    /// The leader wants to know that it still leads (G-04); answered with [`Action::Confirmed`].
+    Confirm {
+        /// Given back.
+        token: u64,
+    },
+}
+
+/// Why a connection is closed by us; for the log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Leaving {
+    /// The role that it belonged to has ended.
+    RoleEnded,
+    /// This member does not lead, or not any more.
+    NotLeading,
+    /// Nothing came for too long.
+    Silent,
+    /// A proposal was not acknowledged for too long.
+    Lagging,
+    /// It is ahead of this leader's history.
+    Ahead,
+    /// A newer connection of the same server.
+    Replaced,
+    /// It broke the protocol.
+    Protocol(&'static str),
+    /// Its packet's data could not be read.
+    Broken(String),
+}
+
+/// What a member is to its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// No leader: clients are refused.
+    Looking,
+    /// It decides writes, in this epoch.
+    Leading {
+        /// The epoch.
+        epoch: u32,
+    },
+    /// It serves reads and forwards writes.
+    Following {
+        /// To whom.
+        leader: ServerId,
+        /// The leader's epoch.
+        epoch: u32,
+        /// Whether it has a vote.
+        votes: bool,
+    },
+}
+
+/// One thing to do. They are carried out in order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Tell `to` this, if it can be reached; a newer one replaces it while it waits.
+    Ballot {
+        /// Whom.
+        to: ServerId,
+        /// What.
+        notification: Notification,
+    },
+    /// Dial the election ports of those that are not connected.
+    LinkBallots(Vec<ServerId>),
+    /// Dial the quorum port of the leader, and say [`Event::Opened`] or [`Event::DialFailed`].
+    Dial {
+        /// The leader.
+        to: ServerId,
+    },
+    /// Send the packet.
+    Send {
+        /// Where.
+        link: LinkId,
+        /// What.
+        packet: QuorumPacket,
+    },
+    /// Close the connection.
+    Close {
+        /// Which.
+        link: LinkId,
+        /// Why.
+        why: Leaving,
+    },
+    /// Make the record durable, then say [`Event::Kept`].
+    Keep {
+        /// Given back.
+        run: u64,
+        /// What to keep.
+        record: MemberRecord,
+    },
+    /// Append what the log lacks up to `upto` (from [`Zab::txns`](super::Zab::txns)), sync, then say [`Event::Synced`].
+    Append {
+        /// Given back.
+        run: u64,
+        /// The last one.
+        upto: Zxid,
+    },
+    /// Drop everything above `to` from the log, durably, and snapshots above it; reload the state if it held more. Then
+    /// say [`Event::Truncated`].
+    Truncate {
+        /// Given back.
+        run: u64,
+        /// The last one that stays.
+        to: Zxid,
+    },
+    /// Bytes from now on are the stream of a state: build it apart, touching neither state nor file, until
+    /// [`Event::Heard`].
+    Hear {
+        /// From there.
+        link: LinkId,
+    },
+    /// Make the state heard and this record this member's own, in one atomic switch; then say [`Event::Installed`].
+    Install {
+        /// Given back.
+        run: u64,
+        /// What the state holds.
+        at: Zxid,
+        /// To be kept with it.
+        record: MemberRecord,
+    },
+    /// Forget a state heard and not installed.
+    Unhear,
+    /// Apply what is not applied yet up to `upto`; there is nobody to be answered.
+    Replay {
+        /// The last one.
+        upto: Zxid,
+    },
+    /// Apply, answer and notify up to `upto`.
+    Deliver {
+        /// The last one.
+        upto: Zxid,
+    },
+    /// Read the log for a learner, from behind `after`, a piece at a time and when its output allows; then say
+    /// [`Event::Records`].
+    Read {
+        /// Of the learner.
+        link: LinkId,
+        /// The last one it has.
+        after: Zxid,
+    },
+    /// Find the newest snapshot, taking one if there is none, and say [`Event::SnapshotOpened`].
+    OpenSnapshot {
+        /// Of the learner.
+        link: LinkId,
+    },
+    /// Send the snapshot's bytes, then say [`Event::SnapshotStreamed`].
+    StreamSnapshot {
+        /// Of the learner.
+        link: LinkId,
+    },
+    /// A packet of a learner's for the engine: a request, a revalidation, touched sessions.
+    FromLearner {
+        /// Who.
+        from: ServerId,
+        /// Its connection.
+        link: LinkId,
+        /// What.
+        packet: QuorumPacket,
+    },
+    /// A packet of the leader's for the engine: a sync reached, a session revalidated.
+    FromLeader(QuorumPacket),
+    /// A learner is gone.
+    LearnerGone {
+        /// Its connection.
+        link: LinkId,
+    },
+    /// The answer to a ping of the leader's is due, with the sessions heard of since the last one.
+    AnswerPing {
+        /// The leader.
+        link: LinkId,
+        /// To be echoed.
+        zxid: Zxid,
+    },
+    /// A quorum answered a ping that was sent after the question.
+    Confirmed {
+        /// As asked.
+        token: u64,
+    },
+    /// What this member is from now on.
+    Stand(Standing),
+}

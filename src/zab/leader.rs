@@ -1,0 +1,740 @@
+//! A leader: it finds an epoch that a quorum accepts, brings learners up to date, and broadcasts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::confirm::Confirm;
+use super::event::{Action, Leaving, LinkId, MemberRecord, Payload, Standing};
+use super::own::{Ending, Own};
+use super::plan::{self, Plan};
+use crate::ids::{Millis, ServerId, Zxid};
+use crate::plant::{self, Plant};
+use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, decode_epoch_ack, leader_info};
+
+/// Counters of an epoch from here on are left unused when nothing is outstanding: better a pause chosen than one forced.
+const COUNTER_LOW: u32 = 0xffff_fff0;
+/// The last counter that is used. `0xffff_ffff` never is, as in ZooKeeper.
+const COUNTER_LAST: u32 = 0xffff_fffd;
+/// The highest epoch: zxids are signed.
+const EPOCH_MAX: u32 = i32::MAX as u32;
+
+/// How far a leader has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Phase {
+    /// Waits for a quorum's accepted epochs.
+    Discovering,
+    /// The new epoch is being kept as accepted.
+    Accepting,
+    /// Waits for a quorum that accepts it.
+    AwaitEpochAcks,
+    /// The new epoch is being kept as current.
+    Entering,
+    /// Waits for a quorum that has the whole history.
+    Synchronizing,
+    /// Established.
+    Broadcasting,
+}
+
+/// How far a learner has come, as its leader sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Stage {
+    AwaitInfo,
+    AwaitEpoch,
+    AwaitEpochAck,
+    /// Its last transaction is known.
+    AwaitPlan(Zxid),
+    /// The log is asked what it lacks; this is its last transaction.
+    AskingLog(Zxid),
+    /// The log is being read to it.
+    Reading,
+    OpeningSnapshot,
+    StreamingSnapshot,
+    /// It was sent everything and is on the list.
+    AwaitAck,
+    /// It has the whole history.
+    Live,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Learner {
+    server: ServerId,
+    stage: Stage,
+    is_observer: bool,
+    /// The last transaction that is queued to it.
+    sent: Zxid,
+    /// Up to where it has been told of commits.
+    told: Zxid,
+    /// Up to where it has everything on disk.
+    acked: Zxid,
+    is_up_to_date: bool,
+    heard_at: Millis,
+    /// A proposal, and when it began to wait for its acknowledgement.
+    tracked: Option<(Zxid, Millis)>,
+}
+
+impl Learner {
+    /// Whether it receives proposals as they are made.
+    fn is_listed(&self) -> bool {
+        matches!(self.stage, Stage::AwaitAck | Stage::Live)
+    }
+}
+
+/// A leader and its learners.
+///
+/// 1. Nothing is told of the new epoch before it is accepted on our own disk, nor counted for us before it is current there.
+/// 2. A learner is put on the list in the same step that queues the last transaction it lacked: none is missed, none sent
+///    twice (SC-15, SC-16).
+/// 3. COMMITs go to a learner only once it was told to serve, in order: ZooKeeper 3.8 dies on one before.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Leader {
+    phase: Phase,
+    epoch: u32,
+    /// When discovery or synchronisation must be over.
+    deadline: Millis,
+    /// Our own epoch and last zxid on taking office: who is ahead of them cannot be led.
+    begun_with: (u32, Zxid),
+    /// The end of the history on taking office: all of it counts as committed.
+    sync_point: Zxid,
+    infos: BTreeSet<ServerId>,
+    epoch_acks: BTreeSet<ServerId>,
+    history_acks: BTreeSet<ServerId>,
+    learners: BTreeMap<LinkId, Learner>,
+    next_ping: Millis,
+    confirm: Confirm,
+}
+
+impl Leader {
+    /// Takes office. The own accepted epoch is the first that is known.
+    pub(super) fn begin(own: &mut Own) -> Result<Leader, Ending> {
+        let mut leader = Leader {
+            phase: Phase::Discovering,
+            epoch: 0,
+            deadline: own.now.plus(own.settings.init_ms()),
+            begun_with: (own.record.current_epoch, own.history.last()),
+            sync_point: own.history.last(),
+            infos: BTreeSet::new(),
+            epoch_acks: BTreeSet::new(),
+            history_acks: BTreeSet::new(),
+            learners: BTreeMap::new(),
+            next_ping: own.now.plus(own.settings.tick_ms / 2),
+            confirm: Confirm::default(),
+        };
+        let (me, accepted) = (own.settings.me, own.record.accepted_epoch);
+        leader.info(own, me, accepted, true)?;
+        Ok(leader)
+    }
+
+    /// How far it has come.
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The epoch that it leads in, once discovery has ended.
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    fn epoch_start(&self) -> Zxid {
+        Zxid::new(self.epoch, 0)
+    }
+
+    /// When to call [`Leader::timeout`].
+    pub(super) fn poll_timeout(&self) -> Millis {
+        if self.phase < Phase::Broadcasting { self.next_ping.min(self.deadline) } else { self.next_ping }
+    }
+
+    /// A learner has connected.
+    pub(super) fn opened(&mut self, own: &mut Own, link: LinkId) {
+        let learner = Learner {
+            server: ServerId::default(),
+            stage: Stage::AwaitInfo,
+            is_observer: true,
+            sent: Zxid::ZERO,
+            told: Zxid::ZERO,
+            acked: Zxid::ZERO,
+            is_up_to_date: false,
+            heard_at: own.now,
+            tracked: None,
+        };
+        self.learners.insert(link, learner);
+    }
+
+    /// A learner's connection is gone.
+    pub(super) fn closed(&mut self, own: &mut Own, link: LinkId) {
+        if self.learners.remove(&link).is_some() {
+            self.confirm.gone(link);
+            own.act(Action::LearnerGone { link });
+        }
+    }
+
+    fn drop_learner(&mut self, own: &mut Own, link: LinkId, why: Leaving) {
+        own.close(link, why);
+        self.closed(own, link);
+    }
+
+    /// Every connection is closed: the role ends.
+    pub(super) fn end(&mut self, own: &mut Own) {
+        for &link in self.learners.keys() {
+            own.close(link, Leaving::RoleEnded);
+        }
+    }
+
+    /// A learner's packet.
+    ///
+    /// # Errors
+    /// Why the role ends. A learner that breaks the protocol costs only its own connection.
+    pub(super) fn packet(&mut self, own: &mut Own, link: LinkId, packet: QuorumPacket) -> Result<(), Ending> {
+        let Some(learner) = self.learners.get_mut(&link) else { return Ok(()) };
+        learner.heard_at = own.now;
+        let (stage, server) = (learner.stage, learner.server);
+        match (packet.kind, stage) {
+            (PacketType::FOLLOWERINFO | PacketType::OBSERVERINFO, Stage::AwaitInfo) => {
+                self.introduced(own, link, &packet)?;
+            }
+            (PacketType::ACKEPOCH, Stage::AwaitEpochAck) => self.epoch_acked(own, link, &packet)?,
+            (PacketType::ACK, Stage::AwaitAck) => self.history_acked(own, link, packet.zxid)?,
+            (PacketType::ACK, Stage::Live) => self.acked(own, link, packet.zxid)?,
+            (PacketType::PING, Stage::Live) => {
+                self.confirm.answered(link);
+                own.act(Action::FromLearner { from: server, link, packet });
+                self.confirmed(own);
+            }
+            (PacketType::REQUEST | PacketType::REVALIDATE, Stage::Live) if self.phase == Phase::Broadcasting => {
+                own.act(Action::FromLearner { from: server, link, packet });
+            }
+            (PacketType(1..=19), _) => self.drop_learner(own, link, Leaving::Protocol("a packet out of turn")),
+            // As ZooKeeper, so that there may be new ones.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn introduced(&mut self, own: &mut Own, link: LinkId, packet: &QuorumPacket) -> Result<(), Ending> {
+        let info = match LearnerInfo::decode(packet.data()) {
+            Ok(info) => info,
+            Err(error) => {
+                self.drop_learner(own, link, Leaving::Broken(error.to_string()));
+                return Ok(());
+            }
+        };
+        let accepted = packet.zxid.epoch();
+        // One below the highest must be left for the epoch that begins.
+        if info.server == own.settings.me || accepted >= EPOCH_MAX {
+            self.drop_learner(own, link, Leaving::Protocol("an impossible server or epoch"));
+            return Ok(());
+        }
+        let older = self.learners.iter().find(|(at, other)| **at != link && other.is_server(info.server));
+        if let Some(older) = older.map(|(at, _)| *at) {
+            self.drop_learner(own, older, Leaving::Replaced);
+        }
+        let is_follower = packet.kind == PacketType::FOLLOWERINFO;
+        if let Some(learner) = self.learners.get_mut(&link) {
+            learner.server = info.server;
+            learner.is_observer = !is_follower;
+            learner.stage = Stage::AwaitEpoch;
+        }
+        if self.phase >= Phase::AwaitEpochAcks {
+            self.greet(own, link);
+            return Ok(());
+        }
+        self.info(own, info.server, accepted, is_follower)
+    }
+
+    fn greet(&mut self, own: &mut Own, link: LinkId) {
+        if let Some(learner) = self.learners.get_mut(&link) {
+            learner.stage = Stage::AwaitEpochAck;
+            own.send(link, PacketType::LEADERINFO, self.epoch_start(), leader_info());
+        }
+    }
+
+    /// A server's accepted epoch. Observers raise the epoch to come, and are not counted (SC-27).
+    fn info(&mut self, own: &mut Own, server: ServerId, accepted: u32, is_follower: bool) -> Result<(), Ending> {
+        if self.phase != Phase::Discovering {
+            return Ok(());
+        }
+        self.epoch = self.epoch.max(accepted.saturating_add(1));
+        if self.epoch > EPOCH_MAX {
+            return Err(Ending::CounterUsedUp);
+        }
+        if is_follower && own.settings.quorums.committed.is_voter(server) {
+            self.infos.insert(server);
+        }
+        if own.settings.quorums.committed.is_quorum_of(|voter| self.infos.contains(&voter)) {
+            self.phase = Phase::Accepting;
+            if plant::on(Plant::EpochToldBeforeKept) {
+                let waiting = self.links(|learner| learner.stage == Stage::AwaitEpoch);
+                waiting.into_iter().for_each(|link| self.greet(own, link));
+            }
+            own.keep(MemberRecord { accepted_epoch: self.epoch, ..own.record });
+        }
+        Ok(())
+    }
+
+    /// Our own record is on disk.
+    ///
+    /// # Errors
+    /// Why the role ends.
+    pub(super) fn kept(&mut self, own: &mut Own) -> Result<(), Ending> {
+        match self.phase {
+            Phase::Accepting => {
+                self.phase = Phase::AwaitEpochAcks;
+                self.deadline = own.now.plus(own.settings.init_ms());
+                let waiting = self.links(|learner| learner.stage == Stage::AwaitEpoch);
+                waiting.into_iter().for_each(|link| self.greet(own, link));
+                self.epoch_acks.insert(own.settings.me);
+                self.count_epoch_acks(own);
+            }
+            Phase::Entering => {
+                self.phase = Phase::Synchronizing;
+                self.deadline = own.now.plus(own.settings.init_ms());
+                self.history_acks.insert(own.settings.me);
+                for link in self.links(|learner| matches!(learner.stage, Stage::AwaitPlan(_))) {
+                    self.plan(own, link);
+                }
+                self.count_history_acks(own)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn links(&self, wanted: impl Fn(&Learner) -> bool) -> Vec<LinkId> {
+        self.learners.iter().filter(|(_, learner)| wanted(learner)).map(|(link, _)| *link).collect()
+    }
+
+    fn epoch_acked(&mut self, own: &mut Own, link: LinkId, packet: &QuorumPacket) -> Result<(), Ending> {
+        let current = match decode_epoch_ack(packet.data()) {
+            Ok(current) => current,
+            Err(error) => {
+                self.drop_learner(own, link, Leaving::Broken(error.to_string()));
+                return Ok(());
+            }
+        };
+        let Some(learner) = self.learners.get_mut(&link) else { return Ok(()) };
+        let theirs = packet.zxid;
+        if self.phase == Phase::AwaitEpochAcks
+            && let Ok(current) = u32::try_from(current)
+        {
+            // What a server reports that was established and has logged nothing since hides no transaction.
+            let has_nothing_since = theirs == Zxid::new(current, 0);
+            let is_ahead = current > self.begun_with.0 || (current == self.begun_with.0 && theirs > self.begun_with.1);
+            if is_ahead && !(has_nothing_since && current == self.begun_with.0) {
+                self.drop_learner(own, link, Leaving::Ahead);
+                return Ok(());
+            }
+            let counts = !learner.is_observer && own.settings.quorums.committed.is_voter(learner.server);
+            if counts && theirs != Zxid(-1) {
+                self.epoch_acks.insert(learner.server);
+            }
+        }
+        learner.stage = Stage::AwaitPlan(theirs);
+        if self.phase >= Phase::Synchronizing {
+            self.plan(own, link);
+        } else {
+            self.count_epoch_acks(own);
+        }
+        Ok(())
+    }
+
+    fn count_epoch_acks(&mut self, own: &mut Own) {
+        let quorum = &own.settings.quorums.committed;
+        if self.phase == Phase::AwaitEpochAcks && quorum.is_quorum_of(|voter| self.epoch_acks.contains(&voter)) {
+            self.phase = Phase::Entering;
+            own.keep(MemberRecord { current_epoch: self.epoch, ..own.record });
+        }
+    }
+
+    /// What counts as committed towards a learner in synchronisation.
+    fn committed(&self, own: &Own) -> Zxid {
+        own.history.committed().max(self.sync_point)
+    }
+
+    fn plan(&mut self, own: &mut Own, link: LinkId) {
+        let committed = self.committed(own);
+        let Some(learner) = self.learners.get_mut(&link) else { return };
+        let Stage::AwaitPlan(theirs) = learner.stage else { return };
+        let plan = plan::from_memory(theirs, &own.history, committed);
+        self.carry_out(own, link, theirs, plan);
+    }
+
+    fn carry_out(&mut self, own: &mut Own, link: LinkId, theirs: Zxid, plan: Plan) {
+        let committed = self.committed(own);
+        let Some(learner) = self.learners.get_mut(&link) else { return };
+        match plan {
+            Plan::Diff => {
+                own.send_bare(link, PacketType::DIFF, committed);
+                (learner.sent, learner.told) = (theirs, theirs);
+                self.feed(own, link);
+            }
+            Plan::Trunc(to) => {
+                own.send_bare(link, PacketType::TRUNC, to);
+                (learner.sent, learner.told) = (to, to);
+                self.feed(own, link);
+            }
+            Plan::AskLog => {
+                learner.stage = Stage::AskingLog(theirs);
+                own.act(Action::Read { link, after: theirs });
+            }
+            Plan::Snap => {
+                learner.stage = Stage::OpeningSnapshot;
+                own.act(Action::OpenSnapshot { link });
+            }
+        }
+    }
+
+    /// The log's answer.
+    pub(super) fn records(&mut self, own: &mut Own, link: LinkId, before: Option<Zxid>, txns: &[(Zxid, Payload)]) {
+        let Some(learner) = self.learners.get_mut(&link) else { return };
+        match learner.stage {
+            Stage::AskingLog(theirs) => {
+                let plan = plan::from_log(theirs, before, txns.first().map(|(zxid, _)| *zxid));
+                match plan {
+                    // From the log, as long as memory does not reach back so far.
+                    Plan::Diff | Plan::Trunc(_) => {
+                        let (kind, from) = match plan {
+                            Plan::Trunc(to) => (PacketType::TRUNC, to),
+                            _ => (PacketType::DIFF, theirs),
+                        };
+                        let committed = self.committed(own);
+                        own.send_bare(link, kind, if kind == PacketType::TRUNC { from } else { committed });
+                        if let Some(learner) = self.learners.get_mut(&link) {
+                            (learner.sent, learner.told) = (from, from);
+                            learner.stage = Stage::Reading;
+                        }
+                        self.read_on(own, link, txns);
+                    }
+                    other => self.carry_out(own, link, theirs, other),
+                }
+            }
+            // The log begins behind what it lacks: the extents were given up meanwhile.
+            Stage::Reading if before != Some(learner.sent) => {
+                self.drop_learner(own, link, Leaving::Protocol("the log does not reach back so far any more"));
+            }
+            Stage::Reading => self.read_on(own, link, txns),
+            _ => {}
+        }
+    }
+
+    fn read_on(&mut self, own: &mut Own, link: LinkId, txns: &[(Zxid, Payload)]) {
+        let committed = self.committed(own);
+        let Some(learner) = self.learners.get_mut(&link) else { return };
+        // While it is being sent its history it has nothing to say.
+        learner.heard_at = own.now;
+        for (zxid, txn) in txns.iter().filter(|(zxid, _)| *zxid <= committed) {
+            if *zxid > learner.sent {
+                own.send(link, PacketType::PROPOSAL, *zxid, Arc::clone(txn));
+                own.send_bare(link, PacketType::COMMIT, *zxid);
+                (learner.sent, learner.told) = (*zxid, *zxid);
+            }
+        }
+        if learner.sent >= own.history.base() {
+            self.feed(own, link);
+        } else if txns.is_empty() {
+            self.drop_learner(own, link, Leaving::Protocol("the log ends before memory begins"));
+        } else {
+            let after = learner.sent;
+            own.act(Action::Read { link, after });
+        }
+    }
+
+    /// The newest snapshot can be sent.
+    pub(super) fn snapshot_opened(&mut self, own: &mut Own, link: LinkId, zxid: Zxid) {
+        let Some(learner) = self.learners.get_mut(&link) else { return };
+        if learner.stage == Stage::OpeningSnapshot {
+            learner.stage = Stage::StreamingSnapshot;
+            (learner.sent, learner.told) = (zxid, zxid);
+            own.send_bare(link, PacketType::SNAP, zxid);
+            own.act(Action::StreamSnapshot { link });
+        }
+    }
+
+    /// The snapshot was sent. What was committed since is in memory, or in the log.
+    pub(super) fn snapshot_streamed(&mut self, own: &mut Own, link: LinkId) {
+        let Some(learner) = self.learners.get_mut(&link) else { return };
+        if learner.stage != Stage::StreamingSnapshot {
+            return;
+        }
+        learner.heard_at = own.now;
+        if learner.sent >= own.history.base() {
+            self.feed(own, link);
+        } else {
+            learner.stage = Stage::Reading;
+            let after = learner.sent;
+            own.act(Action::Read { link, after });
+        }
+    }
+
+    /// Sends the rest from memory, the outstanding proposals too, puts the learner on the list and ends its history.
+    fn feed(&mut self, own: &mut Own, link: LinkId) {
+        let committed = self.committed(own);
+        let Some(learner) = self.learners.get_mut(&link) else { return };
+        let forgets = plant::on(Plant::ListedWithoutOutstanding);
+        let last = if learner.is_observer || forgets { committed } else { own.history.last() };
+        let missing: Vec<_> = own.history.between(learner.sent, last).cloned().collect();
+        for (zxid, txn) in missing {
+            own.send(link, PacketType::PROPOSAL, zxid, txn);
+            if zxid <= committed {
+                own.send_bare(link, PacketType::COMMIT, zxid);
+                learner.told = zxid;
+            }
+            learner.sent = zxid;
+        }
+        // Commits on the way to a learner count from here: what it has acknowledged by its history needs none.
+        learner.told = learner.told.max(committed.min(learner.sent));
+        learner.acked = learner.told;
+        learner.stage = Stage::AwaitAck;
+        let config: Payload = own.settings.config.as_bytes().into();
+        own.send(link, PacketType::NEWLEADER, self.epoch_start(), config);
+    }
+
+    fn history_acked(&mut self, own: &mut Own, link: LinkId, zxid: Zxid) -> Result<(), Ending> {
+        if zxid != self.epoch_start() {
+            self.drop_learner(own, link, Leaving::Protocol("something else was acknowledged before the history"));
+            return Ok(());
+        }
+        let Some(learner) = self.learners.get_mut(&link) else { return Ok(()) };
+        learner.stage = Stage::Live;
+        if self.phase == Phase::Broadcasting {
+            self.up_to_date(own, link);
+            return Ok(());
+        }
+        if !learner.is_observer {
+            self.history_acks.insert(learner.server);
+        }
+        self.count_history_acks(own)
+    }
+
+    fn count_history_acks(&mut self, own: &mut Own) -> Result<(), Ending> {
+        let has_all = |voter| self.history_acks.contains(&voter);
+        if self.phase != Phase::Synchronizing || !own.settings.quorums.is_quorum_of(has_all) {
+            return Ok(());
+        }
+        assert!(own.history.durable() >= self.sync_point, "established on a history that is not on our disk");
+        self.phase = Phase::Broadcasting;
+        own.history.commit(self.sync_point);
+        own.replay();
+        own.act(Action::Stand(Standing::Leading { epoch: self.epoch }));
+        for link in self.links(|learner| learner.stage == Stage::Live) {
+            self.up_to_date(own, link);
+        }
+        Ok(())
+    }
+
+    fn up_to_date(&mut self, own: &mut Own, link: LinkId) {
+        if let Some(learner) = self.learners.get_mut(&link) {
+            learner.is_up_to_date = true;
+            learner.tracked = None;
+            own.send_bare(link, PacketType::UPTODATE, Zxid(-1));
+        }
+        self.tell_commits(own, link);
+    }
+
+    /// The engine has decided. Proposals leave before our own sync begins.
+    ///
+    /// # Errors
+    /// [`Ending::CounterUsedUp`] when the epoch has no more zxids.
+    pub(super) fn decided(&mut self, own: &mut Own, txns: Vec<(Zxid, Payload)>) -> Result<(), Ending> {
+        assert!(self.phase == Phase::Broadcasting, "decided by a leader that is not established");
+        for (zxid, txn) in txns {
+            assert!(zxid.epoch() == self.epoch, "{zxid} is not of the epoch {}", self.epoch);
+            if zxid.counter() > COUNTER_LAST {
+                return Err(Ending::CounterUsedUp);
+            }
+            let pushed = own.history.push(zxid, Arc::clone(&txn));
+            assert!(pushed.is_ok(), "the engine left a hole: {zxid} after {pushed:?}");
+            for (link, learner) in &mut self.learners {
+                if learner.is_listed() && !learner.is_observer {
+                    own.send(*link, PacketType::PROPOSAL, zxid, Arc::clone(&txn));
+                    learner.sent = zxid;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Our own log is on disk further than it was.
+    pub(super) fn synced(&mut self, own: &mut Own) {
+        self.commit(own);
+    }
+
+    fn acked(&mut self, own: &mut Own, link: LinkId, zxid: Zxid) -> Result<(), Ending> {
+        let Some(learner) = self.learners.get_mut(&link) else { return Ok(()) };
+        // The second acknowledgement of the history, which every server sends.
+        if zxid.counter() == 0 {
+            return Ok(());
+        }
+        if zxid > learner.sent {
+            self.drop_learner(own, link, Leaving::Protocol("a proposal was acknowledged that was not sent"));
+            return Ok(());
+        }
+        learner.acked = learner.acked.max(zxid);
+        self.commit(own);
+        self.end_of_counter(own)
+    }
+
+    /// Commits what a quorum has on disk, in order.
+    fn commit(&mut self, own: &mut Own) {
+        if self.phase != Phase::Broadcasting {
+            return;
+        }
+        let before = own.history.committed();
+        while let Some(head) = own.history.next_after(own.history.committed()) {
+            let me = own.settings.me;
+            let durable = own.history.durable();
+            let has_head = |voter: ServerId| {
+                if voter == me {
+                    return durable >= head || plant::on(Plant::LeaderCountsUnsynced);
+                }
+                self.learners.values().any(|learner| {
+                    learner.server == voter
+                        && !learner.is_observer
+                        && learner.stage == Stage::Live
+                        && learner.acked >= head
+                })
+            };
+            if !own.settings.quorums.is_quorum_of(has_head) {
+                break;
+            }
+            own.history.commit(head);
+        }
+        if own.history.committed() > before {
+            let early = plant::on(Plant::CommitsBeforeUpToDate);
+            for link in self.links(|learner| learner.is_up_to_date || (early && learner.is_listed())) {
+                self.tell_commits(own, link);
+            }
+        }
+        own.deliver();
+    }
+
+    /// Tells a learner of the commits it was not told of.
+    fn tell_commits(&mut self, own: &mut Own, link: LinkId) {
+        let Some(learner) = self.learners.get_mut(&link) else { return };
+        let committed = own.history.committed();
+        let newly: Vec<_> = own.history.between(learner.told, committed).cloned().collect();
+        for (zxid, txn) in newly {
+            if learner.is_observer {
+                own.send(link, PacketType::INFORM, zxid, txn);
+                learner.sent = zxid;
+            } else {
+                assert!(zxid <= learner.sent, "{zxid} is committed to a learner that was not sent it");
+                own.send_bare(link, PacketType::COMMIT, zxid);
+            }
+            learner.told = zxid;
+        }
+    }
+
+    fn end_of_counter(&self, own: &Own) -> Result<(), Ending> {
+        let last = own.history.last();
+        let is_idle = own.history.committed() == last;
+        let is_used_up = last.epoch() == self.epoch
+            && (last.counter() >= COUNTER_LAST || (is_idle && last.counter() >= COUNTER_LOW));
+        if is_used_up && is_idle { Err(Ending::CounterUsedUp) } else { Ok(()) }
+    }
+
+    /// The engine wants to know that we still lead (G-04).
+    pub(super) fn confirm(&mut self, own: &mut Own, token: u64) {
+        if self.confirm.ask(token) {
+            self.ping(own);
+        }
+        self.confirmed(own);
+    }
+
+    fn confirmed(&mut self, own: &mut Own) {
+        let me = own.settings.me;
+        loop {
+            let has_answered = |voter: ServerId| {
+                voter == me
+                    || self.learners.iter().any(|(link, learner)| {
+                        learner.server == voter && !learner.is_observer && self.confirm.has_answered(*link)
+                    })
+            };
+            if !self.confirm.is_asking() || !own.settings.quorums.is_quorum_of(has_answered) {
+                return;
+            }
+            for token in self.confirm.take() {
+                own.act(Action::Confirmed { token });
+            }
+            if self.confirm.next_round() {
+                self.ping(own);
+            }
+        }
+    }
+
+    fn ping(&mut self, own: &mut Own) {
+        let zxid = own.history.last();
+        for (link, learner) in &self.learners {
+            if learner.is_listed() {
+                own.send_bare(*link, PacketType::PING, zxid);
+                // One before it was told to serve is not answered.
+                if learner.is_up_to_date {
+                    self.confirm.sent(*link);
+                }
+            }
+        }
+    }
+
+    /// Time has passed.
+    ///
+    /// # Errors
+    /// [`Ending::NoQuorum`] when too few are heard of, or do not come in time.
+    pub(super) fn timeout(&mut self, own: &mut Own) -> Result<(), Ending> {
+        if self.phase < Phase::Broadcasting && own.now >= self.deadline {
+            return Err(Ending::NoQuorum);
+        }
+        if own.now < self.next_ping {
+            return Ok(());
+        }
+        // After a pause only one round: the others would ask about the past.
+        self.next_ping = own.now.plus(own.settings.tick_ms / 2);
+        self.drop_the_silent(own);
+        if self.phase == Phase::Broadcasting {
+            let me = own.settings.me;
+            let is_heard = |voter: ServerId| {
+                voter == me || self.learners.values().any(|learner| learner.is_server(voter) && !learner.is_observer)
+            };
+            if !own.settings.quorums.is_quorum_of(is_heard) {
+                return Err(Ending::NoQuorum);
+            }
+            self.end_of_counter(own)?;
+        }
+        self.ping(own);
+        Ok(())
+    }
+
+    fn drop_the_silent(&mut self, own: &mut Own) {
+        let (init_ms, sync_ms) = (own.settings.init_ms(), own.settings.sync_ms());
+        for link in self.links(|_| true) {
+            let Some(learner) = self.learners.get_mut(&link) else { continue };
+            let limit = if learner.stage == Stage::Live { sync_ms } else { init_ms };
+            if own.now.since(learner.heard_at) > limit {
+                self.drop_learner(own, link, Leaving::Silent);
+                continue;
+            }
+            if learner.is_observer || !learner.is_up_to_date {
+                continue;
+            }
+            match learner.tracked {
+                Some((zxid, since)) if zxid > learner.acked => {
+                    if own.now.since(since) > sync_ms {
+                        self.drop_learner(own, link, Leaving::Lagging);
+                    }
+                }
+                _ => learner.tracked = (learner.sent > learner.acked).then_some((learner.sent, own.now)),
+            }
+        }
+    }
+
+    /// A packet of the engine's for a learner.
+    pub(super) fn to_learner(&self, own: &mut Own, link: LinkId, packet: QuorumPacket) {
+        if self.learners.get(&link).is_some_and(|learner| learner.is_up_to_date) {
+            own.act(Action::Send { link, packet });
+        }
+    }
+}
+
+impl Learner {
+    /// Whether it has introduced itself as this server.
+    fn is_server(&self, server: ServerId) -> bool {
+        self.stage != Stage::AwaitInfo && self.server == server
+    }
+}

@@ -1,0 +1,483 @@
+//! A follower or an observer: it promises an epoch, takes the leader's history, acknowledges it, and serves.
+
+use super::event::{Action, Leaving, LinkId, MemberRecord, Payload, Standing};
+use super::history::History;
+use super::own::{Ending, Own};
+use crate::ids::{Millis, ServerId, Zxid};
+use crate::plant::{self, Plant};
+use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, epoch_ack};
+
+/// How often the leader's port is dialled: it may open a moment after the election.
+const DIALS_MAX: u32 = 5;
+/// The pause between two dials, ms.
+const DIAL_PAUSE_MS: u64 = 100;
+
+/// How far a learner has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Phase {
+    /// The leader's port is being dialled.
+    Dialing,
+    /// Waits for the epoch.
+    Greeting,
+    /// The epoch is being kept as accepted.
+    Promising,
+    /// Waits to be told how it is brought up to date.
+    Promised,
+    /// Our log is being cut.
+    Truncating,
+    /// A whole state is being received.
+    Hearing,
+    /// Transactions are being received.
+    Syncing,
+    /// Everything came; it is being made durable.
+    Settling,
+    /// The epoch is being kept as current.
+    Entering,
+    /// The history was acknowledged.
+    Acked,
+    /// Told to serve, before everything committed is in our own log.
+    Catching,
+    /// Serves clients.
+    Serving,
+}
+
+/// A learner.
+///
+/// 1. History, then epoch, then acknowledgement: each is durable before the next begins (D-02, D-03).
+/// 2. No proposal is acknowledged before the history (ZOOKEEPER-4685), none before it is durable, and each by itself, in
+///    order: ZooKeeper's leader looks at a proposal only when that very zxid is acknowledged.
+/// 3. A state that is received touches neither state nor file before it is whole, acknowledged and installed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Learner {
+    leader: ServerId,
+    phase: Phase,
+    link: Option<LinkId>,
+    dials: u32,
+    dial_at: Option<Millis>,
+    epoch: u32,
+    heard_at: Millis,
+    /// When dialling must be over.
+    deadline: Millis,
+    /// A received state and what follows it, until it is installed.
+    received: Option<History>,
+    /// The last transaction of the history that NEWLEADER ended.
+    end: Zxid,
+    /// Up to where this leader's proposals were acknowledged.
+    acked: Zxid,
+}
+
+impl Learner {
+    /// Turns to the elected leader.
+    pub(super) fn begin(own: &mut Own, leader: ServerId) -> Learner {
+        own.act(Action::Dial { to: leader });
+        Learner {
+            leader,
+            phase: Phase::Dialing,
+            link: None,
+            dials: 1,
+            dial_at: None,
+            epoch: 0,
+            heard_at: own.now,
+            deadline: own.now.plus(own.settings.init_ms()),
+            received: None,
+            end: Zxid::ZERO,
+            acked: Zxid::ZERO,
+        }
+    }
+
+    /// How far it has come.
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The leader's epoch, once it was told.
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Whether appends may begin: what is received before NEWLEADER is only remembered.
+    pub(super) fn may_append(&self) -> bool {
+        self.phase >= Phase::Settling && self.received.is_none()
+    }
+
+    /// The history that transactions are added to.
+    pub(super) fn history<'a>(&'a self, own: &'a Own) -> &'a History {
+        self.received.as_ref().unwrap_or(&own.history)
+    }
+
+    fn history_mut<'a>(&'a mut self, own: &'a mut Own) -> &'a mut History {
+        self.received.as_mut().unwrap_or(&mut own.history)
+    }
+
+    /// When to call [`Learner::timeout`].
+    pub(super) fn poll_timeout(&self, own: &Own) -> Millis {
+        match (self.link, self.dial_at) {
+            (None, Some(at)) => at.min(self.deadline),
+            (None, None) => self.deadline,
+            _ => self.heard_at.plus(self.silence_max_ms(own) + 1),
+        }
+    }
+
+    fn silence_max_ms(&self, own: &Own) -> u64 {
+        if self.phase < Phase::Settling { own.settings.init_ms() } else { own.settings.sync_ms() }
+    }
+
+    /// Time has passed.
+    ///
+    /// # Errors
+    /// Why the role ends.
+    pub(super) fn timeout(&mut self, own: &mut Own) -> Result<(), Ending> {
+        if self.link.is_none() {
+            if own.now >= self.deadline {
+                return Err(Ending::LeaderLost(Leaving::Silent));
+            }
+            if self.dial_at.is_some_and(|at| own.now >= at) {
+                self.dial_at = None;
+                self.dials += 1;
+                own.act(Action::Dial { to: self.leader });
+            }
+            return Ok(());
+        }
+        // Our own disk is no reason to leave a leader: it may be what we wait for.
+        if own.now.since(self.heard_at) > self.silence_max_ms(own) {
+            return Err(Ending::LeaderLost(Leaving::Silent));
+        }
+        Ok(())
+    }
+
+    /// The leader could not be dialled.
+    ///
+    /// # Errors
+    /// Why the role ends: it was tried often enough.
+    pub(super) fn dial_failed(&mut self, own: &mut Own) -> Result<(), Ending> {
+        if self.phase != Phase::Dialing || self.link.is_some() {
+            return Ok(());
+        }
+        if self.dials >= DIALS_MAX {
+            return Err(Ending::LeaderLost(Leaving::Silent));
+        }
+        self.dial_at = Some(own.now.plus(DIAL_PAUSE_MS));
+        Ok(())
+    }
+
+    /// The connection to the leader is there.
+    pub(super) fn opened(&mut self, own: &mut Own, link: LinkId) {
+        if self.phase != Phase::Dialing || self.link.is_some() {
+            own.close(link, Leaving::RoleEnded);
+            return;
+        }
+        self.link = Some(link);
+        self.phase = Phase::Greeting;
+        self.heard_at = own.now;
+        let kind = if own.settings.is_participant { PacketType::FOLLOWERINFO } else { PacketType::OBSERVERINFO };
+        let info = LearnerInfo { server: own.settings.me, config_version: 0 };
+        own.send(link, kind, Zxid::new(own.record.accepted_epoch, 0), info.encoded());
+    }
+
+    /// Whether this is the connection to the leader.
+    pub(super) fn is_link(&self, link: LinkId) -> bool {
+        self.link == Some(link)
+    }
+
+    /// The role ends: nothing of a history that was not acknowledged stays.
+    pub(super) fn end(&mut self, own: &mut Own) {
+        if let Some(link) = self.link.take() {
+            own.close(link, Leaving::RoleEnded);
+        }
+        if self.phase == Phase::Hearing || self.received.take().is_some() {
+            own.act(Action::Unhear);
+        }
+    }
+
+    /// The leader's packet.
+    ///
+    /// # Errors
+    /// Why the role ends.
+    pub(super) fn packet(&mut self, own: &mut Own, packet: QuorumPacket) -> Result<(), Ending> {
+        let Some(link) = self.link else { return Ok(()) };
+        self.heard_at = own.now;
+        let zxid = packet.zxid;
+        let is_observer = !own.settings.is_participant;
+        let is_syncing = self.phase >= Phase::Truncating;
+        match (packet.kind, self.phase) {
+            (PacketType::LEADERINFO, Phase::Greeting) => self.promise(own, link, zxid.epoch())?,
+            (PacketType::DIFF, Phase::Promised) => {
+                self.phase = Phase::Syncing;
+                // All of it counts as committed, once this leader is established and tells us to serve.
+                own.history.commit(own.history.last());
+            }
+            (PacketType::TRUNC, Phase::Promised) => self.truncate(own, zxid)?,
+            (PacketType::SNAP, Phase::Promised) => {
+                self.phase = Phase::Hearing;
+                self.received = Some(History::at(zxid));
+                own.act(Action::Hear { link });
+            }
+            (PacketType::PROPOSAL, _) if is_syncing => self.take(own, zxid, packet.data)?,
+            (PacketType::COMMIT | PacketType::COMMITANDACTIVATE, _) if is_syncing => self.commit(own, zxid)?,
+            (PacketType::INFORM, _) if is_observer && is_syncing => {
+                self.take(own, zxid, packet.data)?;
+                self.commit(own, zxid)?;
+            }
+            (PacketType::INFORMANDACTIVATE, _) if is_observer && is_syncing => {
+                // The designated leader is in front of the transaction.
+                self.take(own, zxid, packet.data().get(8..).map(Payload::from))?;
+                self.commit(own, zxid)?;
+            }
+            (PacketType::NEWLEADER, Phase::Truncating | Phase::Hearing | Phase::Syncing) => {
+                self.end_of_history(own, zxid)?;
+            }
+            (PacketType::UPTODATE, Phase::Acked) => {
+                self.phase = Phase::Catching;
+                self.serve(own, link);
+            }
+            (PacketType::PING, Phase::Serving) => own.act(Action::AnswerPing { link, zxid }),
+            // Read, and not answered: ZooKeeper's leader takes the first packet for the history's acknowledgement, and
+            // ours counts answers from UPTODATE on.
+            (PacketType::PING, _) if self.phase >= Phase::Promised => {}
+            (PacketType::SYNC | PacketType::REVALIDATE, Phase::Serving) => own.act(Action::FromLeader(packet)),
+            (PacketType(1..=19), _) => return Err(Ending::LeaderBroke("a packet out of turn")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn promise(&mut self, own: &mut Own, link: LinkId, epoch: u32) -> Result<(), Ending> {
+        self.epoch = epoch;
+        let accepted = own.record.accepted_epoch;
+        if epoch < accepted || epoch > i32::MAX as u32 {
+            return Err(Ending::LeaderBroke("an epoch below the one that was accepted"));
+        }
+        if epoch == accepted {
+            // Not to be counted: we may have promised it to somebody else.
+            self.acknowledge_epoch(own, link, -1);
+        } else {
+            self.phase = Phase::Promising;
+            own.keep(MemberRecord { accepted_epoch: epoch, ..own.record });
+            if plant::on(Plant::PromiseNotKept) {
+                own.actions.pop_back();
+                own.keeping = None;
+                self.acknowledge_epoch(own, link, own.record.current_epoch as i32);
+            }
+        }
+        Ok(())
+    }
+
+    fn acknowledge_epoch(&mut self, own: &mut Own, link: LinkId, current: i32) {
+        self.phase = Phase::Promised;
+        assert!(own.history.last() == own.history.durable(), "a last zxid is reported that is not durable");
+        own.send(link, PacketType::ACKEPOCH, own.history.durable(), epoch_ack(current));
+    }
+
+    /// Our record is on disk.
+    pub(super) fn kept(&mut self, own: &mut Own) {
+        let Some(link) = self.link else { return };
+        match self.phase {
+            Phase::Promising => {
+                let current = own.record.current_epoch as i32;
+                self.acknowledge_epoch(own, link, current);
+            }
+            Phase::Entering => self.acknowledge_history(own, link),
+            _ => {}
+        }
+    }
+
+    fn truncate(&mut self, own: &mut Own, to: Zxid) -> Result<(), Ending> {
+        let is_ours = own.history.last_upto(to).is_none_or(|at| at == to);
+        if to > own.history.last() || !is_ours {
+            return Err(Ending::LeaderBroke("it wants our log to end where it has no transaction"));
+        }
+        self.phase = Phase::Truncating;
+        own.truncating = Some(to);
+        let run = own.run;
+        own.act(Action::Truncate { run, to });
+        // What follows is received while the disk works, as if it were done.
+        if !plant::on(Plant::TruncatedOnDiskOnly) {
+            own.history.cut(to);
+        }
+        own.history.commit(own.history.last());
+        Ok(())
+    }
+
+    /// Our log was cut, or could not be.
+    ///
+    /// # Errors
+    /// Why the role ends.
+    pub(super) fn truncated(&mut self, own: &mut Own, is_done: bool) -> Result<(), Ending> {
+        if !is_done {
+            // What the log holds now nobody can tell.
+            own.is_failed = true;
+            return Err(Ending::DiskFailed);
+        }
+        if self.phase == Phase::Truncating {
+            self.phase = Phase::Syncing;
+        }
+        self.settle(own);
+        Ok(())
+    }
+
+    /// The stream of a state has ended.
+    ///
+    /// # Errors
+    /// Why the role ends: it was broken, and nothing of it is remembered.
+    pub(super) fn heard(&mut self, is_whole: bool) -> Result<(), Ending> {
+        if self.phase != Phase::Hearing {
+            return Ok(());
+        }
+        if !is_whole && !plant::on(Plant::BrokenStateTaken) {
+            return Err(Ending::LeaderBroke("the state it sent was not whole"));
+        }
+        self.phase = Phase::Syncing;
+        Ok(())
+    }
+
+    fn take(&mut self, own: &mut Own, zxid: Zxid, txn: Option<Payload>) -> Result<(), Ending> {
+        if self.phase == Phase::Hearing {
+            return Err(Ending::LeaderBroke("a proposal within a state"));
+        }
+        let Some(txn) = txn else { return Err(Ending::LeaderBroke("a proposal without a transaction")) };
+        if zxid.epoch() > self.epoch {
+            return Err(Ending::LeaderBroke("a proposal of an epoch to come"));
+        }
+        let history = self.history_mut(own);
+        // Sent twice, by a leader that does not tell exactly what we have (SC-16).
+        if zxid <= history.last() {
+            return Ok(());
+        }
+        history.push(zxid, txn).map_err(|_| Ending::LeaderBroke("a hole in the history"))
+    }
+
+    fn commit(&mut self, own: &mut Own, zxid: Zxid) -> Result<(), Ending> {
+        let is_serving = self.phase == Phase::Serving;
+        let history = self.history_mut(own);
+        if zxid <= history.committed() && !is_serving {
+            return Ok(());
+        }
+        if history.next_after(history.committed()) != Some(zxid) {
+            return Err(Ending::LeaderBroke("a commit of what is not the oldest proposal"));
+        }
+        history.commit(zxid);
+        if is_serving {
+            own.deliver();
+        } else if self.phase == Phase::Catching
+            && let Some(link) = self.link
+        {
+            self.serve(own, link);
+        }
+        Ok(())
+    }
+
+    fn end_of_history(&mut self, own: &mut Own, zxid: Zxid) -> Result<(), Ending> {
+        if self.phase == Phase::Hearing || zxid != Zxid::new(self.epoch, 0) {
+            return Err(Ending::LeaderBroke("an end of the history that is not its own"));
+        }
+        self.end = self.history(own).last();
+        let received_to = self.received.as_ref().map(History::committed);
+        match received_to {
+            Some(at) => {
+                // Into the state received, so that it is installed as of the last transaction known to be committed.
+                own.act(Action::Replay { upto: at });
+                own.installing = true;
+                let record = MemberRecord { current_epoch: self.epoch, ..own.record };
+                let run = own.run;
+                own.act(Action::Install { run, at, record });
+                self.phase = Phase::Entering;
+            }
+            None if self.phase == Phase::Truncating => self.phase = Phase::Settling,
+            None => {
+                self.phase = Phase::Settling;
+                self.settle(own);
+            }
+        }
+        Ok(())
+    }
+
+    /// The state received is ours, or could not be installed.
+    ///
+    /// # Errors
+    /// Why the role ends.
+    pub(super) fn installed(&mut self, own: &mut Own, is_done: bool) -> Result<(), Ending> {
+        let Some(mut received) = self.received.take() else { return Ok(()) };
+        if !is_done {
+            own.act(Action::Unhear);
+            return Err(Ending::DiskFailed);
+        }
+        let at = received.committed();
+        received.installed(at);
+        own.history = received;
+        own.record.current_epoch = self.epoch;
+        if let Some(link) = self.link {
+            self.acknowledge_history(own, link);
+        }
+        Ok(())
+    }
+
+    /// Keeps the epoch once the whole history is durable.
+    fn settle(&mut self, own: &mut Own) {
+        let is_durable = own.history.durable() >= self.end || plant::on(Plant::EpochBeforeHistory);
+        if self.phase != Phase::Settling || own.truncating.is_some() || !is_durable {
+            return;
+        }
+        if plant::on(Plant::HistoryAckedBeforeEpoch)
+            && let Some(link) = self.link
+        {
+            own.send_bare(link, PacketType::ACK, Zxid::new(self.epoch, 0));
+        }
+        self.phase = Phase::Entering;
+        own.keep(MemberRecord { current_epoch: self.epoch, ..own.record });
+    }
+
+    fn acknowledge_history(&mut self, own: &mut Own, link: LinkId) {
+        assert!(own.record.current_epoch == self.epoch, "a history is acknowledged whose epoch is not on our disk");
+        self.phase = Phase::Acked;
+        own.send_bare(link, PacketType::ACK, Zxid::new(self.epoch, 0));
+        self.acked = own.history.committed();
+        self.acknowledge(own, link);
+    }
+
+    fn acknowledge(&mut self, own: &mut Own, link: LinkId) {
+        if self.phase < Phase::Acked || !own.settings.is_participant {
+            return;
+        }
+        let upto = match plant::on(Plant::FollowerAcksBeforeSync) {
+            true => own.history.last(),
+            false => own.history.durable(),
+        };
+        let durable: Vec<Zxid> = own.history.between(self.acked, upto).map(|(zxid, _)| *zxid).collect();
+        for zxid in durable {
+            own.send_bare(link, PacketType::ACK, zxid);
+            self.acked = zxid;
+        }
+    }
+
+    /// Our own log is on disk further than it was.
+    pub(super) fn synced(&mut self, own: &mut Own) {
+        self.settle(own);
+        let Some(link) = self.link else { return };
+        self.acknowledge(own, link);
+        match self.phase {
+            Phase::Serving => own.deliver(),
+            Phase::Catching => self.serve(own, link),
+            _ => {}
+        }
+    }
+
+    /// Serves once everything that was committed when we were told to is applied.
+    fn serve(&mut self, own: &mut Own, link: LinkId) {
+        if own.history.durable() < own.history.committed() {
+            return;
+        }
+        own.replay();
+        self.phase = Phase::Serving;
+        // ZooKeeper sends it again, and its leader ignores it.
+        own.send_bare(link, PacketType::ACK, Zxid::new(self.epoch, 0));
+        let votes = own.settings.is_participant;
+        own.act(Action::Stand(Standing::Following { leader: self.leader, epoch: self.epoch, votes }));
+    }
+
+    /// A packet of the engine's for the leader.
+    pub(super) fn to_leader(&self, own: &mut Own, packet: QuorumPacket) {
+        if let (Some(link), Phase::Serving) = (self.link, self.phase) {
+            own.act(Action::Send { link, packet });
+        }
+    }
+}

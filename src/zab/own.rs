@@ -1,0 +1,139 @@
+//! What every role of a member works on: its history, its record, what is under way on its disk, and the actions to come.
+
+use std::collections::VecDeque;
+
+use super::event::{Action, Leaving, LinkId, MemberRecord, Payload};
+use super::history::History;
+use super::quorum::Quorums;
+use crate::ids::{Millis, ServerId, Zxid};
+use crate::records::peer::{PacketType, QuorumPacket};
+
+/// What the configuration says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// Who this member is.
+    pub me: ServerId,
+    /// Whether it may vote: not an observer.
+    pub is_participant: bool,
+    /// Who decides.
+    pub quorums: Quorums,
+    /// The configuration's text, as notifications and NEWLEADER carry it.
+    pub config: std::sync::Arc<str>,
+    /// `tickTime`, ms.
+    pub tick_ms: u64,
+    /// `initLimit`: ticks for a learner to connect and sync.
+    pub init_limit: u64,
+    /// `syncLimit`: ticks of silence, or of lagging.
+    pub sync_limit: u64,
+}
+
+impl Settings {
+    /// `initLimit` in ms.
+    pub fn init_ms(&self) -> u64 {
+        self.tick_ms * self.init_limit
+    }
+
+    /// `syncLimit` in ms.
+    pub fn sync_ms(&self) -> u64 {
+        self.tick_ms * self.sync_limit
+    }
+}
+
+/// Why a role ends. The next is always to look for a leader.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// A leader without a quorum, before or after it was established.
+    NoQuorum,
+    /// The epochs or the zxids of this epoch are used up: a new epoch begins.
+    CounterUsedUp,
+    /// The connection to the leader was lost, or the leader is silent.
+    LeaderLost(Leaving),
+    /// The leader sent what breaks the protocol.
+    LeaderBroke(&'static str),
+    /// What the leader asked for could not be carried out on our disk.
+    DiskFailed,
+}
+
+/// This member's own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Own {
+    /// What the configuration says.
+    pub(super) settings: Settings,
+    /// The end of the history.
+    pub(super) history: History,
+    /// What is durable beside the log.
+    pub(super) record: MemberRecord,
+    /// Grows with every role: what belonged to another one has no effect (S-16).
+    pub(super) run: u64,
+    /// The present.
+    pub(super) now: Millis,
+    /// An append that was begun and not reported yet.
+    pub(super) appending: Option<Zxid>,
+    /// Other durable work that was asked for and not reported yet.
+    pub(super) keeping: Option<MemberRecord>,
+    /// A truncation under way.
+    pub(super) truncating: Option<Zxid>,
+    /// An installation under way.
+    pub(super) installing: bool,
+    /// The log cannot be written any more.
+    pub(super) is_failed: bool,
+    /// Actions not taken yet.
+    pub(super) actions: VecDeque<Action>,
+}
+
+impl Own {
+    /// Asks for one more thing.
+    pub(super) fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    /// Sends a packet of 20 bytes.
+    pub(super) fn send_bare(&mut self, link: LinkId, kind: PacketType, zxid: Zxid) {
+        self.act(Action::Send { link, packet: QuorumPacket::bare(kind, zxid) });
+    }
+
+    /// Sends a packet with data.
+    pub(super) fn send(&mut self, link: LinkId, kind: PacketType, zxid: Zxid, data: Payload) {
+        self.act(Action::Send { link, packet: QuorumPacket::with_data(kind, zxid, data) });
+    }
+
+    /// Closes a connection.
+    pub(super) fn close(&mut self, link: LinkId, why: Leaving) {
+        self.act(Action::Close { link, why });
+    }
+
+    /// Makes epochs durable. They never fall (S-08), and one change is under way at a time.
+    pub(super) fn keep(&mut self, record: MemberRecord) {
+        assert!(self.keeping.is_none(), "two records are being kept at once");
+        assert!(
+            record.accepted_epoch >= self.record.accepted_epoch && record.current_epoch >= self.record.current_epoch,
+            "an epoch falls: {record:?} after {:?}",
+            self.record
+        );
+        assert!(record.current_epoch <= record.accepted_epoch, "an epoch was not accepted before: {record:?}");
+        self.keeping = Some(record);
+        let run = self.run;
+        self.act(Action::Keep { run, record });
+    }
+
+    /// Whether durable work is under way whose result must come before another role may begin (S-16).
+    pub(super) fn is_busy(&self) -> bool {
+        self.appending.is_some() || self.keeping.is_some() || self.truncating.is_some() || self.installing
+    }
+
+    /// Applies what has become deliverable, with answers to clients.
+    pub(super) fn deliver(&mut self) {
+        if let Some(upto) = self.history.deliverable() {
+            self.history.deliver(upto);
+            self.act(Action::Deliver { upto });
+        }
+    }
+
+    /// Applies what has become deliverable, with nobody to answer.
+    pub(super) fn replay(&mut self) {
+        if let Some(upto) = self.history.deliverable() {
+            self.history.deliver(upto);
+            self.act(Action::Replay { upto });
+        }
+    }
+}
