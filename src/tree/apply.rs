@@ -170,7 +170,8 @@ impl Tree {
     }
 
     /// Deletes ephemerals of a session that ends without a list until none is left or `budget` is spent; the same for who
-    /// does it in slices. Whether the session has none left.
+    /// does it in slices. What makes a quota goes last (ZooKeeper takes them as they come out of a hash set). Whether the
+    /// session has none left.
     pub fn end_session_slice(
         &mut self,
         header: &TxnHeader,

@@ -9,37 +9,66 @@ use crate::ids::{SessionId, WallMillis};
 /// The ephemerals of each session. A znode remembers its place in the list, so leaving takes no search.
 #[derive(Default)]
 pub(super) struct Ephemerals {
-    lists: BTreeMap<SessionId, Vec<NodeId>>,
+    lists: BTreeMap<SessionId, List>,
     count: usize,
 }
 
+/// A session's ephemerals. Those that make a quota stand in front, because the end of the session takes from the back: what
+/// it deletes is booked to a quota that goes with it, on every server alike and whatever was created first.
+#[derive(Default)]
+struct List {
+    ids: Vec<NodeId>,
+    quotas: usize,
+}
+
 impl Ephemerals {
-    /// Adds a znode; its place is the answer.
-    pub(super) fn add(&mut self, session: SessionId, id: NodeId) -> u32 {
+    /// Adds a znode. `placed` is called with every znode whose place is new, the added one among them.
+    pub(super) fn add(
+        &mut self,
+        session: SessionId,
+        id: NodeId,
+        makes_quota: bool,
+        mut placed: impl FnMut(NodeId, usize),
+    ) {
         let list = self.lists.entry(session).or_default();
-        list.push(id);
+        let mut place = list.ids.len();
+        list.ids.push(id);
+        if makes_quota {
+            list.ids.swap(place, list.quotas);
+            placed(list.ids[place], place);
+            place = list.quotas;
+            list.quotas += 1;
+        }
+        placed(id, place);
         self.count += 1;
-        (list.len() - 1) as u32
     }
 
-    /// Takes out the znode at `place`. The one that is there now, if any, must be told.
-    pub(super) fn remove(&mut self, session: SessionId, place: u32) -> Option<NodeId> {
+    /// Takes out the znode at `place`. `placed` is called with every znode whose place is another now.
+    pub(super) fn remove(&mut self, session: SessionId, place: u32, mut placed: impl FnMut(NodeId, usize)) {
         let list = self.lists.get_mut(&session).expect("the session of an ephemeral has a list");
-        list.swap_remove(place as usize);
+        let mut place = place as usize;
+        if place < list.quotas {
+            list.quotas -= 1;
+            list.ids.swap(place, list.quotas);
+            placed(list.ids[place], place);
+            place = list.quotas;
+        }
+        list.ids.swap_remove(place);
         self.count -= 1;
-        let moved = list.get(place as usize).copied();
-        if list.is_empty() {
+        if let Some(&moved) = list.ids.get(place) {
+            placed(moved, place);
+        }
+        if list.ids.is_empty() {
             self.lists.remove(&session);
         }
-        moved
     }
 
     pub(super) fn of(&self, session: SessionId) -> &[NodeId] {
-        self.lists.get(&session).map_or(&[], Vec::as_slice)
+        self.lists.get(&session).map_or(&[], |list| &list.ids)
     }
 
     pub(super) fn sessions(&self) -> impl Iterator<Item = (SessionId, usize)> {
-        self.lists.iter().map(|(&session, list)| (session, list.len()))
+        self.lists.iter().map(|(&session, list)| (session, list.ids.len()))
     }
 
     pub(super) fn len(&self) -> usize {

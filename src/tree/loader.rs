@@ -207,7 +207,9 @@ impl TreeLoader {
             tree.sizes.boxed += node.boxed_bytes();
             tree.reaper.moved(id, None, Turn::of(node));
             if let Owner::Session(session) = node.owner() {
-                tree.nodes[id].place = tree.ephemerals.add(session, id);
+                let makes_quota = tree.is_in_quotas(id);
+                let nodes = &mut tree.nodes;
+                tree.ephemerals.add(session, id, makes_quota, |id, place| nodes[id].place = place as u32);
             }
             at = tree.first_child(id);
             if at.is_some() {

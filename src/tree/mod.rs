@@ -327,6 +327,20 @@ impl Tree {
         path
     }
 
+    /// Whether this is `/zookeeper/quota` or lies below.
+    fn is_in_quotas(&self, id: NodeId) -> bool {
+        let mut at = id;
+        while at != NodeId::ROOT {
+            let above = self.nodes[at].parent;
+            // Names first: they tell for nearly all znodes that the walk goes on.
+            if self.nodes[at].name.as_str() == "quota" && above != NodeId::ROOT && self.path(at) == QUOTA {
+                return true;
+            }
+            at = above;
+        }
+        false
+    }
+
     /// How many znodes lie below, at any depth.
     pub fn descendants(&self, id: NodeId) -> usize {
         self.below_of(id).0 as usize
@@ -465,7 +479,9 @@ impl Tree {
         node.mark = self.snapshots.mark;
         let id = self.nodes.insert(node);
         if let Owner::Session(session) = owner {
-            self.nodes[id].place = self.ephemerals.add(session, id);
+            let makes_quota = parent.is_some_and(|parent| self.is_in_quotas(parent));
+            let nodes = &mut self.nodes;
+            self.ephemerals.add(session, id, makes_quota, |id, place| nodes[id].place = place as u32);
         }
         self.reaper.moved(id, None, turn);
         if let Some(parent) = parent {
@@ -556,10 +572,13 @@ impl Tree {
             }
         }
         let node = self.nodes.remove(id);
-        if let Owner::Session(session) = node.owner()
-            && let Some(moved) = self.ephemerals.remove(session, node.place)
-        {
-            self.nodes[moved].place = node.place;
+        if let Owner::Session(session) = node.owner() {
+            let nodes = &mut self.nodes;
+            self.ephemerals.remove(session, node.place, |moved, place| {
+                if moved != id {
+                    nodes[moved].place = place as u32;
+                }
+            });
         }
         self.reaper.moved(id, Turn::of(&node), None);
         self.sizes.paths -= path_len as u64;

@@ -177,7 +177,9 @@ impl Model {
             }
             Op::Close(session, listed) => {
                 let owned = |(path, node): (&String, &Plain)| (node.owner == *session).then(|| path.clone());
-                let paths: Vec<String> = self.0.iter().filter_map(owned).collect();
+                let mut paths: Vec<String> = self.0.iter().filter_map(owned).collect();
+                // What makes a quota goes last, so that it is booked what goes with it.
+                paths.sort_by_key(|path| path.starts_with("/zookeeper/quota"));
                 paths.iter().for_each(|path| self.delete(path, zxid));
                 let paths = paths.into_iter().map(Text::from).collect();
                 Txn::CloseSession(listed.then_some(CloseSessionTxn { paths }))

@@ -294,6 +294,33 @@ fn a_session_ends_with_its_ephemerals_and_no_others() {
 }
 
 #[test]
+fn what_ends_with_a_session_is_booked_to_the_quota_that_ends_with_it() {
+    // S-20: in whichever order they were created, and after a snapshot too.
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1]] {
+        // Those that came before the limits were never booked, and are when they go.
+        let unbooked = order.iter().position(|&which| which == 1).unwrap();
+        let mut b = Bench::new();
+        b.run(create("/zookeeper/quota/q", b""));
+        b.run(create("/q", b""));
+        b.run(create("/zookeeper/quota/q/zookeeper_stats", b""));
+        for which in order {
+            b.run_as(1, ephemeral(["/q/a", "/zookeeper/quota/q/zookeeper_limits", "/q/b"][which]));
+        }
+        let mut entries: Vec<Vec<u8>> = Vec::new();
+        b.tree.snapshot_begin(&mut |entry| entries.push(entry.to_vec()));
+        while !b.tree.snapshot_slice(100, &mut |entry| entries.push(entry.to_vec())) {}
+        let mut loader = TreeLoader::new([1, 2]);
+        entries.iter().try_for_each(|entry| loader.entry(entry)).unwrap();
+        let mut loaded = Bench { tree: loader.finish().unwrap(), zxid: b.zxid, seen: Vec::new() };
+        for b in [&mut b, &mut loaded] {
+            b.run_as(1, Txn::CloseSession(None));
+            assert_eq!(b.text("/zookeeper/quota/q/zookeeper_stats"), format!("count={},bytes=0", 1 - unbooked as i32));
+            assert_eq!(b.tree.check(), Ok(()));
+        }
+    }
+}
+
+#[test]
 fn a_multi_applies_all_of_its_parts() {
     let mut b = Bench::new();
     let check = Txn::Check(CheckVersionTxn { path: "/m".into(), version: 2 });
