@@ -102,6 +102,15 @@ impl Millis {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct WallMillis(pub i64);
 
+/// A connection on the quorum port. The generation tells it from an earlier one in the same slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId {
+    /// Which of the host's places.
+    pub slot: u32,
+    /// How often that place was used before.
+    pub generation: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

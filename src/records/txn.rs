@@ -1,10 +1,15 @@
 //! Transactions as they are proposed, logged and applied: ZooKeeper's own bytes.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Acl, ErrorCode, OpCode};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::{Buffer, Decoder, JuteError, Text, encode};
+
+/// A transaction's header and record: the bytes of its PROPOSAL, of its INFORM and of its place in the log.
+pub type Payload = Arc<[u8]>;
 
 /// In front of every transaction, 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

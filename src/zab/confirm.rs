@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::event::LinkId;
+use crate::ids::LinkId;
 
 /// Pings to one learner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

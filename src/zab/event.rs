@@ -1,21 +1,8 @@
 //! What a [`Zab`](super::Zab) is told, and what it asks for.
 
-use std::sync::Arc;
-
-use crate::ids::{ServerId, Zxid};
+use crate::ids::{LinkId, ServerId, Zxid};
 use crate::records::peer::{Notification, QuorumPacket};
-
-/// A transaction's header and record: the bytes of its PROPOSAL, of its INFORM and of its place in the log.
-pub type Payload = Arc<[u8]>;
-
-/// A connection on the quorum port. The generation tells it from an earlier one in the same slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkId {
-    /// Which of the host's places.
-    pub slot: u32,
-    /// How often that place was used before.
-    pub generation: u32,
-}
+use crate::records::txn::Payload;
 
 /// What a member keeps beside its log, changed by one atomic update of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]

@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::event::Payload;
 use crate::ids::Zxid;
+use crate::records::txn::Payload;
 
 /// Transactions kept for learners though they are delivered, at least.
 const WINDOW_COUNT_MIN: usize = 500;

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::confirm::Confirm;
-use super::event::{Action, Leaving, LinkId, MemberRecord, Payload, Standing};
+use super::event::{Action, Leaving, MemberRecord, Standing};
 use super::own::{Ending, Own};
 use super::plan::{self, Plan};
+use super::{LinkId, Payload};
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::plant::{self, Plant};
 use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, decode_epoch_ack, leader_info};

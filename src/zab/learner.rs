@@ -1,8 +1,9 @@
 //! A follower or an observer: it promises an epoch, takes the leader's history, acknowledges it, and serves.
 
-use super::event::{Action, Leaving, LinkId, MemberRecord, Payload, Standing};
+use super::event::{Action, Leaving, MemberRecord, Standing};
 use super::history::History;
 use super::own::{Ending, Own};
+use super::{LinkId, Payload};
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::plant::{self, Plant};
 use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, epoch_ack};

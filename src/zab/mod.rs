@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub use broadcast::{Broadcast, Outstanding};
 pub use election::Vote;
 use election::{Ask, Election};
-pub use event::{Action, Event, Leaving, LinkId, MemberRecord, Payload, Standing};
+pub use event::{Action, Event, Leaving, MemberRecord, Standing};
 pub use history::History;
 use leader::Leader;
 use learner::Learner;
@@ -29,9 +29,11 @@ use own::Own;
 pub use own::{Ending, Settings};
 pub use quorum::{Groups, Majority, Quorum, Quorums};
 
+pub use crate::ids::LinkId;
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::plant::{self, Plant};
 use crate::records::peer::{Notification, PeerState, QuorumPacket};
+pub use crate::records::txn::Payload;
 
 /// Learners that may wait while it is not known who leads.
 const WAITING_MAX: usize = 64;

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::event::{Action, Leaving, LinkId, MemberRecord, Payload};
+use super::event::{Action, Leaving, MemberRecord};
 use super::history::History;
 use super::quorum::Quorums;
+use super::{LinkId, Payload};
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::records::peer::{PacketType, QuorumPacket};
 

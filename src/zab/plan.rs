@@ -59,7 +59,7 @@ fn is_epoch_start(zxid: Zxid) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zab::event::Payload;
+    use crate::records::txn::Payload;
 
     fn z(epoch: u32, counter: u32) -> Zxid {
         Zxid::new(epoch, counter)
