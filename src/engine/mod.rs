@@ -11,7 +11,8 @@ use crate::ids::{Millis, SessionId, WallMillis, Zxid};
 use crate::plant::{self, Plant};
 use crate::records::Acl;
 use crate::records::OpCode;
-use crate::records::txn::{Txn, TxnHeader, encode_txn};
+pub use crate::records::txn::Proposal;
+use crate::records::txn::{Payload, Txn, TxnHeader, encode_txn};
 use crate::session::{Passwords, Sessions};
 use crate::tree::{AclList, Tree, TreeLoader};
 use crate::watches::Watches;
@@ -55,14 +56,8 @@ pub use receive::{Received, Verdict};
 pub use settings::{Limits, Settings};
 pub use status::{ConnStatus, SessionStatus, Status};
 
-/// A transaction to be made durable and agreed on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proposal {
-    /// Its place in the history.
-    pub zxid: Zxid,
-    /// Header and record, as logged.
-    pub txn: Vec<u8>,
-}
+/// Memory kept for the next transaction to be encoded.
+const SCRATCH_MAX: usize = 64 << 10;
 
 /// How much room the log has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,6 +101,8 @@ pub struct Engine {
     syncing: VecDeque<Awaiting>,
     work: work::Work,
     proposals: Vec<Proposal>,
+    /// Where a transaction is encoded, before it is given exactly the memory it needs.
+    scratch: Vec<u8>,
     /// The last transaction applied here.
     applied: Zxid,
     /// The last transaction proposed.
@@ -150,6 +147,7 @@ impl Engine {
             syncing: VecDeque::new(),
             work: work::Work::default(),
             proposals: Vec::new(),
+            scratch: Vec::new(),
             applied: Zxid::ZERO,
             proposed: Zxid::ZERO,
             now: Millis(0),
@@ -402,10 +400,13 @@ impl Engine {
         let zxid = self.proposed.next().unwrap_or(Zxid(self.proposed.0 + 1));
         self.proposed = zxid;
         let header = TxnHeader { session, cxid, zxid, time: self.wall.0, op: txn.op().to_i32() };
-        let mut bytes = Vec::with_capacity(256);
-        encode_txn(&header, txn, &mut bytes);
-        self.spend(bytes.len());
-        self.proposals.push(Proposal { zxid, txn: bytes });
+        self.scratch.clear();
+        encode_txn(&header, txn, &mut self.scratch);
+        let txn = Payload::from(self.scratch.as_slice());
+        // One large transaction does not keep its memory for ever.
+        self.scratch.shrink_to(SCRATCH_MAX);
+        self.spend(txn.len());
+        self.proposals.push(Proposal { zxid, txn });
         zxid
     }
 

@@ -321,7 +321,7 @@ impl Peer {
             return Ok(());
         }
         for proposal in self.engine.poll_proposals() {
-            self.broadcast.propose(proposal.zxid, proposal.txn);
+            self.broadcast.propose(proposal);
         }
         let records: Vec<Record<'_>> =
             self.broadcast.to_append().map(|proposal| Record { zxid: proposal.zxid, txn: &proposal.txn }).collect();

@@ -11,6 +11,15 @@ use crate::jute::{Buffer, Decoder, JuteError, Text, encode};
 /// A transaction's header and record: the bytes of its PROPOSAL, of its INFORM and of its place in the log.
 pub type Payload = Arc<[u8]>;
 
+/// A transaction to be made durable and agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Its place in the history.
+    pub zxid: Zxid,
+    /// Header and record, as logged.
+    pub txn: Payload,
+}
+
 /// In front of every transaction, 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TxnHeader {

@@ -29,6 +29,7 @@ use request::Taste;
 use truth::Truth;
 
 use crate::ids::{Millis, WallMillis, Zxid};
+use crate::records::txn::Proposal;
 use crate::store::tests::sim_disk::{Rng, SimDisk, Trap};
 
 /// What was found wrong: the invariant's ID and the story.
@@ -346,7 +347,7 @@ impl World {
         loop {
             let Some(node) = &mut self.node else { return Ok(()) };
             node.engine.set_time(now, wall);
-            let Some((zxid, txn)) = node.deliver_next()? else { return Ok(()) };
+            let Some(Proposal { zxid, txn }) = node.deliver_next()? else { return Ok(()) };
             self.check_frames(true)?;
             self.committed(zxid, &txn)?;
             if let (Some(node), Some(ended)) = (&self.node, self.truth.ended) {
@@ -520,9 +521,9 @@ impl World {
             return Err(format!("G-09, S-10: {committed} was committed, {applied} is what came back"));
         }
         // What is in the file beyond what was committed must be what was proposed, in order and without a hole (S-40).
-        for (zxid, txn) in replayed {
+        for Proposal { zxid, txn } in replayed {
             match self.truth.history.binary_search_by_key(&zxid, |(known, _)| *known) {
-                Ok(at) if self.truth.history[at].1 == txn => {}
+                Ok(at) if self.truth.history[at].1 == *txn => {}
                 Ok(_) => return Err(format!("S-01: {zxid} came back with other bytes")),
                 Err(_) => self.committed(zxid, &txn)?,
             }

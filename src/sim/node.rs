@@ -7,6 +7,7 @@ use super::model::{Model, Owner};
 use super::who::{Rule, USERS};
 use crate::engine::{CloseReason, Engine, Room, Settings};
 use crate::ids::{Millis, ServerId, SessionId, WallMillis, Zxid};
+use crate::records::txn::Proposal;
 use crate::store::tests::sim_disk::{Rng, SimDisk};
 use crate::store::{Record, Replay, SpaceLevel, Store, StoreError, StoreOptions};
 use crate::zab::{Broadcast, Majority};
@@ -84,13 +85,10 @@ pub(super) struct Node {
     walking: bool,
 }
 
-/// A transaction as the log has it.
-pub(super) type LoggedTxn = (Zxid, Vec<u8>);
-
 /// Feeds recovery to an engine and writes down what it gave.
 struct Loading {
     engine: Engine,
-    replayed: Vec<LoggedTxn>,
+    replayed: Vec<Proposal>,
 }
 
 impl Replay for Loading {
@@ -105,7 +103,7 @@ impl Replay for Loading {
         self.engine.load_end().map_err(|damage| damage.0)
     }
     fn txn(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), String> {
-        self.replayed.push((zxid, txn.to_vec()));
+        self.replayed.push(Proposal { zxid, txn: txn.into() });
         self.engine.replay(zxid, txn).map_err(|damage| damage.0)
     }
 }
@@ -118,7 +116,7 @@ impl Node {
         seed: u64,
         now: Millis,
         wall: WallMillis,
-    ) -> Result<(Node, Vec<LoggedTxn>), StoreError> {
+    ) -> Result<(Node, Vec<Proposal>), StoreError> {
         let engine = Engine::new(setup.settings.clone(), [0; 32], [seed, !seed]);
         let mut loading = Loading { engine, replayed: Vec::new() };
         let (store, _) = Store::open_on(Arc::clone(disk) as Arc<_>, &setup.options, &mut loading)?;
@@ -155,16 +153,16 @@ impl Node {
     }
 
     /// What is due and what was decided since the last turn.
-    pub(super) fn decided(&mut self) -> Vec<LoggedTxn> {
+    pub(super) fn decided(&mut self) -> Vec<Proposal> {
         self.engine.go_on();
         self.engine.tick();
-        self.engine.poll_proposals().map(|proposal| (proposal.zxid, proposal.txn)).collect()
+        self.engine.poll_proposals().collect()
     }
 
     /// Puts a batch on disk.
-    pub(super) fn append(&mut self, batch: Vec<LoggedTxn>) -> Result<Appended, Failed> {
-        let Some(last) = batch.last().map(|(zxid, _)| *zxid) else { return Ok(Appended::Durable) };
-        batch.into_iter().for_each(|(zxid, txn)| self.broadcast.propose(zxid, txn));
+    pub(super) fn append(&mut self, batch: Vec<Proposal>) -> Result<Appended, Failed> {
+        let Some(last) = batch.last().map(|proposal| proposal.zxid) else { return Ok(Appended::Durable) };
+        batch.into_iter().for_each(|proposal| self.broadcast.propose(proposal));
         let records: Vec<Record<'_>> =
             self.broadcast.to_append().map(|proposal| Record { zxid: proposal.zxid, txn: &proposal.txn }).collect();
         match self.store.append(&records) {
@@ -182,10 +180,10 @@ impl Node {
     }
 
     /// Delivers the next committed transaction, if there is one.
-    pub(super) fn deliver_next(&mut self) -> Result<Option<LoggedTxn>, Failed> {
+    pub(super) fn deliver_next(&mut self) -> Result<Option<Proposal>, Failed> {
         let Some(proposal) = self.broadcast.poll_commit() else { return Ok(None) };
         match self.engine.deliver(proposal.zxid, &proposal.txn) {
-            Ok(()) => Ok(Some((proposal.zxid, proposal.txn))),
+            Ok(()) => Ok(Some(proposal)),
             Err(damage) => Err(Failed::Wrong(format!("G-15: {damage}"))),
         }
     }

@@ -9,7 +9,7 @@ use super::oracle::{self, Change, Outcome, Quotas};
 use super::request::Request;
 use super::who::Who;
 use crate::ids::Zxid;
-use crate::records::txn::{Txn, decode_txn};
+use crate::records::txn::{Payload, Proposal, Txn, decode_txn};
 
 /// A write that was asked for and of whose transaction nothing is known yet.
 pub(super) struct Wanted {
@@ -26,7 +26,7 @@ pub(super) struct Wanted {
 /// A transaction that was proposed.
 struct Tried {
     zxid: Zxid,
-    txn: Vec<u8>,
+    txn: Payload,
     /// The quotas as they were when it was decided.
     quotas: Rc<Quotas>,
 }
@@ -100,9 +100,10 @@ impl Truth {
     }
 
     /// The server proposed these, at this moment, having decided them on the state as it is.
-    pub(super) fn proposed(&mut self, proposals: &[(Zxid, Vec<u8>)], now: u64) -> Result<(), Wrong> {
+    pub(super) fn proposed(&mut self, proposals: &[Proposal], now: u64) -> Result<(), Wrong> {
         let quotas = Rc::new(self.model.quotas());
-        for (zxid, bytes) in proposals {
+        for proposal in proposals {
+            let Proposal { zxid, txn: bytes } = proposal;
             let before = self.tried.last().map_or(self.last(), |tried| tried.zxid.max(self.last()));
             if zxid.0 != before.0 + 1 {
                 return Err(format!("S-02, S-13: {zxid} is proposed after {before}"));
@@ -118,7 +119,7 @@ impl Truth {
                 }
                 life.closing = true;
             }
-            self.tried.push(Tried { zxid: *zxid, txn: bytes.clone(), quotas: Rc::clone(&quotas) });
+            self.tried.push(Tried { zxid: *zxid, txn: Payload::clone(bytes), quotas: Rc::clone(&quotas) });
         }
         for (session, life) in &self.lives {
             let silent = now.saturating_sub(life.heard.max(life.held));
@@ -147,7 +148,7 @@ impl Truth {
             return Err(format!("S-02, S-13: {zxid} committed after {last}"));
         }
         let tried = self.tried.iter().find(|tried| tried.zxid == zxid);
-        let Some(tried) = tried.filter(|tried| tried.txn == bytes) else {
+        let Some(tried) = tried.filter(|tried| &*tried.txn == bytes) else {
             return Err(format!("S-03: {zxid} is committed and was never proposed like that"));
         };
         let quotas = Rc::clone(&tried.quotas);

@@ -4,15 +4,7 @@ use std::collections::VecDeque;
 
 use super::Majority;
 use crate::ids::{ServerId, Zxid};
-
-/// A proposal that is not committed yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outstanding {
-    /// Its place in the history.
-    pub zxid: Zxid,
-    /// Header and record, as logged.
-    pub txn: Vec<u8>,
-}
+use crate::records::txn::Proposal;
 
 /// A leader's outstanding proposals. Does no I/O and reads no clock.
 ///
@@ -27,7 +19,7 @@ pub struct Outstanding {
 pub struct Broadcast {
     me: ServerId,
     quorum: Majority,
-    outstanding: VecDeque<Outstanding>,
+    outstanding: VecDeque<Proposal>,
     /// Up to where each server has everything on disk.
     acked: Vec<(ServerId, Zxid)>,
     last_proposed: Zxid,
@@ -41,14 +33,15 @@ impl Broadcast {
     }
 
     /// Takes a decided transaction.
-    pub fn propose(&mut self, zxid: Zxid, txn: Vec<u8>) {
+    pub fn propose(&mut self, proposal: Proposal) {
+        let Proposal { zxid, .. } = proposal;
         assert!(zxid > self.last_proposed, "proposal goes backwards: {zxid} after {}", self.last_proposed);
         self.last_proposed = zxid;
-        self.outstanding.push_back(Outstanding { zxid, txn });
+        self.outstanding.push_back(proposal);
     }
 
     /// Proposals that this server has not reported durable yet, in order.
-    pub fn to_append(&self) -> impl Iterator<Item = &Outstanding> {
+    pub fn to_append(&self) -> impl Iterator<Item = &Proposal> {
         let appended = self.appended;
         self.outstanding.iter().filter(move |proposal| proposal.zxid > appended)
     }
@@ -68,7 +61,7 @@ impl Broadcast {
     }
 
     /// The next transaction to deliver, once a quorum has it.
-    pub fn poll_commit(&mut self) -> Option<Outstanding> {
+    pub fn poll_commit(&mut self) -> Option<Proposal> {
         let head = self.outstanding.front()?.zxid;
         let has_head = |voter| self.acked.iter().any(|&(server, upto)| server == voter && upto >= head);
         if self.quorum.is_quorum_of(has_head) { self.outstanding.pop_front() } else { None }
@@ -99,10 +92,14 @@ impl Broadcast {
 mod tests {
     use super::*;
 
+    fn proposal(counter: u32, txn: &[u8]) -> Proposal {
+        Proposal { zxid: Zxid::new(1, counter), txn: txn.into() }
+    }
+
     fn proposed(quorum: &[u64], count: u32) -> Broadcast {
         let voters = quorum.iter().copied().map(ServerId).collect();
         let mut broadcast = Broadcast::new(ServerId(1), Majority::new(voters), Zxid::new(1, 0));
-        (1..=count).for_each(|counter| broadcast.propose(Zxid::new(1, counter), vec![counter as u8]));
+        (1..=count).for_each(|counter| broadcast.propose(proposal(counter, &[counter as u8])));
         broadcast
     }
 
@@ -143,7 +140,7 @@ mod tests {
         broadcast.ack(ServerId(1), Zxid::new(1, 1));
         broadcast.abandon_unappended();
         assert_eq!(commits(&mut broadcast), [1]);
-        broadcast.propose(Zxid::new(1, 2), Vec::new());
+        broadcast.propose(proposal(2, &[]));
         assert_eq!(broadcast.len(), 1);
     }
 
@@ -151,7 +148,7 @@ mod tests {
     #[should_panic(expected = "proposal goes backwards")]
     fn a_proposal_that_is_not_above_the_last_is_a_bug() {
         // S-13
-        proposed(&[1], 2).propose(Zxid::new(1, 2), Vec::new());
+        proposed(&[1], 2).propose(proposal(2, &[]));
     }
 
     #[test]
@@ -164,12 +161,12 @@ mod tests {
     fn an_acknowledgement_counts_for_nothing_that_is_proposed_later() {
         let mut broadcast = proposed(&[1, 2, 3], 1);
         broadcast.ack(ServerId(2), Zxid::new(1, 9));
-        broadcast.propose(Zxid::new(1, 2), vec![2]);
+        broadcast.propose(proposal(2, &[2]));
         broadcast.ack(ServerId(1), Zxid::new(1, 2));
         assert_eq!(commits(&mut broadcast), [1]);
         assert_eq!((broadcast.len(), broadcast.is_empty()), (1, false));
         broadcast.ack(ServerId(2), Zxid::new(1, 2));
-        assert_eq!(broadcast.poll_commit(), Some(Outstanding { zxid: Zxid::new(1, 2), txn: vec![2] }));
+        assert_eq!(broadcast.poll_commit(), Some(proposal(2, &[2])));
         assert_eq!((broadcast.len(), broadcast.is_empty()), (0, true));
     }
 
@@ -191,7 +188,7 @@ mod tests {
         broadcast.ack(ServerId(1), Zxid::new(1, 1));
         broadcast.abandon_unappended();
         assert_eq!(broadcast.len(), 1);
-        broadcast.propose(Zxid::new(1, 2), vec![7]);
+        broadcast.propose(proposal(2, &[7]));
         assert_eq!(broadcast.to_append().map(|one| one.txn[0]).collect::<Vec<_>>(), [7]);
         broadcast.ack(ServerId(1), Zxid::new(1, 2));
         assert_eq!(commits(&mut broadcast), [1], "the other server acknowledged what is no longer proposed");
@@ -199,9 +196,9 @@ mod tests {
         let mut empty = proposed(&[1], 1);
         empty.ack(ServerId(1), Zxid::new(1, 1));
         assert_eq!(commits(&mut empty), [1]);
-        empty.propose(Zxid::new(1, 2), Vec::new());
+        empty.propose(proposal(2, &[]));
         empty.abandon_unappended();
-        empty.propose(Zxid::new(1, 2), Vec::new());
+        empty.propose(proposal(2, &[]));
         assert_eq!(empty.len(), 1);
     }
 }

@@ -18,7 +18,7 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
-pub use broadcast::{Broadcast, Outstanding};
+pub use broadcast::Broadcast;
 pub use election::Vote;
 use election::{Ask, Election};
 pub use event::{Action, Event, Leaving, MemberRecord, Standing};
@@ -33,7 +33,7 @@ pub use crate::ids::LinkId;
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::plant::{self, Plant};
 use crate::records::peer::{Notification, PeerState, QuorumPacket};
-pub use crate::records::txn::Payload;
+pub use crate::records::txn::{Payload, Proposal};
 
 /// Learners that may wait while it is not known who leads.
 const WAITING_MAX: usize = 64;
