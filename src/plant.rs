@@ -1,4 +1,4 @@
-//! Planted bugs: a checker is trusted only after it has caught something (`correctness.md` §6.9).
+//! Planted bugs: a checker is trusted only after it has caught something.
 //!
 //! Every room may ask whether a bug is switched on. Outside tests every question is answered "no" at compile time.
 

@@ -285,7 +285,7 @@ impl Watches {
             }
             None => {
                 self.entries.push(entry);
-                u32::try_from(self.entries.len() - 1).expect("R-16 keeps watches below 2^32")
+                u32::try_from(self.entries.len() - 1).expect("the limit on watches is below 2^32")
             }
         };
         let hash = self.hasher.hash_one(path);

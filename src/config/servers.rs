@@ -101,7 +101,7 @@ impl ServerLine {
 }
 
 impl fmt::Display for ServerLine {
-    /// The value as ZooKeeper writes it back: hosts unresolved, role always spelled out (trap 71).
+    /// The value as ZooKeeper writes it back: hosts unresolved, role always spelled out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, address) in self.addresses.iter().enumerate() {
             let bar = if index > 0 { "|" } else { "" };

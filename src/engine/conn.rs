@@ -234,7 +234,7 @@ impl Conns {
             }
             None => {
                 self.slots.push(Some(conn));
-                u32::try_from(self.slots.len() - 1).expect("R-05 keeps connections below 2^32")
+                u32::try_from(self.slots.len() - 1).expect("the limit on connections is below 2^32")
             }
         };
         self.len += 1;

@@ -55,7 +55,7 @@ impl Output {
     /// Puts the length of the frame in front that begins at `start`. Returns how many bytes it has with that.
     pub(super) fn end_frame(&mut self, start: usize) -> usize {
         let frame = self.bytes.len() - start;
-        let length = u32::try_from(frame - 4).expect("R-23 keeps replies below 4 GiB");
+        let length = u32::try_from(frame - 4).expect("the limit on a reply is below 4 GiB");
         self.bytes[start..start + 4].copy_from_slice(&length.to_be_bytes());
         frame
     }

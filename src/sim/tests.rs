@@ -127,7 +127,7 @@ fn complaint(plant: Plant, seed: u64) -> Option<String> {
 
 #[test]
 fn every_planted_bug_is_found_by_the_checker_that_ought_to() {
-    // §6.9 of the correctness rules. With ZOA_SIM_PLANTS the search begins at seed 1 and takes that many at most.
+    // A checker is trusted only after it has caught something. With ZOA_SIM_PLANTS the search begins at seed 1 and takes that many at most.
     let whole = number("ZOA_SIM_PLANTS");
     let mut missed = Vec::new();
     println!("{:22} {:>5}  complaint", "planted bug", "seeds");

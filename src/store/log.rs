@@ -390,7 +390,7 @@ impl Store {
         self.disk.read_at(page, self.log.at - lead as u64).map_err(StoreError::io("read the end of the log"))
     }
 
-    /// Says in the log that everything before is durable (§3.3). Does nothing where there is no room for it.
+    /// Says in the log that everything before is durable. Does nothing where there is no room for it.
     pub(crate) fn append_mark(&mut self) -> Result<(), StoreError> {
         self.append_bodyless(Kind::Mark)
     }

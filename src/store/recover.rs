@@ -369,7 +369,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Tells a torn tail from damage (§5 step 4, S-41).
+    /// Tells a torn tail from damage (S-41).
     pub(crate) fn judge(&self, source: &dyn ReadAt, sb: &Superblock) -> Verdict {
         let expected = self.expected_fseq(sb);
         let damaged = |what: String, lost_to: Option<Zxid>| Verdict::Damaged { what, lost_to };

@@ -60,7 +60,7 @@ impl Store {
         self.log_position().saturating_sub(self.snapshot_began)
     }
 
-    /// §4.4: extents the file stays within.
+    /// Extents the file stays within.
     pub(crate) fn bound_extents(&self) -> u64 {
         let size = self.sb.extent_size();
         // A file does not shrink when its snapshots do.

@@ -327,7 +327,7 @@ impl Superblock {
         Ok(())
     }
 
-    /// Every lseq once, orders without holes, snapshots whole (§5 step 1).
+    /// Every lseq once, orders without holes, snapshots whole.
     pub(crate) fn check_itself(&self) -> Result<(), String> {
         let (base, head) = (self.log_base_lseq, self.log_head_lseq);
         if base == 0 || head < base || head - base >= self.map.len() as u64 {

@@ -1,4 +1,4 @@
-//! How a learner is brought up to date: what it lacks, what it has too much, or everything (EP §2.6 in ZooKeeper's terms:
+//! How a learner is brought up to date: what it lacks, what it has too much, or everything (in ZooKeeper's terms:
 //! `LearnerHandler.syncFollower`).
 
 use super::history::History;

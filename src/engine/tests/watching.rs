@@ -30,7 +30,7 @@ fn the_event_comes_before_the_reply_to_the_write_that_caused_it() {
 
 #[test]
 fn one_shot_watches_fire_once_and_for_what_they_are() {
-    // G-06, trap 47
+    // G-06
     let mut world = World::new();
     let (watcher, writer) = (world.client(), world.client());
     world.create(writer, "/p", 0);
@@ -64,7 +64,7 @@ fn a_deletion_is_told_once_per_connection_and_to_the_parent() {
 
 #[test]
 fn persistent_and_recursive_watches_stay() {
-    // SC-60, trap 48
+    // SC-60
     let mut world = World::new();
     let (plain, deep, writer) = (world.client(), world.client(), world.client());
     add_watch(&mut world, plain, "/p", 0);
@@ -157,7 +157,7 @@ fn set_watches_tells_what_was_missed_before_its_reply() {
 
 #[test]
 fn events_of_a_multi_come_in_its_order_and_a_failed_one_fires_nothing() {
-    // SC-48, trap 23, trap 53
+    // SC-48
     use crate::records::multi::MultiHeader;
     let mut world = World::new();
     let (watcher, writer) = (world.client(), world.client());

@@ -269,7 +269,7 @@ fn what_has_no_place_in_a_multi_refuses_all_of_it() {
 
 #[test]
 fn every_operation_checks_the_permission_it_needs() {
-    // SC-70, §12.2: the parent's for create and delete, the znode's own for the rest.
+    // SC-70: the parent's for create and delete, the znode's own for the rest.
     let mut world = World::new();
     let (owner, stranger) = (world.client(), world.client());
     let login = AuthRequest { kind: 0, scheme: "digest".into(), auth: Buffer::new(b"u:p") };
@@ -304,7 +304,7 @@ fn every_operation_checks_the_permission_it_needs() {
 
 #[test]
 fn auth_counts_for_what_is_sent_after_it_even_while_earlier_writes_wait() {
-    // SC-73, trap 60: its reply keeps its place too.
+    // SC-73: its reply keeps its place too.
     let mut world = World::new();
     let conn = world.client();
     let private = || CreateRequest { acl: Some(vec![Acl::new(perms::ALL, "auth", "")]), ..create("/p", 0) };

@@ -45,7 +45,7 @@ fn found_after(bug: Plant, most: u64) -> Option<u64> {
     })
 }
 
-// A checker is trusted after it has caught something (correctness.md §6.9).
+// A checker is trusted after it has caught something.
 #[test]
 fn every_planted_bug_of_the_crash_kind_is_found() {
     let mut missed = Vec::new();

@@ -108,7 +108,7 @@ impl Specimen {
         let verdict = inspect_bytes(&&image[..], false, &mut |_| ())
             .map_err(|error| format!("{what} at {damaged:?}: {error}"))?;
         let (result, found) = self.open(image);
-        // §8.3: `inspect` says the same without opening.
+        // `inspect` says the same without opening.
         let agree = match (&result, &verdict) {
             (Ok(report), InspectVerdict::Good { .. }) => report.end == EndOfLog::Clean,
             (Ok(report), InspectVerdict::Torn { at, .. }) => report.end == EndOfLog::Cut { at: *at },

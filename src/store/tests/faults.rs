@@ -217,7 +217,7 @@ fn the_file_stays_below_its_bound_when_snapshots_are_taken_in_time() {
     }
 }
 
-// §8: what cannot be read back is not published, and its place is not used again.
+// What cannot be read back is not published, and its place is not used again.
 #[test]
 fn a_snapshot_on_a_bad_place_is_given_up_and_the_next_goes_elsewhere() {
     let mut world = World::new(11, tiny());

@@ -264,7 +264,7 @@ fn a_file_that_cannot_be_put_in_its_place_is_an_error() {
 
 const MARK: u16 = 3;
 
-// §3.3: an idle server says once, after a while, that everything before is durable.
+// An idle server says once, after a while, that everything before is durable.
 #[test]
 fn a_mark_follows_the_last_records_once_and_not_too_early() {
     let disk = Arc::new(SimDisk::new(1));
