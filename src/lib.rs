@@ -14,6 +14,7 @@ mod ffi;
 pub mod handle;
 pub mod ids;
 pub mod jute;
+pub mod member;
 mod meter;
 pub mod path;
 pub mod peer;

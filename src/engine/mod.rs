@@ -264,6 +264,11 @@ impl Engine {
         self.proposals.drain(..)
     }
 
+    /// What [`Engine::poll_proposals`] would give.
+    pub fn proposals(&self) -> &[Proposal] {
+        &self.proposals
+    }
+
     /// Whether [`Engine::poll_proposals`] would give any.
     pub fn has_proposals(&self) -> bool {
         !self.proposals.is_empty()

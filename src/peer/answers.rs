@@ -18,7 +18,7 @@ impl Peer {
     pub(super) fn answer_word(&mut self, slot: u32, word: Word, rest: &[u8]) {
         let Some(Some(link::Link { address, conn, .. })) = self.links.get(slot as usize) else { return };
         let (address, conn) = (*address, *conn);
-        self.engine.word_received(conn);
+        self.member.engine.word_received(conn);
         let limit = self.config.limits.words_per_second;
         let (now, _) = self.time();
         let mut text = if !words::is_allowed(word, &self.config.whitelist, self.config.read_only_mode) {
@@ -32,7 +32,7 @@ impl Peer {
             let cut = (0..=ANSWER_SIZE_MAX).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
             text.truncate(cut);
         }
-        self.engine.word_answered(packets(&text));
+        self.member.engine.word_answered(packets(&text));
         self.send_and_close(slot, text.as_bytes());
     }
 
@@ -57,19 +57,19 @@ impl Peer {
             Word::Conf => words::conf(&self.conf_status()),
             Word::Envi => words::envi(&environment::environment()),
             Word::Dirs => {
-                let bytes = self.store.stats().file_bytes;
+                let bytes = self.member.store.stats().file_bytes;
                 words::dirs(bytes, bytes)
             }
             Word::Mntr => words::mntr(&self.monitor_status()),
             Word::Dump => words::dump(&self.dump()),
             Word::Wchs => words::wchs(self.watch_summary()),
             Word::Wchp => {
-                let watches = self.engine.data_watches();
+                let watches = self.member.engine.data_watches();
                 words::wchp(watches.iter().map(|(path, sessions)| (path.as_str(), sessions.iter().copied())))
             }
             Word::Wchc => {
                 let mut by_session: std::collections::BTreeMap<SessionId, Vec<String>> = Default::default();
-                for (path, sessions) in self.engine.data_watches() {
+                for (path, sessions) in self.member.engine.data_watches() {
                     for session in sessions {
                         by_session.entry(session).or_default().push(path.clone());
                     }
@@ -78,14 +78,14 @@ impl Peer {
             }
             Word::Hash => words::hash(std::iter::empty::<(Zxid, u64)>()),
             Word::Crst => {
-                self.engine.reset_connection_counters();
+                self.member.engine.reset_connection_counters();
                 words::CRST.to_owned()
             }
             Word::Srst => {
-                self.engine.reset_counters();
-                self.store.reset_sync_times();
+                self.member.engine.reset_counters();
+                self.member.store.reset_sync_times();
                 self.fsync_max_seen_us = 0;
-                self.snapshots.reset_times();
+                self.member.snapshots.reset_times();
                 self.words.reset(&self.counters());
                 words::SRST.to_owned()
             }
@@ -100,7 +100,7 @@ impl Peer {
     }
 
     fn server_status(&self) -> ServerStatus {
-        let status = self.engine.status();
+        let status = self.member.engine.status();
         ServerStatus {
             mode: Mode::Standalone,
             latency: status.latency,
@@ -116,7 +116,7 @@ impl Peer {
     }
 
     fn connection_statuses(&self) -> Vec<ConnectionStatus> {
-        self.engine.connections().map(|conn| self.connection_status(&conn)).collect()
+        self.member.engine.connections().map(|conn| self.connection_status(&conn)).collect()
     }
 
     fn connection_status(&self, conn: &ConnStatus) -> ConnectionStatus {
@@ -149,7 +149,7 @@ impl Peer {
 
     fn conf_status(&self) -> ConfStatus {
         let config = &self.config;
-        let bytes = self.store.stats().file_bytes;
+        let bytes = self.member.store.stats().file_bytes;
         let folder = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
         let folder = folder.join("version-2").display().to_string();
         ConfStatus {
@@ -171,9 +171,9 @@ impl Peer {
     }
 
     fn monitor_status(&self) -> MonitorStatus {
-        let (status, store) = (self.engine.status(), self.store.stats());
+        let (status, store) = (self.member.engine.status(), self.member.store.stats());
         let (now, _) = self.time();
-        let (reads, writes) = self.engine.latencies();
+        let (reads, writes) = self.member.engine.latencies();
         let fsync = Summary {
             name: "fsynctime",
             count: store.fsync_count,
@@ -201,7 +201,7 @@ impl Peer {
                 spread("readlatency", reads),
                 spread("updatelatency", writes),
                 fsync,
-                self.snapshots.summary(),
+                self.member.snapshots.summary(),
             ],
             own: vec![
                 ("tree_memory_bytes", status.tree_memory),
@@ -213,7 +213,7 @@ impl Peer {
                 ("log_bytes", store.log_bytes),
                 ("log_since_snapshot_bytes", store.log_since_snapshot),
                 ("snapshot_bytes", store.snapshot_bytes),
-                ("snapshot_running", u64::from(self.snapshots.is_running(&self.store))),
+                ("snapshot_running", u64::from(self.member.snapshots.is_running(&self.member.store))),
                 ("lingering_connections", self.lingering.len() as u64),
             ],
         }
@@ -221,7 +221,7 @@ impl Peer {
 
     /// What `mntr` counts, since the start.
     fn counters(&self) -> Vec<Counter> {
-        let (status, store) = (self.engine.status(), self.store.stats());
+        let (status, store) = (self.member.engine.status(), self.member.store.stats());
         vec![
             // No connection is dropped by lot, and there is no TLS port yet.
             ("connection_drop_probability", 0),
@@ -241,10 +241,10 @@ impl Peer {
     }
 
     fn dump(&self) -> Dump {
-        let buckets = self.engine.expiry_buckets().map(|(at, ids)| (self.wall_at(at), ids)).collect();
-        let owners = self.engine.ephemeral_owners();
+        let buckets = self.member.engine.expiry_buckets().map(|(at, ids)| (self.wall_at(at), ids)).collect();
+        let owners = self.member.engine.ephemeral_owners();
         let mut connections: Vec<(WallMillis, Vec<_>)> = Vec::new();
-        let mut all: Vec<ConnStatus> = self.engine.connections().collect();
+        let mut all: Vec<ConnStatus> = self.member.engine.connections().collect();
         all.sort_by_key(|conn| (conn.opened, conn.address));
         for conn in all {
             let until = self.wall_at(conn.opened.plus(u64::try_from(conn.timeout_ms).unwrap_or(0)));
@@ -261,7 +261,7 @@ impl Peer {
     }
 
     fn watch_summary(&self) -> WatchSummary {
-        let watches = self.engine.data_watches();
+        let watches = self.member.engine.data_watches();
         let mut sessions: Vec<SessionId> = watches.iter().flat_map(|(_, sessions)| sessions.iter().copied()).collect();
         let total = sessions.len();
         sessions.sort_unstable();

@@ -10,7 +10,7 @@ impl Peer {
     ///
     /// `has_connections`: a listening socket reported some. `events`: how many were reported, and whether there may be more.
     pub(super) fn take_in(&mut self, has_connections: bool, events: (usize, bool), now: Millis) {
-        let is_due = self.engine.silence_is_due();
+        let is_due = self.member.engine.silence_is_due();
         let mut intake = Intake {
             sockets: self.listening.counts.all() + self.lingering.len() + LISTENERS_MAX,
             events: events.0,
@@ -23,15 +23,15 @@ impl Peer {
         (intake.in_line, intake.read) = self.serve_input(now);
         self.serve_locals();
         self.gather_locals();
-        self.engine.go_on();
+        self.member.engine.go_on();
         if self.hearing.is_complete(is_due, intake) {
             let links = &self.links;
-            self.engine.tick_hearing(&mut |conn: ConnId| match links.get(conn.slot as usize) {
+            self.member.engine.tick_hearing(&mut |conn: ConnId| match links.get(conn.slot as usize) {
                 Some(Some(link)) => link.conn == conn && link.has_unheard(),
                 _ => false,
             });
         } else {
-            self.engine.tick_unheard();
+            self.member.engine.tick_unheard();
         }
     }
 }

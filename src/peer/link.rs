@@ -106,11 +106,11 @@ impl Peer {
     pub(super) fn add_link(&mut self, mut stream: Owned<TcpStream>, address: std::net::SocketAddr) {
         // Replies are small and awaited; without this they would wait for acknowledgements of earlier ones.
         let _ = stream.set_nodelay(true);
-        let conn = self.engine.open(address);
+        let conn = self.member.engine.open(address);
         let slot = conn.slot as usize;
         let token = Token(LINKS + slot);
         if self.poll.registry().register(&mut *stream, token, Interest::READABLE | Interest::WRITABLE).is_err() {
-            self.engine.closed(conn);
+            self.member.engine.closed(conn);
             return;
         }
         if self.links.len() <= slot {
@@ -163,11 +163,11 @@ impl Peer {
         if now < self.delayed_until {
             return;
         }
-        self.delayed_until = now.plus(self.engine.arrivals_retry_ms());
+        self.delayed_until = now.plus(self.member.engine.arrivals_retry_ms());
         for slot in std::mem::take(&mut self.delayed) {
             self.locals.unblock(slot);
             let Some(Some(link)) = self.links.get_mut(slot as usize) else { continue };
-            if link.has_left() && self.engine.is_new(link.conn) {
+            if link.has_left() && self.member.engine.is_new(link.conn) {
                 // A session that nobody waits for any more would cost those behind it their turn.
                 self.drop_link(slot, false);
                 continue;
@@ -194,7 +194,7 @@ impl Peer {
                 link.queued = false;
                 self.serve_link(slot, now);
             }
-            if self.engine.output_total() > self.config.limits.output_bytes_max {
+            if self.member.engine.output_total() > self.config.limits.output_bytes_max {
                 self.send_output();
             }
         }
@@ -278,7 +278,7 @@ impl Peer {
         if !link.greeted {
             let Some(first) = input.first_chunk::<4>() else { return 0 };
             if let Some(word) = Word::from_bytes(*first) {
-                if self.engine.is_applying() {
+                if self.member.engine.is_applying() {
                     // It would tell of half a transaction.
                     self.enqueue(slot);
                     return 0;
@@ -293,9 +293,9 @@ impl Peer {
             link.greeted = true;
         }
         let conn = link.conn;
-        let received = self.engine.receive(conn, input);
+        let received = self.member.engine.receive(conn, input);
         let waits = received.verdict == Verdict::Blocked;
-        let delayed = waits && self.engine.is_new(conn);
+        let delayed = waits && self.member.engine.is_new(conn);
         if let Some(Some(link)) = self.links.get_mut(slot as usize) {
             link.blocked = waits;
             link.has_frames = waits || received.verdict == Verdict::Yield;
@@ -314,22 +314,22 @@ impl Peer {
 
     /// Sends what the engine has for its connections, and lets those go on that waited.
     pub(super) fn send_output(&mut self) {
-        while let Some(conn) = self.engine.poll_touched() {
+        while let Some(conn) = self.member.engine.poll_touched() {
             self.send(conn.slot);
         }
-        self.untold = false;
+        self.member.told_all();
         self.close_the_largest();
     }
 
     /// Sends what it can of one connection's output.
     pub(super) fn send(&mut self, slot: u32) {
         if self.locals.is_local(slot) {
-            return self.send_local(slot);
+            return self.locals.send(&mut self.member.engine, slot);
         }
         let (now, _) = self.time();
         let Some(Some(link)) = self.links.get_mut(slot as usize) else { return };
         let conn = link.conn;
-        let Some((output, close)) = self.engine.output(conn) else { return };
+        let Some((output, close)) = self.member.engine.output(conn) else { return };
         let silent = matches!(close, Some(CloseReason::Violation(_) | CloseReason::Cut));
         let closing = close.is_some();
         let (total, mut sent) = (output.len(), 0);
@@ -357,10 +357,10 @@ impl Peer {
             // Closing with unread input would reset the connection, and the client might never see the last reply.
             return self.drop_link(slot, total > 0 || !silent);
         }
-        self.engine.flushed(conn, sent);
+        self.member.engine.flushed(conn, sent);
         if let Some(Some(link)) = self.links.get_mut(slot as usize)
             && link.blocked
-            && !self.engine.is_new(conn)
+            && !self.member.engine.is_new(conn)
         {
             link.blocked = false;
             self.enqueue(slot);
@@ -381,7 +381,7 @@ impl Peer {
         self.input_total -= link.input.len();
         self.pool.forget(link.conn.slot);
         self.listening.counts.leave(link.address);
-        self.engine.closed(link.conn);
+        self.member.engine.closed(link.conn);
         let _ = self.poll.registry().deregister(&mut *link.stream);
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Peer;
 use super::seat::Lent;
-use crate::engine::{CREDENTIALS_SIZE_MAX, CloseReason, ConnId, Settings, Verdict};
+use crate::engine::{CREDENTIALS_SIZE_MAX, CloseReason, ConnId, Engine, Settings, Verdict};
 
 /// Times one link is offered to the engine in a turn. More requests in a turn share one sync; fewer let others in.
 const ROUNDS_MAX: usize = 16;
@@ -236,6 +236,46 @@ impl Locals {
     }
 }
 
+impl Locals {
+    /// Hands clients what there is for them already.
+    pub(super) fn tell(&mut self, engine: &mut Engine) {
+        while let Some(conn) = engine.poll_touched_in(|slot| self.is_local(slot)) {
+            self.send(engine, conn.slot);
+        }
+    }
+
+    /// Hands a link what the engine has for it.
+    pub(super) fn send(&mut self, engine: &mut Engine, slot: u32) {
+        let Some(local) = self.get(slot) else { return };
+        let conn = local.conn;
+        let Some((output, close)) = engine.output(conn) else { return };
+        let close = close.cloned();
+        let sent = output.len();
+        if sent > 0 && close.is_none() && local.link.is_full() {
+            local.held = true;
+            return;
+        }
+        if sent > 0 {
+            local.link.frames(output);
+        }
+        if let Some(reason) = close {
+            return self.remove(engine, slot, &reason);
+        }
+        engine.flushed(conn, sent);
+        if !engine.is_new(conn) {
+            self.unblock(slot);
+        }
+    }
+
+    fn remove(&mut self, engine: &mut Engine, slot: u32, reason: &CloseReason) {
+        if let Some(local) = self.by_slot.get_mut(slot as usize).and_then(Option::take) {
+            engine.count_shared_reads(local.conn, local.link.take_reads());
+            engine.closed(local.conn);
+            local.link.gone(reason);
+        }
+    }
+}
+
 impl Drop for Locals {
     /// However the loop ended, nobody waits for it any longer.
     fn drop(&mut self) {
@@ -278,8 +318,8 @@ impl Peer {
     }
 
     fn add_local(&mut self, link: Arc<dyn LocalLink>) {
-        let conn = self.engine.open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        self.engine.keep_alive(conn);
+        let conn = self.member.engine.open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        self.member.engine.keep_alive(conn);
         link.opened(conn);
         let slot = conn.slot as usize;
         if self.locals.by_slot.len() <= slot {
@@ -309,7 +349,7 @@ impl Peer {
             return;
         }
         if std::mem::take(&mut local.held) {
-            self.send_local(slot);
+            self.locals.send(&mut self.member.engine, slot);
         }
         let Some(local) = self.locals.get(slot) else { return };
         if local.consumed == local.input.len() {
@@ -324,7 +364,7 @@ impl Peer {
         }
         let conn = local.conn;
         for _ in 0..ROUNDS_MAX {
-            let received = self.engine.receive(conn, &local.input[local.consumed..]);
+            let received = self.member.engine.receive(conn, &local.input[local.consumed..]);
             local.consumed += received.consumed;
             match received.verdict {
                 Verdict::More(_) => {
@@ -337,7 +377,7 @@ impl Peer {
                 }
                 Verdict::Blocked => {
                     local.blocked = true;
-                    if self.engine.is_new(conn) {
+                    if self.member.engine.is_new(conn) {
                         self.delayed.push(slot);
                     }
                     return;
@@ -353,7 +393,7 @@ impl Peer {
     pub(super) fn gather_locals(&mut self) {
         let begin = Instant::now();
         let (mut now, mut last) = (begin, begin);
-        while self.engine.has_proposals()
+        while self.member.engine.has_proposals()
             && self.locals.may_follow_up()
             && now - last < BURST_PAUSE
             && now - begin < BURST_MAX
@@ -369,56 +409,18 @@ impl Peer {
         self.locals.served.clear();
     }
 
-    /// Hands clients in this process what there is for them already.
-    pub(super) fn tell_locals(&mut self) {
-        while let Some(conn) = self.engine.poll_touched_in(|slot| self.locals.is_local(slot)) {
-            self.send_local(conn.slot);
-        }
-    }
-
-    /// Hands a link what the engine has for it.
-    pub(super) fn send_local(&mut self, slot: u32) {
-        let Some(local) = self.locals.get(slot) else { return };
-        let conn = local.conn;
-        let Some((output, close)) = self.engine.output(conn) else { return };
-        let close = close.cloned();
-        let sent = output.len();
-        if sent > 0 && close.is_none() && local.link.is_full() {
-            local.held = true;
-            return;
-        }
-        if sent > 0 {
-            local.link.frames(output);
-        }
-        if let Some(reason) = close {
-            return self.drop_local(slot, &reason);
-        }
-        self.engine.flushed(conn, sent);
-        if !self.engine.is_new(conn) {
-            self.locals.unblock(slot);
-        }
-    }
-
     /// Has the engine count what clients in this process have read past the loop.
     pub(super) fn count_local_reads(&mut self) {
         for local in self.locals.by_slot.iter().flatten() {
-            self.engine.count_shared_reads(local.conn, local.link.take_reads());
+            self.member.engine.count_shared_reads(local.conn, local.link.take_reads());
         }
     }
 
     /// The client let go of its link; its session lives on.
     fn hang_up(&mut self, slot: u32) {
         if let Some(local) = self.locals.by_slot.get_mut(slot as usize).and_then(Option::take) {
-            self.engine.count_shared_reads(local.conn, local.link.take_reads());
-            self.engine.closed(local.conn);
-        }
-    }
-
-    pub(super) fn drop_local(&mut self, slot: u32, reason: &CloseReason) {
-        if let Some(local) = self.locals.by_slot.get_mut(slot as usize).and_then(Option::take) {
-            self.engine.count_shared_reads(local.conn, local.link.take_reads());
-            self.engine.closed(local.conn);
-            local.link.gone(reason);
+            self.member.engine.count_shared_reads(local.conn, local.link.take_reads());
+            self.member.engine.closed(local.conn);
         }
     }
 }

@@ -7,22 +7,22 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
 use crate::config::Config;
 use crate::engine::{CloseReason, Engine, Room, Settings};
 use crate::ids::{Millis, ServerId, SessionId, WallMillis};
-use crate::store::{Record, SpaceLevel, Store, StoreError};
+use crate::member::{Member, RoomChanged, Seat as _};
 use crate::words::{Whitelist, Word};
-use crate::zab::{Broadcast, Majority};
 use crate::{Error, engine};
 
 pub mod answer;
 mod answers;
 mod environment;
 mod hearing;
+mod hosting;
 mod intake;
 mod lingering;
 mod link;
@@ -32,18 +32,17 @@ mod pool;
 mod recovery;
 pub mod seat;
 mod shortage;
-mod snapshots;
 mod words;
 
 use answer::Answer;
 use hearing::Hearing;
+use hosting::Hosting;
 use lingering::Lingering;
 use link::Link;
 use listening::Listening;
 use local::{Hub, LinkLimits, Locals};
 use pool::Pool;
 use seat::Seat;
-use snapshots::Snapshots;
 
 /// Wakes the loop from another thread.
 const WAKER: Token = Token(0);
@@ -56,8 +55,6 @@ const LINKS: usize = LISTENERS + LISTENERS_MAX;
 const EVENTS_MAX: usize = 4096;
 /// Bytes read from one socket in one turn.
 const READ_SIZE: usize = 128 << 10;
-/// Transactions applied before clients in this process hear of them, while others are still to be applied.
-const TOLD_TOGETHER: usize = 32;
 /// Work that must be done now and then, ms.
 const SWEEP_MS: u64 = 1000;
 
@@ -102,11 +99,7 @@ pub struct Status {
 /// One peer with everything it owns.
 pub struct Peer {
     config: Config,
-    engine: Seat,
-    broadcast: Broadcast,
-    store: Store,
-    snapshots: Snapshots,
-    me: ServerId,
+    member: Member<Seat>,
 
     poll: Poll,
     waker: Arc<mio::Waker>,
@@ -120,10 +113,6 @@ pub struct Peer {
     links: Vec<Option<Link>>,
     /// Clients in this process.
     locals: Locals,
-    /// What the engine was last told of the space for the log.
-    room: Room,
-    /// Something was applied whose events have not left yet.
-    untold: bool,
     lingering: Lingering,
     /// Slots that have input to look at in this turn.
     work: Vec<u32>,
@@ -168,24 +157,18 @@ impl Peer {
         let waker = mio::Waker::new(poll.registry(), WAKER).map_err(Error::system("create the waker"))?;
         let listening = Listening::bind(&config, poll.registry())?;
 
-        let engine = Engine::new(settings, [0; 32], [low, high]);
+        let mut engine = Engine::new(settings, [0; 32], [low, high]);
         let started = Instant::now();
-        let (mut engine, store) = recovery::recover(engine, &config, &config.store_options())?;
-        engine.set_secret(store.secret());
+        let store = recovery::recover(&mut engine, &config, &config.store_options())?;
         engine.set_record_size_max(store.max_record());
-        let broadcast = Broadcast::new(me, Majority::new(vec![me]), engine.applied());
-        let snapshots = Snapshots::new();
         let (engine, waker) = (Seat::new(engine), Arc::new(waker));
         let hub = Hub::new(Arc::clone(&waker), engine.lent(), link_limits);
+        let member = Member::new(engine, store, me);
         let pool = Pool::new(config.limits.input_bytes_max / 2, READ_SIZE);
         let hearing = Hearing::new(config.session_timeout_min_ms());
         let mut peer = Peer {
             config,
-            engine,
-            broadcast,
-            store,
-            snapshots,
-            me,
+            member,
             poll,
             waker,
             commands,
@@ -194,8 +177,6 @@ impl Peer {
             listening,
             links: Vec::new(),
             locals: Locals::new(hub),
-            room: Room::Plenty,
-            untold: false,
             lingering: Lingering::default(),
             work: Vec::new(),
             scratch: vec![0; READ_SIZE].into_boxed_slice(),
@@ -214,8 +195,8 @@ impl Peer {
         };
         let (now, wall) = peer.time();
         peer.hearing.woke(now);
-        peer.engine.activate(now, wall);
-        peer.file_bytes_seen = peer.store.stats().file_bytes;
+        peer.member.start(now, wall);
+        peer.file_bytes_seen = peer.member.store.stats().file_bytes;
         let addresses: Vec<String> = peer.addresses().iter().map(SocketAddr::to_string).collect();
         log::info!(
             "zoarium {} serves on {}, server id {me}, data in {}",
@@ -251,9 +232,9 @@ impl Peer {
             let timeout = self.poll_timeout();
             let (now, _) = self.time();
             self.hearing.sleeps(now, timeout.as_millis() as u64);
-            self.engine.lend();
+            self.member.engine.lend();
             let polled = self.poll.poll(&mut events, Some(timeout));
-            self.engine.take_back();
+            self.member.engine.take_back();
             if let Err(error) = polled
                 && error.kind() != std::io::ErrorKind::Interrupted
             {
@@ -265,7 +246,7 @@ impl Peer {
                 Err(error) => {
                     let error = error.in_file(&self.config.file());
                     log::error!("{error}: this server takes no more writes and stops");
-                    self.engine.close_all(&CloseReason::Stopping);
+                    self.member.engine.close_all(&CloseReason::Stopping);
                     self.send_output();
                     return Err(error);
                 }
@@ -277,8 +258,8 @@ impl Peer {
     fn turn(&mut self, events: &Events) -> Result<bool, Error> {
         self.turns += 1;
         let (now, wall) = self.time();
-        self.engine.grant_back(self.hearing.woke(now));
-        self.engine.set_time(now, wall);
+        self.member.engine.grant_back(self.hearing.woke(now));
+        self.member.engine.set_time(now, wall);
         self.pace_the_log();
         let (mut has_connections, mut reported) = (false, 0);
         for event in events {
@@ -293,97 +274,33 @@ impl Peer {
             return Ok(false);
         }
         self.take_in(has_connections, (reported, reported >= EVENTS_MAX), now);
-        self.commit()?;
-        self.snapshots.turn(&mut self.engine, &mut self.store)?;
+        let Peer { member, locals, started, .. } = self;
+        let mut hosting = Hosting { locals, started: *started };
+        member.commit(&mut hosting)?;
+        member.take_snapshot(&mut hosting)?;
         let (now, wall) = self.time();
-        self.engine.set_time(now, wall);
+        self.member.engine.set_time(now, wall);
         self.send_output();
         // What was asked for may be applied in a later turn only: a session's end may be long, or behind something long.
-        let is_settled = self.broadcast.is_empty() && !self.engine.has_proposals() && !self.engine.is_applying();
-        let answers = if is_settled { std::mem::take(&mut self.answers) } else { Vec::new() };
+        let answers = if self.member.is_settled() { std::mem::take(&mut self.answers) } else { Vec::new() };
         for (waiting, answer) in answers {
             waiting.give(answer);
         }
-        if let Some(done) = self.store.tick(now)? {
-            self.snapshots.done(&mut self.engine, &done);
-        }
+        self.member.tick(&Hosting { locals: &mut self.locals, started: self.started })?;
         if now >= self.next_sweep {
             self.sweep(now);
         }
         Ok(true)
     }
 
-    /// Whatever was decided goes to disk as one frame with one sync; what is committed by that is applied.
-    fn commit(&mut self) -> Result<(), Error> {
-        // What is durable is applied before more becomes so: nothing that is will ever be abandoned.
-        self.deliver_committed()?;
-        if !self.engine.has_proposals() || !self.broadcast.is_empty() || self.engine.is_busy() {
-            return Ok(());
-        }
-        for proposal in self.engine.poll_proposals() {
-            self.broadcast.propose(proposal);
-        }
-        let records: Vec<Record<'_>> =
-            self.broadcast.to_append().map(|proposal| Record { zxid: proposal.zxid, txn: &proposal.txn }).collect();
-        let Some(last) = records.last().map(|record| record.zxid) else { return Ok(()) };
-        // Others may read meanwhile, unless they would see what its watchers in this process have not been told.
-        let lent = !self.untold;
-        if lent {
-            self.engine.lend();
-        }
-        let appended = self.store.append(&records);
-        if lent {
-            self.engine.take_back();
-        }
-        match appended {
-            Ok(()) => self.broadcast.ack(self.me, last),
-            Err(error @ (StoreError::Full { .. } | StoreError::TooLarge { .. })) => {
-                log::error!("{error}: {} writes were refused", records.len());
-                self.broadcast.abandon_unappended();
-                self.engine.abandon_proposals();
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        }
-        // Replies tell how long their requests took, the sync included.
-        let (now, wall) = self.time();
-        self.engine.set_time(now, wall);
-        self.deliver_committed()
-    }
-
-    /// Applies what is committed, until there is no more of it or what is left is for the next turn.
-    fn deliver_committed(&mut self) -> Result<(), Error> {
-        self.untold |= self.engine.is_applying();
-        self.engine.apply_slice().map_err(|damage| Error::Damage(damage.0))?;
-        let mut delivered = 0;
-        while !self.engine.is_busy()
-            && let Some(proposal) = self.broadcast.poll_commit()
-        {
-            self.untold = true;
-            self.engine.deliver_begin(proposal.zxid, &proposal.txn).map_err(|damage| Error::Damage(damage.0))?;
-            delivered += 1;
-            if delivered % TOLD_TOGETHER == 0 && !self.locals.is_empty() {
-                self.tell_locals();
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the store what a snapshot would take now, and the engine how much it may decide in this turn.
+    /// Tells how much may be decided in this turn, by the space that there is for it.
     fn pace_the_log(&mut self) {
-        self.store.set_state_size(self.engine.snapshot_estimate());
-        let budget = self.store.log_budget(self.engine.tree().snapshot_preimage_bytes() as u64);
-        self.engine.set_log_budget(budget);
-        let space = self.store.space();
-        let room = room_of(space.level);
-        self.engine.set_room(room);
-        if room != self.room {
-            self.tell_of_room(room, space.disk_full);
+        if let Some(RoomChanged { room, is_disk_full }) = self.member.pace() {
+            self.tell_of_room(room, is_disk_full);
         }
     }
 
     fn tell_of_room(&mut self, room: Room, disk_full: bool) {
-        self.room = room;
         self.locals.hub.set_no_space(room != Room::Plenty);
         let file = self.config.file();
         let why = match disk_full {
@@ -398,18 +315,12 @@ impl Peer {
     }
 
     fn time(&self) -> (Millis, WallMillis) {
-        let now = Millis(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let wall = match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-            Err(_) => 0,
-        };
-        (now, WallMillis(wall))
+        hosting::time(self.started)
     }
 
     fn poll_timeout(&self) -> Duration {
-        let goes_on = self.engine.has_proposals() || self.engine.has_work() || !self.broadcast.is_empty();
         let has_input = !self.work.is_empty() || !self.locals.may_sleep();
-        if goes_on || has_input {
+        if self.member.goes_on() || has_input {
             return Duration::ZERO;
         }
         let (now, _) = self.time();
@@ -417,13 +328,7 @@ impl Peer {
         if let Some(at) = self.pool.goes_on_at(now) {
             wait = wait.min(at.since(now));
         }
-        if let Some(at) = self.engine.poll_timeout() {
-            wait = wait.min(at.since(now));
-        }
-        if let Some(ms) = self.store.poll_timeout(now) {
-            wait = wait.min(ms);
-        }
-        if let Some(ms) = self.snapshots.poll_timeout(&self.store) {
+        if let Some(ms) = self.member.poll_timeout(now) {
             wait = wait.min(ms);
         }
         if !self.delayed.is_empty() {
@@ -440,11 +345,11 @@ impl Peer {
             match command {
                 Command::Stop => return false,
                 Command::Expire(session, reply) => {
-                    let known = self.engine.expire(session);
+                    let known = self.member.engine.expire(session);
                     self.answers.push((reply, known));
                 }
                 Command::Disconnect(session, reply) => {
-                    let known = self.engine.disconnect(session);
+                    let known = self.member.engine.disconnect(session);
                     self.answers.push((reply, known));
                 }
                 Command::Pause(duration) => {
@@ -460,8 +365,8 @@ impl Peer {
                     self.count_local_reads();
                     let (now, _) = self.time();
                     let status = Status {
-                        engine: self.engine.status(),
-                        store: self.store.stats(),
+                        engine: self.member.engine.status(),
+                        store: self.member.store.stats(),
                         uptime_ms: now.0,
                         input_total: self.input_total,
                         lingering: self.lingering.len(),
@@ -495,7 +400,7 @@ impl Peer {
         self.lingering.sweep(now);
         self.close_the_stalled(now);
         self.words.sweep();
-        let fsync = self.store.stats();
+        let fsync = self.member.store.stats();
         if fsync.file_bytes != self.file_bytes_seen {
             log::debug!("the file has grown from {} to {} bytes", self.file_bytes_seen, fsync.file_bytes);
             self.file_bytes_seen = fsync.file_bytes;
@@ -513,18 +418,10 @@ impl Peer {
     }
 
     fn stop(mut self) -> Result<(), Error> {
-        log::info!("stopping at zxid {}", self.engine.applied());
-        self.engine.close_all(&CloseReason::Stopping);
+        log::info!("stopping at zxid {}", self.member.engine.applied());
+        self.member.engine.close_all(&CloseReason::Stopping);
         self.send_output();
-        self.store.close().map_err(|error| Error::from(error).in_file(&self.config.file()))
-    }
-}
-
-fn room_of(level: SpaceLevel) -> Room {
-    match level {
-        SpaceLevel::Ample | SpaceLevel::Low | SpaceLevel::Slow => Room::Plenty,
-        SpaceLevel::Reserve => Room::Reserve,
-        SpaceLevel::Exhausted => Room::None,
+        self.member.store.close().map_err(|error| Error::from(error).in_file(&self.config.file()))
     }
 }
 

@@ -8,33 +8,11 @@ use std::path::Path;
 use crate::Error;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::ids::Zxid;
-use crate::store::{EndOfLog, Replay, Store, StoreOptions};
-
-struct Loading {
-    engine: Engine,
-}
-
-impl Replay for Loading {
-    fn snapshot_begin(&mut self, zxid: Zxid) {
-        self.engine.load_begin(zxid);
-    }
-
-    fn snapshot_entry(&mut self, entry: &[u8]) -> Result<(), String> {
-        self.engine.load_entry(entry).map_err(|damage| damage.0)
-    }
-
-    fn snapshot_end(&mut self) -> Result<(), String> {
-        self.engine.load_end().map_err(|damage| damage.0)
-    }
-
-    fn txn(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), String> {
-        self.engine.replay(zxid, txn).map_err(|damage| damage.0)
-    }
-}
+use crate::member::Loading;
+use crate::store::{EndOfLog, Store, StoreOptions};
 
 /// Opens or creates the file and brings the engine to where it ends.
-pub(super) fn recover(engine: Engine, config: &Config, options: &StoreOptions) -> Result<(Engine, Store), Error> {
+pub(super) fn recover(engine: &mut Engine, config: &Config, options: &StoreOptions) -> Result<Store, Error> {
     let path = config.file();
     if let Some(folder) = config.zookeeper_data() {
         return Err(Error::ZooKeeperData { folder, file: path });
@@ -50,9 +28,8 @@ pub(super) fn recover(engine: Engine, config: &Config, options: &StoreOptions) -
         }
         make_folder(folder, &mut |made_in| File::open(made_in)?.sync_all()).map_err(refused)?;
     }
-    let mut loading = Loading { engine };
     let (store, report) =
-        Store::open(&path, options, &mut loading).map_err(|error| Error::from(error).in_file(&path))?;
+        Store::open(&path, options, &mut Loading::into(engine)).map_err(|error| Error::from(error).in_file(&path))?;
     match report.end {
         EndOfLog::Created => log::info!("created {}", path.display()),
         end => log::info!(
@@ -62,7 +39,7 @@ pub(super) fn recover(engine: Engine, config: &Config, options: &StoreOptions) -
             report.snapshot.map_or("none".to_owned(), |zxid| zxid.to_string()),
             report.replayed,
             report.last_zxid,
-            loading.engine.tree().node_count(),
+            engine.tree().node_count(),
             report.took_us / 1000,
         ),
     }
@@ -75,7 +52,7 @@ pub(super) fn recover(engine: Engine, config: &Config, options: &StoreOptions) -
     if !config.force_sync {
         log::warn!("forceSync=no: acknowledged writes are lost when the machine fails");
     }
-    Ok((loading.engine, store))
+    Ok(store)
 }
 
 /// Makes a folder and what is missing above it, readable by the owner only, like the file. Each name is synced into the

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::engine::Engine;
+use crate::member::{self, Seat as _};
 
 /// Looks at an empty seat before a reader goes to sleep.
 const SPINS: usize = 40;
@@ -45,9 +46,10 @@ impl Seat {
     pub(super) fn lent(&self) -> Arc<Lent> {
         Arc::clone(&self.lent)
     }
+}
 
-    /// Lets others read until [`Seat::take_back`].
-    pub(super) fn lend(&mut self) {
+impl member::Seat for Seat {
+    fn lend(&mut self) {
         *self.lent.seat.write().unwrap_or_else(PoisonError::into_inner) = self.engine.take();
         if self.lent.waiting.load(Ordering::SeqCst) > 0 {
             self.lent.wake_all();
@@ -55,7 +57,7 @@ impl Seat {
     }
 
     /// Waits for readers to finish, which none takes long to do.
-    pub(super) fn take_back(&mut self) {
+    fn take_back(&mut self) {
         // A reader that panicked cannot have changed anything: it had a shared reference.
         if let Some(engine) = self.lent.seat.write().unwrap_or_else(PoisonError::into_inner).take() {
             self.engine = Some(engine);

@@ -53,9 +53,9 @@ impl Peer {
     /// Clients that do not take their output.
     pub(super) fn close_the_stalled(&mut self, now: Millis) {
         let most_ms = self.config.limits.output_stall_ms;
-        let others_wait = self.engine.reads_wait_for_output();
+        let others_wait = self.member.engine.reads_wait_for_output();
         let stalled = |link: &&Link| {
-            let size = self.engine.output(link.conn).map_or(0, |(output, _)| output.len());
+            let size = self.member.engine.output(link.conn).map_or(0, |(output, _)| output.len());
             let most_ms = if others_wait && size >= LARGE_OUTPUT { most_ms.min(TAKEN_MS) } else { most_ms };
             link.has_stalled(now, most_ms)
         };
@@ -68,20 +68,20 @@ impl Peer {
     /// whoever has taken none for a while goes first, then whoever has the most output waiting, until the rest is
     /// within the limit.
     pub(super) fn close_the_largest(&mut self) {
-        while self.engine.output_total() > self.config.limits.output_bytes_max {
+        while self.member.engine.output_total() > self.config.limits.output_bytes_max {
             let (now, _) = self.time();
             let weight = |link: &&Link| {
-                let size = self.engine.output(link.conn).map_or(0, |(output, _)| output.len());
+                let size = self.member.engine.output(link.conn).map_or(0, |(output, _)| output.len());
                 (size > 0 && link.has_stalled(now, TAKEN_MS), size)
             };
             let Some(largest) = self.links.iter().flatten().max_by_key(weight) else { return };
             let conn = largest.conn;
-            self.cut(conn, format!("{} bytes of output wait in all", self.engine.output_total()));
+            self.cut(conn, format!("{} bytes of output wait in all", self.member.engine.output_total()));
         }
     }
 
     fn cut(&mut self, conn: ConnId, why: String) {
-        self.engine.close(conn, CloseReason::Violation(why));
+        self.member.engine.close(conn, CloseReason::Violation(why));
         self.drop_link(conn.slot, false);
     }
 }

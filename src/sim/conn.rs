@@ -98,7 +98,7 @@ impl Conn {
         let mut payload = encoded(&request);
         payload.push(0);
         let mut conn = Conn {
-            id: node.engine.open(([127, 0, 0, 1], port).into()),
+            id: node.member.engine.open(([127, 0, 0, 1], port).into()),
             serial,
             client,
             session: None,
@@ -180,10 +180,10 @@ impl Conn {
         if self.socket.is_empty() {
             return;
         }
-        let Some((_, close)) = node.engine.output(self.id) else { return };
+        let Some((_, close)) = node.member.engine.output(self.id) else { return };
         let was_closing = close.is_some();
         let ahead = self.hello.seen > node.applied().0;
-        let received = node.engine.receive(self.id, &self.socket);
+        let received = node.member.engine.receive(self.id, &self.socket);
         self.socket.drain(..received.consumed);
         let mut left = received.consumed;
         while let Some(&size) = self.sizes.front().filter(|size| **size <= left) {
@@ -237,7 +237,7 @@ impl Conn {
     ///
     /// Right after a transaction was applied and before the model knows of it, only what was answered before it counts.
     pub(super) fn check(&mut self, node: &Node, truth: &mut Truth, now: u64, before: bool) -> Result<u64, Wrong> {
-        let Some((output, _)) = node.engine.output(self.id) else { return Ok(0) };
+        let Some((output, _)) = node.member.engine.output(self.id) else { return Ok(0) };
         let mut rest = output.get(self.checked..).unwrap_or_default();
         if before {
             if self.session.is_none() {
@@ -497,7 +497,7 @@ impl Conn {
         soft: usize,
         idle: bool,
     ) -> Result<(), Wrong> {
-        let Some((output, close)) = node.engine.output(self.id) else { return Ok(()) };
+        let Some((output, close)) = node.member.engine.output(self.id) else { return Ok(()) };
         let Some(reason) = close else {
             if let (Some(front), Some(session)) = (self.asked.front().filter(|asked| asked.arrived != 0), self.session)
             {
@@ -539,9 +539,9 @@ impl Conn {
 
     /// The client reads up to `most` bytes.
     pub(super) fn read(&mut self, node: &mut Node, most: usize) -> Vec<Taken> {
-        let Some((output, _)) = node.engine.output(self.id) else { return Vec::new() };
+        let Some((output, _)) = node.member.engine.output(self.id) else { return Vec::new() };
         let count = output.len().min(most).min(self.checked);
-        node.engine.flushed(self.id, count);
+        node.member.engine.flushed(self.id, count);
         self.checked -= count;
         let mut taken = Vec::new();
         let mut inbox = std::mem::take(&mut self.inbox);
@@ -555,7 +555,7 @@ impl Conn {
 
     /// Whether the server has said everything and closes.
     pub(super) fn is_over(&self, node: &Node) -> bool {
-        node.engine.output(self.id).is_none_or(|(output, close)| close.is_some() && output.is_empty())
+        node.member.engine.output(self.id).is_none_or(|(output, close)| close.is_some() && output.is_empty())
     }
 }
 

@@ -24,11 +24,12 @@ use std::sync::Arc;
 
 use client::Client;
 use conn::Conn;
-use node::{Appended, Failed, Node, Setup};
+use node::{Failed, Node, Setup};
 use request::Taste;
 use truth::Truth;
 
 use crate::ids::{Millis, WallMillis, Zxid};
+use crate::member::Appended;
 use crate::records::txn::Proposal;
 use crate::store::tests::sim_disk::{Rng, SimDisk, Trap};
 
@@ -286,7 +287,7 @@ impl World {
         }
         conn.left = true;
         if let Some(node) = self.node.as_mut().filter(|_| !half_open) {
-            node.engine.closed(conn.id);
+            node.member.engine.closed(conn.id);
             self.conns.remove(index);
         }
         Ok(())
@@ -314,12 +315,14 @@ impl World {
             conn.offer(node, &mut self.truth, self.now, tight);
         }
         self.check_output(false)?;
+        // What is durable is applied before more becomes so.
+        self.deliver()?;
         let Some(node) = &mut self.node else { return Ok(()) };
         let batch = node.decided();
         self.truth.proposed(&batch, self.now)?;
         let before = self.truth.last();
         let is_empty = batch.is_empty();
-        let appended = node.append(batch)?;
+        let appended = node.append()?;
         self.now = self.now.max(self.disk.clock_us() / 1000);
         match appended {
             Appended::Refused => {
@@ -333,11 +336,12 @@ impl World {
             return Err(Failed::Wrong(format!("S-40, P3: frame number {fseq} is used again after {highest}")));
         }
         self.deliver()?;
-        let now = Millis(self.now);
+        let (now, wall) = (Millis(self.now), self.wall());
         let Some(node) = &mut self.node else { return Ok(()) };
-        self.seen.snapshots += node.finish(now, &mut self.rng)?;
+        self.seen.snapshots += node.finish(now, wall, &mut self.rng)?;
+        let idle = node.is_idle();
         self.read();
-        self.check_output(true)?;
+        self.check_output(idle)?;
         Ok(())
     }
 
@@ -346,7 +350,7 @@ impl World {
         let (now, wall) = (Millis(self.now), self.wall());
         loop {
             let Some(node) = &mut self.node else { return Ok(()) };
-            node.engine.set_time(now, wall);
+            node.member.engine.set_time(now, wall);
             let Some(Proposal { zxid, txn }) = node.deliver_next()? else { return Ok(()) };
             self.check_frames(true)?;
             self.committed(zxid, &txn)?;
@@ -417,7 +421,7 @@ impl World {
         self.conns.retain(|conn| {
             let over = conn.is_over(node);
             if over {
-                node.engine.closed(conn.id);
+                node.member.engine.closed(conn.id);
                 (seen.replies, seen.events) = (seen.replies + conn.replies, seen.events + conn.events);
                 if !conn.left {
                     clients[conn.client].lost_connection();

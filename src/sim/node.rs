@@ -1,4 +1,4 @@
-//! The server in the simulator: what `peer` does, without sockets, clock and threads.
+//! The server in the simulator: it drives the very member that `peer` drives, without sockets, clock and threads.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use super::model::{Model, Owner};
 use super::who::{Rule, USERS};
 use crate::engine::{CloseReason, Engine, Room, Settings};
 use crate::ids::{Millis, ServerId, SessionId, WallMillis, Zxid};
+use crate::member::{Appended, Failure, Host, Loading, Member, Slices};
 use crate::records::txn::Proposal;
 use crate::store::tests::sim_disk::{Rng, SimDisk};
-use crate::store::{Record, Replay, SpaceLevel, Store, StoreError, StoreOptions};
-use crate::zab::{Broadcast, Majority};
+use crate::store::{Replay, Store, StoreError, StoreOptions};
 
 const ME: ServerId = ServerId(1);
 /// Bytes of a snapshot that wait to be written, above which the walk waits.
@@ -28,13 +28,6 @@ impl From<Wrong> for Failed {
     fn from(wrong: Wrong) -> Failed {
         Failed::Wrong(wrong)
     }
-}
-
-/// What became of a batch.
-pub(super) enum Appended {
-    Durable,
-    /// No room: none of it happened.
-    Refused,
 }
 
 /// How the server of a run is set up.
@@ -77,34 +70,58 @@ impl Setup {
     }
 }
 
+/// The server of a run: the member that ships, a turn at a time.
 pub(super) struct Node {
-    pub engine: Engine,
-    broadcast: Broadcast,
-    store: Store,
-    /// A snapshot is being taken.
-    walking: bool,
+    pub member: Member<Box<Engine>>,
+    /// A transaction that is half applied.
+    half: Option<Proposal>,
+}
+
+/// What the member asks while it works: the time stands still within a step.
+struct Moment(Millis, WallMillis);
+
+impl Host for Moment {
+    fn time(&self) -> (Millis, WallMillis) {
+        (self.0, self.1)
+    }
+
+    fn now_us(&self) -> u64 {
+        self.0.0 * 1000
+    }
+
+    /// Clients read between turns.
+    fn tell(&mut self, _engine: &mut Engine) {}
 }
 
 /// Feeds recovery to an engine and writes down what it gave.
-struct Loading {
-    engine: Engine,
+struct Noting<'e> {
+    loading: Loading<'e>,
     replayed: Vec<Proposal>,
 }
 
-impl Replay for Loading {
+impl Replay for Noting<'_> {
     fn snapshot_begin(&mut self, zxid: Zxid) {
         self.replayed.clear();
-        self.engine.load_begin(zxid);
+        self.loading.snapshot_begin(zxid);
     }
     fn snapshot_entry(&mut self, entry: &[u8]) -> Result<(), String> {
-        self.engine.load_entry(entry).map_err(|damage| damage.0)
+        self.loading.snapshot_entry(entry)
     }
     fn snapshot_end(&mut self) -> Result<(), String> {
-        self.engine.load_end().map_err(|damage| damage.0)
+        self.loading.snapshot_end()
     }
     fn txn(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), String> {
         self.replayed.push(Proposal { zxid, txn: txn.into() });
-        self.engine.replay(zxid, txn).map_err(|damage| damage.0)
+        self.loading.txn(zxid, txn)
+    }
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Failed {
+        match failure {
+            Failure::Store(_) => Failed::Disk,
+            Failure::Damage(damage) => Failed::Wrong(format!("G-15: {damage}")),
+        }
     }
 }
 
@@ -117,143 +134,102 @@ impl Node {
         now: Millis,
         wall: WallMillis,
     ) -> Result<(Node, Vec<Proposal>), StoreError> {
-        let engine = Engine::new(setup.settings.clone(), [0; 32], [seed, !seed]);
-        let mut loading = Loading { engine, replayed: Vec::new() };
-        let (store, _) = Store::open_on(Arc::clone(disk) as Arc<_>, &setup.options, &mut loading)?;
-        let Loading { mut engine, replayed } = loading;
-        engine.set_secret(store.secret());
-        engine.activate(now, wall);
-        let broadcast = Broadcast::new(ME, Majority::new(vec![ME]), engine.applied());
-        Ok((Node { engine, broadcast, store, walking: false }, replayed))
+        let mut engine = Box::new(Engine::new(setup.settings.clone(), [0; 32], [seed, !seed]));
+        let mut noting = Noting { loading: Loading::into(&mut engine), replayed: Vec::new() };
+        let (store, _) = Store::open_on(Arc::clone(disk) as Arc<_>, &setup.options, &mut noting)?;
+        let replayed = noting.replayed;
+        let mut member = Member::new(engine, store, ME);
+        // One slice in a turn, however small.
+        member.snapshots.slices = Slices { nodes: 1, us: 0, us_held: 0, backlog_max: BACKLOG_MAX };
+        member.start(now, wall);
+        Ok((Node { member, half: None }, replayed))
     }
 
     pub(super) fn begin_turn(&mut self, now: Millis, wall: WallMillis) {
-        self.engine.set_time(now, wall);
-        self.store.set_state_size(self.engine.snapshot_estimate());
-        let budget = self.store.log_budget(self.engine.tree().snapshot_preimage_bytes() as u64);
-        self.engine.set_room(self.room());
-        self.engine.set_log_budget(budget);
+        self.member.engine.set_time(now, wall);
+        self.member.pace();
     }
 
     /// Whether writes may be refused for want of room.
     pub(super) fn tight(&self) -> bool {
-        self.room() != Room::Plenty
-    }
-
-    fn room(&self) -> Room {
-        match self.store.space().level {
-            SpaceLevel::Ample | SpaceLevel::Low | SpaceLevel::Slow => Room::Plenty,
-            SpaceLevel::Reserve => Room::Reserve,
-            SpaceLevel::Exhausted => Room::None,
-        }
+        self.member.room() != Room::Plenty
     }
 
     pub(super) fn applied(&self) -> Zxid {
-        self.engine.applied()
+        self.member.applied()
     }
 
     /// What is due and what was decided since the last turn.
     pub(super) fn decided(&mut self) -> Vec<Proposal> {
-        self.engine.go_on();
-        self.engine.tick();
-        self.engine.poll_proposals().collect()
-    }
-
-    /// Puts a batch on disk.
-    pub(super) fn append(&mut self, batch: Vec<Proposal>) -> Result<Appended, Failed> {
-        let Some(last) = batch.last().map(|proposal| proposal.zxid) else { return Ok(Appended::Durable) };
-        batch.into_iter().for_each(|proposal| self.broadcast.propose(proposal));
-        let records: Vec<Record<'_>> =
-            self.broadcast.to_append().map(|proposal| Record { zxid: proposal.zxid, txn: &proposal.txn }).collect();
-        match self.store.append(&records) {
-            Ok(()) => {
-                self.broadcast.ack(ME, last);
-                Ok(Appended::Durable)
-            }
-            Err(StoreError::Full { .. } | StoreError::TooLarge { .. }) => {
-                self.broadcast.abandon_unappended();
-                self.engine.abandon_proposals();
-                Ok(Appended::Refused)
-            }
-            Err(_) => Err(Failed::Disk),
+        self.member.engine.go_on();
+        self.member.engine.tick();
+        match self.member.may_propose() {
+            true => self.member.engine.proposals().to_vec(),
+            false => Vec::new(),
         }
     }
 
-    /// Delivers the next committed transaction, if there is one.
+    /// Puts what was decided on disk.
+    pub(super) fn append(&mut self) -> Result<Appended, Failed> {
+        match self.member.propose() {
+            true => Ok(self.member.append()?),
+            false => Ok(Appended::Durable),
+        }
+    }
+
+    /// Delivers the next committed transaction, if there is one and the server is free for it.
     pub(super) fn deliver_next(&mut self) -> Result<Option<Proposal>, Failed> {
-        let Some(proposal) = self.broadcast.poll_commit() else { return Ok(None) };
-        match self.engine.deliver(proposal.zxid, &proposal.txn) {
-            Ok(()) => Ok(Some(proposal)),
-            Err(damage) => Err(Failed::Wrong(format!("G-15: {damage}"))),
+        let next = match self.half.take() {
+            None => self.member.deliver_next()?,
+            half => {
+                self.member.go_on_applying()?;
+                half
+            }
+        };
+        if self.member.engine.is_applying() {
+            self.half = next;
+            return Ok(None);
         }
+        Ok(next)
+    }
+
+    /// Whether everything that was proposed is delivered.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.member.has_undelivered()
     }
 
     /// What is left of a turn; returns how many snapshots were published in it.
-    pub(super) fn finish(&mut self, now: Millis, rng: &mut Rng) -> Result<u64, Failed> {
-        let before = self.store.stats().snapshots;
-        if self.walking || (!self.store.snapshot_running() && self.store.wants_snapshot()) {
-            let result = if self.walking { self.walk(rng) } else { self.begin_snapshot() };
-            if let Err(error) = result {
-                if self.store.stats().poisoned.is_some() {
-                    return Err(Failed::Disk);
-                }
-                log::debug!("snapshot given up: {error}");
-                self.engine.snapshot_abort();
-                self.store.snapshot_abort();
-                self.walking = false;
-            }
+    pub(super) fn finish(&mut self, now: Millis, wall: WallMillis, rng: &mut Rng) -> Result<u64, Failed> {
+        let before = self.member.store.stats().snapshots;
+        if self.member.snapshots.is_walking() && self.member.store.snapshot_backlog() < BACKLOG_MAX {
+            self.member.snapshots.slices.nodes = 1 + rng.below(8) as usize;
         }
-        match self.store.tick(now) {
-            Ok(Some(done)) if done.outcome.is_err() => {
-                self.engine.snapshot_abort();
-                self.walking = false;
-            }
-            Ok(_) => {}
-            Err(_) => return Err(Failed::Disk),
-        }
-        Ok(self.store.stats().snapshots - before)
-    }
-
-    fn begin_snapshot(&mut self) -> Result<(), StoreError> {
-        self.store.snapshot_begin(self.engine.applied(), self.engine.snapshot_estimate())?;
-        self.walking = true;
-        let mut entries: Vec<Vec<u8>> = Vec::new();
-        self.engine.snapshot_begin(&mut |entry| entries.push(entry.to_vec()));
-        entries.iter().try_for_each(|entry| self.store.snapshot_push(entry))
-    }
-
-    /// A few znodes at a time, writes in between, and no faster than the disk takes it.
-    fn walk(&mut self, rng: &mut Rng) -> Result<(), StoreError> {
-        if self.store.snapshot_backlog() >= BACKLOG_MAX {
-            return Ok(());
-        }
-        let mut entries: Vec<Vec<u8>> = Vec::new();
-        let whole = self.engine.snapshot_slice(1 + rng.below(8) as usize, &mut |entry| entries.push(entry.to_vec()));
-        entries.iter().try_for_each(|entry| self.store.snapshot_push(entry))?;
-        if whole {
-            self.walking = false;
-            self.store.snapshot_finish()?;
-        }
-        Ok(())
+        let mut moment = Moment(now, wall);
+        self.member.told_all();
+        self.member.take_snapshot(&mut moment)?;
+        self.member.tick(&moment)?;
+        Ok(self.member.store.stats().snapshots - before)
     }
 
     /// Stops cleanly.
     pub(super) fn stop(mut self) -> Result<(), StoreError> {
-        self.engine.close_all(&CloseReason::Stopping);
-        self.store.close()
+        self.member.engine.close_all(&CloseReason::Stopping);
+        self.member.store.close()
     }
 
     /// Nothing is left of a session (G-11).
     pub(super) fn owns_nothing(&self, session: i64) -> Result<(), Wrong> {
-        match self.engine.tree().ephemerals(SessionId(session)).next() {
+        match self.member.engine.tree().ephemerals(SessionId(session)).next() {
             None => Ok(()),
-            Some(id) => Err(format!("G-11, S-25: {} outlives session 0x{session:x}", self.engine.tree().path(id))),
+            Some(id) => {
+                Err(format!("G-11, S-25: {} outlives session 0x{session:x}", self.member.engine.tree().path(id)))
+            }
         }
     }
 
     /// The state is that of the model, by everything a client may see and by a recount (S-21, S-24, S-25).
     pub(super) fn check(&self, model: &Model) -> Result<(), Wrong> {
-        let tree = self.engine.tree();
+        let tree = self.member.engine.tree();
         tree.check().map_err(|why| format!("S-24: {why}"))?;
         for (path, node) in &model.nodes {
             let Some(id) = tree.lookup(path) else { return Err(format!("S-21, G-09: {path} is lost")) };
@@ -270,7 +246,7 @@ impl Node {
         if tree.node_count() != model.nodes.len() {
             return Err(format!("S-21: {} znodes, {} by the history", tree.node_count(), model.nodes.len()));
         }
-        let sessions: Vec<i64> = self.engine.expiry_buckets().flat_map(|(_, ids)| ids).map(|id| id.0).collect();
+        let sessions: Vec<i64> = self.member.engine.expiry_buckets().flat_map(|(_, ids)| ids).map(|id| id.0).collect();
         if sessions.len() != model.sessions.len() || !sessions.iter().all(|id| model.sessions.contains_key(id)) {
             return Err(format!("S-25, SC-38: sessions {sessions:x?}, by the history {:x?}", model.sessions));
         }

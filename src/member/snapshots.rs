@@ -1,71 +1,86 @@
 //! Taking a snapshot while transactions run: a slice in each turn, no faster than the disk takes it.
 
-use std::time::{Duration, Instant};
-
+use super::Host;
 use crate::engine::Engine;
 use crate::store::{SnapshotDone, Store, StoreError};
 use crate::words::{Latency, Summary};
 
-/// Znodes looked at before the clock is: even with large data they take no longer than a slice should.
-const SLICE_NODES: usize = 16;
-/// Time for a slice in one turn.
-const SLICE_TIME: Duration = Duration::from_micros(200);
-/// The same while writes wait, most likely for this very snapshot.
-const SLICE_TIME_HELD: Duration = Duration::from_millis(2);
-/// Bytes handed to the store and not written yet, above which the walk waits.
-const BACKLOG_MAX: usize = 4 << 20;
 /// Turns while a snapshot is being taken come at least this often, ms.
 const PACE_MS: u64 = 1;
 
+/// How much of a snapshot is taken in one turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Slices {
+    /// Znodes looked at before the clock is: even with large data they take no longer than a slice should.
+    pub nodes: usize,
+    /// Time for a slice in one turn, µs.
+    pub us: u64,
+    /// The same while writes wait, most likely for this very snapshot.
+    pub us_held: u64,
+    /// Bytes handed to the store and not written yet, above which the walk waits.
+    pub backlog_max: usize,
+}
+
+impl Default for Slices {
+    fn default() -> Slices {
+        Slices { nodes: 16, us: 200, us_held: 2000, backlog_max: 4 << 20 }
+    }
+}
+
 /// The snapshot being taken, if any.
-pub(super) struct Snapshots {
+#[derive(Default)]
+pub struct Snapshots {
+    /// What a turn takes.
+    pub slices: Slices,
     walking: bool,
-    begun: Option<Instant>,
+    /// On the clock of [`Host::now_us`].
+    begun_us: Option<u64>,
     /// How long those took that were published.
     took: Latency,
 }
 
 impl Snapshots {
-    pub(super) fn new() -> Snapshots {
-        Snapshots { walking: false, begun: None, took: Latency::default() }
-    }
-
-    /// Begins, continues or finishes, whatever is due.
-    pub(super) fn turn(&mut self, engine: &mut Engine, store: &mut Store) -> Result<(), StoreError> {
-        if !self.walking && (engine.is_applying() || store.snapshot_running() || !store.wants_snapshot()) {
+    /// Begins, continues or finishes, whatever is due. `may_begin`: what is applied now is committed for good.
+    pub(super) fn turn(
+        &mut self,
+        engine: &mut Engine,
+        store: &mut Store,
+        host: &mut impl Host,
+        may_begin: bool,
+    ) -> Result<(), StoreError> {
+        let is_due = may_begin && !engine.is_applying() && !store.snapshot_running() && store.wants_snapshot();
+        if !self.walking && !is_due {
             return Ok(());
         }
-        let result = if self.walking { self.walk(engine, store) } else { self.begin(engine, store) };
+        let result = if self.walking { self.walk(engine, store, host) } else { self.begin(engine, store, host) };
         match result {
             Ok(()) => Ok(()),
             // A failed sync is final; anything else costs no more than this snapshot, and the store says when to try again.
             Err(error) if store.stats().poisoned.is_some() => Err(error),
             Err(error) => {
                 log::error!("snapshot given up: {error}");
-                engine.snapshot_abort();
-                store.snapshot_abort();
-                self.walking = false;
+                self.abort(engine, store);
                 Ok(())
             }
         }
     }
 
-    fn begin(&mut self, engine: &mut Engine, store: &mut Store) -> Result<(), StoreError> {
+    fn begin(&mut self, engine: &mut Engine, store: &mut Store, host: &mut impl Host) -> Result<(), StoreError> {
         log::info!("taking a snapshot at zxid {}", engine.applied());
         store.snapshot_begin(engine.applied(), engine.snapshot_estimate())?;
         self.walking = true;
-        self.begun = Some(Instant::now());
+        self.begun_us = Some(host.now_us());
         let mut failed = None;
         engine.snapshot_begin(&mut |entry| push(store, entry, &mut failed));
         failed.map_or(Ok(()), Err)
     }
 
-    fn walk(&mut self, engine: &mut Engine, store: &mut Store) -> Result<(), StoreError> {
-        let begun = Instant::now();
-        let time = if engine.held_count() > 0 { SLICE_TIME_HELD } else { SLICE_TIME };
-        while store.snapshot_backlog() < BACKLOG_MAX {
+    fn walk(&mut self, engine: &mut Engine, store: &mut Store, host: &mut impl Host) -> Result<(), StoreError> {
+        let begun_us = host.now_us();
+        let most_us = if engine.held_count() > 0 { self.slices.us_held } else { self.slices.us };
+        while store.snapshot_backlog() < self.slices.backlog_max {
             let mut failed = None;
-            let whole = engine.snapshot_slice(SLICE_NODES, &mut |entry| push(store, entry, &mut failed));
+            let whole = engine.snapshot_slice(self.slices.nodes, &mut |entry| push(store, entry, &mut failed));
             if let Some(error) = failed {
                 return Err(error);
             }
@@ -73,16 +88,23 @@ impl Snapshots {
                 self.walking = false;
                 return store.snapshot_finish();
             }
-            if begun.elapsed() >= time {
+            if host.now_us().saturating_sub(begun_us) >= most_us {
                 break;
             }
         }
         Ok(())
     }
 
+    /// Gives up what is being taken.
+    pub(super) fn abort(&mut self, engine: &mut Engine, store: &mut Store) {
+        engine.snapshot_abort();
+        store.snapshot_abort();
+        self.walking = false;
+    }
+
     /// The store has published one, or given up.
-    pub(super) fn done(&mut self, engine: &mut Engine, done: &SnapshotDone) {
-        let ms = self.begun.take().map_or(0, |begun| u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
+    pub(super) fn done(&mut self, engine: &mut Engine, host: &impl Host, done: &SnapshotDone) {
+        let ms = self.begun_us.take().map_or(0, |begun| host.now_us().saturating_sub(begun) / 1000);
         match &done.outcome {
             Ok(bytes) => {
                 self.took.record(ms);
@@ -98,7 +120,7 @@ impl Snapshots {
     }
 
     /// What `mntr` tells.
-    pub(super) fn summary(&self) -> Summary {
+    pub fn summary(&self) -> Summary {
         Summary {
             name: "snapshottime",
             count: self.took.count(),
@@ -109,13 +131,18 @@ impl Snapshots {
         }
     }
 
+    /// Whether the state is being walked for one.
+    pub fn is_walking(&self) -> bool {
+        self.walking
+    }
+
     /// Whether one is being taken or written.
-    pub(super) fn is_running(&self, store: &Store) -> bool {
+    pub fn is_running(&self, store: &Store) -> bool {
         self.walking || store.snapshot_running()
     }
 
     /// Forgets how long snapshots took.
-    pub(super) fn reset_times(&mut self) {
+    pub fn reset_times(&mut self) {
         self.took = Latency::default();
     }
 

@@ -1,0 +1,302 @@
+//! One member: its engine, its share in the agreement and its store, tied together without sockets, clock or threads.
+//!
+//! `peer` drives it with mio, `sim` with a simulated disk and clients: what happens between a decision and its reply is
+//! written once. A turn: [`Member::pace`]; bytes of clients into the engine; [`Member::commit`]; [`Member::take_snapshot`];
+//! the engine's output to the clients; [`Member::tick`].
+
+use std::fmt;
+use std::ops::DerefMut;
+
+use crate::engine::{Damage, Engine, Room};
+use crate::ids::{Millis, ServerId, WallMillis, Zxid};
+use crate::records::txn::Proposal;
+use crate::store::{Record, SpaceLevel, Store, StoreError};
+use crate::zab::{Broadcast, Majority};
+
+mod recovery;
+mod snapshots;
+
+pub use recovery::Loading;
+pub use snapshots::{Slices, Snapshots};
+
+/// Transactions applied before clients are told of them, while others are still to be applied.
+const TOLD_TOGETHER: usize = 32;
+
+/// Where the engine is kept: others may read it while the member does not work with it.
+pub trait Seat: DerefMut<Target = Engine> {
+    /// Lets others read until [`Seat::take_back`].
+    fn lend(&mut self) {}
+    /// Waits for them to finish.
+    fn take_back(&mut self) {}
+}
+
+impl Seat for Box<Engine> {}
+
+/// What only the driver of a [`Member`] can do.
+pub trait Host {
+    /// The time: since the start, and on the wall clock.
+    fn time(&self) -> (Millis, WallMillis);
+
+    /// A clock for slices of work, µs.
+    fn now_us(&self) -> u64;
+
+    /// Transactions have been applied and others are still to be: clients that answer at once may be told already.
+    fn tell(&mut self, engine: &mut Engine);
+}
+
+/// Why a member cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The file failed; nothing is acknowledged from then on (S-42).
+    Store(StoreError),
+    /// A transaction is damaged, though its checksum is right.
+    Damage(Damage),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Store(error) => error.fmt(f),
+            Failure::Damage(damage) => damage.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::Store(error)
+    }
+}
+
+impl From<Damage> for Failure {
+    fn from(damage: Damage) -> Failure {
+        Failure::Damage(damage)
+    }
+}
+
+/// What became of the transactions that were decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// They are on disk, if there were any.
+    Durable,
+    /// There was no room: none of them happened, and whoever waits for one is disconnected.
+    Refused,
+}
+
+/// The log has more or less room than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomChanged {
+    /// How much.
+    pub room: Room,
+    /// Whether the disk is what has no space, not the file's own limit.
+    pub is_disk_full: bool,
+}
+
+/// One member of an ensemble, or a server that is alone and a quorum by itself.
+pub struct Member<S> {
+    /// What it decides and has applied.
+    pub engine: S,
+    /// What it has on disk.
+    pub store: Store,
+    /// The snapshot that is being taken, if any.
+    pub snapshots: Snapshots,
+    broadcast: Broadcast,
+    me: ServerId,
+    /// What the engine was last told of the space for the log.
+    room: Room,
+    /// Something was applied whose events have not left yet.
+    untold: bool,
+}
+
+impl<S: Seat> Member<S> {
+    /// A member that is alone. `engine` holds what `store` gave it when it was opened (see [`Loading`]).
+    pub fn new(mut engine: S, store: Store, me: ServerId) -> Member<S> {
+        engine.set_secret(store.secret());
+        let broadcast = Broadcast::new(me, Majority::new(vec![me]), engine.applied());
+        let snapshots = Snapshots::default();
+        Member { engine, store, snapshots, broadcast, me, room: Room::Plenty, untold: false }
+    }
+
+    /// Begins to serve.
+    pub fn start(&mut self, now: Millis, wall: WallMillis) {
+        self.engine.activate(now, wall);
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // One turn
+
+    /// Tells the store what a snapshot would take now, and the engine how much it may decide in this turn. `Some` when the
+    /// room for the log is another than it was.
+    pub fn pace(&mut self) -> Option<RoomChanged> {
+        self.store.set_state_size(self.engine.snapshot_estimate());
+        let budget = self.store.log_budget(self.engine.tree().snapshot_preimage_bytes() as u64);
+        self.engine.set_log_budget(budget);
+        let space = self.store.space();
+        let room = match space.level {
+            SpaceLevel::Ample | SpaceLevel::Low | SpaceLevel::Slow => Room::Plenty,
+            SpaceLevel::Reserve => Room::Reserve,
+            SpaceLevel::Exhausted => Room::None,
+        };
+        self.engine.set_room(room);
+        let has_changed = std::mem::replace(&mut self.room, room) != room;
+        has_changed.then_some(RoomChanged { room, is_disk_full: space.disk_full })
+    }
+
+    /// How much room the log had at the last [`Member::pace`].
+    pub fn room(&self) -> Room {
+        self.room
+    }
+
+    /// Whatever was decided goes to disk as one frame with one sync; what is committed by that is applied.
+    ///
+    /// # Errors
+    /// [`Failure`], which is final.
+    pub fn commit(&mut self, host: &mut impl Host) -> Result<(), Failure> {
+        // What is durable is applied before more becomes so: nothing that is will ever be abandoned.
+        self.deliver(host)?;
+        if !self.propose() || self.append()? == Appended::Refused {
+            return Ok(());
+        }
+        // Replies tell how long their requests took, the sync included.
+        let (now, wall) = host.time();
+        self.engine.set_time(now, wall);
+        self.deliver(host)
+    }
+
+    /// First step of [`Member::commit`] once everything earlier is applied: takes what the engine has decided. Whether
+    /// there is something to append.
+    pub fn propose(&mut self) -> bool {
+        if !self.may_propose() {
+            return false;
+        }
+        for proposal in self.engine.poll_proposals() {
+            self.broadcast.propose(proposal);
+        }
+        true
+    }
+
+    /// Whether the engine has decided something, and everything before it is applied.
+    pub fn may_propose(&self) -> bool {
+        self.engine.has_proposals() && self.broadcast.is_empty() && !self.engine.is_busy()
+    }
+
+    /// Second step: makes it durable.
+    ///
+    /// # Errors
+    /// [`Failure::Store`], which is final.
+    pub fn append(&mut self) -> Result<Appended, Failure> {
+        let records: Vec<Record<'_>> =
+            self.broadcast.to_append().map(|proposal| Record { zxid: proposal.zxid, txn: &proposal.txn }).collect();
+        let Some(last) = records.last().map(|record| record.zxid) else { return Ok(Appended::Durable) };
+        // Others may read meanwhile, unless they would see what its watchers in this process have not been told.
+        let lent = !self.untold;
+        if lent {
+            self.engine.lend();
+        }
+        let appended = self.store.append(&records);
+        if lent {
+            self.engine.take_back();
+        }
+        match appended {
+            Ok(()) => {
+                self.broadcast.ack(self.me, last);
+                Ok(Appended::Durable)
+            }
+            Err(error @ (StoreError::Full { .. } | StoreError::TooLarge { .. })) => {
+                log::error!("{error}: {} writes were refused", records.len());
+                self.broadcast.abandon_unappended();
+                self.engine.abandon_proposals();
+                Ok(Appended::Refused)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Last step: applies what is committed, until there is no more of it or what is left is for the next turn.
+    fn deliver(&mut self, host: &mut impl Host) -> Result<(), Failure> {
+        self.go_on_applying()?;
+        let mut delivered = 0;
+        while self.deliver_next()?.is_some() {
+            delivered += 1;
+            if delivered % TOLD_TOGETHER == 0 {
+                host.tell(&mut self.engine);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with a transaction that is half applied. Whether none is any more.
+    ///
+    /// # Errors
+    /// [`Failure::Damage`], which is final.
+    pub fn go_on_applying(&mut self) -> Result<bool, Failure> {
+        self.untold |= self.engine.is_applying();
+        Ok(self.engine.apply_slice()?)
+    }
+
+    /// Applies the next transaction that is committed, or begins to, if the engine is free for it.
+    ///
+    /// # Errors
+    /// [`Failure::Damage`], which is final.
+    pub fn deliver_next(&mut self) -> Result<Option<Proposal>, Failure> {
+        if self.engine.is_busy() {
+            return Ok(None);
+        }
+        let Some(proposal) = self.broadcast.poll_commit() else { return Ok(None) };
+        self.untold = true;
+        self.engine.deliver_begin(proposal.zxid, &proposal.txn)?;
+        Ok(Some(proposal))
+    }
+
+    /// Every event of what was applied has left.
+    pub fn told_all(&mut self) {
+        self.untold = false;
+    }
+
+    /// A slice of the snapshot that is being taken, or the beginning of one that is due.
+    ///
+    /// # Errors
+    /// [`Failure::Store`], which is final.
+    pub fn take_snapshot(&mut self, host: &mut impl Host) -> Result<(), Failure> {
+        Ok(self.snapshots.turn(&mut self.engine, &mut self.store, host, true)?)
+    }
+
+    /// What the store has to do by the clock.
+    ///
+    /// # Errors
+    /// [`Failure::Store`], which is final.
+    pub fn tick(&mut self, host: &impl Host) -> Result<(), Failure> {
+        if let Some(done) = self.store.tick(host.time().0)? {
+            self.snapshots.done(&mut self.engine, host, &done);
+        }
+        Ok(())
+    }
+
+    /// Whether the next turn has work without anything coming from outside.
+    pub fn goes_on(&self) -> bool {
+        self.engine.has_proposals() || self.engine.has_work() || !self.broadcast.is_empty()
+    }
+
+    /// Whether everything that was decided is applied.
+    pub fn is_settled(&self) -> bool {
+        !self.has_undelivered() && !self.engine.has_proposals()
+    }
+
+    /// Whether something that was proposed is not applied yet.
+    pub fn has_undelivered(&self) -> bool {
+        !self.broadcast.is_empty() || self.engine.is_applying()
+    }
+
+    /// How soon from `now` a turn is wanted though nothing comes from outside, ms.
+    pub fn poll_timeout(&self, now: Millis) -> Option<u64> {
+        let engine = self.engine.poll_timeout().map(|at| at.since(now));
+        [engine, self.store.poll_timeout(now), self.snapshots.poll_timeout(&self.store)].into_iter().flatten().min()
+    }
+
+    /// The last transaction applied.
+    pub fn applied(&self) -> Zxid {
+        self.engine.applied()
+    }
+}
