@@ -31,7 +31,7 @@ impl Complaints {
     }
 
     /// The line, when it is to be logged.
-    fn admit(&mut self, now: Millis, kind: &str, line: impl FnOnce() -> String) -> Option<String> {
+    pub(super) fn admit(&mut self, now: Millis, kind: &str, line: impl FnOnce() -> String) -> Option<String> {
         let kind: String = kind.chars().filter(|c| !c.is_ascii_digit()).take(64).collect();
         let second = now.0 / 1000;
         if self.kinds.len() >= KINDS_MAX && !self.kinds.contains_key(&kind) {

@@ -427,4 +427,25 @@ mod tests {
         assert!(matches!(queue.take(1, false), Some(Job::Chunk { .. })));
         assert!(matches!(queue.take(4000, false), Some(Job::Grow { .. })));
     }
+
+    #[test]
+    fn a_thread_that_begins_anew_does_not_wait_by_the_clock_of_the_one_before() {
+        // Each has its own clock: a pause that was left of the first would last as long as the first had lived.
+        let folder = crate::store::tests::real::Folder::new();
+        let disk = crate::store::DiskFile::open(&folder.file()).expect("the folder can be written");
+        disk.grow(8192).expect("there is room");
+        let disk: Arc<dyn Disk> = Arc::new(disk);
+        let mut helper = Helper::new(1);
+        helper.shared.lock().snapshot.due = u64::MAX / 2;
+        helper.submit(&disk, chunk());
+        let begun = Instant::now();
+        let done = loop {
+            if let Some(done) = helper.poll(&*disk) {
+                break done;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "it waits for ever");
+            std::thread::yield_now();
+        };
+        assert!(matches!(done, Done::Chunk { result: Ok(()), .. }), "{done:?}");
+    }
 }

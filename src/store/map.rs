@@ -693,3 +693,7 @@ fn populate(map: &memmap2::MmapRaw, from: usize, count: usize) -> io::Result<()>
 fn populate(_map: &memmap2::MmapRaw, _from: usize, _count: usize) -> io::Result<()> {
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "tests/map.rs"]
+mod tests;

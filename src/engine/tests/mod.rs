@@ -12,6 +12,7 @@ use crate::records::requests::*;
 use crate::records::{Acl, ErrorCode, EventType, OpCode, perms};
 
 mod answers;
+mod bounds;
 mod cost;
 mod edges;
 mod exact;
@@ -19,6 +20,7 @@ mod greedy;
 mod hearing;
 mod large;
 mod limits;
+mod lives;
 mod replies;
 mod sessions;
 mod told;

@@ -1,13 +1,15 @@
 //! The store against a plain model: on real files, on simulated disks that crash, fill up and rot.
 
 mod birth;
+mod crafted;
 mod crash;
 mod damage;
 mod document;
 mod faults;
 mod full_disk;
 mod promised;
-mod real;
+pub(crate) mod real;
+mod retry;
 pub(crate) mod sim_disk;
 mod slow;
 mod world;
