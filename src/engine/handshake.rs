@@ -24,7 +24,7 @@ pub(super) struct Arrivals {
 
 impl Arrivals {
     /// Takes a token; false if the address has to wait.
-    fn admit(&mut self, now: Millis, address: IpAddr, per_second: u64, burst: u64) -> bool {
+    pub(super) fn admit(&mut self, now: Millis, address: IpAddr, per_second: u64, burst: u64) -> bool {
         // Once a second: with many addresses a look at all of them for each would be what makes a flood succeed.
         if self.tokens.len() > 10_000 && now.since(self.swept) >= 1000 {
             self.swept = now;
@@ -41,6 +41,12 @@ impl Arrivals {
             *tokens -= 1000;
         }
         admitted
+    }
+
+    /// Addresses that are remembered.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.tokens.len()
     }
 }
 

@@ -5,6 +5,8 @@
     reason = "all of them take NULL for every pointer, and panic before they look"
 )]
 
+mod full;
+
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr::{null, null_mut};

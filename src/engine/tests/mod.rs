@@ -11,11 +11,13 @@ use crate::records::replies::*;
 use crate::records::requests::*;
 use crate::records::{Acl, ErrorCode, EventType, OpCode, perms};
 
+mod accounts;
 mod answers;
 mod bounds;
 mod cost;
 mod edges;
 mod exact;
+mod gates;
 mod greedy;
 mod hearing;
 mod large;

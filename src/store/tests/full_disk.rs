@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Model;
 use super::world::{World, tiny};
@@ -140,11 +141,13 @@ fn a_disk_without_space_takes_deletes_and_sessions_and_recovers_by_itself() {
 }
 
 /// A file system in memory, mounted as long as this lives.
-struct Mounted(std::path::PathBuf);
+pub(crate) struct Mounted(pub(crate) std::path::PathBuf);
 
 impl Mounted {
-    fn new(mib: u64) -> Option<Mounted> {
-        let path = std::env::temp_dir().join(format!("zoarium-full-{}", std::process::id()));
+    pub(crate) fn new(mib: u64) -> Option<Mounted> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("zoarium-full-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).unwrap();
         let size = format!("size={mib}m");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).output();

@@ -69,7 +69,7 @@ fn every_way_of_writing_leaves_the_same_bytes_and_is_named() {
     }
 }
 
-// D-09: a disk that fails must not be taken for one that lacks a call, or its error would be forgotten.
+// A disk that fails must not be taken for one that lacks a call, or its error would be forgotten.
 #[test]
 fn only_what_a_system_does_not_know_is_done_in_another_way() {
     for (code, expected) in [

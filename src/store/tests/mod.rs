@@ -6,7 +6,7 @@ mod crash;
 mod damage;
 mod document;
 mod faults;
-mod full_disk;
+pub(crate) mod full_disk;
 mod promised;
 pub(crate) mod real;
 mod retry;
