@@ -49,7 +49,7 @@ impl From<ErrorCode> for Refused {
     }
 }
 
-/// A request that could not be parsed leaves no trace.
+/// A request that could not be parsed leaves no trace; one that could and names no path does, as with ZooKeeper.
 fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
     decoder(body).read().map_err(|_| Refused::Unlogged(ErrorCode::MarshallingError))
 }
@@ -98,11 +98,7 @@ impl Engine {
             }
             _ => Err(ErrorCode::Unimplemented),
         };
-        match txn {
-            // A path that is null where one is needed is a malformed record.
-            Err(ErrorCode::MarshallingError) => Err(Refused::Unlogged(ErrorCode::MarshallingError)),
-            other => Ok(other?),
-        }
+        Ok(txn?)
     }
 
     /// when memory or the file is full, what makes room goes on and what takes room is refused, without a

@@ -38,7 +38,10 @@ struct Multi {
     /// Bytes of the parts.
     size: usize,
     failed: Option<ErrorCode>,
+    /// What ZooKeeper refuses with a place in the history.
     malformed: bool,
+    /// What it refuses without one.
+    unplaced: bool,
     /// Not all of it makes room.
     grows: bool,
 }
@@ -95,6 +98,10 @@ impl Engine {
         while self.work.spent() < until {
             let left = decoder.rest().len();
             let op = match next_op(&mut decoder) {
+                Ok(Some(op)) if !has_acls(&op) => {
+                    multi.unplaced = true;
+                    return true;
+                }
                 Ok(Some(op)) if is_multi_write(&op) => op,
                 Ok(None) => return true,
                 Ok(Some(_)) | Err(_) => {
@@ -136,7 +143,7 @@ impl Engine {
         let session = caller.session;
         let full = self.tree.memory_bytes() >= self.settings.limits.tree_size_max;
         let has_no_room = self.room == Room::None || ((self.room == Room::Reserve || full) && multi.grows);
-        if multi.malformed || has_no_room || multi.failed.is_some() {
+        if multi.malformed || multi.unplaced || has_no_room || multi.failed.is_some() {
             // Nothing of it happened: sequence numbers are not used up, nothing stays pending (G-13).
             if plant::on(Plant::MultiKeepsCounters) {
                 self.outstanding.commit();
@@ -145,6 +152,9 @@ impl Engine {
             }
         } else {
             self.outstanding.commit();
+        }
+        if multi.unplaced {
+            return self.answer(id, xid, None, ErrorCode::MarshallingError, Vec::new(), None);
         }
         // Quota limits that cannot be read end the whole request, as an exception does there.
         if multi.malformed || (!has_no_room && multi.failed == Some(ErrorCode::MarshallingError)) {
@@ -181,13 +191,20 @@ fn multi_size_max(frame_size_max: usize) -> usize {
     frame_size_max + frame_size_max / 4 + (16 << 10)
 }
 
+/// Whether a create names an ACL list. Without one ZooKeeper fails before the request has its place in the history.
+fn has_acls(op: &MultiOp<'_>) -> bool {
+    match op {
+        MultiOp::Create(_, request) => request.acl.is_some(),
+        MultiOp::CreateTtl(request) => request.create.acl.is_some(),
+        _ => true,
+    }
+}
+
 /// Whether the whole request may stand with this operation in it.
 fn is_multi_write(op: &MultiOp<'_>) -> bool {
     match op {
         MultiOp::Create(_, request) => {
-            !request.path.is_null()
-                && request.acl.is_some()
-                && CreateMode::from_i32(request.flags).is_some_and(|mode| !mode.is_ttl())
+            !request.path.is_null() && CreateMode::from_i32(request.flags).is_some_and(|mode| !mode.is_ttl())
         }
         MultiOp::CreateTtl(request) => !request.create.path.is_null(),
         MultiOp::Delete(request) | MultiOp::Check(request) => !request.path.is_null(),

@@ -28,14 +28,8 @@ pub const IN_SCRIPTS: &[Difference] = &[
 ];
 
 /// Differences that masking allows for.
-pub const MASKED: &[&str] = &[
-    "malformed-write-zxid",
-    "version-line",
-    "dump-empty-owners",
-    "wchs-idle-connections",
-    "quota-statistics-size",
-    "java-machine",
-];
+pub const MASKED: &[&str] =
+    &["version-line", "dump-empty-owners", "wchs-idle-connections", "quota-statistics-size", "java-machine"];
 
 /// The name of the difference these two lines are, if they are one.
 pub fn excuse(request: Option<&Request>, theirs: &str, ours: &str) -> Option<&'static str> {

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use zoarium::client::{Client, ClientError, ConnectOptions, Wire, four_letter};
 use zoarium::ids::SessionId;
 use zoarium::jute::{Decoder, decode};
-use zoarium::records::ErrorCode;
 use zoarium::records::connect::ConnectResponse;
 use zoarium::records::replies::ReplyHeader;
 
@@ -64,7 +63,6 @@ struct Connection {
 struct Pending {
     op: i32,
     rank: Option<usize>,
-    is_write: bool,
 }
 
 impl Side {
@@ -217,7 +215,7 @@ impl Side {
     fn settle(&mut self, seen: &mut Vec<Seen>) {
         let ping = Body::new().i32(8).i32(-2).i32(11).0;
         for connection in self.slots.iter_mut().flatten() {
-            connection.pending.push_back(Pending { op: 11, rank: None, is_write: false });
+            connection.pending.push_back(Pending { op: 11, rank: None });
             let _ = connection.wire.send_raw(&ping);
         }
         for slot in 0..self.slots.len() {
@@ -269,14 +267,13 @@ impl Side {
         };
         let Some(connection) = &mut self.slots[slot] else { return };
         if header.xid == -1 {
-            self.masks.saw_zxid(header.zxid, false);
+            self.masks.saw_zxid(header.zxid);
             return seen.push(Seen::line(slot, render::event(&mut self.masks, &header, decoder.rest())));
         }
         let Some(pending) = connection.pending.pop_front() else {
             return seen.push(Seen::line(slot, format!("a reply nobody asked for: {}", render::bytes(frame))));
         };
-        // Whether a write that cannot be read takes a zxid is one of the differences we mean.
-        self.masks.saw_zxid(header.zxid, pending.is_write && header.err == ErrorCode::MarshallingError.to_i32());
+        self.masks.saw_zxid(header.zxid);
         connection.ending = pending.op == -11 || pending.op == 100 && header.err != 0 || header.zxid == -1;
         let (line, created) = render::reply(&mut self.masks, pending.op, &header, decoder.rest());
         seen.push(Seen { slot, request: pending.rank, line, created });
@@ -292,7 +289,7 @@ impl Side {
 
 impl Pending {
     fn of(request: &Request, rank: usize) -> Pending {
-        Pending { op: request.op, rank: Some(rank), is_write: request.is_write() }
+        Pending { op: request.op, rank: Some(rank) }
     }
 }
 

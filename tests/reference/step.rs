@@ -18,13 +18,6 @@ impl Request {
     }
 }
 
-impl Request {
-    /// Whether it is a write by its opcode, and so takes a zxid also when it is refused.
-    pub fn is_write(&self) -> bool {
-        matches!(self.op, 1 | 2 | 5 | 7 | 14 | 15 | 16 | 19 | 20 | 21)
-    }
-}
-
 /// Which session a handshake is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Session {

@@ -69,7 +69,7 @@ impl Stage {
     }
 
     fn tell(&mut self, name: &str, what: &str, op: OpCode, reply: &Reply) {
-        self.masks.saw_zxid(reply.zxid, false);
+        self.masks.saw_zxid(reply.zxid);
         let header = ReplyHeader { xid: 0, zxid: reply.zxid, err: reply.code };
         let (text, _) = render::reply(&mut self.masks, op.to_i32(), &header, &reply.body);
         self.line(format!("{name} {what}: {text}"));

@@ -1,6 +1,7 @@
 //! Answers that are ZooKeeper's though another would make sense.
 
 use super::*;
+use crate::jute::Text;
 use crate::records::multi::{MultiHeader, decode_results};
 
 fn multi_read(paths: &[Option<&str>]) -> Vec<u8> {
@@ -37,6 +38,36 @@ fn a_multi_read_with_a_null_path_is_refused_whole() {
     }
     let frame = world.raw(conn, OpCode::MultiRead, &multi_read(&[Some("/"), Some("/nowhere")]));
     assert_eq!((frame.code(), decode_results(&frame.body).unwrap().len()), (ErrorCode::Ok, 2));
+}
+
+#[test]
+fn a_write_without_a_path_has_its_place_in_the_history_and_one_that_cannot_be_read_has_none() {
+    let mut world = World::new();
+    let conn = world.client();
+    let mut refused = |op: OpCode, body: &[u8]| {
+        let before = world.engine.applied();
+        let frame = world.raw(conn, op, body);
+        assert_eq!(frame.code(), ErrorCode::MarshallingError, "{op}");
+        world.engine.applied().0 - before.0
+    };
+    let body = |request: &CreateRequest<'_>| {
+        let mut body = Vec::new();
+        encode(request, &mut body);
+        body
+    };
+    let without_path = CreateRequest { path: Text(None), ..create("/", 0) };
+    assert_eq!(refused(OpCode::Create, &body(&without_path)), 1);
+    assert_eq!(refused(OpCode::Create, &body(&create("/a", 0))[..7]), 0);
+    let mut multi = |request: &CreateRequest<'_>, end: &MultiHeader| {
+        let mut body = Vec::new();
+        encode(&MultiHeader::request(OpCode::Create), &mut body);
+        encode(request, &mut body);
+        encode(end, &mut body);
+        refused(OpCode::Multi, &body)
+    };
+    assert_eq!(multi(&without_path, &MultiHeader::END), 1);
+    assert_eq!(multi(&create("/a", 0), &MultiHeader::request(OpCode::Create)), 1);
+    assert_eq!(multi(&CreateRequest { acl: None, ..create("/a", 0) }, &MultiHeader::END), 0);
 }
 
 #[test]
