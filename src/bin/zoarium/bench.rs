@@ -85,6 +85,9 @@ pub(crate) struct Arguments {
     /// For --soak: rates and times are printed beside their bounds and do not decide, as on a machine that others use.
     #[arg(long, requires = "soak")]
     no_timing: bool,
+    /// For --soak: only these states, by their number in the matrix, 1 to 9.
+    #[arg(long, requires = "soak", value_name = "NUMBER", value_delimiter = ',', value_parser = soak::state_number)]
+    states: Vec<usize>,
     /// For --footprint: how many znodes to fill the memory with.
     #[arg(long, default_value_t = 1_000_000)]
     znodes: usize,
@@ -155,7 +158,7 @@ fn parse_gate(text: &str) -> Result<Gate, String> {
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let done = match arguments.soak {
-        Some(minutes) => soak::run(minutes, !arguments.no_timing),
+        Some(minutes) => soak::run(minutes, !arguments.no_timing, &arguments.states),
         None if arguments.footprint => footprint::run(arguments.znodes),
         None => measure(arguments),
     };

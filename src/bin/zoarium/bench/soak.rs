@@ -80,14 +80,25 @@ impl State {
     }
 }
 
-/// Runs for so many minutes, prints, and tells whether all bounds were held. `timing`: rates and times count.
-pub(crate) fn run(minutes: f64, timing: bool) -> Result<bool, Trouble> {
+/// A state's place in the matrix, counted from 1.
+pub(crate) fn state_number(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=STATES.len()).contains(number));
+    number.ok_or_else(|| format!("a number from 1 to {} is needed", STATES.len()))
+}
+
+/// Runs for so many minutes, prints, and tells whether all bounds were held. `timing`: rates and times count. `numbers`:
+/// the states, or none for those that belong to so many minutes.
+pub(crate) fn run(minutes: f64, timing: bool, numbers: &[usize]) -> Result<bool, Trouble> {
     if !(0.1..=1440.0).contains(&minutes) {
         return Err("--soak takes 0.1 to 1440 minutes".into());
     }
     println!("{}", machine::describe(Path::new(".")));
     println!("a server with default settings, killed and started again after each state; {CONNECTIONS} connections\n");
-    let states = if minutes < 3.0 { &STATES[..FEW] } else { &STATES[..] };
+    let states: Vec<State> = match numbers {
+        [] if minutes < 3.0 => STATES[..FEW].to_vec(),
+        [] => STATES.to_vec(),
+        numbers => numbers.iter().map(|number| STATES[number - 1]).collect(),
+    };
     let end = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
     let mut missed = Missed { timing, lines: Vec::new() };
     heading();
