@@ -165,6 +165,55 @@ pub(crate) fn plan_of(sb: &Superblock, extents: &[u32], kept: SnapshotSlot) -> C
 /// Takes the place and the payload of a chunk.
 pub(crate) type ChunkVisitor<'v> = dyn FnMut(u64, &[u8]) -> Result<(), String> + 'v;
 
+/// The chunks of a kept snapshot, in order, each read and checked when it is asked for.
+pub(crate) struct Chunks<'a> {
+    source: &'a dyn ReadAt,
+    plan: ChunkPlan,
+    number: u32,
+    crc: u32,
+    bytes: u64,
+}
+
+impl<'a> Chunks<'a> {
+    pub(crate) fn new(source: &'a dyn ReadAt, sb: &Superblock, slot: usize, kept: SnapshotSlot) -> Chunks<'a> {
+        Chunks { source, plan: plan_of(sb, &sb.snapshot_extents(slot), kept), number: 0, crc: 0, bytes: 0 }
+    }
+
+    /// A buffer for one.
+    pub(crate) fn buffer(&self) -> AlignedBuf {
+        AlignedBuf::new(self.plan.chunk_len)
+    }
+
+    /// Reads the next one into `buf`: its place, and the length of its payload, which [`payload`] cuts out. `None` when
+    /// all were read and are together what the superblock names.
+    pub(crate) fn next(&mut self, buf: &mut AlignedBuf) -> Result<Option<(u64, usize)>, (u64, String)> {
+        let plan = &self.plan;
+        if self.number >= plan.kept.chunks {
+            if (self.crc, self.bytes) != (plan.kept.chain_crc, plan.kept.bytes) {
+                let at = plan.extents.first().copied().unwrap_or(0);
+                let (bytes, crc) = (self.bytes, self.crc);
+                return Err((at, format!("{bytes} bytes with checksum {crc:#010x} are not what the superblock names")));
+            }
+            return Ok(None);
+        }
+        let Some(at) = chunk_at(&plan.extents, plan.extent_size, plan.chunk_len, self.number) else {
+            return Err((0, "the snapshot has more chunks than extents".to_owned()));
+        };
+        let read = self.source.read_past_cache(buf.bytes_mut(), at);
+        read.map_err(|error| (at, format!("cannot be read: {error}")))?;
+        let (used, crc) = check_chunk(buf.bytes(), plan, at, self.number, self.crc).map_err(|what| (at, what))?;
+        self.number += 1;
+        self.crc = crc;
+        self.bytes += used as u64;
+        Ok(Some((at, used)))
+    }
+}
+
+/// The payload of a chunk that [`Chunks::next`] has read.
+pub(crate) fn payload(buf: &AlignedBuf, used: usize) -> &[u8] {
+    &buf.bytes()[chunk::HEADER_LEN..chunk::HEADER_LEN + used]
+}
+
 /// Reads the chunks of a kept snapshot in order; `each` gets the payloads.
 pub(crate) fn read_chunks(
     source: &dyn ReadAt,
@@ -173,23 +222,10 @@ pub(crate) fn read_chunks(
     kept: &SnapshotSlot,
     each: &mut ChunkVisitor<'_>,
 ) -> Result<(), (u64, String)> {
-    let plan = plan_of(sb, &sb.snapshot_extents(slot), *kept);
-    let mut buf = vec![0u8; plan.chunk_len];
-    let (mut crc, mut bytes) = (0, 0);
-    for number in 0..kept.chunks {
-        let Some(at) = chunk_at(&plan.extents, plan.extent_size, plan.chunk_len, number) else {
-            return Err((0, "the snapshot has more chunks than extents".to_owned()));
-        };
-        let read = source.read_at(&mut buf, at);
-        read.map_err(|error| (at, format!("cannot be read: {error}")))?;
-        let (used, found) = check_chunk(&buf, &plan, at, number, crc).map_err(|what| (at, what))?;
-        crc = found;
-        bytes += used as u64;
-        each(at, &buf[chunk::HEADER_LEN..chunk::HEADER_LEN + used]).map_err(|what| (at, what))?;
-    }
-    let end = plan.extents.first().copied().unwrap_or(0);
-    if (crc, bytes) != (kept.chain_crc, kept.bytes) {
-        return Err((end, format!("{bytes} bytes with checksum {crc:#010x} are not what the superblock names")));
+    let mut chunks = Chunks::new(source, sb, slot, *kept);
+    let mut buf = chunks.buffer();
+    while let Some((at, used)) = chunks.next(&mut buf)? {
+        each(at, payload(&buf, used)).map_err(|what| (at, what))?;
     }
     Ok(())
 }
@@ -202,14 +238,32 @@ pub(crate) fn load(
     kept: &SnapshotSlot,
     replay: &mut dyn Replay,
 ) -> Result<(), (u64, String)> {
-    replay.snapshot_begin(kept.zxid);
-    let mut entries = Entries::default();
-    read_chunks(source, sb, slot, kept, &mut |_, payload| {
-        entries.feed(payload, &mut |entry| replay.snapshot_entry(entry))
-    })?;
+    let mut stream = Stream::begin(kept, replay);
+    read_chunks(source, sb, slot, kept, &mut |_, payload| stream.feed(payload, replay))?;
     let at = sb.snapshot_extents(slot).first().map_or(0, |index| sb.extent_at(*index));
-    if !entries.partial.is_empty() || entries.count != kept.entries {
-        return Err((at, format!("{} entries in place of {}", entries.count, kept.entries)));
+    stream.end(replay).map_err(|what| (at, what))
+}
+
+/// A kept snapshot on its way into a state.
+pub(crate) struct Stream {
+    entries: Entries,
+    expected: u64,
+}
+
+impl Stream {
+    pub(crate) fn begin(kept: &SnapshotSlot, replay: &mut dyn Replay) -> Stream {
+        replay.snapshot_begin(kept.zxid);
+        Stream { entries: Entries::default(), expected: kept.entries }
     }
-    replay.snapshot_end().map_err(|what| (at, what))
+
+    pub(crate) fn feed(&mut self, payload: &[u8], replay: &mut dyn Replay) -> Result<(), String> {
+        self.entries.feed(payload, &mut |entry| replay.snapshot_entry(entry))
+    }
+
+    pub(crate) fn end(self, replay: &mut dyn Replay) -> Result<(), String> {
+        if !self.entries.partial.is_empty() || self.entries.count != self.expected {
+            return Err(format!("{} entries in place of {}", self.entries.count, self.expected));
+        }
+        replay.snapshot_end()
+    }
 }

@@ -222,7 +222,7 @@ impl Store {
         replay: &mut dyn Replay,
     ) -> Result<(Store, RecoveryReport), StoreError> {
         let Recovered { sb, repairs, chain, highest_fseq, bad_slots, mut report } =
-            recover::recover(&*disk, options.server_id, replay)?;
+            recover::recover(&*disk, options.server_id, replay, disk.background())?;
         let mut store = Store::with(
             disk,
             options,

@@ -17,8 +17,8 @@ use crate::process::Owned;
 use crate::store::error::StoreError;
 use crate::store::layout::PAGE;
 
-/// Bytes that can be read by position.
-pub trait ReadAt {
+/// Bytes that can be read by position, from several threads at once.
+pub trait ReadAt: Sync {
     /// How many bytes there are.
     ///
     /// # Errors
@@ -30,6 +30,15 @@ pub trait ReadAt {
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] when there are fewer; else what the operating system says.
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<()>;
+
+    /// The same for much that is read once: past the page cache where that is possible, which is where `buf`, its length
+    /// and `at` are multiples of 4 KiB.
+    ///
+    /// # Errors
+    /// As [`read_at`](ReadAt::read_at).
+    fn read_past_cache(&self, buf: &mut [u8], at: u64) -> io::Result<()> {
+        self.read_at(buf, at)
+    }
 
     /// Whether there is nothing at all.
     ///
@@ -404,6 +413,10 @@ impl ReadAt for DiskFile {
 
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<()> {
         self.file.read_exact_at(buf, at)
+    }
+
+    fn read_past_cache(&self, buf: &mut [u8], at: u64) -> io::Result<()> {
+        self.read_at_direct(buf, at)
     }
 }
 

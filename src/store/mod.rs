@@ -1,7 +1,7 @@
 //! The one file: a log of transactions, snapshots of what they made, and two superblock slots that tie them together.
 //!
 //! Knows bytes and zxids, nothing of the tree. `layout` has the tables, `superblock` the root, `extents` the space,
-//! `log` the append, `recover` the way back, `snapshot` the snapshots, `helper` the slow work beside the loop, `file`
+//! `log` the append, `recover` the way back, `parallel` the same on several threads, `snapshot` the snapshots, `helper` the slow work beside the loop, `file`
 //! the open store, `map` everything that touches the operating system. `docs/FORMAT.md` describes the bytes.
 
 mod chunks;
@@ -17,12 +17,14 @@ mod map;
 mod options;
 mod os_error;
 mod pace;
+mod parallel;
 mod recover;
 mod snapshot;
 mod space;
 mod superblock;
 #[cfg(test)]
 pub(crate) mod tests;
+mod window;
 
 pub use error::StoreError;
 pub use file::Store;

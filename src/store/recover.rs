@@ -15,7 +15,9 @@ use crate::store::error::StoreError;
 use crate::store::layout::{frame, sb};
 use crate::store::log::{FrameHead, Kind, LogExtent, OpenBody, Records};
 use crate::store::map::ReadAt;
+use crate::store::parallel::{self, Whole};
 use crate::store::superblock::{Copies, Superblock};
+use crate::store::window::Window;
 
 /// What recovery feeds: a state that is rebuilt from a snapshot and the transactions after it.
 pub trait Replay {
@@ -78,48 +80,6 @@ pub struct RecoveryReport {
     pub incarnation: u32,
     /// Microseconds it took.
     pub took_us: u64,
-}
-
-/// Bytes of a window, unless a frame needs more.
-const WINDOW: usize = 256 * 1024;
-
-/// A stretch of the file in memory.
-pub(crate) struct Window<'a> {
-    source: &'a dyn ReadAt,
-    buf: Vec<u8>,
-    at: u64,
-}
-
-impl<'a> Window<'a> {
-    pub(crate) fn new(source: &'a dyn ReadAt) -> Window<'a> {
-        Window { source, buf: Vec::new(), at: 0 }
-    }
-
-    /// The `len` bytes at `at`, which lie before `limit`.
-    pub(crate) fn bytes(&mut self, at: u64, len: usize, limit: u64) -> io::Result<&[u8]> {
-        let room = limit.checked_sub(at).and_then(|room| usize::try_from(room).ok()).unwrap_or(0);
-        if room < len {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let inside = at >= self.at && at + len as u64 <= self.at + self.buf.len() as u64;
-        if !inside {
-            // `len` is checked against the extent, and the extent against the file, so a claim cannot size this.
-            self.buf.clear();
-            self.buf.resize(len.max(WINDOW).min(room), 0);
-            self.at = at;
-            if let Err(error) = self.source.read_at(&mut self.buf, at) {
-                // One bad sector must not hide the good ones before it.
-                self.buf.clear();
-                self.buf.resize(len, 0);
-                if self.source.read_at(&mut self.buf, at).is_err() {
-                    self.buf.clear();
-                    return Err(error);
-                }
-            }
-        }
-        let from = (at - self.at) as usize;
-        self.buf.get(from..from + len).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
-    }
 }
 
 /// The chain of good frames, and where it stops.
@@ -440,11 +400,13 @@ pub(crate) struct Recovered {
     pub(crate) report: RecoveryReport,
 }
 
-/// Reads a file that is there: superblocks, chain, verdict, snapshot, transactions. Writes nothing.
+/// Reads a file that is there: superblocks, chain, verdict, snapshot, transactions. Writes nothing. `threads`: other
+/// threads may read and check while this one takes in what they found good.
 pub(crate) fn recover(
     source: &dyn ReadAt,
     server_id: Option<u64>,
     replay: &mut dyn Replay,
+    threads: bool,
 ) -> Result<Recovered, StoreError> {
     let copies = Copies::read(source).map_err(StoreError::io("read the superblocks"))?;
     let sb = copies.choose()?.clone();
@@ -458,8 +420,15 @@ pub(crate) fn recover(
     if sb.flags & (sb::FLAG_DAMAGED | sb::FLAG_RESYNC) != 0 {
         return Err(StoreError::corrupt(0, "the file is marked as damaged and waits to be filled by its peers"));
     }
-    let chain = Chain::walk(source, &sb, &mut |_, _| Ok(()))?;
-    let (clean, highest_fseq) = match chain.judge(source, &sb) {
+    let (chain, verdict, taken_in) = match if threads { parallel::recover(source, &sb, replay) } else { None } {
+        Some(Whole { chain, verdict, snapshot, replayed }) => (chain, verdict, Some((snapshot, replayed))),
+        None => {
+            let chain = Chain::walk(source, &sb, &mut |_, _| Ok(()))?;
+            let verdict = chain.judge(source, &sb);
+            (chain, verdict, None)
+        }
+    };
+    let (clean, highest_fseq) = match verdict {
         Verdict::Clean => (true, chain.fseq),
         Verdict::Torn { highest_fseq } => (false, highest_fseq),
         Verdict::Damaged { what, lost_to } => {
@@ -489,6 +458,11 @@ pub(crate) fn recover(
         sb,
         chain,
     };
+    if let Some((snapshot, replayed)) = taken_in {
+        let report = &mut found.report;
+        (report.snapshot, report.snapshot_entries, report.replayed) = (Some(snapshot.zxid), snapshot.entries, replayed);
+        return Ok(found);
+    }
     found.load_snapshot(source, replay)?;
     found.replay_log(source, replay)?;
     Ok(found)
@@ -499,7 +473,7 @@ pub(crate) fn recover(
 /// # Errors
 /// As [`Store::open`](crate::store::Store::open). Never panics, whatever the bytes.
 pub fn recover_image(image: &[u8], replay: &mut dyn Replay) -> Result<RecoveryReport, StoreError> {
-    recover(&image, None, replay).map(|found| found.report)
+    recover(&image, None, replay, false).map(|found| found.report)
 }
 
 impl Recovered {

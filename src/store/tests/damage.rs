@@ -10,7 +10,8 @@ use crate::ids::Zxid;
 use crate::plant::{self, Plant};
 use crate::store::layout::{EXTENTS_AT, PAGE, SLOT_AT, SLOT_LEN};
 use crate::store::log::Kind;
-use crate::store::recover::{Chain, recover_image};
+use crate::store::parallel;
+use crate::store::recover::{self, Chain, recover_image};
 use crate::store::superblock::{Copies, Superblock};
 use crate::store::{Disk, EndOfLog, InspectVerdict, RecoveryReport, Store, StoreError, inspect_bytes};
 
@@ -375,5 +376,37 @@ fn wild_images_never_panic() {
         }
         let _ = recover_image(&image, &mut Model::default());
         let _ = inspect_bytes(&&image[..], round % 3 == 0, &mut |_| ());
+    }
+}
+
+/// What recovery finds in an image and makes of it, in words.
+fn found(image: &[u8], threads: bool) -> String {
+    let mut model = Model::default();
+    let result = recover::recover(&image, None, &mut model, threads);
+    match result {
+        Ok(found) => format!("{:?} {:?} {} {model:?}", found.report, found.chain, found.highest_fseq),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+#[test]
+fn several_threads_find_in_a_file_what_one_does() {
+    for clean in [true, false] {
+        let s = specimen(11, clean);
+        let at_once = parallel::recover(&&s.image[..], &s.sb, &mut Model::default());
+        assert!(at_once.is_some_and(|whole| whole.replayed > 0), "clean: {clean}");
+        assert_eq!(found(&s.image, true), found(&s.image, false));
+        let mut kinds = [0; 2];
+        for at in (0..s.image.len()).step_by(SECTOR) {
+            if region(&s, at as u64) == "free" {
+                continue;
+            }
+            let mut image = s.image.clone();
+            image[at + at / SECTOR % SECTOR] ^= 0x10;
+            let (many, one) = (found(&image, true), found(&image, false));
+            assert_eq!(many, one, "clean: {clean}, sector at {at}");
+            kinds[usize::from(one.starts_with("Corrupt"))] += 1;
+        }
+        assert!(kinds.iter().all(|count| *count > 10), "{kinds:?}");
     }
 }

@@ -1,0 +1,124 @@
+//! Stretches of the file in memory, read from front to back.
+
+use std::io;
+
+use crate::store::layout::PAGE;
+use crate::store::map::{AlignedBuf, ReadAt};
+
+/// Bytes of a window, unless a frame needs more.
+const WINDOW: usize = 2 << 20;
+
+/// A stretch of the file in memory.
+pub(crate) struct Window<'a> {
+    source: &'a dyn ReadAt,
+    buf: AlignedBuf,
+    at: u64,
+    len: usize,
+}
+
+impl<'a> Window<'a> {
+    pub(crate) fn new(source: &'a dyn ReadAt) -> Window<'a> {
+        Window { source, buf: AlignedBuf::default(), at: 0, len: 0 }
+    }
+
+    /// The `len` bytes at `at`, which lie before `limit`.
+    pub(crate) fn bytes(&mut self, at: u64, len: usize, limit: u64) -> io::Result<&[u8]> {
+        let room = limit.checked_sub(at).and_then(|room| usize::try_from(room).ok()).unwrap_or(0);
+        if room < len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if at < self.at || at + len as u64 > self.at + self.len as u64 {
+            self.read(at, len, room)?;
+        }
+        let from = (at - self.at) as usize;
+        self.buf.bytes().get(from..from + len).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Reads `len` bytes at `at` and, of the `room` behind it, as many as a window has. What is here of them already is
+    /// not read again.
+    fn read(&mut self, at: u64, len: usize, room: usize) -> io::Result<()> {
+        // Whole pages, because only those are read past the page cache.
+        let lead = (at % PAGE as u64) as usize;
+        let start = at - lead as u64;
+        // `len` is checked against the extent, and the extent against the file, so a claim cannot size this.
+        let wanted = (lead + len.max(WINDOW)).next_multiple_of(PAGE).min(lead + room);
+        let present = match start.checked_sub(self.at).and_then(|from| usize::try_from(from).ok()) {
+            Some(from) if from < self.len => from..from + (self.len - from) / PAGE * PAGE,
+            _ => 0..0,
+        };
+        let kept = present.len().min(wanted);
+        if self.buf.capacity() < wanted {
+            let mut larger = AlignedBuf::new(wanted.next_multiple_of(PAGE).max(WINDOW + PAGE));
+            larger.bytes_mut()[..kept].copy_from_slice(&self.buf.bytes()[present.start..present.start + kept]);
+            self.buf = larger;
+        } else {
+            self.buf.bytes_mut().copy_within(present.start..present.start + kept, 0);
+        }
+        (self.at, self.len) = (start, wanted);
+        let Err(error) = self.source.read_past_cache(&mut self.buf.bytes_mut()[kept..wanted], start + kept as u64)
+        else {
+            return Ok(());
+        };
+        // One bad sector must not hide the good ones before it.
+        (self.at, self.len) = (at, len);
+        if self.source.read_at(&mut self.buf.bytes_mut()[..len], at).is_ok() {
+            return Ok(());
+        }
+        self.len = 0;
+        Err(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Bytes whose looks are written down.
+    struct Noted(Vec<u8>, Mutex<Vec<(u64, usize)>>);
+
+    impl ReadAt for Noted {
+        fn len(&self) -> io::Result<u64> {
+            Ok(self.0.len() as u64)
+        }
+
+        fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<()> {
+            self.1.lock().unwrap().push((at, buf.len()));
+            (&self.0[..]).read_at(buf, at)
+        }
+    }
+
+    #[test]
+    fn no_byte_is_read_twice_on_the_way_forward_whatever_is_asked_for() {
+        let image: Vec<u8> = (0..3 * WINDOW + 5 * PAGE).map(|at| (at * 7 + at / 256) as u8).collect();
+        for step in [64, 1000, PAGE, WINDOW / 2 + 24, WINDOW - 8, WINDOW + 24] {
+            let noted = Noted(image.clone(), Mutex::default());
+            let mut window = Window::new(&noted);
+            let mut at = 0;
+            while at + step <= image.len() {
+                // The head of a frame, and all of it.
+                for len in [8, step] {
+                    let found = window.bytes(at as u64, len, image.len() as u64).unwrap();
+                    assert!(found == &image[at..at + len], "{len} bytes at {at}");
+                }
+                at += step;
+            }
+            let looks = noted.1.into_inner().unwrap();
+            assert!(looks.iter().all(|(at, len)| at % PAGE as u64 == 0 && len % PAGE == 0), "step {step}: {looks:?}");
+            let again = looks.windows(2).filter(|pair| pair[0].0 + (pair[0].1 as u64) != pair[1].0);
+            assert_eq!(again.count(), 0, "step {step}: {looks:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_before_the_limit_is_not_read() {
+        let image = vec![1; 3 * PAGE];
+        let noted = Noted(image, Mutex::default());
+        let mut window = Window::new(&noted);
+        assert!(window.bytes(PAGE as u64, PAGE, 2 * PAGE as u64).is_ok());
+        assert!(window.bytes(PAGE as u64, PAGE + 1, 2 * PAGE as u64).is_err());
+        assert!(window.bytes(3 * PAGE as u64, 1, 2 * PAGE as u64).is_err());
+        assert_eq!(noted.1.into_inner().unwrap(), [(PAGE as u64, PAGE)]);
+    }
+}
