@@ -179,13 +179,26 @@ impl Tree {
         observe: &mut dyn FnMut(&Change<'_>),
     ) -> bool {
         let mut spent = 0;
+        // Most have the parent of the one before: where that is need not be found anew for each.
+        let mut above = (NodeId::NIL, String::new(), self.hash("/"));
+        let mut path = String::new();
         while let Some(&id) = self.ephemerals.of(header.session).last() {
             if spent >= budget {
                 return false;
             }
-            let path = self.path(id);
+            let parent = self.nodes[id].parent;
+            if above.0 != parent {
+                let path = self.path(parent);
+                let hash = self.hash(&path);
+                above = (parent, path, hash);
+            }
+            let (_, parent_path, parent_hash) = &above;
+            let name = self.nodes[id].name.as_str();
+            path.clear();
+            path.extend([parent_path.strip_suffix('/').unwrap_or(parent_path), "/", name]);
             spent += 8 + path.len() / 16;
-            self.delete(&path, header.zxid.0, observe).expect("an ephemeral is no reserved znode and has a parent");
+            let hash = self.hash_below(*parent_hash, name).number();
+            self.delete_child(id, hash, &path, (parent, parent_path), header.zxid.0, observe);
         }
         true
     }
@@ -284,13 +297,36 @@ impl Tree {
         };
         let parent_hash = self.hash(parent_path);
         let parent = self.find(parent_path, parent_hash).ok_or(ErrorCode::NoNode)?;
-        // Even if the znode is gone: the tree may stem from a snapshot that has the deletion but not its mark on the
-        // parent, and a client's child watch would miss it (SC-46, SC-47).
+        let hash = self.hash_below(parent_hash, name).number();
+        match self.child(parent, name.as_bytes(), hash) {
+            Some(id) => self.delete_child(id, hash, path, (parent, parent_path), zxid, observe),
+            // Though it is gone: the tree may stem from a snapshot that has the deletion but not its mark on the parent, and
+            // a client's child watch would miss it (SC-46, SC-47).
+            None => {
+                self.mark_parent(parent, zxid);
+                return Err(ErrorCode::NoNode);
+            }
+        }
+        Ok(())
+    }
+
+    fn mark_parent(&mut self, parent: NodeId, zxid: i64) {
         if zxid > self.nodes[parent].pzxid && !plant::on(Plant::PzxidStale) {
             self.edit(parent, |node| node.pzxid = zxid);
         }
-        let hash = self.hash_below(parent_hash, name).number();
-        let id = self.child(parent, name.as_bytes(), hash).ok_or(ErrorCode::NoNode)?;
+    }
+
+    /// Deletes a znode that is there, `hash` being that of its path, and marks its parent.
+    fn delete_child(
+        &mut self,
+        id: NodeId,
+        hash: u64,
+        path: &str,
+        (parent, parent_path): (NodeId, &str),
+        zxid: i64,
+        observe: Observer<'_>,
+    ) {
+        self.mark_parent(parent, zxid);
         // Children here are those of a later znode of the same path, met in a replay. They will be created again.
         for (id, hash, path) in self.below(id, hash, path) {
             let parent = self.nodes[id].parent;
@@ -298,7 +334,6 @@ impl Tree {
             self.remove(id, hash, &path, parent, parent_path, observe);
         }
         self.remove(id, hash, path, parent, parent_path, observe);
-        Ok(())
     }
 
     /// All znodes below, children before parents, with the hashes of their paths and the paths.

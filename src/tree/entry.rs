@@ -85,6 +85,7 @@ pub(super) fn write_node(id: NodeId, node: &Node, data: Option<&[u8]>, out: &mut
     out.push(if data.is_none() { FLAG_NULL_DATA } else { 0 });
     let parent = if id == NodeId::ROOT { id } else { node.parent };
     let name = node.name.as_bytes();
+    out.reserve(NODE_SIZE_MAX as usize + name.len() + data.map_or(0, <[u8]>::len));
     for number in [id.0, parent.0, node.acl, name.len() as u32] {
         out.extend_from_slice(&number.to_le_bytes());
     }

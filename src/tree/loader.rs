@@ -4,9 +4,10 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 
 use super::entry::{self, Entry, NodeEntry, Totals};
-use super::hash::ROOT_HASH;
+use super::hash::{Keys, ROOT_HASH};
 use super::index::Turn;
 use super::node::Node;
+use super::table::{PARTS, Table};
 use super::{NodeId, Owner, Tree};
 use crate::path::{CONFIG, QUOTA, SYSTEM};
 
@@ -16,7 +17,7 @@ use crate::path::{CONFIG, QUOTA, SYSTEM};
 pub struct TreeLoader {
     tree: Tree,
     /// Ids in the snapshot to ids in the tree.
-    ids: Map<NodeId>,
+    ids: Ids,
     /// Numbers of ACLs in the snapshot to those in the tree.
     acls: Map<u32>,
     has_header: bool,
@@ -25,6 +26,17 @@ pub struct TreeLoader {
 }
 
 struct Map<V>(HashTable<(u32, V)>);
+
+/// Ids by number, [`PAGE`] at a time: a snapshot has them nearly in order, so most are found where the last one was.
+struct Ids {
+    numbers: Map<u32>,
+    pages: Vec<[NodeId; PAGE]>,
+    /// The page of the last one, and its place.
+    last: (u32, u32),
+}
+
+/// Small enough that numbers far from each other take no more memory than the znodes do that have them.
+const PAGE: usize = 64;
 
 impl TreeLoader {
     /// Nothing loaded yet. `seed` is the secret of the new tree's index, as for [`Tree::new`].
@@ -35,7 +47,7 @@ impl TreeLoader {
         debug_assert_eq!(root, NodeId::ROOT);
         TreeLoader {
             tree,
-            ids: Map(HashTable::new()),
+            ids: Ids { numbers: Map(HashTable::new()), pages: Vec::new(), last: (u32::MAX, 0) },
             acls: Map(HashTable::new()),
             has_header: false,
             trailer: None,
@@ -91,7 +103,7 @@ impl TreeLoader {
             self.tree.nodes.set_root(node);
             NodeId::ROOT
         };
-        if !self.ids.insert(number, id, |number| keys.number(number)) {
+        if !self.ids.insert(number, id, keys) {
             return Err(format!("znode {number} comes twice"));
         }
         Ok(())
@@ -137,7 +149,7 @@ impl TreeLoader {
         }
         for id in (1..nodes.end()).map(NodeId) {
             let number = nodes[id].parent.0;
-            let parent = self.ids.find(number, keys.number(number));
+            let parent = self.ids.find(number, keys);
             let parent = parent.ok_or_else(|| format!("{:?} has no parent {number}", nodes[id].name.as_str()))?;
             if nodes[parent].is_ephemeral() {
                 return Err(format!("{:?} is below an ephemeral", nodes[id].name.as_str()));
@@ -161,17 +173,21 @@ impl TreeLoader {
     /// Siblings in order of creation, where reused ids have them in another.
     fn sort_siblings(&mut self) {
         let tree = &mut self.tree;
+        let mut children: Vec<(i64, NodeId)> = Vec::new();
         for parent in (0..tree.nodes.end()).map(NodeId) {
-            if tree.nodes[parent].child_count < 2 || tree.child_ids(parent).is_sorted_by_key(|id| tree.nodes[id].czxid)
-            {
+            if tree.nodes[parent].child_count < 2 {
                 continue;
             }
-            let mut children: Vec<NodeId> = tree.child_ids(parent).collect();
-            children.sort_by_key(|&id| tree.nodes[id].czxid);
-            let mut last = children[children.len() - 1];
+            children.clear();
+            children.extend(tree.child_ids(parent).map(|id| (tree.nodes[id].czxid, id)));
+            if children.is_sorted() {
+                continue;
+            }
+            children.sort_unstable();
+            let (_, mut last) = children[children.len() - 1];
             let inner = &mut tree.inners[tree.nodes[parent].place];
-            (inner.first, inner.last) = (children[0], children[children.len() - 1]);
-            for id in children {
+            (inner.first, inner.last) = (children[0].1, last);
+            for &(_, id) in &children {
                 tree.nodes[last].next = id;
                 tree.nodes[id].prev = last;
                 last = id;
@@ -179,31 +195,31 @@ impl TreeLoader {
         }
     }
 
-    /// Walks down from the root and enters what it meets into the index, the side tables and the sums.
+    /// Enters every znode into the index, the side tables and the sums. Looks at znodes in the order in which they lie in
+    /// memory, and fills the index part by part: in the order of the tree nearly each look would miss the cache.
     fn enter(&mut self) -> Result<(), String> {
+        let above = self.places()?;
         let tree = &mut self.tree;
-        // Of each znode on the way down: its hash, and the length of its path.
-        let mut above: Vec<(NodeId, u64, usize)> = Vec::new();
-        let mut at = Some(NodeId::ROOT);
-        let mut reached = 0;
-        while let Some(id) = at {
-            reached += 1;
+        let mut parts: Vec<Vec<(u64, NodeId)>> = (0..PARTS).map(|_| Vec::new()).collect();
+        parts.iter_mut().for_each(|part| part.reserve(tree.nodes.len() / PARTS));
+        for id in (0..tree.nodes.end()).map(NodeId) {
             let node = &tree.nodes[id];
-            let (hash, length) = match above.last() {
-                None => (ROOT_HASH, 0),
-                Some(&(_, hash, length)) => {
-                    let name = node.name.as_bytes();
-                    let hash = tree.keys.step(hash, name);
-                    if tree.child(node.parent, name, hash).is_some() {
-                        return Err(format!("{} comes twice", tree.path(id)));
-                    }
-                    tree.table.insert(hash, id);
-                    (hash, length + 1 + name.len())
-                }
-            };
-            tree.sizes.paths += length.max(1) as u64;
+            let mut length = 1;
+            let data_length = node.data_length() as u64;
+            if id != NodeId::ROOT {
+                let name = node.name.as_bytes();
+                let parent = tree.nodes[node.parent].place;
+                let place = &above[parent as usize];
+                let hash = tree.keys.step(place.hash, name);
+                parts[Table::part(hash)].push((hash, id));
+                length = place.length + 1 + name.len();
+                let inner = &mut tree.inners[parent];
+                inner.below += 1;
+                inner.bytes += data_length;
+            }
+            tree.sizes.paths += length as u64;
             tree.sizes.names += node.name.as_bytes().len() as u64;
-            tree.sizes.data += node.data_length() as u64;
+            tree.sizes.data += data_length;
             tree.sizes.boxed += node.boxed_bytes();
             tree.reaper.moved(id, None, Turn::of(node));
             if let Owner::Session(session) = node.owner() {
@@ -211,32 +227,125 @@ impl TreeLoader {
                 let nodes = &mut tree.nodes;
                 tree.ephemerals.add(session, id, makes_quota, |id, place| nodes[id].place = place as u32);
             }
-            at = tree.first_child(id);
-            if at.is_some() {
-                above.push((id, hash, length));
-                continue;
-            }
-            let mut done = id;
-            while let Some(&(parent, ..)) = above.last() {
-                let (below, bytes) = tree.below_of(done);
-                let bytes = bytes + tree.nodes[done].data_length() as u64;
-                let inner = &mut tree.inners[tree.nodes[parent].place];
-                inner.below += below + 1;
-                inner.bytes += bytes;
-                let (first, next) = (inner.first, tree.nodes[done].next);
-                if next != first {
-                    at = Some(next);
-                    break;
-                }
-                above.pop();
-                done = parent;
+        }
+        tree.table.reserve(tree.nodes.len());
+        for (hash, id) in parts.into_iter().flatten() {
+            let nodes = &tree.nodes;
+            let is_same = |other| {
+                let (one, other) = (&nodes[id], &nodes[other]);
+                one.parent == other.parent && one.name.as_bytes() == other.name.as_bytes()
+            };
+            if !tree.table.insert_new(hash, id, is_same) {
+                return Err(format!("{} comes twice", tree.path(id)));
             }
         }
-        // Every znode has one parent, so what was not met hangs on a ring of its own.
-        if reached < tree.nodes.len() {
-            return Err(format!("{} znodes are not below the root", tree.nodes.len() - reached));
-        }
+        self.sum_up(above);
         Ok(())
+    }
+
+    /// Where the znodes with children are, by the place of each among the `Inners`.
+    fn places(&self) -> Result<Vec<Place>, String> {
+        let tree = &self.tree;
+        let mut places: Vec<Place> = Vec::new();
+        let mut climb = Vec::new();
+        for id in (0..tree.nodes.end()).map(NodeId).filter(|&id| tree.nodes[id].child_count > 0) {
+            let place = tree.nodes[id].place as usize;
+            // Places are given out in the order in which children come.
+            if places.len() <= place {
+                places.resize(place + 1, Place::UNKNOWN);
+            }
+            let mut at = id;
+            while at != NodeId::ROOT && places.get(tree.nodes[at].place as usize).is_none_or(|at| !at.is_known()) {
+                climb.push(at);
+                // One that is met twice on the way up has no way up.
+                if climb.len() > tree.nodes.len() {
+                    let reached = tree.subtree(NodeId::ROOT).count();
+                    return Err(format!("{} znodes are not below the root", tree.nodes.len() - reached));
+                }
+                at = tree.nodes[at].parent;
+            }
+            let mut from = match at {
+                NodeId::ROOT => Place { id: at, hash: ROOT_HASH, length: 0, depth: 1 },
+                at => places[tree.nodes[at].place as usize],
+            };
+            for at in std::iter::once(at).chain(std::iter::from_fn(|| climb.pop())) {
+                if from.id != at {
+                    let name = tree.nodes[at].name.as_bytes();
+                    let (hash, length) = (tree.keys.step(from.hash, name), from.length + 1 + name.len());
+                    from = Place { id: at, hash, length, depth: from.depth + 1 };
+                }
+                let place = tree.nodes[at].place as usize;
+                if places.len() <= place {
+                    places.resize(place + 1, Place::UNKNOWN);
+                }
+                places[place] = from;
+            }
+        }
+        Ok(places)
+    }
+
+    /// Adds what each znode counts of those below it to what its parent counts, from the lowest up.
+    fn sum_up(&mut self, mut places: Vec<Place>) {
+        let tree = &mut self.tree;
+        places.retain(|place| place.is_known() && place.id != NodeId::ROOT);
+        places.sort_unstable_by_key(|place| std::cmp::Reverse(place.depth));
+        for Place { id, .. } in places {
+            let (below, bytes) = tree.below_of(id);
+            let above = &mut tree.inners[tree.nodes[tree.nodes[id].parent].place];
+            above.below += below;
+            above.bytes += bytes;
+        }
+    }
+}
+
+/// Where a znode with children is in the tree.
+#[derive(Clone, Copy)]
+struct Place {
+    id: NodeId,
+    hash: u64,
+    /// Bytes of its path; of the root none.
+    length: usize,
+    /// Names in its path and one; 0 where this is not known.
+    depth: u32,
+}
+
+impl Place {
+    const UNKNOWN: Place = Place { id: NodeId::NIL, hash: 0, length: 0, depth: 0 };
+
+    fn is_known(&self) -> bool {
+        self.depth > 0
+    }
+}
+
+impl Ids {
+    fn find(&mut self, number: u32, keys: Keys) -> Option<NodeId> {
+        let page = self.page(number, keys)?;
+        Some(self.pages[page as usize][number as usize % PAGE]).filter(|id| *id != NodeId::NIL)
+    }
+
+    /// Whether the number is new; if not, nothing is changed.
+    fn insert(&mut self, number: u32, id: NodeId, keys: Keys) -> bool {
+        let page = self.page(number, keys).unwrap_or_else(|| {
+            let (key, page) = (number / PAGE as u32, self.pages.len() as u32);
+            self.pages.push([NodeId::NIL; PAGE]);
+            self.numbers.insert(key, page, |key| keys.number(key));
+            self.last = (key, page);
+            page
+        });
+        let place = &mut self.pages[page as usize][number as usize % PAGE];
+        let is_new = *place == NodeId::NIL;
+        if is_new {
+            *place = id;
+        }
+        is_new
+    }
+
+    fn page(&mut self, number: u32, keys: Keys) -> Option<u32> {
+        let key = number / PAGE as u32;
+        if self.last.0 != key {
+            self.last = (key, self.numbers.find(key, keys.number(key))?);
+        }
+        Some(self.last.1)
     }
 }
 

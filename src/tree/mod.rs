@@ -497,7 +497,10 @@ impl Tree {
         let node = &mut self.nodes[id];
         node.parent = parent;
         let (czxid, length) = (node.czxid, node.data_length() as u64);
-        if let Some(&Inner { first, last, .. }) = self.inner(parent) {
+        let above = &self.nodes[parent];
+        let (place, over) = (above.place, above.parent);
+        if above.child_count > 0 {
+            let Inner { first, last, .. } = self.inners[place];
             let mut before = last;
             let mut is_first = false;
             while self.nodes[before].czxid > czxid {
@@ -514,33 +517,36 @@ impl Tree {
             self.nodes[before].next = id;
             self.nodes[after].prev = id;
             self.edit(parent, |node| node.child_count += 1);
-            let inner = &mut self.inners[self.nodes[parent].place];
+            let inner = &mut self.inners[place];
             if is_first {
                 inner.first = id;
             } else if before == last {
                 inner.last = id;
             }
+            inner.below += 1;
+            inner.bytes += length;
         } else {
             let node = &mut self.nodes[id];
             (node.next, node.prev) = (id, id);
             let place = self.inners.insert(id);
+            let inner = &mut self.inners[place];
+            (inner.below, inner.bytes) = (1, length);
             self.edit(parent, |node| (node.place, node.child_count) = (place, 1));
         }
-        self.count_above(parent, |inner| {
+        self.count_above(over, |inner| {
             inner.below += 1;
             inner.bytes += length;
         });
     }
 
-    /// Changes what the znode at `from`, which has children, and all above it count of what is below them.
+    /// Changes what the znode at `from`, which has children, and all above it count of what is below them. There is none
+    /// above the root.
+    #[inline]
     fn count_above(&mut self, from: NodeId, change: impl Fn(&mut Inner)) {
         let mut at = from;
-        loop {
+        while at != NodeId::NIL {
             let node = &self.nodes[at];
             change(&mut self.inners[node.place]);
-            if at == NodeId::ROOT {
-                return;
-            }
             at = node.parent;
         }
     }
@@ -553,24 +559,27 @@ impl Tree {
         assert!(node.child_count == 0, "only childless znodes are taken out");
         let (parent, prev, next) = (node.parent, node.prev, node.next);
         let length = node.data_length() as u64;
-        self.count_above(parent, |inner| {
-            inner.below -= 1;
-            inner.bytes -= length;
-        });
         self.nodes[prev].next = next;
         self.nodes[next].prev = prev;
         self.edit(parent, |node| node.child_count -= 1);
         let above = &self.nodes[parent];
-        if above.child_count == 0 {
-            self.inners.remove(above.place);
+        let (is_childless, place, over) = (above.child_count == 0, above.place, above.parent);
+        if is_childless {
+            self.inners.remove(place);
         } else {
-            let inner = &mut self.inners[above.place];
+            let inner = &mut self.inners[place];
             if inner.first == id {
                 inner.first = next;
             } else if inner.last == id {
                 inner.last = prev;
             }
+            inner.below -= 1;
+            inner.bytes -= length;
         }
+        self.count_above(over, |inner| {
+            inner.below -= 1;
+            inner.bytes -= length;
+        });
         let node = self.nodes.remove(id);
         if let Owner::Session(session) = node.owner() {
             let nodes = &mut self.nodes;

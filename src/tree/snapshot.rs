@@ -17,6 +17,14 @@ const UNFINISHED_MAX: u8 = 128;
 /// Bytes that an entry takes beside its own while it waits: its place in the queue, and what the allocator adds.
 const AHEAD_OVERHEAD: usize = size_of::<Vec<u8>>() + 16;
 
+/// Bytes of an entry that count as much as one znode more.
+const HEAVY: usize = 16 << 10;
+
+/// As how many znodes an entry counts in a slice: large data takes its time.
+fn weight(entry: &[u8]) -> usize {
+    1 + entry.len() / HEAVY
+}
+
 /// Which snapshot is the latest, and how far it is.
 #[derive(Default)]
 pub(super) struct Snapshots {
@@ -65,7 +73,8 @@ impl Tree {
         snapshots.walk = Some(walk);
     }
 
-    /// Goes on with the snapshot, by at most `max_nodes` znodes. Whether the last entry is out, and the snapshot over.
+    /// Goes on with the snapshot, by at most `max_nodes` znodes, and by fewer where they hold much data. Whether the last
+    /// entry is out, and the snapshot over.
     ///
     /// Panics when none is running.
     pub fn snapshot_slice(&mut self, max_nodes: usize, emit: &mut dyn FnMut(&[u8])) -> bool {
@@ -74,19 +83,20 @@ impl Tree {
         while left > 0
             && let Some(entry) = walk.ahead.pop_front()
         {
-            walk.ahead_bytes -= entry.len() + AHEAD_OVERHEAD;
+            walk.ahead_bytes -= entry.capacity() + AHEAD_OVERHEAD;
             emit(&entry);
-            left -= 1;
+            left = left.saturating_sub(weight(&entry));
         }
         let mut out = Vec::new();
         // Not before the queue is empty: an ACL in it may be the one that the next znode names.
         while left > 0 && walk.next < walk.end {
             let id = NodeId(walk.next);
             walk.next += 1;
-            left -= 1;
+            out.clear();
             if self.nodes.get(id).is_some_and(|node| node.mark != self.snapshots.mark) {
                 self.write(id, &mut |entry| emit(entry), &mut walk.totals, &mut out);
             }
+            left = left.saturating_sub(weight(&out));
         }
         if walk.next < walk.end || !walk.ahead.is_empty() {
             self.snapshots.walk = Some(walk);
@@ -131,16 +141,16 @@ impl Tree {
     fn write_ahead(&mut self, id: NodeId) {
         let mut walk = self.snapshots.walk.take().expect("only called while a snapshot runs");
         let Walk { ahead, ahead_bytes, totals, .. } = &mut *walk;
-        let mut push = |entry: &[u8]| {
-            *ahead_bytes += entry.len() + AHEAD_OVERHEAD;
-            ahead.push_back(entry.to_vec());
+        let mut push = |entry: &mut Vec<u8>| {
+            *ahead_bytes += entry.capacity() + AHEAD_OVERHEAD;
+            ahead.push_back(std::mem::take(entry));
         };
         self.write(id, &mut push, totals, &mut Vec::new());
         self.snapshots.walk = Some(walk);
     }
 
     /// Writes an unmarked znode, and its ACL if that is new to the snapshot, and marks both.
-    fn write(&mut self, id: NodeId, emit: &mut dyn FnMut(&[u8]), totals: &mut Totals, out: &mut Vec<u8>) {
+    fn write(&mut self, id: NodeId, emit: &mut dyn FnMut(&mut Vec<u8>), totals: &mut Totals, out: &mut Vec<u8>) {
         let mark = self.snapshots.mark;
         let acl = self.nodes[id].acl;
         if self.acls.first_for(acl, mark) {

@@ -1,11 +1,14 @@
 //! From the hash of a path to its znode: 256 small tables, so that none stops the loop when it grows.
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::node::NodeId;
 use crate::meter;
 
 const SHARDS: usize = 256;
+/// Parts that who enters many znodes had better fill one after the other.
+pub(super) const PARTS: usize = SHARDS;
 
 /// Holds for every znode but the root its id under the upper half of its path's hash.
 pub(super) struct Table {
@@ -41,6 +44,32 @@ impl Table {
         meter::steps(1);
         let hash = upper(hash);
         self.shards[shard(hash)].insert_unique(spread(hash), Slot { hash, id }, |slot| spread(slot.hash));
+    }
+
+    /// The part of the index that a hash belongs to, below [`PARTS`].
+    #[inline]
+    pub(super) fn part(hash: u64) -> usize {
+        shard(upper(hash))
+    }
+
+    /// Makes room for so many znodes, which hash evenly.
+    pub(super) fn reserve(&mut self, count: usize) {
+        for shard in &mut self.shards {
+            shard.reserve(count / SHARDS, |slot| spread(slot.hash));
+        }
+    }
+
+    /// Adds a znode, unless there is one under `hash` for which `is_same` holds. Whether it was added.
+    pub(super) fn insert_new(&mut self, hash: u64, id: NodeId, mut is_same: impl FnMut(NodeId) -> bool) -> bool {
+        let hash = upper(hash);
+        let same = |slot: &Slot| slot.hash == hash && is_same(slot.id);
+        match self.shards[shard(hash)].entry(spread(hash), same, |slot| spread(slot.hash)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(entry) => {
+                entry.insert(Slot { hash, id });
+                true
+            }
+        }
     }
 
     /// Takes a znode out.
