@@ -19,6 +19,8 @@ use crate::store::superblock::{Extent, Superblock};
 const GROW_RETRY_MS: u64 = 1000;
 /// Extents kept free ahead of need, beside the linked one and the reserve.
 const FREE_LOW: u32 = 1;
+/// The same for a file that has not reached its bound yet: this part of its extents, as far as it grows at once.
+const FREE_AHEAD: u32 = 8;
 /// Extents by which a file grows at once, at least.
 pub(crate) const GROW_STEP_MIN: u32 = 8;
 
@@ -301,13 +303,16 @@ impl Store {
         let wanted = FREE_LOW + RESERVE + self.claimed();
         let free = self.pool.count_free(&self.sb) + count(&self.sb, ExtentState::Retired);
         let initial = initial_extents(&self.options, size) as u32;
-        if (free >= wanted || self.is_small()) && counted >= initial {
+        let bound = self.bound_extents() as u32;
+        // A busy log would use up what is ahead of it before more is zeroed. Within its bound the file grows earlier.
+        let is_ahead = free >= wanted + (counted / FREE_AHEAD).min(GROW_STEP_MIN) || counted >= bound;
+        if ((free >= wanted && is_ahead) || self.is_small()) && counted >= initial {
             return Ok(());
         }
         let most = extents_most(&self.options, size);
         // Small files in small steps, large ones in few.
         let step = counted + (counted / 2).clamp(1, GROW_STEP_MIN.max(counted / 8));
-        let step = step.min(self.bound_extents() as u32);
+        let step = step.min(bound);
         // What is needed is taken whatever the bound says.
         let needed = counted + wanted.saturating_sub(free);
         let mut target = if counted < initial { initial.max(needed) } else { step.max(needed) }.min(most);
