@@ -102,6 +102,8 @@ static HONOURED: &[Key] = &[
         text("host names or addresses, or *", |c, v| { c.client_hosts = hosts(v)?; Some(()) })),
     key("maxClientCnxns", "60", "connections per client address, 0 without limit",
         int(I32_MIN, I32_MAX, |c, v| c.max_client_cnxns = v.max(0) as usize)),
+    key("clientPortListenBacklog", "-1", "connections that may wait to be accepted, as far as the system allows; 0 and below: 4,096",
+        int(I32_MIN, I32_MAX, |c, v| c.client_port_listen_backlog = v as i32)),
     key("maxCnxns", "0", "connections in all, 0 leaves it to zoarium.connectionsMax",
         lenient(0, I32_MAX, |c, v| c.max_cnxns = v as usize)),
     key("jute.maxbuffer", "1048575", "largest client frame in bytes",

@@ -128,7 +128,6 @@ pub(super) static ACCEPTED: &[Key] = &[
     key("serverCnxnFactory", "NIO", "class that handles connections", LOOP),
     key("netty.advancedFlowControl.enabled", "false", "flow control of Netty", LOOP),
     key("netty.server.outstandingHandshake.limit", "-1", "TLS handshakes at once", LOOP),
-    key("clientPortListenBacklog", "-1", "connections waiting for accept", LOOP),
     key("watchManagerName", "WatchManager", "class that keeps watches", LOOP),
     key("watcherCleanThreadsNum", "2", "threads that drop watches", LOOP),
     key("watcherCleanThreshold", "1000", "watches dropped at once", LOOP),

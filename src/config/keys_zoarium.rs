@@ -66,7 +66,7 @@ pub(super) static ZOARIUM: &[Key] = &[
         some(|c, v| c.limits.output_stall_ms = v as u64)),
     key("zoarium.outputBytesMax", "256M", "unsent bytes in all", size(MIB, TIB, |c, v| c.limits.output_bytes_max = v as usize)),
     key("zoarium.sessionsMax", "100000", "live sessions", some(|c, v| c.limits.sessions_max = v as usize)),
-    key("zoarium.sessionRate", "100", "new sessions per second and address", some(|c, v| c.limits.session_rate = v as u64)),
+    key("zoarium.sessionRate", "1000", "new sessions per second and address", some(|c, v| c.limits.session_rate = v as u64)),
     key("zoarium.sessionBurst", "1000", "new sessions of an address at once", some(|c, v| c.limits.session_burst = v as u64)),
     key("zoarium.watchesPerSessionMax", "100000", "watches of a session",
         some(|c, v| c.limits.watches_per_session_max = v as usize)),

@@ -87,7 +87,7 @@ impl Default for Limits {
             output_stall_ms: 30_000,
             output_bytes_max: 256 * MIB,
             sessions_max: 100_000,
-            session_rate: 100,
+            session_rate: 1000,
             session_burst: 1000,
             watches_per_session_max: 100_000,
             watches_max: 2_000_000,

@@ -66,6 +66,9 @@ pub struct Config {
     pub secure_client_port: Option<u16>,
     /// `maxClientCnxns`: connections per client address; 0 is no limit.
     pub max_client_cnxns: usize,
+    /// `clientPortListenBacklog`: connections that may wait to be accepted on each address, as far as the system allows; 0
+    /// and below are 4,096.
+    pub client_port_listen_backlog: i32,
     /// `maxCnxns`: connections in all; 0 leaves it to [`Limits::connections_max`]. Ask [`Config::connections_max`].
     pub max_cnxns: usize,
     /// `jute.maxbuffer`: largest client frame in bytes, its 4-byte length not counted.
@@ -143,6 +146,7 @@ impl Default for Config {
             client_hosts: vec!["127.0.0.1".to_owned()],
             secure_client_port: None,
             max_client_cnxns: 60,
+            client_port_listen_backlog: -1,
             max_cnxns: 0,
             jute_maxbuffer: 0xf_ffff,
             global_outstanding_limit: None,

@@ -126,7 +126,7 @@ impl Default for Limits {
             output_hard_max: 16 << 20,
             output_total_max: 256 << 20,
             sessions_max: 100_000,
-            sessions_per_second: 100,
+            sessions_per_second: 1000,
             sessions_burst: 1000,
             watches_per_connection_max: 100_000,
             watches_max: 2_000_000,

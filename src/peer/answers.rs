@@ -163,7 +163,7 @@ impl Peer {
             max_client_cnxns: config.max_client_cnxns,
             min_session_timeout: config.session_timeout_min_ms(),
             max_session_timeout: config.session_timeout_max_ms(),
-            client_port_listen_backlog: -1,
+            client_port_listen_backlog: config.client_port_listen_backlog,
             // Whoever is alone has none, whatever `myid` says.
             server_id: 0,
             membership: None,

@@ -8,8 +8,13 @@
 
 use crate::ids::Millis;
 
-/// Connections that may wait in the queue of a listening socket; the system may allow fewer.
-pub(super) const BACKLOG: usize = 4096;
+/// Connections that may wait in the queue of a listening socket, if nobody says how many; the system may allow fewer.
+const BACKLOG: usize = 4096;
+
+/// The same where `clientPortListenBacklog` may say how many.
+pub(super) fn backlog(told: i32) -> usize {
+    usize::try_from(told).ok().filter(|told| *told > 0).unwrap_or(BACKLOG)
+}
 
 /// What one turn took in.
 #[derive(Clone, Copy, Default, Debug)]
@@ -43,6 +48,8 @@ struct Rest {
 pub(super) struct Hearing {
     /// Work of this length at a stretch is not granted back, ms: answers are late by no more than that.
     gap_ms: u64,
+    /// Connections that may wait to be accepted.
+    backlog: usize,
     woke: Millis,
     /// Since when the loop waits for events, and for how long it means to.
     asleep: Option<(Millis, u64)>,
@@ -50,9 +57,9 @@ pub(super) struct Hearing {
 }
 
 impl Hearing {
-    /// For sessions whose timeout is at least this.
-    pub(super) fn new(timeout_min_ms: u64) -> Hearing {
-        Hearing { gap_ms: (timeout_min_ms / 8).clamp(10, 500), woke: Millis(0), asleep: None, rest: None }
+    /// For sessions whose timeout is at least this, and listening sockets that let so many wait.
+    pub(super) fn new(timeout_min_ms: u64, backlog: usize) -> Hearing {
+        Hearing { gap_ms: (timeout_min_ms / 8).clamp(10, 500), backlog, woke: Millis(0), asleep: None, rest: None }
     }
 
     /// The loop begins to wait for events, for at most so long.
@@ -76,7 +83,7 @@ impl Hearing {
         if !is_due {
             return false;
         }
-        let rest = self.rest.get_or_insert(Rest { events: intake.sockets, connections: BACKLOG, in_line: None });
+        let rest = self.rest.get_or_insert(Rest { events: intake.sockets, connections: self.backlog, in_line: None });
         rest.events = if intake.more_events { rest.events.saturating_sub(intake.events) } else { 0 };
         rest.connections = if intake.more_connections { rest.connections.saturating_sub(intake.accepted) } else { 0 };
         if rest.events > 0 || rest.connections > 0 {
@@ -99,7 +106,7 @@ mod tests {
 
     /// Turns of `(work, sleep, timeout)` ms each; what was granted back by each.
     fn granted(turns: &[(u64, u64, u64)]) -> Vec<u64> {
-        let mut hearing = Hearing::new(4000);
+        let mut hearing = Hearing::new(4000, BACKLOG);
         let mut now = Millis(0);
         let turn = |&(work, sleep, timeout): &(u64, u64, u64)| {
             now = now.plus(work);
@@ -124,7 +131,7 @@ mod tests {
 
     #[test]
     fn everything_that_had_arrived_comes_before_anybody_expires() {
-        let mut hearing = Hearing::new(4000);
+        let mut hearing = Hearing::new(4000, BACKLOG);
         let quiet = Intake { sockets: 3000, ..Intake::default() };
         assert!(!hearing.is_complete(false, quiet), "nobody is due");
         assert!(hearing.is_complete(true, quiet));
@@ -143,7 +150,7 @@ mod tests {
 
     #[test]
     fn no_load_puts_expiry_off_for_ever() {
-        let mut hearing = Hearing::new(4000);
+        let mut hearing = Hearing::new(4000, BACKLOG);
         let flood = Intake {
             sockets: 10_000,
             events: 1024,

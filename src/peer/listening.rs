@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
-use super::hearing::BACKLOG;
+use super::hearing::backlog;
 use super::{LISTENERS, LISTENERS_MAX, Peer};
 use crate::Error;
 use crate::config::Config;
@@ -71,7 +71,7 @@ impl Listening {
             config.client_addresses().map_err(|error| Error::Config(format!("clientPortAddress: {error}")))?;
         let mut listeners = Vec::new();
         for (index, address) in addresses.into_iter().take(LISTENERS_MAX).enumerate() {
-            let mut listener = Owned::new(bind(address)?);
+            let mut listener = Owned::new(bind(address, backlog(config.client_port_listen_backlog))?);
             registry
                 .register(&mut *listener, Token(LISTENERS + index), Interest::READABLE)
                 .map_err(Error::system("watch a listening socket"))?;
@@ -130,10 +130,10 @@ impl Listening {
     }
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+fn bind(address: SocketAddr, backlog: usize) -> Result<TcpListener, Error> {
     let listener = bind_any(address)?;
     // Everybody reconnects at once after a stall, and whoever finds the queue full tries again only a second later.
-    if let Err(error) = crate::store::listen(listener.as_fd(), BACKLOG) {
+    if let Err(error) = crate::store::listen(listener.as_fd(), backlog) {
         log::warn!("only 128 connections may wait to be accepted on {address}: {error}");
     }
     Ok(listener)
@@ -234,5 +234,23 @@ impl Peer {
             return listening.complain(now, &line);
         }
         self.add_link(stream, address);
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_connections_wait_to_be_accepted_as_the_key_says() {
+        let waiting = |told: i32| {
+            let listener = bind("127.0.0.1:0".parse().unwrap(), backlog(told)).unwrap();
+            let address = listener.local_addr().unwrap();
+            let clients: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(address).unwrap()).collect();
+            clients.iter().filter(|client| client.peer_addr().is_ok()).count()
+        };
+        // The system lets one more in.
+        assert_eq!(waiting(4), 5);
+        assert_eq!((waiting(-1), waiting(0)), (40, 40));
     }
 }

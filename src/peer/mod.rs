@@ -165,7 +165,8 @@ impl Peer {
         let hub = Hub::new(Arc::clone(&waker), engine.lent(), link_limits);
         let member = Member::new(engine, store, me);
         let pool = Pool::new(config.limits.input_bytes_max / 2, READ_SIZE);
-        let hearing = Hearing::new(config.session_timeout_min_ms());
+        let hearing =
+            Hearing::new(config.session_timeout_min_ms(), hearing::backlog(config.client_port_listen_backlog));
         let mut peer = Peer {
             config,
             member,
