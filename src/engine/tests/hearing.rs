@@ -71,6 +71,7 @@ fn the_clock_of_a_handshake_stops_when_it_has_come() {
     // 3,000 at once, a burst of 1,000 and 100 a second: none is closed, the oldest come first.
     let mut settings = Settings { tick_ms: 1000, session_timeout_min_ms: 2000, ..Settings::default() };
     (settings.session_timeout_max_ms, settings.limits.sessionless_max) = (600_000, 2500);
+    (settings.limits.sessions_per_second, settings.limits.sessions_burst) = (100, 1000);
     let mut world = World::with(settings);
     let mut conns: Vec<ConnId> = Vec::new();
     for _ in 0..3000 {
