@@ -45,6 +45,16 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A port for the other servers of an ensemble cannot be listened on, though it was tried as often as
+    /// `electionPortBindRetry` says.
+    ListenServers {
+        /// Which port.
+        port: &'static str,
+        /// Where, as the configuration writes it.
+        place: String,
+        /// What the system said.
+        why: String,
+    },
     /// The system refused something else: says what.
     System {
         /// What was tried.
@@ -81,6 +91,11 @@ impl fmt::Display for Error {
                 write!(f, "{address} is in use by {who}; choose another clientPort")
             }
             Error::Listen { address, source, .. } => write!(f, "cannot listen on {address}: {}", os_text(source)),
+            Error::ListenServers { port, place, why } => write!(
+                f,
+                "cannot listen for other servers at the {port} {place} ({why}); where this machine does not have that \
+                 address itself, quorumListenOnAllIPs=true listens on all it has"
+            ),
             Error::System { what, source } => write!(f, "cannot {what}: {}", os_text(source)),
             Error::StillStopping => {
                 f.write_str("the disk has not finished a write; the server ends, and frees its file, as soon as it has")
@@ -97,6 +112,7 @@ impl std::error::Error for Error {
             Error::Store { source, .. } => Some(source),
             Error::Config(_)
             | Error::Damage(_)
+            | Error::ListenServers { .. }
             | Error::StillStopping
             | Error::Panicked(_)
             | Error::ZooKeeperData { .. } => None,

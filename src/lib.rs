@@ -21,6 +21,7 @@ pub mod peer;
 mod plant;
 pub mod process;
 pub mod records;
+mod resolve;
 pub mod server;
 pub mod session;
 #[cfg(test)]

@@ -9,8 +9,9 @@ use std::os::fd::AsFd;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
+use super::Peer;
 use super::hearing::backlog;
-use super::{LISTENERS, LISTENERS_MAX, Peer};
+use super::tokens::{LISTENERS, LISTENERS_MAX};
 use crate::Error;
 use crate::config::Config;
 use crate::ids::Millis;
@@ -140,6 +141,11 @@ fn bind(address: SocketAddr, backlog: usize) -> Result<TcpListener, Error> {
 }
 
 fn bind_any(address: SocketAddr) -> Result<TcpListener, Error> {
+    open(address).map_err(|(address, source)| refused(address, source))
+}
+
+/// Listens there; where it could not, what it tried last is told beside the error.
+pub(super) fn open(address: SocketAddr) -> Result<TcpListener, (SocketAddr, std::io::Error)> {
     match TcpListener::bind(address) {
         // A machine without IPv6 has no wildcard for both.
         Err(error)
@@ -148,9 +154,9 @@ fn bind_any(address: SocketAddr) -> Result<TcpListener, Error> {
                 && matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::AddrNotAvailable) =>
         {
             let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-            TcpListener::bind(v4).map_err(|source| refused(v4, source))
+            TcpListener::bind(v4).map_err(|source| (v4, source))
         }
-        other => other.map_err(|source| refused(address, source)),
+        other => other.map_err(|source| (address, source)),
     }
 }
 

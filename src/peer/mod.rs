@@ -20,6 +20,9 @@ use crate::{Error, engine};
 
 pub mod answer;
 mod answers;
+pub mod ballots;
+mod dial;
+mod door;
 mod environment;
 mod hearing;
 mod hosting;
@@ -28,10 +31,16 @@ mod lingering;
 mod link;
 mod listening;
 pub mod local;
+pub mod place;
 mod pool;
+pub mod quorum_links;
 mod recovery;
 pub mod seat;
 mod shortage;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod wire;
 mod words;
 
 use answer::Answer;
@@ -43,13 +52,7 @@ use listening::Listening;
 use local::{Hub, LinkLimits, Locals};
 use pool::Pool;
 use seat::Seat;
-
-/// Wakes the loop from another thread.
-const WAKER: Token = Token(0);
-/// The listening sockets' tokens begin here, those of connections behind them.
-const LISTENERS: usize = 1;
-const LISTENERS_MAX: usize = 64;
-const LINKS: usize = LISTENERS + LISTENERS_MAX;
+use tokens::{LINKS, LISTENERS_MAX, WAKER};
 
 /// Events taken from the system at once.
 const EVENTS_MAX: usize = 4096;

@@ -204,9 +204,21 @@ impl QuorumPacket {
 
     /// Appends the packet's bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_before_data(out);
+        out.extend_from_slice(self.data());
+        self.encode_behind_data(out);
+    }
+
+    /// Appends what comes before the bytes of its data, for who has those elsewhere and need not copy them.
+    pub fn encode_before_data(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.kind.0.to_be_bytes());
         out.extend_from_slice(&self.zxid.0.to_be_bytes());
-        put_buffer(self.data.as_deref(), out);
+        let length = self.data.as_ref().map_or(-1, |data| data.len() as i32);
+        out.extend_from_slice(&length.to_be_bytes());
+    }
+
+    /// Appends what comes behind the bytes of its data.
+    pub fn encode_behind_data(&self, out: &mut Vec<u8>) {
         encode(&self.authinfo, out);
     }
 }
@@ -420,13 +432,13 @@ impl InitialMessage {
         Ok(Some((InitialMessage { server: ServerId(server as u64), addresses }, 20 + size)))
     }
 
-    /// Appends the message with its first address, which every version from 3.5 on reads. To be written in one piece:
-    /// ZooKeeper takes the address with a single read.
+    /// Appends the message: with one address in the form that every version from 3.5 on reads, with several in that of 3.6.
+    /// To be written in one piece: ZooKeeper takes the addresses with a single read.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let address = self.addresses.first().map_or("", String::as_str);
-        out.extend_from_slice(&Self::VERSION_1.to_be_bytes());
+        let version = if self.addresses.len() > 1 { Self::VERSION_2 } else { Self::VERSION_1 };
+        out.extend_from_slice(&version.to_be_bytes());
         out.extend_from_slice(&self.server.0.to_be_bytes());
-        put_buffer(Some(address.as_bytes()), out);
+        put_buffer(Some(self.addresses.join("|").as_bytes()), out);
     }
 }
 
@@ -652,6 +664,9 @@ mod tests {
         let several = hex("ffffffffffff0001 0000000000000003 00000007 613a317c623a32");
         let addresses = |input: &[u8]| InitialMessage::decode(input).map(|read| read.unwrap().0.addresses);
         assert_eq!(addresses(&several), Ok(vec!["a:1".to_owned(), "b:2".to_owned()]));
+        let mut out = Vec::new();
+        InitialMessage { server: ServerId(3), addresses: addresses(&several).unwrap() }.encode(&mut out);
+        assert_eq!(out, several);
         assert_eq!(addresses(&hex("0000000000000009")), Ok(vec![]), "from before 3.5");
         for wrong in [
             "ffffffffffff0002",

@@ -15,12 +15,12 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use super::conn::{Action, Conn};
 use super::hosts::Host;
 use super::probe::Probe;
-use super::resolve::{Found, Lookups};
 use super::session::Session;
 use crate::handle::code;
 use crate::handle::transport::State;
 use crate::ids::Millis;
 use crate::process::{Owned, PLACES, PerProcess, forks, is_working_for, work_for};
+use crate::resolve::{Found, Lookups};
 
 /// Bytes read at once.
 const READ_SIZE: usize = 64 << 10;

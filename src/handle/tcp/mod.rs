@@ -19,7 +19,6 @@ mod input;
 mod io;
 mod probe;
 mod random;
-mod resolve;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use mio::net::TcpStream;
 
 use super::hosts::Host;
-use super::resolve::Found;
 use crate::ids::Millis;
 use crate::process::Owned;
+use crate::resolve::Found;
 
 /// How long it may take, ms.
 const LIMIT: u64 = 1000;

@@ -1,24 +1,27 @@
-//! Looking up names, which may take long, beside the I/O thread.
+//! Looking up names, which may take long, beside the loop that needs the addresses.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
 
 /// What a look-up found, or why it found nothing.
-pub(super) type Found = Result<Vec<IpAddr>, String>;
+pub(crate) type Found = Result<Vec<IpAddr>, String>;
 
 /// Look-ups under way. There is one thread per name at most, for as long as the system's resolver takes; it has no way
 /// of being stopped.
-#[derive(Default)]
-pub(super) struct Lookups {
-    waiting: HashMap<String, Vec<usize>>,
+#[derive(Debug, Default)]
+pub(crate) struct Lookups {
+    waiting: BTreeMap<String, Vec<usize>>,
 }
 
 impl Lookups {
     /// Looks up `name` for the connection with this number; `done` is called on another thread. `Some` when that cannot
-    /// even begin.
-    pub(super) fn ask(&mut self, name: &str, id: usize, done: impl FnOnce(Found) + Send + 'static) -> Option<Found> {
+    /// even begin. A name that is being looked up already is not asked for again: its answer is for all who asked.
+    pub(crate) fn ask(&mut self, name: &str, id: usize, done: impl FnOnce(Found) + Send + 'static) -> Option<Found> {
         if let Some(waiting) = self.waiting.get_mut(name) {
-            waiting.push(id);
+            // A resolver that hangs is asked again and again by who redials.
+            if !waiting.contains(&id) {
+                waiting.push(id);
+            }
             return None;
         }
         let asked = name.to_owned();
@@ -33,7 +36,7 @@ impl Lookups {
     }
 
     /// Who asked for a name that was found, or was not.
-    pub(super) fn answered(&mut self, name: &str) -> Vec<usize> {
+    pub(crate) fn answered(&mut self, name: &str) -> Vec<usize> {
         self.waiting.remove(name).unwrap_or_default()
     }
 }
@@ -58,6 +61,7 @@ mod tests {
         let mut lookups = Lookups::default();
         let (sender, receiver) = std::sync::mpsc::channel();
         assert!(lookups.ask("localhost", 1, move |found| sender.send(found).unwrap()).is_none());
+        assert!(lookups.ask("localhost", 2, |_| unreachable!()).is_none());
         assert!(lookups.ask("localhost", 2, |_| unreachable!()).is_none());
         let found = receiver.recv().unwrap().unwrap();
         assert!(found.iter().all(|address| address.is_loopback()), "{found:?}");
