@@ -159,3 +159,6 @@ fn push(store: &mut Store, entry: &[u8], failed: &mut Option<StoreError>) {
         *failed = Some(error);
     }
 }
+
+#[cfg(test)]
+mod tests;

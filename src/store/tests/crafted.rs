@@ -18,12 +18,12 @@ fn open(disk: &Arc<SimDisk>, options: &StoreOptions) -> Store {
     Store::open_on(disk, options, &mut Model::default()).unwrap().0
 }
 
-fn superblock(image: &[u8]) -> Superblock {
+pub(super) fn superblock(image: &[u8]) -> Superblock {
     Copies::read(&image).unwrap().newest().unwrap().clone()
 }
 
 /// Writes `sb` to all four places, as two generations.
-fn put_superblock(image: &mut [u8], sb: &Superblock) {
+pub(super) fn put_superblock(image: &mut [u8], sb: &Superblock) {
     for (slot, mirrors) in SLOT_AT.iter().enumerate() {
         for at in mirrors {
             let mut copy = sb.clone();
@@ -34,7 +34,7 @@ fn put_superblock(image: &mut [u8], sb: &Superblock) {
 }
 
 /// A file with two snapshots that are both whole, and log after them.
-fn with_two_snapshots() -> (Vec<u8>, Model) {
+pub(super) fn with_two_snapshots() -> (Vec<u8>, Model) {
     let mut world = World::new(5, tiny());
     world.open().unwrap().unwrap();
     let mut now = 0;

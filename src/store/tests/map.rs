@@ -48,7 +48,9 @@ fn a_buffer_that_is_not_aligned_is_written_and_turns_nothing_off() {
 #[test]
 fn every_way_of_writing_leaves_the_same_bytes_and_is_named() {
     let folder = Folder::new();
+    std::fs::write(folder.file(), []).unwrap();
     let disk = opened(&folder);
+    assert_eq!(disk.direct(), open_direct(&folder.file()).is_some(), "where the file system can, it is used");
     let mut buf = AlignedBuf::new(2 * PAGE);
     if disk.direct_synced.is_some() {
         assert_eq!(disk.writer(), "direct");
@@ -147,7 +149,8 @@ fn a_mapped_file_is_read_across_its_windows_and_not_beyond_its_end() {
     }
     assert!(!file.in_use());
     let held = DiskFile::open(&folder.file()).unwrap();
-    assert!(file.in_use());
+    // The system's list may leave a lock out while others come and go.
+    assert!((0..1000).any(|_| file.in_use()));
     drop(held);
     assert!(!file.in_use());
 }

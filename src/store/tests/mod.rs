@@ -12,7 +12,8 @@ pub(crate) mod real;
 mod retry;
 pub(crate) mod sim_disk;
 mod slow;
-mod world;
+mod told;
+pub(crate) mod world;
 
 use std::collections::BTreeMap;
 

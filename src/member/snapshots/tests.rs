@@ -1,0 +1,156 @@
+//! A member whose snapshot fails, in virtual time.
+
+use std::sync::Arc;
+
+use crate::engine::{ConnId, Engine, Settings};
+use crate::ids::{Millis, ServerId, WallMillis};
+use crate::jute::{Buffer, encode};
+use crate::member::{Host, Loading, Member};
+use crate::records::OpCode;
+use crate::records::connect::ConnectRequest;
+use crate::records::requests::{RequestHeader, SetDataRequest};
+use crate::store::tests::sim_disk::SimDisk;
+use crate::store::tests::world::tiny;
+use crate::store::{Disk, Store};
+
+/// It is this late, and nobody reads a clock.
+struct Driver(u64);
+
+impl Host for Driver {
+    fn time(&self) -> (Millis, WallMillis) {
+        (Millis(self.0), WallMillis(1_700_000_000_000 + self.0 as i64))
+    }
+
+    fn now_us(&self) -> u64 {
+        self.0 * 1000
+    }
+
+    fn tell(&mut self, _: &mut Engine) {}
+}
+
+struct Site {
+    member: Member<Box<Engine>>,
+    driver: Driver,
+    conn: ConnId,
+    writes: i32,
+}
+
+fn open(disk: &Arc<SimDisk>) -> Member<Box<Engine>> {
+    let mut engine = Box::new(Engine::new(Settings::default(), [0; 32], [1, 2]));
+    let shared: Arc<dyn Disk> = Arc::clone(disk) as _;
+    let (store, _) = Store::open_on(shared, &tiny(), &mut Loading::into(&mut engine)).unwrap();
+    Member::new(engine, store, ServerId(1))
+}
+
+impl Site {
+    fn new(disk: &Arc<SimDisk>) -> Site {
+        let mut member = open(disk);
+        let driver = Driver(50_000);
+        let (now, wall) = driver.time();
+        member.start(now, wall);
+        let conn = member.engine.open("127.0.0.1:4000".parse().unwrap());
+        // Its session does not expire while this test looks at other things.
+        member.engine.keep_alive(conn);
+        let mut site = Site { member, driver, conn, writes: 0 };
+        let mut hello = Vec::new();
+        let request = ConnectRequest {
+            protocol_version: 0,
+            last_zxid_seen: 0,
+            timeout: 30_000,
+            session_id: 0,
+            password: Buffer::new(&[0; 16]),
+        };
+        encode(&request, &mut hello);
+        site.send(&hello);
+        site
+    }
+
+    fn send(&mut self, payload: &[u8]) {
+        let mut frame = (payload.len() as u32).to_be_bytes().to_vec();
+        frame.extend_from_slice(payload);
+        self.turn(&frame);
+        let sent = self.member.engine.output(self.conn).map_or(0, |(out, _)| out.len());
+        assert!(sent > 0, "no answer");
+        self.member.engine.flushed(self.conn, sent);
+    }
+
+    /// One turn of the loop.
+    fn turn(&mut self, input: &[u8]) {
+        let (now, wall) = self.driver.time();
+        let Site { member, driver, conn, .. } = self;
+        member.engine.set_time(now, wall);
+        member.pace();
+        if !input.is_empty() {
+            assert_eq!(member.engine.receive(*conn, input).consumed, input.len());
+        }
+        member.engine.go_on();
+        member.engine.tick();
+        member.commit(driver).unwrap();
+        member.told_all();
+        member.take_snapshot(driver).unwrap();
+        member.tick(driver).unwrap();
+    }
+
+    fn write(&mut self) {
+        self.writes += 1;
+        let mut payload = Vec::new();
+        encode(&RequestHeader { xid: self.writes, op: OpCode::SetData.to_i32() }, &mut payload);
+        let data = vec![self.writes as u8; 700];
+        encode(&SetDataRequest { path: "/".into(), data: Buffer::new(&data), version: -1 }, &mut payload);
+        self.send(&payload);
+    }
+
+    fn is_taking(&self) -> bool {
+        self.member.snapshots.is_running(&self.member.store)
+    }
+}
+
+// F-08, S-43: at once would be a loop of failures that the clients pay for, and a number of turns is no time.
+#[test]
+fn a_snapshot_that_failed_is_tried_again_after_two_seconds_and_writes_go_on_meanwhile() {
+    let disk = Arc::new(SimDisk::new(3));
+    let mut site = Site::new(&disk);
+    for _ in 0..20 {
+        site.turn(&[]);
+    }
+    let free = site.member.store.pool.first_free(&site.member.store.sb).unwrap();
+    while !site.is_taking() {
+        site.write();
+        assert!(site.writes < 300, "no snapshot is taken: {:?}", site.member.store.stats());
+    }
+    // It cannot be read back where it lies.
+    let first = site.member.store.pool.first_free(&site.member.store.sb).unwrap_or(free);
+    for index in free.min(first)..=first {
+        let at = site.member.store.sb.extent_at(index);
+        disk.fail_reads(at, at + 512);
+    }
+    for _ in 0..100 {
+        site.turn(&[]);
+    }
+    let stats = site.member.store.stats();
+    assert_eq!((stats.snapshots, stats.snapshots_failed), (0, 1), "{stats:?}");
+    let begun = site.driver.0;
+    for at in [begun, begun + 1, begun + 1000, begun + 1999] {
+        site.driver.0 = at;
+        for turn in 0..2000 {
+            if turn % 500 == 0 {
+                site.write();
+            }
+            site.turn(&[]);
+            assert!(!site.is_taking(), "again after {} ms, in turn {turn}", at - begun);
+        }
+        let (now, _) = site.driver.time();
+        assert!(site.member.poll_timeout(now).is_none_or(|ms| ms > 1), "the loop does not turn round for nothing");
+    }
+    site.driver.0 = begun + 2000;
+    for _ in 0..300 {
+        site.turn(&[]);
+    }
+    let stats = site.member.store.stats();
+    assert_eq!((stats.snapshots, stats.snapshots_failed), (1, 1), "{stats:?}");
+    // Nothing of the writes was lost.
+    let (applied, digest) = (site.member.applied(), site.member.engine.tree().digest());
+    drop(site);
+    let again = open(&Arc::new(SimDisk::of_image(disk.image(), 4)));
+    assert_eq!((again.applied(), again.engine.tree().digest()), (applied, digest));
+}
