@@ -212,6 +212,8 @@ impl Engine {
             self.syncing.pop_front();
             self.drain(conn);
         }
+        self.remote.applied(header.zxid);
+        self.answer_syncs();
         if header.op == OpCode::CloseSession.to_i32() {
             self.session_ended(header.session);
         }

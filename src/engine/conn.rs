@@ -34,15 +34,19 @@ pub(super) enum Phase {
 
 /// Something that must be answered in its turn.
 pub(super) enum Pending {
-    /// A write, answered when its transaction is applied.
-    Write { zxid: Zxid, xid: i32, op: OpCode, since: Millis },
+    /// A write, answered when its transaction is applied. `zxid` is that of the transaction where it is decided here.
+    Write { zxid: Option<Zxid>, xid: i32, op: OpCode, since: Millis },
     /// A read that waits for the writes before it. It is judged by the identities of the moment it came.
     Read { xid: i32, op: OpCode, body: Box<[u8]>, who: Arc<Identities>, since: Millis },
-    /// A `sync`: answered once everything proposed before it is applied.
+    /// A `sync`: answered once everything proposed before it is applied. [`UNCONFIRMED`] while another server has to say how
+    /// far that is.
     Sync { upto: Zxid, xid: i32, path: Box<str>, since: Millis },
     /// An answer that is known already.
     Reply { xid: i32, zxid: Option<i64>, err: ErrorCode, body: Vec<u8>, close: Option<CloseReason> },
 }
+
+/// How far a `sync` has to wait is not known yet.
+pub(super) const UNCONFIRMED: Zxid = Zxid(i64::MAX);
 
 impl Pending {
     fn size(&self) -> usize {
@@ -70,6 +74,8 @@ pub enum CloseReason {
     Unauthenticated,
     /// The server stops.
     Stopping,
+    /// The server has no leader, or leads no more. The session lives on, and so may what was asked for.
+    NotServing,
     /// Somebody asked for the connection to be cut.
     Cut,
     /// The client broke a rule or a limit: says which.
@@ -118,6 +124,10 @@ pub(super) struct Conn {
     pub touched: bool,
     /// It waits with a write until the log may go on.
     pub held: bool,
+    /// Its `sync`s that are not confirmed; what it writes behind them waits.
+    pub unconfirmed: u32,
+    /// It is on the list of those that the leader will be told of.
+    pub touch_noted: bool,
     /// It is in a line of `work`, to be looked at again.
     pub waits: bool,
     /// Its next read is in line for the memory of its reply.
@@ -144,10 +154,26 @@ impl Conn {
     /// Nothing beyond `applied` need be waited for any more.
     pub(super) fn sync_now(&mut self, applied: Zxid) {
         for pending in &mut self.pending {
-            if let Pending::Sync { upto, .. } = pending {
+            if let Pending::Sync { upto, .. } = pending
+                && *upto != UNCONFIRMED
+            {
                 *upto = applied.min(*upto);
             }
         }
+    }
+
+    /// The oldest `sync` that is not confirmed has to wait for `upto`. False if there is none.
+    pub(super) fn confirm_sync(&mut self, reached: Zxid) -> bool {
+        for pending in &mut self.pending {
+            if let Pending::Sync { upto, .. } = pending
+                && *upto == UNCONFIRMED
+            {
+                *upto = reached;
+                self.unconfirmed -= 1;
+                return true;
+            }
+        }
+        false
     }
 
     /// Appends one frame: whatever `body` writes, with its length in front.
@@ -221,6 +247,8 @@ impl Conns {
             close: None,
             touched: false,
             held: false,
+            unconfirmed: 0,
+            touch_noted: false,
             waits: false,
             waits_for_output: false,
             in_process: false,

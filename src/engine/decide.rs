@@ -9,9 +9,9 @@ use super::conn::ConnId;
 use super::identity::{Identities, fix_up};
 use super::outstanding::View;
 use super::receive::decoder;
-use super::{Engine, Room};
-use crate::ids::{SessionId, Zxid};
-use crate::jute::Text;
+use super::{Duty, Engine, Room};
+use crate::ids::{LinkId, SessionId, Zxid};
+use crate::jute::{FIELD_SIZE_MAX, Text};
 use crate::path;
 use crate::plant::{self, Plant};
 use crate::records::requests::{
@@ -29,10 +29,31 @@ const TTL_MS_MAX: i64 = (1 << 40) - 1;
 /// Ephemerals up to this many are listed by the transaction that ends their session.
 const LISTED_MAX: usize = 256;
 
+/// Who brings a request, and waits for what becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A client of ours.
+    Client(ConnId),
+    /// A client of a learner's, which waits for a transaction.
+    Learner(LinkId),
+}
+
+impl Asker {
+    /// Whether both come by way of the same server.
+    pub(super) fn is_same_server(self, other: Asker) -> bool {
+        match (self, other) {
+            (Asker::Client(_), Asker::Client(_)) => true,
+            (Asker::Learner(a), Asker::Learner(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
 /// Who asks.
 pub(super) struct Caller {
     pub session: SessionId,
-    who: Arc<Identities>,
+    pub asker: Asker,
+    pub who: Arc<Identities>,
 }
 
 /// How a refused request is answered.
@@ -60,19 +81,41 @@ pub(super) const RECORD_OVERHEAD: usize = 72 << 10;
 impl Engine {
     /// Decides a write of a client and proposes the outcome.
     pub(super) fn write(&mut self, id: ConnId, xid: i32, op: OpCode, body: &[u8]) {
-        let Some(who) = self.identities(id) else { return };
-        let Some(session) = self.conns.get(id).map(|conn| conn.session) else { return };
-        let caller = Caller { session, who };
-        if op == OpCode::Multi {
-            return self.multi(id, xid, caller, body);
+        match self.duty {
+            Duty::Alone { .. } | Duty::Decide { .. } => {
+                let Some(conn) = self.conns.get(id) else { return };
+                let caller = Caller { session: conn.session, asker: Asker::Client(id), who: Arc::clone(&conn.who) };
+                self.decide_for(caller, xid, op, body);
+            }
+            Duty::Forward { .. } => self.forward_write(id, xid, op, body),
+            Duty::ReadOnly | Duty::None => self.refuse_write(id, xid, op),
         }
-        if body.len() > self.settings.limits.record_size_max.saturating_sub(RECORD_OVERHEAD) {
-            return self.answer(id, xid, None, ErrorCode::BadArguments, Vec::new(), None);
+    }
+
+    /// Decides a write, whoever brings it.
+    pub(super) fn decide_for(&mut self, caller: Caller, xid: i32, op: OpCode, body: &[u8]) {
+        // The end of a session may come from anywhere.
+        if op != OpCode::CloseSession && !self.speaks_for(caller.session, caller.asker) {
+            return self.propose_for(&caller, xid, op, &Txn::error(ErrorCode::SessionMoved));
+        }
+        if op == OpCode::Multi {
+            return self.multi(xid, caller, body);
+        }
+        if body.len() > self.record_size_max().saturating_sub(RECORD_OVERHEAD) {
+            return self.refuse_unlogged(&caller, xid, op, ErrorCode::BadArguments);
         }
         match self.decide(&caller, op, body) {
-            Ok(txn) => self.propose_for(id, session, xid, op, &txn),
-            Err(Refused::Logged(code)) => self.propose_for(id, session, xid, op, &Txn::error(code)),
-            Err(Refused::Unlogged(code)) => self.answer(id, xid, None, code, Vec::new(), None),
+            Ok(txn) => self.propose_for(&caller, xid, op, &txn),
+            Err(Refused::Logged(code)) => self.propose_for(&caller, xid, op, &Txn::error(code)),
+            Err(Refused::Unlogged(code)) => self.refuse_unlogged(&caller, xid, op, code),
+        }
+    }
+
+    /// Refuses without a transaction, but where somebody waits for one.
+    pub(super) fn refuse_unlogged(&mut self, caller: &Caller, xid: i32, op: OpCode, code: ErrorCode) {
+        match caller.asker {
+            Asker::Client(id) => self.answer(id, xid, None, code, Vec::new(), None),
+            Asker::Learner(_) => self.propose_for(caller, xid, op, &Txn::error(code)),
         }
     }
 
@@ -373,7 +416,8 @@ impl Engine {
         };
         self.work.spend(8 + self.outstanding.len() / 4 + 16 * paths.len());
         let size: usize = paths.iter().map(|path| 4 + path.len()).sum();
-        if paths.len() > LISTED_MAX || size > self.settings.limits.frame_size_max {
+        let size_max = self.settings.limits.frame_size_max.min(FIELD_SIZE_MAX - RECORD_OVERHEAD);
+        if paths.len() > LISTED_MAX || size > size_max {
             return self.close_unlisted();
         }
         for path in &paths {
@@ -414,6 +458,23 @@ impl Engine {
         }
         self.note_deletion(path, parent_path, parent);
         self.propose(SessionId::NONE, 0, &Txn::DeleteContainer(DeleteTxn { path: path.into() }));
+    }
+}
+
+/// Whether the request can be read far enough to have its place in the history.
+pub(super) fn is_well_formed(op: OpCode, body: &[u8]) -> bool {
+    fn reads<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> bool {
+        decoder(body).read::<T>().is_ok()
+    }
+    match op {
+        OpCode::Create | OpCode::Create2 | OpCode::CreateContainer => reads::<CreateRequest<'_>>(body),
+        OpCode::CreateTtl => reads::<CreateTtlRequest<'_>>(body),
+        OpCode::Delete => reads::<PathVersionRequest<'_>>(body),
+        OpCode::SetData => reads::<SetDataRequest<'_>>(body),
+        OpCode::SetAcl => reads::<SetAclRequest<'_>>(body),
+        OpCode::Reconfig => reads::<ReconfigRequest<'_>>(body),
+        OpCode::Multi => super::multi::has_place(body),
+        _ => true,
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::conn::{CloseReason, ConnId, Pending};
+use super::conn::{CloseReason, ConnId, Pending, Phase};
 use super::read::encode_path;
 use super::watching::Firing;
-use super::{Awaiting, Engine};
+use super::{Awaiting, Duty, Engine};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::encode;
 use crate::plant::{self, Plant};
@@ -51,7 +51,7 @@ impl Engine {
             return Err(Damage(format!("transaction {} stands at {zxid}", header.zxid)));
         }
         assert!(zxid > self.applied, "delivery goes backwards: {zxid} after {}", self.applied);
-        self.answer_what_is_in_front_of(zxid);
+        self.answer_what_is_in_front_of(&header);
         if self.begin_applying(&header, &txn, bytes) {
             return self.apply_slice().map(drop);
         }
@@ -99,7 +99,10 @@ impl Engine {
     pub(super) fn applied_whole(&mut self, header: &TxnHeader, txn: &Txn<'_>) {
         match txn {
             Txn::CreateSession(txn) => self.sessions.begin(self.listened(), header.session, txn.timeout),
-            Txn::CloseSession(_) => self.sessions.end(header.session),
+            Txn::CloseSession(_) => {
+                self.sessions.end(header.session);
+                self.remote.forget(header.session);
+            }
             _ => {}
         }
         self.applied = header.zxid;
@@ -108,10 +111,8 @@ impl Engine {
 
     /// What stands in front of a write on its connection is of a state before it: it is answered now, whether or not the
     /// client takes what it was sent (G-02, S-30).
-    fn answer_what_is_in_front_of(&mut self, zxid: Zxid) {
-        let Some(&Awaiting { conn: id, .. }) = self.awaiting.front().filter(|awaiting| awaiting.zxid == zxid) else {
-            return;
-        };
+    fn answer_what_is_in_front_of(&mut self, header: &TxnHeader) {
+        let Some(id) = self.who_awaits(header) else { return };
         let mut any = false;
         while self.conns.get(id).is_some_and(|conn| {
             conn.close.is_none() && !matches!(conn.pending.front(), None | Some(Pending::Write { .. }))
@@ -126,7 +127,7 @@ impl Engine {
 
     pub(super) fn reply_to_write(&mut self, header: &TxnHeader, outcome: &Outcome<'_>) {
         if let Outcome::SessionCreated = outcome {
-            if let Some(id) = self.who_awaits(header) {
+            if let Some(id) = self.take_awaiting(header) {
                 let timeout_ms = self.sessions.get(header.session).map_or(0, |session| session.timeout_ms);
                 self.session_created(id, header.session, timeout_ms);
             }
@@ -140,21 +141,42 @@ impl Engine {
         self.reply_with(header, code, |op, out| encode_outcome(op, outcome, out));
     }
 
-    /// The connection that waits for a transaction, now that it is applied.
-    fn who_awaits(&mut self, header: &TxnHeader) -> Option<ConnId> {
+    /// The connection that waits for a transaction: one decided here is known by its zxid, one that a leader decided by who
+    /// asked.
+    fn who_awaits(&self, header: &TxnHeader) -> Option<ConnId> {
+        if let Duty::Forward { .. } = self.duty {
+            return self.forward.who_awaits(header);
+        }
         let &Awaiting { conn, .. } = self.awaiting.front().filter(|awaiting| awaiting.zxid == header.zxid)?;
-        self.awaiting.pop_front();
         Some(conn)
+    }
+
+    /// The same, now that it is applied: it waits no longer.
+    fn take_awaiting(&mut self, header: &TxnHeader) -> Option<ConnId> {
+        let id = self.who_awaits(header)?;
+        match self.duty {
+            Duty::Forward { .. } => self.forward.answered(),
+            _ => drop(self.awaiting.pop_front()),
+        }
+        Some(id)
     }
 
     /// Answers who waits for a transaction; `body` is told what was asked.
     pub(super) fn reply_with(&mut self, header: &TxnHeader, code: ErrorCode, body: impl FnOnce(OpCode, &mut Vec<u8>)) {
-        let Some(id) = self.who_awaits(header) else { return };
+        let Some(id) = self.take_awaiting(header) else { return };
         let zxid = header.zxid;
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if !matches!(conn.pending.front(), Some(Pending::Write { zxid, .. }) if *zxid == header.zxid) {
+        if conn.phase == Phase::Creating {
+            return self.close(id, CloseReason::Violation(format!("the leader refuses a session: {code}")));
+        }
+        if !matches!(conn.pending.front(), Some(Pending::Write { zxid, .. }) if zxid.is_none_or(|at| at == header.zxid))
+        {
             // The connection was closed by us in the meantime and its queue emptied.
             return;
+        }
+        // Somebody else speaks for the session. What becomes of that is not for this client to know.
+        if code == ErrorCode::SessionMoved {
+            return self.close(id, CloseReason::Moved);
         }
         let Some(Pending::Write { xid, op, since, .. }) = conn.pop() else { return };
         conn.reply(xid, zxid.0, code, |out| body(op, out));

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::conn::{CloseReason, ConnId, Phase};
-use super::{Awaiting, Engine, Room};
+use super::{Awaiting, Duty, Engine, Room};
 use crate::ids::{Millis, SessionId};
 use crate::jute::Buffer;
 use crate::plant::{self, Plant};
@@ -63,11 +63,16 @@ pub(super) enum Handshake {
 
 impl Engine {
     pub(super) fn handshake(&mut self, id: ConnId, payload: &[u8]) -> Handshake {
-        if !self.serving {
-            self.close(id, CloseReason::Violation("not serving yet".into()));
+        let Some(conn) = self.conns.get_mut(id) else { return Handshake::Done };
+        if self.duty == Duty::None {
+            // A client in this process has nobody else to ask.
+            if conn.in_process {
+                conn.arrived = true;
+                return Handshake::Later;
+            }
+            self.close(id, CloseReason::NotServing);
             return Handshake::Done;
         }
-        let Some(conn) = self.conns.get_mut(id) else { return Handshake::Done };
         // From here on it is us who let the client wait.
         if std::mem::replace(&mut conn.arrived, true) && !self.newcomers.is_next(conn.address.ip(), id) {
             return Handshake::Later;
@@ -80,10 +85,16 @@ impl Engine {
             }
         };
         // Serving it would let the client travel back in time (G-08).
-        if request.last_zxid_seen > self.applied.0 && !plant::on(Plant::AheadServed) {
-            let (seen, applied) = (request.last_zxid_seen, self.applied);
-            let why = format!("the client has seen zxid 0x{seen:x}, our last is {applied}");
+        if request.last_zxid_seen > self.zxid().0 && !plant::on(Plant::AheadServed) {
+            let (seen, ours) = (request.last_zxid_seen, self.zxid());
+            let why = format!("the client has seen zxid 0x{seen:x}, our last is {ours}");
             self.close(id, CloseReason::Violation(why));
+            return Handshake::Done;
+        }
+        if self.duty == Duty::ReadOnly
+            && let Err(why) = self.admits_read_only(SessionId(request.session_id), read_only)
+        {
+            self.close(id, CloseReason::Violation(why.into()));
             return Handshake::Done;
         }
         let timeout_ms =
@@ -94,20 +105,20 @@ impl Engine {
         if request.session_id == 0 {
             self.create_session(id, timeout_ms)
         } else {
-            self.resume_session(id, &request, timeout_ms);
-            Handshake::Done
+            self.resume_session(id, &request, timeout_ms)
         }
     }
 
     fn create_session(&mut self, id: ConnId, timeout_ms: i32) -> Handshake {
         let limits = &self.settings.limits;
+        let is_used_up = self.epoch_is_used_up();
         let Some(conn) = self.conns.get_mut(id) else { return Handshake::Done };
         if self.sessions.len() >= limits.sessions_max {
             let why = format!("{} sessions is the limit", limits.sessions_max);
             self.close(id, CloseReason::Violation(why));
             return Handshake::Done;
         }
-        if self.room == Room::None {
+        if self.room == Room::None && self.duty != Duty::ReadOnly {
             self.close(id, CloseReason::Violation("no room in the file for a new session".into()));
             return Handshake::Done;
         }
@@ -120,20 +131,33 @@ impl Engine {
                 return Handshake::Later;
             }
         }
+        if is_used_up {
+            self.newcomers.waits(address, id);
+            return Handshake::Later;
+        }
         self.newcomers.left(address, id);
         conn.phase = Phase::Creating;
-        let session = self.sessions.new_id();
-        let zxid = self.propose(session, 0, &Txn::CreateSession(CreateSessionTxn { timeout: timeout_ms }));
-        self.awaiting.push_back(Awaiting { zxid, conn: id });
+        match self.duty {
+            Duty::Forward { .. } => self.forward_new_session(id, timeout_ms),
+            Duty::ReadOnly => return self.visit(id, timeout_ms),
+            _ => {
+                let session = self.sessions.new_id();
+                let zxid = self.propose(session, 0, &Txn::CreateSession(CreateSessionTxn { timeout: timeout_ms }));
+                self.awaiting.push_back(Awaiting { zxid, conn: id });
+            }
+        }
         Handshake::Done
     }
 
     /// The password is looked at before anything of the session is touched: to know an id is not enough to cut its owner
     /// off (SC-40).
-    fn resume_session(&mut self, id: ConnId, request: &ConnectRequest<'_>, timeout_ms: i32) {
+    fn resume_session(&mut self, id: ConnId, request: &ConnectRequest<'_>, timeout_ms: i32) -> Handshake {
         let session = SessionId(request.session_id);
         let password = request.password.0.unwrap_or(&[]);
         let right = self.passwords.check(session, password) || plant::on(Plant::PasswordUnchecked);
+        if right && matches!(self.duty, Duty::Forward { .. }) {
+            return self.revalidate(id, session, timeout_ms);
+        }
         let known = right && self.sessions.is_live(session);
         if plant::on(Plant::PasswordTooLate)
             && let Some(&old) = self.owners.get(&session)
@@ -141,20 +165,27 @@ impl Engine {
             self.close(old, CloseReason::Moved);
         }
         if !known && plant::on(Plant::FreshSessionInstead) {
-            self.create_session(id, timeout_ms);
-            return;
+            return self.create_session(id, timeout_ms);
         }
-        if !known {
-            if let Some(conn) = self.conns.get(id) {
-                log::debug!(
-                    "session {session} refused to {}: it has ended, or the password does not match",
-                    conn.address
-                );
-            }
-            self.answer_handshake(id, SessionId::NONE, 0);
-            self.close(id, CloseReason::Refused);
-            return;
+        match known {
+            true => self.resumed(id, session),
+            false => self.refuse_session(id, session),
         }
+        Handshake::Done
+    }
+
+    /// The client is told that its session is over.
+    pub(super) fn refuse_session(&mut self, id: ConnId, session: SessionId) {
+        if let Some(conn) = self.conns.get(id) {
+            log::debug!("session {session} refused to {}: it has ended, or the password does not match", conn.address);
+        }
+        self.answer_handshake(id, SessionId::NONE, 0);
+        self.close(id, CloseReason::Refused);
+    }
+
+    /// The session goes on, on this connection and no other.
+    pub(super) fn resumed(&mut self, id: ConnId, session: SessionId) {
+        let Some(timeout_ms) = self.conns.get(id).map(|conn| conn.timeout_ms) else { return };
         if let Some(&old) = self.owners.get(&session) {
             self.close(old, CloseReason::Moved);
         }
@@ -187,6 +218,8 @@ impl Engine {
             conn.session = session;
             self.newcomers.left(conn.address.ip(), id);
             self.owners.insert(session, id);
+            self.speaks_here(session, id);
+            self.note_touch(id);
         }
     }
 
@@ -200,7 +233,7 @@ impl Engine {
                 password: Buffer::new(&password),
             };
             // The flag says whether this server is read-only, whatever the client would put up with.
-            let flag = conn.read_only.map(|_| false);
+            let flag = conn.read_only.map(|_| self.duty == Duty::ReadOnly);
             conn.frame(|out| response.encode(flag, out));
             self.counters.sent += 1;
             self.touch(id);

@@ -16,6 +16,13 @@ impl Default for Holding {
     }
 }
 
+impl Holding {
+    /// Whether the log may not go on in this turn.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.budget == 0
+    }
+}
+
 impl Engine {
     /// How many bytes of transactions may be decided before the next call, once per turn; without a call, any number.
     /// When they are used up, connections wait with their next write, and with what comes behind it. Reads, pings and
@@ -41,7 +48,7 @@ impl Engine {
 
     /// Whether this frame has to wait; then its connection is told when to offer it again.
     pub(super) fn must_wait(&mut self, id: ConnId, frame: &[u8]) -> bool {
-        if self.holding.budget > 0 {
+        if !self.holding.is_used_up() && !self.epoch_is_used_up() {
             return false;
         }
         let number = frame.get(4..).and_then(|rest| rest.first_chunk::<4>()).map(|op| i32::from_be_bytes(*op));

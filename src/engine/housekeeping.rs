@@ -1,7 +1,7 @@
 //! What happens by itself: expiry, removal of containers and expired znodes, overdue handshakes.
 
-use super::Engine;
 use super::conn::{CloseReason, ConnId, Phase};
+use super::{Duty, Engine};
 use crate::ids::{Millis, SessionId, WallMillis};
 use crate::plant::{self, Plant};
 
@@ -24,11 +24,12 @@ impl Engine {
     /// whom we let wait is not silent.
     pub fn tick_hearing(&mut self, has_sent: &mut dyn FnMut(ConnId) -> bool) -> bool {
         self.close_overdue_handshakes();
-        if !self.serving {
-            self.make_room_for_newcomers();
-            return false;
-        }
-        let is_more = self.expire_the_silent(has_sent);
+        let is_more = match self.duty {
+            Duty::Alone { .. } | Duty::Decide { .. } => self.expire_the_silent(has_sent),
+            Duty::ReadOnly => self.send_the_silent_away(has_sent),
+            // Only a leader expires.
+            Duty::Forward { .. } | Duty::None => false,
+        };
         self.tick_unheard();
         is_more
     }
@@ -36,7 +37,8 @@ impl Engine {
     /// What is due even when it is not known yet who is silent.
     pub fn tick_unheard(&mut self) {
         self.make_room_for_newcomers();
-        if self.serving && self.now >= self.next_reaping && !self.work.is_deciding() && !self.work.is_applying() {
+        let may_reap = self.duty.decides() && !self.work.is_deciding() && !self.work.is_applying();
+        if may_reap && self.now >= self.next_reaping {
             self.reap();
         }
     }
@@ -49,8 +51,8 @@ impl Engine {
 
     fn silence_due_at(&self) -> Option<Millis> {
         let handshake = self.handshakes.front().map(|&(deadline, _)| deadline);
-        let session = self.sessions.poll_timeout().filter(|_| self.serving);
-        let first = [handshake, session].into_iter().flatten().min()?;
+        let session = self.sessions.poll_timeout().filter(|_| self.duty.decides());
+        let first = [handshake, session, self.visitors.poll_timeout()].into_iter().flatten().min()?;
         Some(first.plus(self.unheard_ms))
     }
 
@@ -72,6 +74,9 @@ impl Engine {
                 false => listened,
             };
             if plant::on(Plant::ExpireNever) {
+                return false;
+            }
+            if self.epoch_is_used_up() {
                 return false;
             }
             let due = self.sessions.expired(now, EXPIRIES_AT_ONCE);
@@ -97,13 +102,19 @@ impl Engine {
 
     /// Ends a session as its timeout would, only now. False when there is none of that id (any more).
     pub fn expire(&mut self, session: SessionId) -> bool {
-        if !self.serving || !self.sessions.is_live(session) {
+        if !self.sessions.is_live(session) || self.epoch_is_used_up() {
             return false;
         }
+        match self.duty {
+            Duty::Alone { .. } | Duty::Decide { .. } => {
+                self.counters.expired += 1;
+                self.start_deciding_over();
+                self.propose_expiry(session);
+            }
+            Duty::Forward { .. } => self.forward_expiry(session),
+            Duty::ReadOnly | Duty::None => return false,
+        }
         log::info!("session {session} is expired on request");
-        self.counters.expired += 1;
-        self.start_deciding_over();
-        self.propose_expiry(session);
         true
     }
 
@@ -121,7 +132,7 @@ impl Engine {
 
     /// When [`Engine::tick`] has something to do, if nothing else happens before.
     pub fn poll_timeout(&self) -> Option<Millis> {
-        let reaping = self.serving.then_some(self.next_reaping);
+        let reaping = self.duty.decides().then_some(self.next_reaping);
         [self.silence_due_at(), reaping].into_iter().flatten().min()
     }
 
@@ -173,6 +184,9 @@ impl Engine {
         let wall = if plant::on(Plant::ReapEarly) { WallMillis(self.wall.0 + 1500) } else { self.wall };
         let max = if plant::on(Plant::ReapNever) { 0 } else { max };
         for path in self.tree.reapable(wall, max, self.settings.container_never_used_max_ms) {
+            if self.epoch_is_used_up() {
+                break;
+            }
             self.propose_reaping(&path);
         }
     }

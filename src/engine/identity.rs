@@ -20,7 +20,8 @@ const AUTH_SIZE_MAX: usize = 64 << 10;
 /// The identities of one connection. Only ever grows.
 #[derive(Clone, Debug)]
 pub(crate) struct Identities {
-    address: IpAddr,
+    /// `None` where another server has not said it.
+    address: Option<IpAddr>,
     ids: Vec<Id<'static>>,
     /// Of `ids`, sorted, and where each stands there.
     hashes: Vec<(u64, usize)>,
@@ -30,8 +31,23 @@ pub(crate) struct Identities {
 impl Identities {
     /// What every connection is: its address.
     pub(crate) fn new(address: IpAddr) -> Identities {
-        let mut new = Identities { address, ids: Vec::new(), hashes: Vec::new(), is_super: false };
+        let mut new = Identities { address: Some(address), ids: Vec::new(), hashes: Vec::new(), is_super: false };
         new.add(Id { scheme: "ip".into(), id: java_address(address).into() });
+        new
+    }
+
+    /// Those that another server says its client has. It is trusted, as in ZooKeeper: the quorum port is for servers only.
+    pub(crate) fn of(ids: &[Id<'static>]) -> Identities {
+        let mut new = Identities { address: None, ids: Vec::new(), hashes: Vec::new(), is_super: false };
+        for id in ids {
+            match id.scheme.as_str() {
+                // A zone may follow a percent sign.
+                "ip" => new.address = id.id.as_str().split('%').next().and_then(|address| address.parse().ok()),
+                "super" => new.is_super = true,
+                _ => {}
+            }
+            new.add(id.clone());
+        }
         new
     }
 

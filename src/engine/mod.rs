@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::ids::{Millis, SessionId, WallMillis, Zxid};
-use crate::plant::{self, Plant};
+use crate::jute::FIELD_SIZE_MAX;
 use crate::records::Acl;
 use crate::records::OpCode;
 pub use crate::records::txn::Proposal;
@@ -22,6 +22,8 @@ mod complaints;
 mod conn;
 mod decide;
 mod deliver;
+mod duty;
+mod forward;
 mod handshake;
 mod holding;
 mod housekeeping;
@@ -33,8 +35,10 @@ mod output;
 mod outstanding;
 mod persist;
 mod read;
+mod read_only;
 mod reading;
 mod receive;
+mod remote;
 mod settings;
 mod shared;
 mod status;
@@ -48,7 +52,9 @@ mod tests;
 use complaints::Complaints;
 pub use conn::{CloseReason, ConnId, ConnStats};
 use conn::{Conns, Pending};
+use decide::{Asker, Caller};
 pub use deliver::Damage;
+pub use duty::{Duty, Outgoing, Violation};
 pub use identity::java_address;
 use outstanding::Outstanding;
 pub(crate) use receive::CREDENTIALS_SIZE_MAX;
@@ -113,7 +119,15 @@ pub struct Engine {
     unheard_ms: u64,
     room: Room,
     holding: holding::Holding,
-    serving: bool,
+    duty: Duty,
+    /// For other servers.
+    packets: duty::Packets,
+    /// While it follows.
+    forward: forward::Forward,
+    /// While it leads.
+    remote: remote::Remote,
+    /// While it is read-only.
+    visitors: read_only::Visitors,
     touched: Vec<ConnId>,
     /// By when connections must have sent their handshake, on the clock of [`Engine::listened`].
     handshakes: VecDeque<(Millis, ConnId)>,
@@ -155,7 +169,11 @@ impl Engine {
             unheard_ms: 0,
             room: Room::Plenty,
             holding: holding::Holding::default(),
-            serving: false,
+            duty: Duty::None,
+            packets: duty::Packets::new(),
+            forward: forward::Forward::default(),
+            remote: remote::Remote::default(),
+            visitors: read_only::Visitors::default(),
             touched: Vec::new(),
             handshakes: VecDeque::new(),
             newcomers: newcomers::Newcomers::default(),
@@ -179,19 +197,6 @@ impl Engine {
     /// Refused by the log, it would take along all that were proposed with it, and nobody could say that it did not happen.
     pub fn set_record_size_max(&mut self, bytes: u64) {
         self.settings.limits.record_size_max = usize::try_from(bytes).unwrap_or(usize::MAX);
-    }
-
-    /// Begins to serve as the one that decides. Every session gets a full timeout from now (G-10).
-    pub fn activate(&mut self, now: Millis, wall: WallMillis) {
-        self.set_time(now, wall);
-        self.sessions.activate(self.listened(), wall.0);
-        self.proposed = self.applied;
-        if plant::on(Plant::ZxidReused) && self.applied.0 > 3 {
-            self.proposed = Zxid(self.applied.0 - 1);
-        }
-        self.outstanding.clear();
-        self.next_reaping = now.plus(self.settings.container_check_interval_ms);
-        self.serving = true;
     }
 
     /// What time it is, once per turn.
@@ -255,6 +260,7 @@ impl Engine {
         self.newcomers.left(conn.address.ip(), id);
         if self.owners.get(&conn.session) == Some(&id) {
             self.owners.remove(&conn.session);
+            self.visitors.left(conn.session);
         }
         self.serve_waiting_reads();
     }
@@ -286,6 +292,10 @@ impl Engine {
         for Awaiting { conn, .. } in std::mem::take(&mut self.awaiting) {
             self.close(conn, CloseReason::Violation("the write could not be logged".into()));
         }
+        for link in self.remote.take_abandoned() {
+            self.packets.push_back(Outgoing::Close { link, why: "a request of its clients could not be logged" });
+        }
+        self.syncs_abandoned();
         // What they were behind has come to nothing.
         for Awaiting { conn: id, .. } in std::mem::take(&mut self.syncing) {
             if let Some(conn) = self.conns.get_mut(id) {
@@ -403,6 +413,8 @@ impl Engine {
     fn propose(&mut self, session: SessionId, cxid: i32, txn: &Txn<'_>) -> Zxid {
         // Alone, the counter may run over into the epoch, as ZooKeeper's does; in an ensemble a new epoch comes first.
         let zxid = self.proposed.next().unwrap_or(Zxid(self.proposed.0 + 1));
+        let is_ours = !matches!(self.duty, Duty::Decide { epoch } if epoch != zxid.epoch());
+        assert!(is_ours, "{zxid} is not of the epoch of {:?}", self.duty);
         self.proposed = zxid;
         let header = TxnHeader { session, cxid, zxid, time: self.wall.0, op: txn.op().to_i32() };
         self.scratch.clear();
@@ -415,17 +427,24 @@ impl Engine {
         zxid
     }
 
-    /// Proposes for a connection, which gets its reply when the transaction is delivered.
-    fn propose_for(&mut self, id: ConnId, session: SessionId, xid: i32, op: OpCode, txn: &Txn<'_>) {
-        let zxid = self.propose(session, xid, txn);
-        let since = self.now;
-        self.awaiting.push_back(Awaiting { zxid, conn: id });
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.push(Pending::Write { zxid, xid, op, since });
+    /// Proposes for who asks: a client of ours gets its reply when the transaction is delivered, a learner sees it then.
+    fn propose_for(&mut self, caller: &Caller, xid: i32, op: OpCode, txn: &Txn<'_>) {
+        let zxid = self.propose(caller.session, xid, txn);
+        match caller.asker {
+            Asker::Client(id) => {
+                let since = self.now;
+                self.awaiting.push_back(Awaiting { zxid, conn: id });
+                if let Some(conn) = self.conns.get_mut(id) {
+                    conn.push(Pending::Write { zxid: Some(zxid), xid, op, since });
+                }
+            }
+            Asker::Learner(link) => self.remote.note_proposed(zxid, link),
         }
     }
 
-    fn identities(&self, id: ConnId) -> Option<Arc<identity::Identities>> {
-        self.conns.get(id).map(|conn| Arc::clone(&conn.who))
+    /// Bytes of the largest record that may be proposed: what the log takes, and what other servers do.
+    fn record_size_max(&self) -> usize {
+        let limit = self.settings.limits.record_size_max;
+        if matches!(self.duty, Duty::Alone { .. }) { limit } else { limit.min(FIELD_SIZE_MAX) }
     }
 }

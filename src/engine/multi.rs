@@ -1,8 +1,7 @@
 //! Multis: their operations are decided one by one, each against what the ones before it leave, and become one
 //! transaction or, where one is refused, nothing but a list of results (G-13).
 
-use super::conn::ConnId;
-use super::decide::{Caller, RECORD_OVERHEAD};
+use super::decide::{Asker, Caller, RECORD_OVERHEAD};
 use super::receive::decoder;
 use super::work::SLICE;
 use super::{Engine, Room};
@@ -20,9 +19,8 @@ const AT_ONCE: usize = 16 << 10;
 
 /// A multi that is being decided.
 pub(super) struct Deciding {
-    pub conn: ConnId,
     xid: i32,
-    caller: Caller,
+    pub caller: Caller,
     body: Box<[u8]>,
     multi: Multi,
 }
@@ -47,12 +45,12 @@ struct Multi {
 }
 
 impl Engine {
-    pub(super) fn multi(&mut self, id: ConnId, xid: i32, caller: Caller, body: &[u8]) {
+    pub(super) fn multi(&mut self, xid: i32, caller: Caller, body: &[u8]) {
         let mut multi = Multi::default();
         if body.len() <= AT_ONCE && self.decide_some(&caller, &mut multi, body) {
-            return self.propose_multi(id, xid, &caller, multi);
+            return self.propose_multi(xid, &caller, multi);
         }
-        self.work.deciding = Some(Box::new(Deciding { conn: id, xid, caller, body: body.into(), multi }));
+        self.work.deciding = Some(Box::new(Deciding { xid, caller, body: body.into(), multi }));
     }
 
     /// Goes on with the multi that is being decided, if there is one.
@@ -61,17 +59,23 @@ impl Engine {
             return;
         }
         let Some(mut deciding) = self.work.deciding.take() else { return };
-        if self.conns.get(deciding.conn).is_none_or(|conn| conn.close.is_some()) {
+        let is_gone = match deciding.caller.asker {
+            Asker::Client(id) => self.conns.get(id).is_none_or(|conn| conn.close.is_some()),
+            Asker::Learner(link) => !self.remote.is_there(link),
+        };
+        if is_gone {
             if deciding.multi.begun {
                 self.outstanding.roll_back();
             }
             return;
         }
-        let Deciding { conn, xid, caller, body, multi } = &mut *deciding;
+        let Deciding { xid, caller, body, multi } = &mut *deciding;
         if self.decide_some(caller, multi, body) {
-            let (conn, xid) = (*conn, *xid);
-            self.propose_multi(conn, xid, &deciding.caller, deciding.multi);
-            self.touch(conn);
+            let xid = *xid;
+            self.propose_multi(xid, &deciding.caller, deciding.multi);
+            if let Asker::Client(id) = deciding.caller.asker {
+                self.touch(id);
+            }
         } else {
             self.work.deciding = Some(deciding);
         }
@@ -91,7 +95,7 @@ impl Engine {
         if !std::mem::replace(&mut multi.begun, true) {
             self.outstanding.begin();
         }
-        let record_size_max = self.settings.limits.record_size_max.saturating_sub(RECORD_OVERHEAD);
+        let record_size_max = self.record_size_max().saturating_sub(RECORD_OVERHEAD);
         let room = multi_size_max(self.settings.limits.frame_size_max).min(record_size_max);
         let mut decoder = decoder(&body[multi.offset..]);
         let (from, until) = (decoder.rest().len(), self.work.spent() + SLICE);
@@ -139,8 +143,7 @@ impl Engine {
         false
     }
 
-    fn propose_multi(&mut self, id: ConnId, xid: i32, caller: &Caller, multi: Multi) {
-        let session = caller.session;
+    fn propose_multi(&mut self, xid: i32, caller: &Caller, multi: Multi) {
         let full = self.tree.memory_bytes() >= self.settings.limits.tree_size_max;
         let has_no_room = self.room == Room::None || ((self.room == Room::Reserve || full) && multi.grows);
         if multi.malformed || multi.unplaced || has_no_room || multi.failed.is_some() {
@@ -154,18 +157,18 @@ impl Engine {
             self.outstanding.commit();
         }
         if multi.unplaced {
-            return self.answer(id, xid, None, ErrorCode::MarshallingError, Vec::new(), None);
+            return self.refuse_unlogged(caller, xid, OpCode::Multi, ErrorCode::MarshallingError);
         }
         // Quota limits that cannot be read end the whole request, as an exception does there.
         if multi.malformed || (!has_no_room && multi.failed == Some(ErrorCode::MarshallingError)) {
-            return self.propose_for(id, session, xid, OpCode::Multi, &Txn::error(ErrorCode::MarshallingError));
+            return self.propose_for(caller, xid, OpCode::Multi, &Txn::error(ErrorCode::MarshallingError));
         }
         if has_no_room {
-            return self.answer(id, xid, None, ErrorCode::QuotaExceeded, Vec::new(), None);
+            return self.refuse_unlogged(caller, xid, OpCode::Multi, ErrorCode::QuotaExceeded);
         }
         let parts = multi.parts.iter();
         let parts = parts.map(|(op, bytes)| SubTxn { op: op.to_i32(), data: Buffer::new(bytes) }).collect();
-        self.propose_for(id, session, xid, OpCode::Multi, &Txn::Multi(parts));
+        self.propose_for(caller, xid, OpCode::Multi, &Txn::Multi(parts));
     }
 
     fn decide_part<'a>(&mut self, caller: &Caller, op: MultiOp<'a>) -> Result<Txn<'a>, ErrorCode> {
@@ -198,6 +201,17 @@ fn has_acls(op: &MultiOp<'_>) -> bool {
         MultiOp::CreateTtl(request) => request.create.acl.is_some(),
         _ => true,
     }
+}
+
+/// Whether a multi is refused with a place in the history, if it is refused at all.
+pub(super) fn has_place(body: &[u8]) -> bool {
+    let mut decoder = decoder(body);
+    while let Ok(Some(op)) = next_op(&mut decoder) {
+        if !has_acls(&op) || !is_multi_write(&op) {
+            return has_acls(&op);
+        }
+    }
+    true
 }
 
 /// Whether the whole request may stand with this operation in it.

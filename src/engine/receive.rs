@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::conn::{CloseReason, ConnId, Pending, Phase};
+use super::conn::{CloseReason, ConnId, Pending, Phase, UNCONFIRMED};
+use super::decide::Asker;
 use super::handshake::Handshake;
 use super::identity::Identities;
-use super::{Awaiting, Engine, trace};
+use super::{Awaiting, Duty, Engine, trace};
 use crate::ids::Zxid;
 use crate::jute::{Buffer, Decoder, decode, encoded};
 use crate::plant::{self, Plant};
@@ -87,7 +88,7 @@ impl Engine {
                 }
             } else if self.waits_for_work(id, frame) {
                 return Received { consumed, verdict: Verdict::Yield };
-            } else if self.must_wait(id, frame) {
+            } else if self.waits_for_sync(id, frame) || self.must_wait(id, frame) {
                 return Received { consumed, verdict: Verdict::Blocked };
             } else {
                 self.request(id, frame);
@@ -102,7 +103,7 @@ impl Engine {
     }
 
     /// Back-pressure: whether another request of this connection may be taken.
-    fn has_capacity(&self, id: ConnId) -> bool {
+    pub(super) fn has_capacity(&self, id: ConnId) -> bool {
         let limits = &self.settings.limits;
         self.conns.get(id).is_some_and(|conn| {
             conn.phase != Phase::Creating
@@ -110,8 +111,13 @@ impl Engine {
                 && conn.pending.len() < limits.in_flight_per_connection_max
                 && conn.pending_size < limits.waiting_size_max
                 && conn.out.len() <= limits.output_soft_max
-                && (conn.pending.is_empty() || self.awaiting.len() < limits.in_flight_max)
+                && (conn.pending.is_empty() || self.in_flight() < limits.in_flight_max)
         })
+    }
+
+    /// Writes of clients of ours that are under way.
+    pub(super) fn in_flight(&self) -> usize {
+        self.awaiting.len() + self.forward.len()
     }
 
     fn request(&mut self, id: ConnId, frame: &[u8]) {
@@ -127,6 +133,8 @@ impl Engine {
         conn.stats.last_op = op;
         let session = conn.session;
         self.sessions.touch(listened, session);
+        self.visitors.touch(listened, session);
+        self.note_touch(id);
         if log::log_enabled!(log::Level::Trace) {
             log::trace!("session {session} xid {xid}: {}", trace::request(number, body));
         }
@@ -234,19 +242,32 @@ impl Engine {
         }
     }
 
-    /// Answered when everything proposed before it has been applied here (G-04).
+    /// Answered when everything proposed before it has been applied here, in an ensemble whoever decides (G-04).
     fn sync(&mut self, id: ConnId, xid: i32, body: &[u8]) {
         let Ok(request) = decode::<PathRequest<'_>>(body) else {
             return self.answer(id, xid, None, ErrorCode::MarshallingError, Vec::new(), None);
         };
-        let (upto, since) = (self.proposed, self.now);
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.push(Pending::Sync { upto, xid, path: request.path.as_str().into(), since });
-            if upto > self.applied && !plant::on(Plant::SyncForgotten) {
-                self.syncing.push_back(Awaiting { zxid: upto, conn: id });
+        let since = self.now;
+        let upto = match self.duty {
+            Duty::Alone { .. } => self.proposed,
+            Duty::Decide { .. } | Duty::Forward { .. } => UNCONFIRMED,
+            Duty::ReadOnly | Duty::None => {
+                return self.answer(id, xid, None, ErrorCode::NotReadOnly, Vec::new(), None);
             }
-            self.drain(id);
+        };
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        conn.push(Pending::Sync { upto, xid, path: request.path.as_str().into(), since });
+        let session = conn.session;
+        if upto == UNCONFIRMED {
+            conn.unconfirmed += 1;
+            match self.duty {
+                Duty::Decide { .. } => self.ask(session, Asker::Client(id)),
+                _ => self.forward_sync(id, xid, body),
+            }
+        } else if upto > self.applied && !plant::on(Plant::SyncForgotten) {
+            self.syncing.push_back(Awaiting { zxid: upto, conn: id });
         }
+        self.drain(id);
     }
 
     /// A read: at once if nothing of its connection is in front of it, else in its turn (G-02).

@@ -39,6 +39,8 @@ pub struct Status {
     pub connections: usize,
     /// Requests taken and not answered.
     pub outstanding: usize,
+    /// `sync`s that another server has to answer or confirm.
+    pub syncs: usize,
     /// Sessions.
     pub sessions: usize,
     /// Znodes.
@@ -101,7 +103,8 @@ impl Engine {
             response_size: self.counters.response_size,
             latency: self.counters.latency,
             connections: self.conns.len(),
-            outstanding: self.awaiting.len(),
+            outstanding: self.in_flight() + self.remote.len(),
+            syncs: self.forward.syncs() + self.remote.syncs(),
             sessions: self.sessions.len(),
             znodes: self.tree.node_count(),
             ephemerals: self.tree.ephemeral_count(),
@@ -170,6 +173,12 @@ impl Engine {
     /// Expiry buckets in order, with the moment each comes due.
     pub fn expiry_buckets(&self) -> impl Iterator<Item = (Millis, Vec<SessionId>)> {
         self.sessions.buckets().map(|(at, ids)| (at.plus(self.unheard_ms), ids))
+    }
+
+    /// All sessions with their timeouts, in order of their ids.
+    pub fn session_timeouts(&self) -> Vec<(SessionId, u64)> {
+        let timeout = |timeout_ms| u64::try_from(timeout_ms).unwrap_or(0);
+        self.sessions.sorted().into_iter().map(|(id, session)| (id, timeout(session.timeout_ms))).collect()
     }
 
     /// Sessions that own ephemerals, in order of their ids.

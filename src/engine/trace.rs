@@ -86,6 +86,7 @@ impl CloseReason {
             CloseReason::Refused => "the session to resume is not there or the password does not match",
             CloseReason::Unauthenticated => "authentication failed or is required",
             CloseReason::Stopping => "the server stops",
+            CloseReason::NotServing => "the server has no leader",
             CloseReason::Cut => "it is cut on request",
             CloseReason::Violation(why) => why,
         }

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::applying::Applying;
 use super::conn::ConnId;
+use super::decide::Asker;
 use super::multi::Deciding;
 use super::reading::Reading;
 use super::{Engine, OpCode};
@@ -48,6 +49,11 @@ pub(super) struct Work {
 struct Spent(AtomicUsize);
 
 impl Work {
+    /// The role ends, and with it what was under way. Nothing is half applied.
+    pub(super) fn lay_down(&mut self) {
+        *self = Work::default();
+    }
+
     /// The loop has looked at the clock.
     pub(super) fn begin(&mut self) {
         self.spent = Spent::default();
@@ -94,6 +100,8 @@ impl Engine {
         self.work.begin();
         self.decide_slice();
         self.work.begin();
+        self.decide_requests();
+        self.work.begin();
         self.read_slice();
         self.work.begin();
     }
@@ -106,6 +114,7 @@ impl Engine {
             || work.reading.is_some()
             || !work.long_reads.is_empty()
             || !work.put_off.is_empty()
+            || self.has_requests()
     }
 
     /// Whether the next transaction must wait: one is half applied, or a reply shows a state that must not change yet.
@@ -123,27 +132,16 @@ impl Engine {
         if !self.work.is_deciding() {
             return false;
         }
-        if self.work.deciding.as_ref().is_some_and(|deciding| deciding.conn == id) {
+        if self.work.deciding.as_ref().is_some_and(|deciding| deciding.caller.asker == Asker::Client(id)) {
             return true;
         }
-        let header = crate::jute::decode::<RequestHeader>(frame);
-        header.is_ok_and(|header| {
-            matches!(
-                OpCode::from_i32(header.op),
-                Some(
-                    OpCode::Create
-                        | OpCode::Create2
-                        | OpCode::CreateContainer
-                        | OpCode::CreateTtl
-                        | OpCode::Delete
-                        | OpCode::SetData
-                        | OpCode::SetAcl
-                        | OpCode::Multi
-                        | OpCode::Reconfig
-                        | OpCode::CloseSession
-                )
-            )
-        })
+        is_write(frame)
+    }
+
+    /// Whether a request must wait for a `sync` in front of it: what a client writes behind one takes effect behind it, and
+    /// is answered behind it, whoever leads.
+    pub(super) fn waits_for_sync(&self, id: ConnId, frame: &[u8]) -> bool {
+        self.conns.get(id).is_some_and(|conn| conn.unconfirmed > 0) && is_write(frame)
     }
 
     /// Looks at the connection's answers again in another slice.
@@ -165,4 +163,26 @@ impl Engine {
             self.work.long_reads.push_back(id);
         }
     }
+}
+
+/// Whether a request becomes a transaction.
+fn is_write(frame: &[u8]) -> bool {
+    let header = crate::jute::decode::<RequestHeader>(frame);
+    header.is_ok_and(|header| {
+        matches!(
+            OpCode::from_i32(header.op),
+            Some(
+                OpCode::Create
+                    | OpCode::Create2
+                    | OpCode::CreateContainer
+                    | OpCode::CreateTtl
+                    | OpCode::Delete
+                    | OpCode::SetData
+                    | OpCode::SetAcl
+                    | OpCode::Multi
+                    | OpCode::Reconfig
+                    | OpCode::CloseSession
+            )
+        )
+    })
 }

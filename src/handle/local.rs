@@ -403,7 +403,9 @@ impl LocalLink for Link {
             CloseReason::Unauthenticated => (code::AUTH_FAILED, State::AuthFailed),
             // Refused before there was a session: trying again at once would be refused again.
             CloseReason::Violation(_) if out.state != State::Connected => (code::CONNECTION_LOSS, State::Ended),
-            CloseReason::Violation(_) | CloseReason::Cut => (code::CONNECTION_LOSS, State::Suspended),
+            CloseReason::Violation(_) | CloseReason::Cut | CloseReason::NotServing => {
+                (code::CONNECTION_LOSS, State::Suspended)
+            }
         };
         out.state = state;
         let (lost, unsent) = if state.is_final() {

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::ops::DerefMut;
 
-use crate::engine::{Damage, Engine, Room};
+use crate::engine::{Damage, Duty, Engine, Room};
 use crate::ids::{Millis, ServerId, WallMillis, Zxid};
 use crate::records::txn::Proposal;
 use crate::store::{Record, SpaceLevel, Store, StoreError};
@@ -121,7 +121,8 @@ impl<S: Seat> Member<S> {
 
     /// Begins to serve.
     pub fn start(&mut self, now: Millis, wall: WallMillis) {
-        self.engine.activate(now, wall);
+        let (_, epoch) = self.store.epochs();
+        self.engine.serve(Duty::Alone { epoch: u32::try_from(epoch).unwrap_or(u32::MAX) }, now, wall);
     }
 
     // -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 use super::listening::descriptors_max;
 use super::words::packets;
 use super::{Peer, environment, link};
-use crate::engine::ConnStatus;
+use crate::engine::{ConnStatus, Duty};
 use crate::ids::{Millis, SessionId, WallMillis, Zxid};
 use crate::words::{
     self, ConfStatus, ConnectionStatus, Counter, Dump, Mode, MonitorStatus, Percentiles, ServerStatus, SessionStatus,
@@ -48,9 +48,12 @@ impl Peer {
 
     pub(super) fn word_text(&mut self, word: Word, rest: &[u8]) -> String {
         self.count_local_reads();
+        if self.member.engine.duty() == Duty::None && !word.works_without_quorum() {
+            return words::NOT_SERVING.to_owned();
+        }
         match word {
             Word::Ruok => words::IMOK.to_owned(),
-            Word::Isro => words::isro(Some(false)).to_owned(),
+            Word::Isro => words::isro(is_read_only(self.member.engine.duty())).to_owned(),
             Word::Srvr => words::srvr(&self.server_status()),
             Word::Stat => words::stat(&self.server_status(), &self.connection_statuses()),
             Word::Cons => words::cons(&self.connection_statuses()),
@@ -102,13 +105,13 @@ impl Peer {
     fn server_status(&self) -> ServerStatus {
         let status = self.member.engine.status();
         ServerStatus {
-            mode: Mode::Standalone,
+            mode: mode(self.member.engine.duty()),
             latency: status.latency,
             received: status.received,
             sent: status.sent,
             connections: status.connections,
             outstanding: status.outstanding,
-            zxid: status.applied,
+            zxid: self.member.engine.zxid(),
             // ZooKeeper counts an alias of the root too.
             node_count: status.znodes + 1,
             proposals: None,
@@ -184,7 +187,7 @@ impl Peer {
         };
         MonitorStatus {
             server: self.server_status(),
-            peer_state: None,
+            peer_state: peer_state(self.member.engine.duty()).map(str::to_owned),
             watch_count: status.watches,
             ephemerals_count: status.ephemerals,
             approximate_data_size: status.data_size,
@@ -241,7 +244,16 @@ impl Peer {
     }
 
     fn dump(&self) -> Dump {
-        let buckets = self.member.engine.expiry_buckets().map(|(at, ids)| (self.wall_at(at), ids)).collect();
+        let sessions = match self.member.engine.duty() {
+            // When they expire only the leader knows.
+            Duty::Forward { .. } => {
+                SessionsDump::Follower { global: self.member.engine.session_timeouts(), local: None }
+            }
+            _ => {
+                let buckets = self.member.engine.expiry_buckets().map(|(at, ids)| (self.wall_at(at), ids));
+                SessionsDump::Buckets(buckets.collect())
+            }
+        };
         let owners = self.member.engine.ephemeral_owners();
         let mut connections: Vec<(WallMillis, Vec<_>)> = Vec::new();
         let mut all: Vec<ConnStatus> = self.member.engine.connections().collect();
@@ -254,7 +266,7 @@ impl Peer {
             }
         }
         Dump {
-            sessions: SessionsDump::Buckets(buckets),
+            sessions,
             ephemerals: owners.into_iter().map(|owner| (owner.session, owner.ephemerals)).collect(),
             connections,
         }
@@ -268,6 +280,32 @@ impl Peer {
         sessions.dedup();
         WatchSummary { connections: sessions.len(), paths: watches.len(), watches: total }
     }
+}
+
+/// What part a server with this duty plays.
+fn mode(duty: Duty) -> Mode {
+    match duty {
+        Duty::None | Duty::Alone { .. } => Mode::Standalone,
+        Duty::Decide { .. } => Mode::Leader,
+        Duty::Forward { votes: true, .. } => Mode::Follower,
+        Duty::Forward { votes: false, .. } => Mode::Observer,
+        Duty::ReadOnly => Mode::ReadOnly,
+    }
+}
+
+/// In ZooKeeper's words; a server by itself has none.
+fn peer_state(duty: Duty) -> Option<&'static str> {
+    match duty {
+        Duty::Decide { .. } => Some("leading - broadcast"),
+        Duty::Forward { votes: true, .. } => Some("following - broadcast"),
+        Duty::Forward { votes: false, .. } => Some("observing - broadcast"),
+        Duty::None | Duty::Alone { .. } | Duty::ReadOnly => None,
+    }
+}
+
+/// `None` where nothing is served.
+fn is_read_only(duty: Duty) -> Option<bool> {
+    (duty != Duty::None).then_some(duty == Duty::ReadOnly)
 }
 
 fn spread(name: &'static str, spread: &Spread) -> Summary {

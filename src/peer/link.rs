@@ -330,7 +330,7 @@ impl Peer {
         let Some(Some(link)) = self.links.get_mut(slot as usize) else { return };
         let conn = link.conn;
         let Some((output, close)) = self.member.engine.output(conn) else { return };
-        let silent = matches!(close, Some(CloseReason::Violation(_) | CloseReason::Cut));
+        let silent = matches!(close, Some(CloseReason::Violation(_) | CloseReason::Cut | CloseReason::NotServing));
         let closing = close.is_some();
         let (total, mut sent) = (output.len(), 0);
         let mut gone = false;

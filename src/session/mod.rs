@@ -182,6 +182,16 @@ impl Sessions {
         }
     }
 
+    /// A sign of life that another server heard, and the timeout that it granted.
+    pub fn touch_for(&mut self, now: Millis, id: SessionId, timeout_ms: i32) {
+        let tick_ms = self.tick_ms;
+        if let Some(session) = self.sessions.get_mut(&id)
+            && !session.closing
+        {
+            session.deadline = session.deadline.max(deadline(now, timeout_ms, tick_ms));
+        }
+    }
+
     /// Grants another timeout, as a resuming client asked.
     pub fn set_timeout(&mut self, now: Millis, id: SessionId, timeout_ms: i32) {
         let tick_ms = self.tick_ms;
@@ -247,6 +257,11 @@ impl Sessions {
             (Millis(tick.saturating_mul(tick_ms)), ids)
         })
     }
+}
+
+/// Whether a session may have this id: it is neither nobody's nor a mark of containers or times to live (S-27).
+pub(crate) fn may_be_issued(id: SessionId) -> bool {
+    id != SessionId::NONE && id.0 != CONTAINER_MARK && id.0 as u64 >> TTL_BITS != TTL_PREFIX
 }
 
 fn id_of(server: u8, counter: u64) -> SessionId {

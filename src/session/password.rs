@@ -2,6 +2,9 @@
 //!
 //! ZooKeeper derives them from the id alone by a fixed formula, and ids are visible as ephemeral owners; so anybody
 //! could steal a session there. Clients take the 16 bytes as they are.
+//!
+//! Servers of one ensemble must agree, and have no secret in common: there the formula is used, so that a client may go on
+//! with any of them, be they ours or ZooKeeper's.
 
 use sha1_smol::Sha1;
 
@@ -12,20 +15,38 @@ pub const PASSWORD_SIZE: usize = 16;
 
 const BLOCK_SIZE: usize = 64;
 
+/// What ZooKeeper adds to a session's id (`SessionTrackerImpl.superSecret`).
+const ADDEND: i64 = 0xb341_5c00;
+/// Of the generator of `java.util.Random`.
+const MULTIPLIER: u64 = 0x5_deec_e66d;
+const STATE_MASK: u64 = (1 << 48) - 1;
+
 /// Makes and checks passwords.
 #[derive(Clone)]
 pub struct Passwords {
     secret: [u8; 32],
+    is_shared: bool,
 }
 
 impl Passwords {
     /// From a secret that outlives restarts, so that sessions do too.
     pub fn new(secret: [u8; 32]) -> Passwords {
-        Passwords { secret }
+        Passwords { secret, is_shared: false }
     }
 
-    /// The password of a session: the first 16 bytes of HMAC-SHA-1 over its id.
+    /// Whether other servers must make the same ones. Those of the secret are still known then: sessions that began while
+    /// this server was alone go on.
+    pub fn set_shared(&mut self, is_shared: bool) {
+        self.is_shared = is_shared;
+    }
+
+    /// The password of a session.
     pub fn of(&self, id: SessionId) -> [u8; PASSWORD_SIZE] {
+        if self.is_shared { by_formula(id) } else { self.keyed(id) }
+    }
+
+    /// The first 16 bytes of HMAC-SHA-1 over its id.
+    fn keyed(&self, id: SessionId) -> [u8; PASSWORD_SIZE] {
         let pad = |byte: u8| {
             let mut block = [byte; BLOCK_SIZE];
             block.iter_mut().zip(self.secret).for_each(|(b, s)| *b ^= s);
@@ -44,8 +65,21 @@ impl Passwords {
 
     /// Whether `password` is the session's. Takes the same time wherever the first difference is.
     pub fn check(&self, id: SessionId, password: &[u8]) -> bool {
-        same_bytes(&self.of(id), password)
+        // Both are looked at, whatever the first says.
+        let is_keyed = same_bytes(&self.keyed(id), password);
+        (same_bytes(&by_formula(id), password) && self.is_shared) || is_keyed
     }
+}
+
+/// ZooKeeper's: what `java.util.Random` makes of the id.
+fn by_formula(id: SessionId) -> [u8; PASSWORD_SIZE] {
+    let mut state = ((id.0 ^ ADDEND) as u64 ^ MULTIPLIER) & STATE_MASK;
+    let mut password = [0; PASSWORD_SIZE];
+    for chunk in password.chunks_exact_mut(4) {
+        state = (state.wrapping_mul(MULTIPLIER) + 0xb) & STATE_MASK;
+        chunk.copy_from_slice(&((state >> 16) as u32).to_le_bytes());
+    }
+    password
 }
 
 /// Compares in constant time; only the length shows.
@@ -63,6 +97,26 @@ mod tests {
         let passwords = Passwords::new([7; 32]);
         let expected = [0x20, 0x2b, 0x0b, 0xf2, 0xc4, 0x91, 0x4d, 0xe5, 0xf1, 0x93, 0xf7, 0xe7, 0x35, 0x01, 0x3d, 0x78];
         assert_eq!(passwords.of(SessionId(0x0100_0029_8117_0000)), expected);
+    }
+
+    #[test]
+    fn a_shared_password_is_zookeepers() {
+        // Both seen from a running ensemble of Apache ZooKeeper.
+        let mut passwords = Passwords::new([7; 32]);
+        let alone = passwords.of(SessionId(0x0100_0016_b69b_0000));
+        passwords.set_shared(true);
+        for (id, expected) in [
+            (0x0100_0016_b69b_0000, 0x47e4_a60f_c82d_306b_fdf9_0539_5107_0317_u128),
+            (0x0100_002b_6b87_0000, 0x2b66_52ce_dc53_1927_8128_f125_856d_a09c_u128),
+        ] {
+            let made = passwords.of(SessionId(id));
+            assert_eq!(made, expected.to_be_bytes(), "{id:#x}");
+            assert!(passwords.check(SessionId(id), &made));
+        }
+        assert!(passwords.check(SessionId(0x0100_0016_b69b_0000), &alone), "a session of before goes on");
+        let formula = passwords.of(SessionId(0x0100_0016_b69b_0000));
+        passwords.set_shared(false);
+        assert!(!passwords.check(SessionId(0x0100_0016_b69b_0000), &formula), "alone, a formula opens nothing");
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl AclList {
 
     /// Whether one of the entries grants one of the bits in `wanted` to who is at `address` and has the identities for
     /// which `knows` holds; it is given the hash of one and the id itself. An empty list grants everything.
-    pub(crate) fn grants(&self, wanted: i32, address: IpAddr, knows: impl Fn(u64, &Id<'_>) -> bool) -> bool {
+    pub(crate) fn grants(&self, wanted: i32, address: Option<IpAddr>, knows: impl Fn(u64, &Id<'_>) -> bool) -> bool {
         self.entries.is_empty()
             || self.rules.iter().zip(&self.entries).any(|(rule, entry)| {
                 meter::steps(1);
@@ -82,7 +82,7 @@ impl AclList {
                     && match &rule.who {
                         Who::Anyone => true,
                         Who::Nobody => false,
-                        Who::At(network) => network.contains(address),
+                        Who::At(network) => address.is_some_and(|address| network.contains(address)),
                         Who::Known(hash) => knows(*hash, &entry.id),
                     }
             })

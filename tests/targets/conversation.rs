@@ -78,7 +78,7 @@ struct World {
 impl World {
     fn new(lines: usize) -> World {
         let mut engine = Engine::new(settings(), [3; 32], [1, 2]);
-        engine.activate(Millis(0), wall(Millis(0)));
+        engine.serve(zoarium::engine::Duty::Alone { epoch: 0 }, Millis(0), wall(Millis(0)));
         World { engine, lines: (0..lines).map(|_| None).collect(), now: Millis(0), log: Vec::new() }
     }
 

@@ -60,7 +60,8 @@ fn a_restart_from_a_snapshot_issues_no_session_id_again() {
     entries.iter().for_each(|entry| later.engine.load_entry(entry).unwrap());
     later.engine.load_end().unwrap();
     assert_eq!(later.engine.status().sessions, 0);
-    later.engine.activate(Millis(0), WallMillis(1_600_000_000_000));
+    later.engine.retire().unwrap();
+    later.engine.serve(ALONE, Millis(0), WallMillis(1_600_000_000_000));
     for _ in 0..3 {
         let conn = later.client();
         assert!(!issued.contains(&later.session(conn)), "{:?} twice", later.session(conn));
@@ -86,7 +87,8 @@ fn a_snapshot_keeps_sessions_with_their_timeouts_and_what_they_own() {
     later.engine.load_begin(world.engine.applied());
     entries.iter().for_each(|entry| later.engine.load_entry(entry).unwrap());
     later.engine.load_end().unwrap();
-    later.engine.activate(Millis(0), WallMillis(1_700_000_000_000));
+    later.engine.retire().unwrap();
+    later.engine.serve(ALONE, Millis(0), WallMillis(1_700_000_000_000));
     let status = later.engine.status();
     assert_eq!((status.applied, status.sessions, status.ephemerals), (world.engine.applied(), 1, 1));
     assert_eq!(later.engine.tree().node_count(), world.engine.tree().node_count());

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::ids::{Millis, WallMillis};
-use crate::jute::{Buffer, decode, encode};
+use crate::jute::{Buffer, decode, encode, encoded};
 use crate::meter;
 use crate::records::connect::{ConnectRequest, ConnectResponse};
 use crate::records::replies::*;
@@ -16,6 +16,7 @@ mod answers;
 mod bounds;
 mod cost;
 mod edges;
+mod ensemble;
 mod exact;
 mod gates;
 mod greedy;
@@ -28,6 +29,8 @@ mod sessions;
 mod told;
 mod watching;
 mod writes;
+
+const ALONE: Duty = Duty::Alone { epoch: 0 };
 
 /// An engine whose proposals commit when the test says so.
 struct World {
@@ -68,7 +71,7 @@ impl World {
 
     fn with(settings: Settings) -> World {
         let mut engine = Engine::new(settings, [3; 32], [1, 2]);
-        engine.activate(Millis(0), WallMillis(1_700_000_000_000));
+        engine.serve(ALONE, Millis(0), WallMillis(1_700_000_000_000));
         World { engine, inputs: HashMap::new(), now: Millis(0), xid: 0, log: Vec::new(), worst: 0 }
     }
 
@@ -159,15 +162,7 @@ impl World {
     }
 
     fn frames(&mut self, conn: ConnId) -> Vec<Frame> {
-        let bytes = self.bytes(conn);
-        let mut rest = &bytes[..];
-        let mut frames = Vec::new();
-        while let Some((length, after)) = rest.split_first_chunk::<4>() {
-            let (frame, after) = after.split_at(u32::from_be_bytes(*length) as usize);
-            frames.push(Frame { header: decode(frame).unwrap(), body: frame[16..].to_vec() });
-            rest = after;
-        }
-        frames
+        frames_of(&self.bytes(conn))
     }
 
     /// One request, committed, with its only answer.
@@ -212,6 +207,17 @@ impl World {
     fn is_closing(&self, conn: ConnId) -> bool {
         self.engine.output(conn).is_none_or(|(_, close)| close.is_some())
     }
+}
+
+fn frames_of(bytes: &[u8]) -> Vec<Frame> {
+    let mut rest = bytes;
+    let mut frames = Vec::new();
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let (frame, after) = after.split_at(u32::from_be_bytes(*length) as usize);
+        frames.push(Frame { header: decode(frame).unwrap(), body: frame[16..].to_vec() });
+        rest = after;
+    }
+    frames
 }
 
 fn handshake(session: i64, password: &[u8], last_zxid_seen: i64) -> Vec<u8> {

@@ -172,7 +172,7 @@ fn the_log_replayed_gives_the_same_state() {
         assert_eq!(stat(&again), stat(&world.engine), "{path}");
     }
     assert_eq!(again.sessions.len(), 1);
-    again.activate(Millis(0), WallMillis(0));
+    again.serve(ALONE, Millis(0), WallMillis(0));
     assert!(again.sessions.new_id() > world.session(b), "S-27");
 }
 

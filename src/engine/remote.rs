@@ -1,0 +1,432 @@
+//! A leader's learners: their clients' requests become transactions, their sessions are known, moved and touched.
+//!
+//! 1. A request brings exactly one transaction, whatever becomes of it, because a learner waits for it at the head of a
+//!    queue. A refusal that a client of ours would get without a transaction is one here.
+//! 2. The requests of a learner are decided in the order in which they came. Where one must wait, those behind it do.
+//! 3. One connection speaks for a session: a learner's or one of ours. The requests of others are refused with
+//!    `SessionMoved`, and their clients are closed without an answer.
+//!
+//! Source: ZooKeeper 3.9 `LearnerHandler`, `Leader.processSync`, `PrepRequestProcessor`, `SessionTrackerImpl.checkSession`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::conn::{CloseReason, ConnId};
+use super::decide::{Asker, Caller};
+use super::duty::{Outgoing, Violation};
+use super::forward::{REQUEST_HEAD_SIZE, TOUCH_SIZE};
+use super::identity::Identities;
+use super::{Duty, Engine};
+use crate::ids::{LinkId, ServerId, SessionId, Zxid};
+use crate::records::peer::{PacketType, QuorumPacket};
+use crate::records::txn::{CreateSessionTxn, Txn};
+use crate::records::{ErrorCode, Id, OpCode};
+
+/// Bytes of requests of one learner that wait to be decided. Above: its connection is closed.
+const WAITING_SIZE_MAX: usize = 64 << 20;
+/// What a request costs beside its bytes.
+const REQUEST_OVERHEAD: usize = 128;
+
+/// A learner that has sent something.
+struct Learner {
+    server: ServerId,
+    /// Bytes of its requests that wait.
+    waiting_size: usize,
+    /// Who asked last: most requests of a learner come from few clients.
+    who: Arc<Identities>,
+}
+
+/// A request of a learner's client.
+struct Request {
+    link: LinkId,
+    session: SessionId,
+    cxid: i32,
+    op: OpCode,
+    who: Arc<Identities>,
+    /// As it came: the body is behind the head.
+    data: Arc<[u8]>,
+}
+
+impl Request {
+    fn size(&self) -> usize {
+        REQUEST_OVERHEAD + self.data.len()
+    }
+
+    fn body(&self) -> &[u8] {
+        &self.data[REQUEST_HEAD_SIZE..]
+    }
+}
+
+/// A `sync` of a client of ours or of a learner's.
+struct Syncing {
+    /// What was proposed before it.
+    upto: Zxid,
+    /// The question that was asked after it came.
+    token: u64,
+    session: SessionId,
+    asker: Asker,
+}
+
+/// What a leader knows of its learners and of who speaks for whom.
+#[derive(Default)]
+pub(super) struct Remote {
+    learners: BTreeMap<LinkId, Learner>,
+    /// Which connection speaks for a session. That of a learner which is gone speaks for nobody.
+    speaks_for: BTreeMap<SessionId, Asker>,
+    /// Requests that are not decided yet, oldest first.
+    queue: VecDeque<Request>,
+    /// Transactions of learners' requests that are not applied yet.
+    proposed: VecDeque<(Zxid, LinkId)>,
+    /// Unanswered, oldest first.
+    syncs: VecDeque<Syncing>,
+    /// How many of them each session has.
+    syncs_of: BTreeMap<SessionId, usize>,
+    /// The last question asked. It only grows, so that a late answer is known for what it is.
+    token: u64,
+    /// Whether the last question is still here: then whoever comes now shares it.
+    is_asking: bool,
+    /// A quorum has answered this question, and so all before it.
+    confirmed: u64,
+}
+
+impl Remote {
+    /// The role ends.
+    pub(super) fn lay_down(&mut self) {
+        *self = Remote { token: self.token, confirmed: self.token, ..Remote::default() };
+    }
+
+    /// Whoever comes from now on asks anew.
+    pub(super) fn question_left(&mut self) {
+        self.is_asking = false;
+    }
+
+    pub(super) fn syncs(&self) -> usize {
+        self.syncs.len()
+    }
+
+    /// Requests of learners that were taken and not decided.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn is_there(&self, link: LinkId) -> bool {
+        self.learners.contains_key(&link)
+    }
+
+    /// It speaks for the session from now on.
+    pub(super) fn set_speaker(&mut self, session: SessionId, asker: Asker) {
+        self.speaks_for.insert(session, asker);
+    }
+
+    /// The session has ended.
+    pub(super) fn forget(&mut self, session: SessionId) {
+        self.speaks_for.remove(&session);
+    }
+
+    /// A transaction is applied.
+    pub(super) fn applied(&mut self, zxid: Zxid) {
+        while self.proposed.front().is_some_and(|&(at, _)| at <= zxid) {
+            self.proposed.pop_front();
+        }
+    }
+
+    pub(super) fn note_proposed(&mut self, zxid: Zxid, link: LinkId) {
+        self.proposed.push_back((zxid, link));
+    }
+
+    /// Learners that wait for what will never come.
+    pub(super) fn take_abandoned(&mut self) -> Vec<LinkId> {
+        let mut links: Vec<LinkId> = self.proposed.drain(..).map(|(_, link)| link).collect();
+        links.sort_unstable();
+        links.dedup();
+        links
+    }
+
+    fn speaks(&self, asker: Asker) -> bool {
+        match asker {
+            Asker::Client(_) => true,
+            Asker::Learner(link) => self.is_there(link),
+        }
+    }
+}
+
+fn two<const N: usize>(data: &[u8]) -> Option<([u8; N], i32, &[u8])> {
+    let (first, rest) = data.split_first_chunk::<N>()?;
+    let (second, rest) = rest.split_first_chunk::<4>()?;
+    Some((*first, i32::from_be_bytes(*second), rest))
+}
+
+impl Engine {
+    /// Takes a packet of a learner's: a request, a question about a session, the answer to a ping.
+    ///
+    /// # Errors
+    /// [`Violation`] when it breaks the protocol: then its connection is to be closed.
+    pub fn from_learner(&mut self, from: ServerId, link: LinkId, packet: &QuorumPacket) -> Result<(), Violation> {
+        let Duty::Decide { .. } = self.duty else { return Ok(()) };
+        self.remote.learners.entry(link).or_insert_with(|| Learner {
+            server: from,
+            waiting_size: 0,
+            who: Arc::new(Identities::of(&[])),
+        });
+        self.work.begin();
+        match packet.kind {
+            PacketType::REQUEST => self.requested(link, packet),
+            PacketType::REVALIDATE => self.asked_about(link, packet),
+            PacketType::PING => self.heard_of(packet.data()),
+            other => Err(Violation(format!("{other} is not for an engine that leads"))),
+        }
+    }
+
+    /// A learner is gone, and its clients' requests with it.
+    pub fn learner_gone(&mut self, link: LinkId) {
+        let Some(learner) = self.remote.learners.remove(&link) else { return };
+        log::debug!("server {} is gone; nobody speaks for the sessions of its clients", learner.server);
+        self.remote.queue.retain(|request| request.link != link);
+        let gone = |sync: &Syncing| matches!(sync.asker, Asker::Learner(of) if of == link);
+        let (lost, kept) = std::mem::take(&mut self.remote.syncs).into_iter().partition(gone);
+        self.remote.syncs = kept;
+        let lost: VecDeque<Syncing> = lost;
+        lost.iter().for_each(|sync| self.sync_done(sync.session));
+    }
+
+    /// A quorum has answered something that was sent after the question with this token was asked.
+    pub fn confirmed(&mut self, token: u64) {
+        if matches!(self.duty, Duty::Decide { .. }) && token <= self.remote.token {
+            self.remote.confirmed = self.remote.confirmed.max(token);
+            self.answer_syncs();
+        }
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // Requests
+
+    fn requested(&mut self, link: LinkId, packet: &QuorumPacket) -> Result<(), Violation> {
+        let Some(data) = &packet.data else { return Err(Violation("a request without data".into())) };
+        let Some((session, cxid, rest)) = two::<8>(data) else {
+            return Err(Violation(format!("a request of {} bytes has no head", data.len())));
+        };
+        let Some((op, _)) = rest.split_first_chunk::<4>() else {
+            return Err(Violation(format!("a request of {} bytes has no head", data.len())));
+        };
+        let (session, number) = (SessionId(i64::from_be_bytes(session)), i32::from_be_bytes(*op));
+        let op = OpCode::from_i32(number).filter(|op| is_forwarded(*op));
+        let Some(op) = op else { return Err(Violation(format!("operation {number} is none that is forwarded"))) };
+        let who = self.identities_of(link, packet.authinfo.as_deref().unwrap_or_default());
+        let request = Request { link, session, cxid, op, who, data: Arc::clone(data) };
+        if op == OpCode::CreateSession {
+            if request.body().len() < 4 {
+                return Err(Violation("a session without a timeout".into()));
+            }
+            if !crate::session::may_be_issued(session) {
+                return Err(Violation(format!("{session} cannot be a session's id")));
+            }
+        }
+        if self.remote.queue.is_empty() && self.may_decide(&request) {
+            self.decide_request(request);
+            return Ok(());
+        }
+        let size = request.size();
+        let Some(learner) = self.remote.learners.get_mut(&link) else { return Ok(()) };
+        if learner.waiting_size + size > WAITING_SIZE_MAX {
+            return Err(Violation(format!("more than {WAITING_SIZE_MAX} bytes of requests wait")));
+        }
+        learner.waiting_size += size;
+        self.remote.queue.push_back(request);
+        Ok(())
+    }
+
+    fn identities_of(&mut self, link: LinkId, ids: &[Id<'static>]) -> Arc<Identities> {
+        match self.remote.learners.get_mut(&link) {
+            Some(learner) => {
+                if learner.who.ids() != ids {
+                    learner.who = Arc::new(Identities::of(ids));
+                }
+                Arc::clone(&learner.who)
+            }
+            None => Arc::new(Identities::of(ids)),
+        }
+    }
+
+    /// Whether a request may be decided now. What it asks for may have to wait for a multi that is being decided, for the
+    /// log, or for the answer to the `sync` in front of it: a learner answers its clients in order.
+    fn may_decide(&self, request: &Request) -> bool {
+        !self.work.is_deciding()
+            && !self.holding.is_used_up()
+            && !self.epoch_is_used_up()
+            && (request.op == OpCode::Sync || !self.remote.syncs_of.contains_key(&request.session))
+    }
+
+    /// Decides what learners asked for, as far as it may be now.
+    pub(super) fn decide_requests(&mut self) {
+        while !self.work.is_spent()
+            && let Some(request) = self.remote.queue.pop_front()
+        {
+            if !self.may_decide(&request) {
+                self.remote.queue.push_front(request);
+                break;
+            }
+            if let Some(learner) = self.remote.learners.get_mut(&request.link) {
+                learner.waiting_size -= request.size();
+            }
+            self.decide_request(request);
+        }
+    }
+
+    /// Whether [`Engine::decide_requests`] has something to do.
+    pub(super) fn has_requests(&self) -> bool {
+        self.remote.queue.front().is_some_and(|request| self.may_decide(request))
+    }
+
+    fn decide_request(&mut self, request: Request) {
+        self.work.spend(8 + request.data.len() / 32);
+        let Request { link, session, cxid, op, ref who, .. } = request;
+        let asker = Asker::Learner(link);
+        let caller = Caller { session, asker, who: Arc::clone(who) };
+        match op {
+            OpCode::Sync => self.ask(session, asker),
+            OpCode::CreateSession => {
+                let timeout = request.body().first_chunk::<4>().map_or(0, |timeout| i32::from_be_bytes(*timeout));
+                self.remote.set_speaker(session, asker);
+                self.propose_for(&caller, cxid, op, &Txn::CreateSession(CreateSessionTxn { timeout }));
+            }
+            // What a client of ours may not ask for. A learner of ZooKeeper's forwards it.
+            OpCode::Check | OpCode::DeleteContainer => {
+                self.propose_for(&caller, cxid, op, &Txn::error(ErrorCode::Unimplemented));
+            }
+            _ => self.decide_for(caller, cxid, op, request.body()),
+        }
+    }
+
+    /// Whether the request of a session may be decided for who brings it. Nobody speaks for a session until its first
+    /// request after an election.
+    pub(super) fn speaks_for(&mut self, session: SessionId, asker: Asker) -> bool {
+        if !matches!(self.duty, Duty::Decide { .. }) || !self.sessions.is_live(session) {
+            return true;
+        }
+        match self.remote.speaks_for.get(&session) {
+            Some(&speaker) if self.remote.speaks(speaker) => speaker.is_same_server(asker),
+            _ => {
+                self.remote.set_speaker(session, asker);
+                true
+            }
+        }
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // Sessions
+
+    /// Is this session alive? If it is, the learner that asks speaks for it from now on.
+    fn asked_about(&mut self, link: LinkId, packet: &QuorumPacket) -> Result<(), Violation> {
+        let Some((id, timeout_ms, _)) = two::<8>(packet.data()) else {
+            let length = packet.data().len();
+            return Err(Violation(format!("a question about a session has {length} bytes")));
+        };
+        let session = SessionId(i64::from_be_bytes(id));
+        let is_valid = self.sessions.is_live(session);
+        if is_valid {
+            self.sessions.set_timeout(self.listened(), session, timeout_ms.max(0));
+            self.remote.set_speaker(session, Asker::Learner(link));
+            self.counters.resumed += 1;
+            if let Some(&moved) = self.owners.get(&session) {
+                self.close(moved, CloseReason::Moved);
+            }
+        }
+        let mut data = id.to_vec();
+        data.push(u8::from(is_valid));
+        let packet = QuorumPacket::with_data(PacketType::REVALIDATE, packet.zxid, data.into());
+        self.packets.push_back(Outgoing::ToLearner { link, packet });
+        Ok(())
+    }
+
+    /// Sessions that a learner has heard of.
+    fn heard_of(&mut self, data: &[u8]) -> Result<(), Violation> {
+        if !data.len().is_multiple_of(TOUCH_SIZE) {
+            return Err(Violation(format!("the answer to a ping has {} bytes", data.len())));
+        }
+        let now = self.listened();
+        let mut rest = data;
+        while let Some((id, timeout_ms, behind)) = two::<8>(rest) {
+            self.sessions.touch_for(now, SessionId(i64::from_be_bytes(id)), timeout_ms);
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // `sync`
+
+    /// A `sync` is answered once what was proposed before it is applied and a quorum has confirmed, after it came, that
+    /// this server leads (G-04). Those that come before the question has left share it.
+    pub(super) fn ask(&mut self, session: SessionId, asker: Asker) {
+        let remote = &mut self.remote;
+        if !std::mem::replace(&mut remote.is_asking, true) {
+            remote.token += 1;
+            self.packets.push_back(Outgoing::Confirm { token: remote.token });
+        }
+        remote.syncs.push_back(Syncing { upto: self.proposed, token: remote.token, session, asker });
+        *remote.syncs_of.entry(session).or_default() += 1;
+    }
+
+    fn sync_done(&mut self, session: SessionId) {
+        if let Some(count) = self.remote.syncs_of.get_mut(&session) {
+            *count -= 1;
+            if *count == 0 {
+                self.remote.syncs_of.remove(&session);
+            }
+        }
+    }
+
+    /// Answers whatever `sync` is reached and confirmed.
+    pub(super) fn answer_syncs(&mut self) {
+        let (applied, confirmed) = (self.applied, self.remote.confirmed);
+        let is_due = |sync: &Syncing| sync.upto <= applied && sync.token <= confirmed;
+        while self.remote.syncs.front().is_some_and(is_due) {
+            let Some(sync) = self.remote.syncs.pop_front() else { break };
+            self.sync_done(sync.session);
+            match sync.asker {
+                Asker::Client(id) => self.sync_reached(id, applied),
+                Asker::Learner(link) => {
+                    let packet = QuorumPacket::bare(PacketType::SYNC, Zxid::ZERO);
+                    self.packets.push_back(Outgoing::ToLearner { link, packet });
+                }
+            }
+        }
+    }
+
+    /// What they were behind has come to nothing.
+    pub(super) fn syncs_abandoned(&mut self) {
+        let applied = self.applied;
+        for sync in &mut self.remote.syncs {
+            sync.upto = sync.upto.min(applied);
+        }
+        self.answer_syncs();
+    }
+
+    /// A connection of ours speaks for the session.
+    pub(super) fn speaks_here(&mut self, session: SessionId, id: ConnId) {
+        if matches!(self.duty, Duty::Decide { .. }) {
+            self.remote.set_speaker(session, Asker::Client(id));
+        }
+    }
+}
+
+/// What a learner may ask for: what its clients write, and `sync`.
+fn is_forwarded(op: OpCode) -> bool {
+    matches!(
+        op,
+        OpCode::Create
+            | OpCode::Create2
+            | OpCode::CreateContainer
+            | OpCode::CreateTtl
+            | OpCode::Delete
+            | OpCode::DeleteContainer
+            | OpCode::SetData
+            | OpCode::SetAcl
+            | OpCode::Check
+            | OpCode::Multi
+            | OpCode::Reconfig
+            | OpCode::Sync
+            | OpCode::CreateSession
+            | OpCode::CloseSession
+    )
+}

@@ -1,0 +1,231 @@
+//! Requests by way of a follower.
+
+use super::*;
+use crate::jute::Text;
+use crate::records::multi::MultiHeader;
+
+/// Requests of every kind, good and bad, as operation and body.
+fn script() -> Vec<(OpCode, Vec<u8>)> {
+    let set = |path: &'static str, version| {
+        encoded(&SetDataRequest { path: path.into(), data: Buffer::new(b"new"), version })
+    };
+    let delete = |path: &'static str, version| encoded(&PathVersionRequest { path: path.into(), version });
+    let read = |path: &'static str, watch| encoded(&PathWatchRequest { path: path.into(), watch });
+    let acl = |acl, version| encoded(&SetAclRequest { path: "/a".into(), acl: Some(vec![acl]), version });
+    let multi = |paths: &[&str]| {
+        let mut body = Vec::new();
+        for path in paths {
+            encode(&MultiHeader::request(OpCode::Create), &mut body);
+            encode(&create(path, 0), &mut body);
+        }
+        encode(&MultiHeader::END, &mut body);
+        body
+    };
+    let long: Vec<String> = (0..2000).map(|i| format!("/many/{i:06}")).collect();
+    let long: Vec<&str> = long.iter().map(String::as_str).collect();
+    let mut without_acls = Vec::new();
+    encode(&MultiHeader::request(OpCode::Create), &mut without_acls);
+    encode(&CreateRequest { acl: None, ..create("/a", 0) }, &mut without_acls);
+    encode(&MultiHeader::END, &mut without_acls);
+    let auth = AuthRequest { kind: 0, scheme: "digest".into(), auth: Buffer::new(b"u:p") };
+    vec![
+        (OpCode::Create, encoded(&create("/a", 0))),
+        (OpCode::Create2, encoded(&create("/b", 0))),
+        (OpCode::GetData, read("/a", true)),
+        (OpCode::GetChildren2, read("/", true)),
+        (OpCode::Exists, read("/later", true)),
+        (OpCode::SetData, set("/a", 0)),
+        (OpCode::SetData, set("/a", 0)),
+        (OpCode::Create, encoded(&create("/a", 0))),
+        (OpCode::Create, encoded(&create("/no/parent", 0))),
+        (OpCode::Create, encoded(&create("bad", 0))),
+        (OpCode::Create, encoded(&create("/later", 1))),
+        (OpCode::Create, encoded(&create("/later/child", 0))),
+        (OpCode::Create, encoded(&create("/a/s-", 2))),
+        (OpCode::Create, encoded(&create("/a/s-", 3))),
+        (OpCode::CreateContainer, encoded(&create("/c", 4))),
+        (OpCode::CreateTtl, encoded(&CreateTtlRequest { create: create("/t", 5), ttl: 1000 })),
+        (OpCode::Delete, delete("/a", -1)),
+        (OpCode::Delete, delete("/b", 7)),
+        (OpCode::Delete, delete("/b", 0)),
+        (OpCode::Auth, encoded(&auth)),
+        (OpCode::SetAcl, acl(Acl::new(31, "auth", ""), -1)),
+        (OpCode::SetAcl, acl(Acl::new(31, "nonsense", "x"), -1)),
+        (OpCode::GetAcl, encoded(&PathRequest { path: "/a".into() })),
+        (OpCode::SetData, set("/a", -1)),
+        (OpCode::Multi, multi(&["/m", "/m/n"])),
+        (OpCode::Multi, multi(&["/x", "/x"])),
+        (OpCode::Multi, vec![1, 2, 3]),
+        (OpCode::Multi, without_acls),
+        (OpCode::Delete, encoded(&PathVersionRequest { path: Text(None), version: -1 })),
+        (OpCode::Create, encoded(&create("/many", 0))),
+        (OpCode::Multi, multi(&long)),
+        (OpCode::GetChildren, read("/many", false)),
+        (OpCode::Create, vec![0, 0]),
+        (OpCode::SetData, vec![0xff; 9]),
+        (OpCode::Reconfig, vec![0; 20]),
+        (OpCode::Sync, encoded(&PathRequest { path: "/a".into() })),
+        (OpCode::GetEphemerals, encoded(&PathRequest { path: "/".into() })),
+        (OpCode::WhoAmI, Vec::new()),
+        (OpCode::Ping, Vec::new()),
+        (OpCode::CloseSession, Vec::new()),
+    ]
+}
+
+fn payload(xid: i32, op: OpCode, body: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    encode(&RequestHeader { xid, op: op.to_i32() }, &mut payload);
+    payload.extend_from_slice(body);
+    payload
+}
+
+/// Bytes that a client of a server by itself gets for the script, with the same ids and in the same epoch.
+fn alone(at_once: bool) -> (Vec<u8>, Engine) {
+    let mut world = World::with(settings_of(1));
+    world.engine = Engine::new(settings_of(1), [3; 32], [1, 2]);
+    world.engine.serve(Duty::Alone { epoch: 1 }, Millis(0), WallMillis(WALL));
+    let conn = world.client();
+    let mut bytes = Vec::new();
+    for ((op, body), xid) in script().iter().zip(1..) {
+        world.send(conn, &payload(xid, *op, body));
+        if !at_once {
+            world.commit();
+            bytes.extend(world.bytes(conn));
+        }
+    }
+    // What waits for something long is offered again.
+    for _ in 0..10 {
+        world.commit();
+        bytes.extend(world.bytes(conn));
+    }
+    (bytes, world.engine)
+}
+
+fn by_way_of(member: usize, at_once: bool) -> (Vec<u8>, Ensemble) {
+    // The ids of sessions made there are those of the server by itself.
+    let settings =
+        move |index| Settings { server_id: if index == member { server(1) } else { server(9) }, ..settings_of(index) };
+    let mut ensemble = Ensemble::with(3, settings);
+    let client = ensemble.client(member);
+    let mut bytes = Vec::new();
+    for ((op, body), xid) in script().iter().zip(1..) {
+        ensemble.send(client, &payload(xid, *op, body));
+        if !at_once {
+            ensemble.carry();
+            bytes.extend(ensemble.bytes(client));
+        }
+    }
+    ensemble.carry();
+    bytes.extend(ensemble.bytes(client));
+    (bytes, ensemble)
+}
+
+#[test]
+fn every_request_is_answered_by_a_follower_and_a_leader_as_by_a_server_alone() {
+    // G-01, G-02, G-05, S-30: one by one, byte for byte.
+    let (expected, engine) = alone(false);
+    for member in [0, 1] {
+        let (bytes, mut ensemble) = by_way_of(member, false);
+        assert_eq!(frames_of(&bytes), frames_of(&expected), "member {member}");
+        assert_eq!(picture(ensemble.engine(2)), picture(&engine));
+        ensemble.assert_equal();
+    }
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order_whoever_is_asked() {
+    // G-02: all sent at once. Reads between the writes see what is in front of them and not what is behind.
+    let (expected, engine) = alone(true);
+    for member in [0, 1] {
+        let (bytes, mut ensemble) = by_way_of(member, true);
+        let (found, expected) = (frames_of(&bytes), frames_of(&expected));
+        assert_eq!(found.len(), expected.len(), "member {member}");
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found, expected, "member {member}");
+        }
+        assert_eq!(picture(ensemble.engine(2)), picture(&engine));
+        ensemble.assert_equal();
+    }
+}
+
+#[test]
+fn a_read_behind_a_write_waits_for_it_while_others_are_answered() {
+    // G-02
+    let mut ensemble = Ensemble::new(3);
+    let (writer, reader) = (ensemble.client(1), ensemble.client(1));
+    ensemble.commits = false;
+    ensemble.request(writer, OpCode::Create, &create("/a", 0));
+    ensemble.request(writer, OpCode::Exists, &PathWatchRequest { path: "/a".into(), watch: false });
+    ensemble.carry();
+    assert!(ensemble.frames(writer).is_empty());
+    assert!(!ensemble.exists(reader, "/a"));
+    ensemble.commits = true;
+    ensemble.carry();
+    let codes: Vec<ErrorCode> = ensemble.frames(writer).iter().map(Frame::code).collect();
+    assert_eq!(codes, [ErrorCode::Ok, ErrorCode::Ok]);
+}
+
+#[test]
+fn a_watch_at_a_follower_tells_of_a_write_at_another() {
+    // G-05, G-06
+    let mut ensemble = Ensemble::new(3);
+    let (watcher, writer) = (ensemble.client(1), ensemble.client(2));
+    ensemble.call(watcher, OpCode::Exists, &PathWatchRequest { path: "/a".into(), watch: true });
+    ensemble.create(writer, "/a", 0);
+    let frames = ensemble.frames(watcher);
+    assert_eq!(frames.len(), 1);
+    assert_eq!(frames[0].event(), (EventType::Created, "/a".to_owned()));
+}
+
+#[test]
+fn identities_of_a_followers_client_count_at_the_leader() {
+    // What a client proves at a follower decides what the leader lets it do.
+    let mut ensemble = Ensemble::new(3);
+    let (owner, other) = (ensemble.client(1), ensemble.client(2));
+    let auth = AuthRequest { kind: 0, scheme: "digest".into(), auth: Buffer::new(b"u:p") };
+    ensemble.call(owner, OpCode::Auth, &auth);
+    let private = CreateRequest { acl: Some(vec![Acl::new(31, "auth", "")]), ..create("/p", 0) };
+    assert_eq!(ensemble.call(owner, OpCode::Create, &private).code(), ErrorCode::Ok);
+    assert_eq!(ensemble.create(owner, "/p/a", 0), ErrorCode::Ok);
+    assert_eq!(ensemble.create(other, "/p/b", 0), ErrorCode::NoAuth);
+    let at = CreateRequest { acl: Some(vec![Acl::new(31, "ip", "127.0.0.0/8")]), ..create("/ip", 0) };
+    assert_eq!(ensemble.call(owner, OpCode::Create, &at).code(), ErrorCode::Ok);
+    assert_eq!(ensemble.create(other, "/ip/a", 0), ErrorCode::Ok);
+}
+
+#[test]
+fn a_transaction_of_somebody_else_answers_nobody_here() {
+    // The same session number and cxid elsewhere, in front of ours: only the head of the queue is looked at.
+    let mut ensemble = Ensemble::new(3);
+    let (a, b) = (ensemble.client(1), ensemble.client(2));
+    ensemble.commits = false;
+    ensemble.xid = 10;
+    ensemble.request(b, OpCode::Create, &create("/b", 0));
+    ensemble.carry();
+    ensemble.xid = 10;
+    ensemble.request(a, OpCode::Create, &create("/a", 0));
+    ensemble.commits = true;
+    ensemble.carry();
+    for (client, path) in [(a, "/a"), (b, "/b")] {
+        let frames = ensemble.frames(client);
+        assert_eq!(frames.len(), 1);
+        let reply: PathReply<'_> = decode(&frames[0].body).unwrap();
+        assert_eq!(reply.path.as_str(), path);
+    }
+}
+
+#[test]
+fn the_queue_goes_on_when_a_client_leaves_in_the_middle_of_its_write() {
+    let mut ensemble = Ensemble::new(3);
+    let (gone, stays) = (ensemble.client(1), ensemble.client(1));
+    ensemble.commits = false;
+    ensemble.request(gone, OpCode::Create, &create("/gone", 0));
+    ensemble.request(stays, OpCode::Create, &create("/stays", 0));
+    ensemble.carry();
+    ensemble.members[1].engine.closed(gone.conn);
+    ensemble.commits = true;
+    ensemble.carry();
+    assert_eq!(ensemble.frames(stays).len(), 1);
+    assert!(ensemble.exists(stays, "/gone"), "G-14: it may happen all the same");
+    assert_eq!(ensemble.engine(1).forward.len(), 0);
+}

@@ -1,0 +1,234 @@
+//! Sessions that go from server to server, and who keeps them alive.
+
+use super::*;
+
+#[test]
+fn a_session_is_resumed_at_any_server_and_its_ephemerals_stay() {
+    // G-10, G-11
+    let mut ensemble = Ensemble::new(3);
+    let first = ensemble.client(1);
+    let (session, password) = (ensemble.session(first), ensemble.password(first));
+    assert_eq!(ensemble.create(first, "/e", 1), ErrorCode::Ok);
+    for (round, at) in [2, 0, 1, 0, 2].into_iter().enumerate() {
+        let client = ensemble.resume(at, session, &password);
+        ensemble.carry();
+        assert_eq!(ensemble.welcome(client), Some((session, 4000)), "member {at}");
+        assert!(ensemble.exists(client, "/e"));
+        assert_eq!(ensemble.create(client, &format!("/x{round}"), 0), ErrorCode::Ok, "member {at}");
+    }
+}
+
+#[test]
+fn whoever_writes_for_a_session_that_moved_away_is_closed_without_an_answer() {
+    // The old connection has not noticed. Its write brings a transaction, and nobody is told what became of it.
+    for (from, to) in [(1, 2), (1, 0), (0, 1)] {
+        let mut ensemble = Ensemble::new(3);
+        let old = ensemble.client(from);
+        let (session, password) = (ensemble.session(old), ensemble.password(old));
+        let new = ensemble.resume(to, session, &password);
+        ensemble.carry();
+        assert_eq!(ensemble.welcome(new), Some((session, 4000)));
+        ensemble.request(old, OpCode::Create, &create("/old", 0));
+        ensemble.carry();
+        assert!(ensemble.frames(old).is_empty(), "from {from} to {to}");
+        assert_eq!(ensemble.close_reason(old), Some(CloseReason::Moved));
+        assert!(!ensemble.exists(new, "/old"));
+        assert_eq!(ensemble.create(new, "/new", 0), ErrorCode::Ok);
+        assert_eq!(ensemble.engine(1).forward.len(), 0);
+    }
+}
+
+#[test]
+fn a_multi_of_a_session_that_moved_away_is_refused_whole() {
+    let mut ensemble = Ensemble::new(3);
+    let old = ensemble.client(1);
+    let (session, password) = (ensemble.session(old), ensemble.password(old));
+    ensemble.resume(2, session, &password);
+    ensemble.carry();
+    let mut body = Vec::new();
+    encode(&crate::records::multi::MultiHeader::request(OpCode::Create), &mut body);
+    encode(&create("/m", 0), &mut body);
+    encode(&crate::records::multi::MultiHeader::END, &mut body);
+    let mut payload = Vec::new();
+    encode(&RequestHeader { xid: 1, op: OpCode::Multi.to_i32() }, &mut payload);
+    payload.extend_from_slice(&body);
+    ensemble.send(old, &payload);
+    ensemble.carry();
+    assert!(ensemble.frames(old).is_empty());
+    assert_eq!(ensemble.close_reason(old), Some(CloseReason::Moved));
+    assert!(ensemble.engine(0).tree().lookup("/m").is_none());
+}
+
+#[test]
+fn the_end_of_a_session_may_come_from_where_it_was() {
+    let mut ensemble = Ensemble::new(3);
+    let old = ensemble.client(1);
+    let (session, password) = (ensemble.session(old), ensemble.password(old));
+    let new = ensemble.resume(2, session, &password);
+    ensemble.carry();
+    ensemble.request(old, OpCode::CloseSession, &());
+    ensemble.carry();
+    assert_eq!(ensemble.close_reason(new), Some(CloseReason::SessionEnded));
+    ensemble.assert_equal();
+}
+
+#[test]
+fn a_session_that_has_ended_is_refused_and_a_wrong_password_disturbs_nobody() {
+    // SC-40, G-10
+    let mut ensemble = Ensemble::new(3);
+    let owner = ensemble.client(1);
+    let (session, password) = (ensemble.session(owner), ensemble.password(owner));
+    let thief = ensemble.resume(2, session, &[9; 16]);
+    ensemble.carry();
+    assert_eq!(ensemble.welcome(thief), Some((SessionId::NONE, 0)));
+    assert_eq!(ensemble.create(owner, "/a", 0), ErrorCode::Ok);
+    ensemble.call(owner, OpCode::CloseSession, &());
+    let late = ensemble.resume(2, session, &password);
+    ensemble.carry();
+    assert_eq!(ensemble.welcome(late), Some((SessionId::NONE, 0)));
+    assert_eq!(ensemble.close_reason(late), Some(CloseReason::Refused));
+}
+
+#[test]
+fn the_leaders_word_counts_though_the_session_is_not_in_our_table_yet() {
+    // A follower that is behind: a client comes from where its session was created a moment ago.
+    let mut ensemble = Ensemble::new(3);
+    ensemble.members[2].is_behind = true;
+    let first = ensemble.client(1);
+    let (session, password) = (ensemble.session(first), ensemble.password(first));
+    let moved = ensemble.resume(2, session, &password);
+    ensemble.carry();
+    assert!(ensemble.bytes(moved).is_empty());
+    assert!(ensemble.engine(2).sessions.get(session).is_none());
+    // The answer alone, without the transaction that created it.
+    let mut data = session.0.to_be_bytes().to_vec();
+    data.push(1);
+    let answer = QuorumPacket::with_data(PacketType::REVALIDATE, Zxid(-1), data.into());
+    ensemble.members[2].engine.from_leader(&answer, Zxid::ZERO).unwrap();
+    assert_eq!(ensemble.welcome(moved), Some((session, 4000)));
+    ensemble.members[2].is_behind = false;
+    ensemble.carry();
+    assert_eq!(ensemble.close_reason(moved), None);
+}
+
+#[test]
+fn a_second_connection_for_a_session_displaces_the_first_while_both_wait() {
+    let mut ensemble = Ensemble::new(3);
+    let owner = ensemble.client(1);
+    let (session, password) = (ensemble.session(owner), ensemble.password(owner));
+    ensemble.members[2].is_mute = true;
+    let first = ensemble.resume(2, session, &password);
+    let second = ensemble.resume(2, session, &password);
+    ensemble.carry();
+    ensemble.members[2].is_mute = false;
+    ensemble.carry();
+    assert_eq!(ensemble.welcome(first), None);
+    assert_eq!(ensemble.close_reason(first), Some(CloseReason::Moved));
+    assert_eq!(ensemble.welcome(second), Some((session, 4000)));
+}
+
+#[test]
+fn a_follower_never_expires_anybody() {
+    // S-35: it hears of nobody and of no leader for an hour.
+    let mut ensemble = Ensemble::new(3);
+    let client = ensemble.client(1);
+    let session = ensemble.session(client);
+    ensemble.members[1].engine.closed(client.conn);
+    for second in 1..3600 {
+        let engine = &mut ensemble.members[1].engine;
+        engine.set_time(Millis(second * 1000), WallMillis(WALL + second as i64 * 1000));
+        assert!(!engine.tick());
+        assert!(!engine.has_proposals());
+        assert_eq!(engine.poll_packet(), None);
+    }
+    assert!(ensemble.engine(1).sessions.is_live(session));
+}
+
+#[test]
+fn the_leader_expires_who_is_silent_everywhere_and_nobody_else() {
+    // G-10, G-11, S-35: one pings at a follower, one at the leader, one lives in a follower's process.
+    let mut ensemble = Ensemble::new(3);
+    let clients = [ensemble.client(1), ensemble.client(2), ensemble.client(0), ensemble.client(1)];
+    let [silent, pinging, at_leader, in_process] = clients;
+    ensemble.members[1].engine.keep_alive(in_process.conn);
+    for (client, path) in [(silent, "/s"), (pinging, "/p"), (at_leader, "/l"), (in_process, "/i")] {
+        assert_eq!(ensemble.create(client, path, 1), ErrorCode::Ok);
+    }
+    for _ in 0..8 {
+        ensemble.pass(1500);
+        for client in [pinging, at_leader] {
+            ensemble.request(client, OpCode::Ping, &());
+            ensemble.carry();
+            assert_eq!(ensemble.frames(client).len(), 1);
+        }
+    }
+    assert_eq!(ensemble.close_reason(silent), Some(CloseReason::SessionEnded));
+    assert!(!ensemble.exists(pinging, "/s"));
+    for path in ["/p", "/l", "/i"] {
+        assert!(ensemble.exists(pinging, path), "{path}");
+    }
+    ensemble.assert_equal();
+}
+
+#[test]
+fn whom_a_follower_lets_wait_is_not_silent() {
+    // S-35: its pings are behind a write that has to wait.
+    let mut ensemble = Ensemble::new(3);
+    let client = ensemble.client(1);
+    ensemble.members[1].engine.set_log_budget(0);
+    ensemble.request(client, OpCode::Create, &create("/a", 1));
+    for _ in 0..8 {
+        ensemble.request(client, OpCode::Ping, &());
+        ensemble.pass(1500);
+    }
+    assert_eq!(ensemble.close_reason(client), None);
+    ensemble.members[1].engine.set_log_budget(1 << 20);
+    ensemble.carry();
+    assert_eq!(ensemble.frames(client).len(), 9);
+}
+
+#[test]
+fn each_session_is_told_of_once_in_an_answer_to_a_ping() {
+    let mut ensemble = Ensemble::new(2);
+    let client = ensemble.client(1);
+    ensemble.members[1].engine.ping_answer();
+    assert!(ensemble.members[1].engine.ping_answer().is_empty(), "nobody was heard");
+    for _ in 0..5 {
+        ensemble.request(client, OpCode::Ping, &());
+    }
+    let mut expected = ensemble.session(client).0.to_be_bytes().to_vec();
+    expected.extend_from_slice(&4000_i32.to_be_bytes());
+    assert_eq!(ensemble.members[1].engine.ping_answer(), expected);
+    assert!(ensemble.members[1].engine.ping_answer().is_empty());
+}
+
+#[test]
+fn a_session_is_ended_on_request_of_a_followers_host_by_way_of_the_leader() {
+    let mut ensemble = Ensemble::new(3);
+    let client = ensemble.client(1);
+    let session = ensemble.session(client);
+    ensemble.create(client, "/e", 1);
+    assert!(ensemble.members[2].engine.expire(session));
+    ensemble.carry();
+    assert_eq!(ensemble.close_reason(client), Some(CloseReason::SessionEnded));
+    ensemble.assert_equal();
+    assert!(!ensemble.members[2].engine.expire(session));
+}
+
+#[test]
+fn ids_made_by_different_servers_at_the_same_moment_are_different() {
+    // S-27
+    let mut ensemble = Ensemble::new(3);
+    let mut seen = std::collections::BTreeSet::new();
+    for round in 0..5 {
+        for at in 0..3 {
+            let client = ensemble.client(at);
+            let session = ensemble.session(client);
+            assert_eq!((session.0 as u64 >> 56) as usize, at + 1);
+            assert!(seen.insert(session), "{session} was made twice, round {round}");
+        }
+        // The clock stands still between two terms.
+        ensemble.lose_the_leader();
+        ensemble.lead(round % 3);
+    }
+}
