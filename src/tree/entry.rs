@@ -10,7 +10,8 @@
 //! ```
 //! The root is the znode that is its own parent. Ids and numbers mean something within one snapshot only, and children
 //! may come before parents; an ACL comes before the first znode that names it. The digest is the sum of the hashes of all
-//! entries before, so that it does not depend on their order.
+//! entries before, so that it does not depend on their order. The version, 1 or 2, says which hash that is: SipHash-1-3 or,
+//! as it is written now, one that takes a tenth of the time.
 
 use super::hash::Keys;
 use super::node::{Name, Node, NodeId};
@@ -28,18 +29,28 @@ const TRAILER: u8 = 15;
 /// Bytes of a znode's entry beside its name and data, and four for its length.
 pub(super) const NODE_SIZE_MAX: u64 = 4 + 2 + 4 * 4 + 6 * 8 + 3 * 4;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The one whose digest is made of SipHash.
+const VERSION_SIP: u8 = 1;
 const FLAG_NULL_DATA: u8 = 1;
 
 /// Not a secret: the digest guards against accidents, and two servers must come to the same.
 const DIGEST_KEYS: Keys = Keys([0x5a6f_6172_6975_6d54, 0x7265_6544_6967_6573]);
 
 /// What the trailer says of the entries before it.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Totals {
     pub(super) nodes: u64,
     pub(super) acls: u64,
     pub(super) digest: u64,
+    /// The header said version 1.
+    by_sip: bool,
+}
+
+impl PartialEq for Totals {
+    fn eq(&self, other: &Totals) -> bool {
+        (self.nodes, self.acls, self.digest) == (other.nodes, other.acls, other.digest)
+    }
 }
 
 impl Totals {
@@ -48,10 +59,33 @@ impl Totals {
         match entry.first() {
             Some(&ACL) => self.acls += 1,
             Some(&(NODE_SHORT | NODE_LONG)) => self.nodes += 1,
+            Some(&HEADER) => self.by_sip = entry.get(1) == Some(&VERSION_SIP),
             _ => {}
         }
-        self.digest = self.digest.wrapping_add(DIGEST_KEYS.step(entry.len() as u64, entry));
+        let hash = if self.by_sip { DIGEST_KEYS.step(entry.len() as u64, entry) } else { quick_hash(entry) };
+        self.digest = self.digest.wrapping_add(hash);
     }
+}
+
+/// A hash for large entries: four words at a time, each two of them multiplied into one of two sums.
+fn quick_hash(bytes: &[u8]) -> u64 {
+    let Keys([k0, k1]) = DIGEST_KEYS;
+    let mut sums = [k0 ^ bytes.len() as u64, k1];
+    let blocks = bytes.chunks_exact(32);
+    let mut last = [0; 32];
+    last[..blocks.remainder().len()].copy_from_slice(blocks.remainder());
+    for block in blocks.chain([&last[..]]) {
+        let word = |at: usize| u64::from_le_bytes(block[at..at + 8].try_into().expect("eight bytes of a block"));
+        sums = [mix(sums[0], word(0) ^ k1, word(8)), mix(sums[1], word(16) ^ k0, word(24))];
+    }
+    mix(k0, sums[0], sums[1])
+}
+
+/// `a` and `b` multiplied into the sum. What the product loses where one of them is 0, the sum as it was keeps.
+#[inline]
+fn mix(sum: u64, a: u64, b: u64) -> u64 {
+    let product = u128::from(a ^ sum) * u128::from(b ^ sum.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15);
+    (product as u64 ^ (product >> 64) as u64).wrapping_add(sum.rotate_left(23))
 }
 
 /// An entry as it was read. Nothing is checked yet but that the bytes suffice.
@@ -128,7 +162,7 @@ pub(super) fn read(entry: &[u8]) -> Result<Entry<'_>, String> {
     let mut bytes = Bytes(rest);
     match tag {
         HEADER => match bytes.array()? {
-            [VERSION] => Ok(Entry::Header),
+            [VERSION_SIP..=VERSION] => Ok(Entry::Header),
             [other] => Err(format!("a snapshot of version {other}; this is version {VERSION}")),
         },
         ACL => {
@@ -138,8 +172,8 @@ pub(super) fn read(entry: &[u8]) -> Result<Entry<'_>, String> {
         }
         NODE_SHORT | NODE_LONG => read_node(tag, bytes).map(Entry::Node),
         TRAILER => {
-            let totals = Totals { nodes: bytes.u64()?, acls: bytes.u64()?, digest: bytes.u64()? };
-            Ok(Entry::Trailer(totals))
+            let (nodes, acls, digest) = (bytes.u64()?, bytes.u64()?, bytes.u64()?);
+            Ok(Entry::Trailer(Totals { nodes, acls, digest, by_sip: false }))
         }
         _ => Err(format!("no entry has tag {tag}")),
     }
@@ -197,5 +231,51 @@ impl<'a> Bytes<'a> {
 
     fn i64(&mut self) -> Result<i64, String> {
         self.array().map(i64::from_le_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Tree, TreeLoader};
+
+    #[test]
+    fn the_quick_hash_sees_every_bit_its_place_and_the_length() {
+        let mut seen = std::collections::BTreeSet::new();
+        let mut distinct = |bytes: &[u8]| assert!(seen.insert(quick_hash(bytes)), "{} bytes {bytes:?}", bytes.len());
+        for len in 0..200 {
+            distinct(&vec![0; len]);
+        }
+        for len in [1, 31, 32, 33, 64, 100] {
+            for bit in 0..len * 8 {
+                let mut bytes = vec![0; len];
+                bytes[bit / 8] |= 1 << (bit % 8);
+                distinct(&bytes);
+            }
+        }
+        // Written down: files hold it.
+        assert_eq!(quick_hash(b""), 0x3bc8_2023_0865_47be);
+        assert_eq!(quick_hash(b"a tree of znodes, in more than thirty-two bytes"), 0x29eb_d9e9_fa4f_c9ee);
+    }
+
+    #[test]
+    fn snapshots_of_version_1_are_read() {
+        let mut entries = Vec::new();
+        let mut tree = Tree::new([1, 2]);
+        tree.snapshot_begin(&mut |entry| entries.push(entry.to_vec()));
+        while !tree.snapshot_slice(100, &mut |entry| entries.push(entry.to_vec())) {}
+        let load = |entries: &[Vec<u8>]| {
+            let mut loader = TreeLoader::new([3, 4]);
+            entries.iter().try_for_each(|entry| loader.entry(entry))?;
+            loader.finish().map(|tree| tree.digest())
+        };
+        assert_eq!(load(&entries), Ok(tree.digest()));
+        entries[0] = vec![HEADER, VERSION_SIP];
+        assert!(load(&entries).is_err(), "the trailer is one of version 2");
+        entries.pop();
+        entries.push(snapshot_trailer(entries.iter().map(Vec::as_slice)));
+        assert_eq!(load(&entries), Ok(tree.digest()));
+        entries[0] = vec![HEADER, 3];
+        assert!(load(&entries).is_err_and(|error| error.contains("version 3")));
     }
 }
