@@ -5,7 +5,9 @@
 //!
 //! The core is sans-IO: bytes, events and time in, actions out. `ARCHITECTURE.md` has the rooms and the rules.
 
-pub mod client;
+mod client;
+#[doc(hidden)]
+pub mod code;
 pub mod config;
 pub mod digests;
 pub mod engine;
@@ -20,6 +22,9 @@ pub mod path;
 pub mod peer;
 mod plant;
 pub mod process;
+#[doc(hidden)]
+pub mod raw;
+pub mod recipes;
 pub mod records;
 mod resolve;
 pub mod server;
@@ -37,6 +42,13 @@ pub mod zab;
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+pub use client::{
+    Acl, AsyncClient, AsyncWatch, Client, ClientOptions, CreateOptions, Created, Multi, MultiRead, Near, Pending,
+    Permissions, ReadResult, Watch, WatchEnd, WatchGuard, WriteResult,
+};
+pub use code::Outcome;
 pub use config::Config;
-pub use error::Error;
+pub use error::{Code, Error, Failure};
+pub use handle::{Event, Resume, SessionInfo, State, WatchMode};
+pub use records::{EventType, Stat};
 pub use server::Server;

@@ -8,7 +8,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::Error;
+use crate::client::{AsyncClient, Client, Near};
 use crate::config::Config;
+use crate::error::{Code, Failure};
 use crate::ids::SessionId;
 use crate::peer::answer::{Answer, Unanswered, question};
 use crate::peer::local::Hub;
@@ -105,8 +107,39 @@ impl Server {
     }
 
     /// Where clients in this process come in, see [`crate::handle::Handle::open`].
+    #[doc(hidden)]
     pub fn hub(&self) -> &Arc<Hub> {
         &self.hub
+    }
+
+    /// Begins a session with this server, past the socket and nothing else: it behaves as one over TCP does.
+    ///
+    /// ```
+    /// use zoarium::{Client, Config, Error, Server};
+    ///
+    /// # let dir = std::env::temp_dir().join(format!("zoarium-doc-server-client-{}", std::process::id()));
+    /// let server = Server::start(Config { data_dir: dir.clone(), client_port: 0, ..Config::default() })?;
+    /// let client: Client = server.client()?;
+    /// client.create("/a", b"1")?;
+    /// let (data, stat) = client.get("/a")?;
+    /// assert_eq!((&data[..], stat.version), (&b"1"[..], 0));
+    /// server.stop()?;
+    /// # std::fs::remove_dir_all(dir).ok();
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Code::Closed`](crate::Code::Closed) when the server has stopped; [`Code::System`](crate::Code::System).
+    pub fn client(&self) -> Result<Client, Error> {
+        Client::options().open(self)
+    }
+
+    /// The same as a future, of a client whose verbs are futures. [`AsyncClient`] has an example.
+    ///
+    /// # Errors
+    /// As [`Server::client`].
+    pub async fn async_client(&self) -> Result<AsyncClient, Error> {
+        Client::options().open_async(self).await
     }
 
     /// Waits until the server has ended, by [`Server::stop`] from another thread or by a failure.
@@ -220,6 +253,21 @@ impl Server {
     fn tell(&self, command: Command) {
         if self.commands.send(command).is_ok() {
             let _ = self.waker.wake();
+        }
+    }
+}
+
+impl Near for Server {
+    fn door(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+}
+
+impl From<NoAnswer> for Error {
+    fn from(why: NoAnswer) -> Error {
+        match why {
+            NoAnswer::Ended => Failure::because(Code::Closed, "the server has ended").not_done().into(),
+            NoAnswer::Busy => Failure::because(Code::Timeout, "the server is busy with something else").into(),
         }
     }
 }

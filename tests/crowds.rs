@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use zoarium::client::{Client, ConnectOptions};
+use zoarium::raw::{Client, ConnectOptions};
 use zoarium::records::{Acl, CreateMode};
 use zoarium::{Config, Server};
 

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use zoarium::client::Client;
 use zoarium::handle::code::Outcome;
 use zoarium::handle::load::{BYTES_MAX, JOBS_MAX};
 use zoarium::handle::queue::{NotRun, Queue};
 use zoarium::handle::{Chroot, Handle, Options, Refused, Reply, Resume, SizeLimit, State, WatchMode, code};
 use zoarium::jute::{Buffer, decode, encoded};
+use zoarium::raw::Client;
 use zoarium::records::replies::{DataReply, StatReply};
 use zoarium::records::requests::{CreateRequest, PathRequest, PathVersionRequest, SetDataRequest};
 use zoarium::records::{Acl, CreateMode, EventType, OpCode};
@@ -424,7 +424,7 @@ fn an_idle_session_in_process_does_not_expire() {
     // A session over TCP that nobody keeps alive shows that time enough has passed.
     let mut witness = Client::connect_with(
         &peer.server().addresses()[0].to_string(),
-        &zoarium::client::ConnectOptions { timeout_ms: 200, ..Default::default() },
+        &zoarium::raw::ConnectOptions { timeout_ms: 200, ..Default::default() },
     )
     .unwrap();
     witness.create("/w", None, &[Acl::open()], CreateMode::Ephemeral).unwrap();

@@ -14,6 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("meter", &[]),
     ("process", &[]),
     ("resolve", &[]),
+    ("code", &[]),
     ("jute", &[]),
     ("words", &[]),
     ("records", &["jute"]),
@@ -27,9 +28,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("member", &["engine", "records", "store", "words", "zab"]),
     ("config", &["digests", "store", "words"]),
     ("handle", &["engine", "jute", "peer", "process", "records", "resolve"]),
-    ("client", &["handle", "jute", "records"]),
+    ("client", &["Error", "error", "handle", "jute", "peer", "process", "records"]),
+    ("recipes", &["Error", "client", "error", "handle", "records"]),
+    ("raw", &["handle", "jute", "records"]),
     ("peer", &["Error", "config", "engine", "member", "process", "records", "resolve", "store", "words", "zab"]),
-    ("server", &["Error", "config", "peer", "store", "words"]),
+    ("server", &["Error", "client", "config", "error", "peer", "store", "words"]),
     (
         "ffi",
         &[
@@ -42,13 +45,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sim", &["jute", "records", "tree", "engine", "member", "store"]),
 ];
 
-/// Free to all: numbers, paths, and two that are nothing outside of tests: the switch for planted bugs, the count of steps.
-const FREE: &[&str] = &["ids", "path", "plant", "meter"];
+/// Free to all: numbers, paths, codes, and two that are nothing outside of tests: the switch for planted bugs, the count of steps.
+const FREE: &[&str] = &["ids", "path", "code", "plant", "meter"];
 
 /// Rooms that never meet the world: events and time in, actions out.
 const PURE: &[&str] = &[
-    "ids", "path", "meter", "jute", "words", "digests", "records", "tree", "watches", "session", "engine", "zab",
-    "member",
+    "ids", "path", "code", "meter", "jute", "words", "digests", "records", "tree", "watches", "session", "engine",
+    "zab", "member",
 ];
 
 /// What meeting the world looks like.

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use zoarium::client::{Client, ConnectOptions};
+use zoarium::raw::{Client, ConnectOptions};
 use zoarium::records::{Acl, CreateMode};
 
 /// Longer than any of this takes; a test that hits it has failed.
@@ -164,7 +164,7 @@ fn words_from_this_machine_are_answered_however_many_also_on_a_socket_for_both_k
     let (_, port) = server.address.rsplit_once(':').expect("an address with a port");
     let address = format!("127.0.0.1:{port}");
     let answered = (0..60).filter(|_| {
-        let answer = zoarium::client::four_letter(&address, "mntr", PATIENCE).expect("an answer");
+        let answer = zoarium::raw::four_letter(&address, "mntr", PATIENCE).expect("an answer");
         answer.contains("zk_znode_count")
     });
     assert_eq!(answered.count(), 60);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use zoarium::client::{Client, ConnectOptions};
+use zoarium::raw::{Client, ConnectOptions};
 use zoarium::records::{Acl, CreateMode, ErrorCode, EventType};
 use zoarium::{Config, Server};
 
@@ -79,7 +79,7 @@ fn refusals_have_zookeepers_codes() {
     let server = Server::start(folder.config()).unwrap();
     let mut client = Client::connect(&address(&server)).unwrap();
     client.create("/a", None, &open(), CreateMode::Persistent).unwrap();
-    let refused = |result: Result<String, zoarium::client::ClientError>| result.unwrap_err().refusal();
+    let refused = |result: Result<String, zoarium::raw::ClientError>| result.unwrap_err().refusal();
     assert_eq!(refused(client.create("/a", None, &open(), CreateMode::Persistent)), Some(ErrorCode::NodeExists));
     assert_eq!(refused(client.create("/b/c", None, &open(), CreateMode::Persistent)), Some(ErrorCode::NoNode));
     server.stop().unwrap();

@@ -204,6 +204,13 @@ mod tests {
     }
 
     #[test]
+    fn every_code_means_the_same_in_rust() {
+        for code in crate::error::Code::ALL {
+            assert_eq!(text_of(code.number()).to_str(), Ok(code.to_string().as_str()), "{code:?}");
+        }
+    }
+
+    #[test]
     fn no_number_has_two_names() {
         for (at, (code, ..)) in TABLE.iter().enumerate() {
             assert!(TABLE[..at].iter().all(|(other, ..)| other != code), "{code}");

@@ -15,7 +15,6 @@ use crate::handle::queue::{Callbacks, Job};
 use crate::ids::SessionId;
 use crate::peer::local::Hub;
 use crate::server::NoAnswer;
-use crate::store::StoreError;
 use crate::{Error, Server};
 
 /// One peer.
@@ -188,23 +187,7 @@ fn no_answer(why: NoAnswer) -> Fail {
 }
 
 fn failure(error: &Error) -> Fail {
-    let code = match error {
-        Error::Config(_) | Error::Store { source: StoreError::Option { .. }, .. } => ZOA_BAD_ARGUMENTS,
-        Error::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => ZOA_PORT_TAKEN,
-        Error::Store { source: StoreError::Locked { .. }, .. } => ZOA_IN_USE,
-        Error::Store { source: StoreError::Full { .. }, .. } => ZOA_DISK_FULL,
-        Error::Store { source: StoreError::Io { error, .. }, .. } if error.kind == std::io::ErrorKind::StorageFull => {
-            ZOA_DISK_FULL
-        }
-        Error::Store { source: StoreError::Corrupt { .. } | StoreError::Foreign { .. }, .. } | Error::Damage(_) => {
-            ZOA_CORRUPT
-        }
-        Error::ZooKeeperData { .. } => ZOA_BAD_ARGUMENTS,
-        Error::StillStopping => ZOA_TIMEOUT,
-        Error::Panicked(_) => ZOA_PANIC,
-        _ => ZOA_SYSTEM,
-    };
-    Fail::because(code, error.to_string())
+    Fail::because(error.code().number(), error.to_string())
 }
 
 /// Opens the data folder, recovers what it holds, listens, and serves; returns when clients can connect. Yours to stop and

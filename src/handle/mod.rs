@@ -13,7 +13,7 @@ use crate::records::OpCode;
 use crate::records::requests::{PathRequest, PathWatchRequest, WatchRequest};
 
 mod chroot;
-pub mod code;
+
 mod identities;
 pub mod load;
 mod local;
@@ -25,8 +25,8 @@ mod tcp;
 pub mod transport;
 pub mod watching;
 
+pub use crate::code::{self, Code};
 pub use chroot::Chroot;
-pub use code::Code;
 use load::Load;
 pub use local::Local;
 use queue::{Callbacks, Job, Queue, Settled};
@@ -358,10 +358,32 @@ impl Handle {
     /// # Errors
     /// The reply that says why not; [`code::NO_NODE`] for [`WatchMode::OnceChildren`] where there is no znode.
     pub fn watch(&self, path: &str, mode: WatchMode, watch: WatchFn, limit: Option<Duration>) -> Result<u64, Reply> {
+        let watch = self.core.watching().make(watch);
+        let id = watch.id;
+        let reply = self.blocking(limit, |then| self.set_watch(path, mode, watch, then));
+        watch_set(mode, id, reply)
+    }
+
+    /// The same with the answer going where callbacks run.
+    ///
+    /// # Errors
+    /// As [`Handle::submit`].
+    pub fn submit_watch(
+        &self,
+        path: &str,
+        mode: WatchMode,
+        watch: WatchFn,
+        done: impl FnOnce(Result<u64, Reply>) + Send + 'static,
+    ) -> Result<(), Refused> {
+        let watch = self.core.watching().make(watch);
+        let id = watch.id;
+        let done = Queued::new(&self.core, move |reply| done(watch_set(mode, id, reply)));
+        self.set_watch(path, mode, watch, done)
+    }
+
+    fn set_watch(&self, path: &str, mode: WatchMode, watch: Arc<Watch>, then: Completion) -> Result<(), Refused> {
         let core = &self.core;
         let outer = core.chroot.outer(path).into_owned();
-        let watch = core.watching().make(watch);
-        let id = watch.id;
         let (op, body) = match mode {
             WatchMode::OnceData => (OpCode::Exists, read_body(OpCode::Exists, &outer, true)),
             WatchMode::OnceChildren => (OpCode::GetChildren, read_body(OpCode::GetChildren, &outer, true)),
@@ -371,24 +393,16 @@ impl Handle {
             }
         };
         let at_reply = Arc::clone(core);
-        let registered = move |reply: &Reply| match mode {
-            WatchMode::OnceData | WatchMode::OnceChildren => at_reply.register(op, &outer, watch, reply),
-            WatchMode::Persistent if reply.code == code::OK => at_reply.watching().add(Kind::Persistent, &outer, watch),
-            WatchMode::Recursive if reply.code == code::OK => at_reply.watching().add(Kind::Recursive, &outer, watch),
-            _ => {}
+        let completion = move |reply: Reply| {
+            match mode {
+                WatchMode::OnceData | WatchMode::OnceChildren => at_reply.register(op, &outer, watch, &reply),
+                _ if reply.code != code::OK => {}
+                WatchMode::Persistent => at_reply.watching().add(Kind::Persistent, &outer, watch),
+                WatchMode::Recursive => at_reply.watching().add(Kind::Recursive, &outer, watch),
+            }
+            then.complete(reply);
         };
-        let reply = self.blocking(limit, |then| {
-            let completion = move |reply: Reply| {
-                registered(&reply);
-                then.complete(reply);
-            };
-            core.transport().submit(op, &body, Box::new(completion))
-        });
-        match reply.code {
-            code::OK => Ok(id),
-            code::NO_NODE if mode == WatchMode::OnceData => Ok(id),
-            _ => Err(reply),
-        }
+        core.transport().submit(op, &body, Box::new(completion))
     }
 
     /// Ends a watch. No callback of it begins after this returns; the server is told where nobody else here needs it.
@@ -396,9 +410,34 @@ impl Handle {
     /// # Errors
     /// [`code::NO_WATCHER`] when there is none of that number (any more).
     pub fn unwatch(&self, id: u64, limit: Option<Duration>) -> Result<(), Code> {
+        let Some(body) = self.forget_watch(id)? else { return Ok(()) };
+        match self.call(OpCode::RemoveWatches, &body, limit).code {
+            // It fired meanwhile.
+            code::OK | code::NO_WATCHER => Ok(()),
+            code => Err(code),
+        }
+    }
+
+    /// The same without waiting for the server.
+    pub fn begin_unwatch(&self, id: u64) {
+        if let Ok(Some(body)) = self.forget_watch(id) {
+            // Where it cannot be sent there is no connection left that could have a watch.
+            let _ = self.core.transport().submit(OpCode::RemoveWatches, &body, Box::new(|_: Reply| {}));
+        }
+    }
+
+    /// Lets go of all callbacks of watches, once nothing can be told any more. They may hold what they are watched for, up to
+    /// the client itself.
+    pub fn forget_watches(&self) {
+        let all = std::mem::take(&mut *self.core.watching());
+        drop(all);
+    }
+
+    /// Ends a watch here. The record of what the server has to be asked for, where it has to.
+    fn forget_watch(&self, id: u64) -> Result<Option<Vec<u8>>, Code> {
         let (removed, path) = self.core.watching().remove(id);
         let (Removed::Last(kind), Some(path)) = (removed, path) else {
-            return if removed == Removed::Nothing { Err(code::NO_WATCHER) } else { Ok(()) };
+            return if removed == Removed::Nothing { Err(code::NO_WATCHER) } else { Ok(None) };
         };
         let number = match kind {
             Kind::Child => 1,
@@ -413,20 +452,39 @@ impl Handle {
             _ => None,
         };
         if other.is_some_and(|other| self.core.watching().contains(other, &path)) {
-            return Ok(());
+            return Ok(None);
         }
-        let body = encoded(&WatchRequest { path: path.as_str().into(), kind: number });
-        match self.call(OpCode::RemoveWatches, &body, limit).code {
-            // It fired meanwhile.
-            code::OK | code::NO_WATCHER => Ok(()),
-            code => Err(code),
-        }
+        Ok(Some(encoded(&WatchRequest { path: path.as_str().into(), kind: number })))
     }
 
     /// Adds an identity to the session. There is no wrong password in scheme `digest`; what the server refuses ends the
     /// session in [`State::AuthFailed`].
     pub fn add_auth(&self, scheme: &str, credentials: &[u8], limit: Option<Duration>) -> Reply {
         self.blocking(limit, |completion| self.core.transport().add_auth(scheme, credentials, completion))
+    }
+
+    /// The same with the answer going where callbacks run.
+    ///
+    /// # Errors
+    /// As [`Handle::submit`].
+    pub fn submit_auth(
+        &self,
+        scheme: &str,
+        credentials: &[u8],
+        done: impl FnOnce(Reply) + Send + 'static,
+    ) -> Result<(), Refused> {
+        self.core.transport().add_auth(scheme, credentials, Queued::new(&self.core, done))
+    }
+
+    /// Asks for the session's end; `done` runs where callbacks run, with the code that [`Handle::close`] would give.
+    pub fn submit_close(&self, done: impl FnOnce(Reply) + Send + 'static) {
+        let core = Arc::clone(&self.core);
+        let queued = Queued::new(&self.core, done);
+        self.core.transport().close(Box::new(move |reply: Reply| {
+            queued.complete(reply);
+            // It may come when no burst is under way that would be flushed.
+            core.flush();
+        }));
     }
 
     /// Ends the session. When this returns, every request has been answered, every callback has run and none will run
@@ -499,6 +557,15 @@ impl Drop for Handle {
         let _ = self.close(Some(Handle::DROP_LIMIT));
         // Whatever a callback that hangs holds up: none may run once the handle is gone, but for one that waits for this one.
         self.settle(None);
+    }
+}
+
+/// What the answer to a request for a watch means.
+fn watch_set(mode: WatchMode, id: u64, reply: Reply) -> Result<u64, Reply> {
+    match reply.code {
+        code::OK => Ok(id),
+        code::NO_NODE if mode == WatchMode::OnceData => Ok(id),
+        _ => Err(reply),
     }
 }
 

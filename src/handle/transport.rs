@@ -168,6 +168,13 @@ pub struct SessionInfo {
     pub state: State,
 }
 
+impl SessionInfo {
+    /// What it takes to resume it. [`Client::detach`](crate::Client::detach) has an example.
+    pub fn resume(&self) -> super::Resume {
+        super::Resume { id: self.id, password: self.password }
+    }
+}
+
 /// Why a request was not taken. Nothing of it was sent, and its completion will not be called.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refused {

@@ -10,9 +10,9 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use zoarium::Config;
-use zoarium::client::{ClientError, four_letter};
 use zoarium::config::Limits;
 use zoarium::jute::{Buffer, Decoder};
+use zoarium::raw::{ClientError, four_letter};
 use zoarium::records::replies::ReplyHeader;
 use zoarium::records::requests::{PathWatchRequest, SetDataRequest};
 use zoarium::records::{Acl, CreateMode, OpCode};

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use zoarium::client::{Client, ConnectOptions};
 use zoarium::jute::{Buffer, encode, encoded};
 use zoarium::peer::Status;
+use zoarium::raw::{Client, ConnectOptions};
 use zoarium::records::connect::ConnectRequest;
 use zoarium::records::requests::RequestHeader;
 use zoarium::records::{Acl, CreateMode, OpCode};

@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use zoarium::client::{Client, ClientError, ConnectOptions};
 use zoarium::ids::SessionId;
 use zoarium::jute;
+use zoarium::raw::{Client, ClientError, ConnectOptions};
 use zoarium::records::replies::PathReply;
 use zoarium::records::{Acl, CreateMode};
 

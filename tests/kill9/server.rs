@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use zoarium::client::{Client, ConnectOptions, four_letter};
+use zoarium::raw::{Client, ConnectOptions, four_letter};
 
 const START_TIME_MAX: Duration = Duration::from_secs(30);
 /// Granted as asked for, see `tickTime` below.

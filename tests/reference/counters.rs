@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use zoarium::client::{Client, four_letter};
+use zoarium::raw::{Client, four_letter};
 use zoarium::records::{Acl, CreateMode};
 
 const PATIENCE: Duration = Duration::from_secs(30);

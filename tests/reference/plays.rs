@@ -1,6 +1,6 @@
 //! The differences we mean, acted out: what Apache ZooKeeper does and what we do.
 
-use zoarium::client::{Client, ClientError, ConnectOptions};
+use zoarium::raw::{Client, ClientError, ConnectOptions};
 use zoarium::records::{Acl, CreateMode};
 
 use crate::step::Body;

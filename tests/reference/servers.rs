@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use zoarium::client::four_letter;
+use zoarium::raw::four_letter;
 
 /// Which server.
 #[derive(Clone, Copy, PartialEq, Debug)]

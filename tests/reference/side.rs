@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
-use zoarium::client::{Client, ClientError, ConnectOptions, Wire, four_letter};
 use zoarium::ids::SessionId;
 use zoarium::jute::{Decoder, decode};
+use zoarium::raw::{Client, ClientError, ConnectOptions, Wire, four_letter};
 use zoarium::records::connect::ConnectResponse;
 use zoarium::records::replies::ReplyHeader;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use zoarium::client::{Client, ClientError, ConnectOptions, Event};
+use zoarium::raw::{Client, ClientError, ConnectOptions, Event};
 use zoarium::records::{Acl, CreateMode};
 
 /// Longer than anything here takes.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 mod kit;
 
 use kit::{PATIENCE, Pinger, Serve, build_slow_sync, drive, drive_for, make_slow, new_folder, with_slow_sync};
-use zoarium::client::Client;
+use zoarium::raw::Client;
 use zoarium::records::{Acl, CreateMode};
 use zoarium::{Config, Error, Server};
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use zoarium::client::ClientError;
+use zoarium::raw::ClientError;
 
 use crate::exit;
 use load::{Limit, Reading};

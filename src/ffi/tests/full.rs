@@ -6,9 +6,9 @@ use std::ptr::null;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::client::Client;
 use crate::ffi::codes::{ZOA_DISK_FULL, ZOA_OUTCOME_NOT_DONE, ZOA_QUOTA_EXCEEDED};
 use crate::ffi::guard::zoa_last_outcome;
+use crate::raw::Client;
 use crate::records::{Acl, CreateMode, ErrorCode};
 use crate::store::tests::full_disk::Mounted;
 
@@ -68,7 +68,7 @@ impl Drop for Site {
     }
 }
 
-fn refusal<T>(result: Result<T, crate::client::ClientError>) -> Option<ErrorCode> {
+fn refusal<T>(result: Result<T, crate::raw::ClientError>) -> Option<ErrorCode> {
     result.err().and_then(|error| error.refusal())
 }
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use zoarium::client::Client;
 use zoarium::jute::{self, Buffer};
+use zoarium::raw::Client;
 use zoarium::records::multi::MultiHeader;
 use zoarium::records::requests::CreateRequest;
 use zoarium::records::{Acl, CreateMode, OpCode};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use zoarium::client::{Client, ClientError};
 use zoarium::jute::{self, Buffer};
+use zoarium::raw::{Client, ClientError};
 use zoarium::records::requests::{CreateRequest, PathVersionRequest, PathWatchRequest, RequestHeader, SetDataRequest};
 use zoarium::records::{Acl, CreateMode, OpCode};
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use zoarium::client::four_letter;
+use zoarium::raw::four_letter;
 
 use super::writes::{Shared, honest};
 use crate::bench::{Trouble, load, machine};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use zoarium::client::{Client, ClientError};
 use zoarium::jute::Buffer;
+use zoarium::raw::{Client, ClientError};
 use zoarium::records::requests::{CreateRequest, PathVersionRequest, PathWatchRequest, SetDataRequest};
 use zoarium::records::{Acl, CreateMode, ErrorCode, OpCode};
 

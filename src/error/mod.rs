@@ -1,12 +1,39 @@
-//! What can go wrong with a server as a whole.
+//! What can go wrong: with a server as a whole, and with a client's request.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::code::Outcome;
 use crate::store::{StoreError, os_text};
 
-/// Why a server did not start, or stopped.
+mod code;
+mod failure;
+
+pub use code::Code;
+pub use failure::Failure;
+
+/// Why a server did not start, or stopped; or why a client's request failed.
+///
+/// Its text is one sentence with all particulars. Programs ask for the [`code`](Error::code), the
+/// [`path`](Error::path), and whether the write [`happened`](Error::outcome):
+///
+/// ```
+/// use zoarium::{Client, Code, Config, Error, Outcome, Server};
+///
+/// # let dir = std::env::temp_dir().join(format!("zoarium-doc-error-{}", std::process::id()));
+/// let server = Server::start(Config { data_dir: dir.clone(), client_port: 0, ..Config::default() })?;
+/// let client: Client = server.client()?;
+/// let error = client.set("/missing", b"1").unwrap_err();
+/// assert_eq!(error.code(), Code::NoNode);
+/// assert_eq!(error.path(), Some("/missing"));
+/// assert_eq!(error.outcome(), Outcome::NotDone);
+/// assert_eq!(error.to_string(), "/missing: the znode does not exist");
+/// # drop(client);
+/// # server.stop()?;
+/// # std::fs::remove_dir_all(dir).ok();
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -68,6 +95,8 @@ pub enum Error {
     StillStopping,
     /// The server's thread panicked, which is a bug; the server fenced itself.
     Panicked(String),
+    /// A client's request failed, or its session.
+    Request(Box<Failure>),
 }
 
 impl fmt::Display for Error {
@@ -101,6 +130,7 @@ impl fmt::Display for Error {
                 f.write_str("the disk has not finished a write; the server ends, and frees its file, as soon as it has")
             }
             Error::Panicked(what) => write!(f, "the server failed: {what}"),
+            Error::Request(failure) => failure.fmt(f),
         }
     }
 }
@@ -115,6 +145,7 @@ impl std::error::Error for Error {
             | Error::ListenServers { .. }
             | Error::StillStopping
             | Error::Panicked(_)
+            | Error::Request(_)
             | Error::ZooKeeperData { .. } => None,
         }
     }
@@ -126,7 +157,62 @@ impl From<StoreError> for Error {
     }
 }
 
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Error::Request(Box::new(failure))
+    }
+}
+
 impl Error {
+    /// What kind of failure it is. The example is at [`Error`].
+    pub fn code(&self) -> Code {
+        match self {
+            Error::Request(failure) => failure.code,
+            Error::Config(_) | Error::ZooKeeperData { .. } | Error::Store { source: StoreError::Option { .. }, .. } => {
+                Code::BadArguments
+            }
+            Error::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => Code::PortTaken,
+            Error::Store { source: StoreError::Locked { .. }, .. } => Code::InUse,
+            Error::Store { source: StoreError::Full { .. }, .. } => Code::DiskFull,
+            Error::Store { source: StoreError::Io { error, .. }, .. } if error.kind == io::ErrorKind::StorageFull => {
+                Code::DiskFull
+            }
+            Error::Store { source: StoreError::Corrupt { .. } | StoreError::Foreign { .. }, .. } | Error::Damage(_) => {
+                Code::Corrupt
+            }
+            Error::StillStopping => Code::Timeout,
+            Error::Panicked(_) => Code::Panic,
+            _ => Code::System,
+        }
+    }
+
+    /// The path that a client's request was about, as the client named it. Of a multi, the path of the part that failed.
+    /// The example is at [`Error`].
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Error::Request(failure) => failure.path.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Which part of a multi failed, counted from 0. [`Client::multi`](crate::Client::multi) has an example.
+    pub fn part(&self) -> Option<usize> {
+        match self {
+            Error::Request(failure) => failure.part,
+            _ => None,
+        }
+    }
+
+    /// Whether the write that failed with this happened all the same: after a lost connection nobody can tell, and a
+    /// program has to look before it tries again. The example is at [`Error`].
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Error::Request(failure) => failure.outcome,
+            // Whatever stops a server says nothing of one write.
+            _ => crate::code::outcome(self.code().number()),
+        }
+    }
+
     /// The same, said of the file `file` where it speaks of a file without naming it.
     pub(crate) fn in_file(self, file: &std::path::Path) -> Error {
         match self {

@@ -1,0 +1,139 @@
+//! Requests under way as futures that any executor can wait for.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::call::Reading;
+use crate::Error;
+use crate::handle::{Chroot, Reply};
+
+/// A request that has been sent, as a future of its result.
+///
+/// It needs no runtime: whatever polls futures can wait for it. Requests of one client are carried out in the order in which
+/// the verbs were called, whether or not anybody waits for them; dropping this takes nothing back.
+///
+/// Its waker is called on the thread `zoarium-callback`, never on a server's own.
+///
+/// ```
+/// use std::future::Future;
+/// use std::sync::Arc;
+/// use std::task::{Context, Poll, Wake, Waker};
+/// use zoarium::{Config, Error, Server};
+///
+/// // An executor: a thread that sleeps until it is woken.
+/// struct Unpark(std::thread::Thread);
+/// impl Wake for Unpark {
+///     fn wake(self: Arc<Self>) {
+///         self.0.unpark();
+///     }
+/// }
+/// fn block_on<T>(future: impl Future<Output = T>) -> T {
+///     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+///     let mut future = std::pin::pin!(future);
+///     loop {
+///         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+///             Poll::Ready(value) => return value,
+///             Poll::Pending => std::thread::park(),
+///         }
+///     }
+/// }
+///
+/// # let dir = std::env::temp_dir().join(format!("zoarium-doc-pending-{}", std::process::id()));
+/// let server = Server::start(Config { data_dir: dir.clone(), client_port: 0, ..Config::default() })?;
+/// block_on(async {
+///     let client = server.async_client().await?;
+///     // All three are on their way before the first is waited for.
+///     let (a, b, c) = (client.create("/a", b"1"), client.create("/b", b"2"), client.get("/a"));
+///     assert_eq!((a.await?, b.await?), ("/a".to_owned(), "/b".to_owned()));
+///     assert_eq!(c.await?.0, b"1");
+///     client.close().await
+/// })?;
+/// # server.stop()?;
+/// # std::fs::remove_dir_all(dir).ok();
+/// # Ok::<(), Error>(())
+/// ```
+#[must_use = "a future says what became of its request only to whoever waits for it"]
+pub struct Pending<T>(Kind<T>);
+
+enum Kind<T> {
+    /// It was not sent.
+    Refused(Option<Error>),
+    Sent {
+        slot: Arc<Slot>,
+        reading: Reading<T>,
+        chroot: Chroot,
+    },
+}
+
+/// Where a reply waits for its future, and the other way round.
+#[derive(Default)]
+pub(super) struct Slot {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    reply: Option<Reply>,
+    waker: Option<Waker>,
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Called where callbacks run.
+    pub(super) fn fill(&self, reply: Reply) {
+        let waker = {
+            let mut inner = self.lock();
+            inner.reply = Some(reply);
+            inner.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl<T> Pending<T> {
+    pub(super) fn refused(error: impl Into<Error>) -> Pending<T> {
+        Pending(Kind::Refused(Some(error.into())))
+    }
+
+    pub(super) fn sent(slot: Arc<Slot>, reading: Reading<T>, chroot: Chroot) -> Pending<T> {
+        Pending(Kind::Sent { slot, reading, chroot })
+    }
+}
+
+impl<T> Future for Pending<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, Error>> {
+        match &mut self.get_mut().0 {
+            Kind::Refused(error) => Poll::Ready(Err(error.take().expect("a future is not polled after its end"))),
+            Kind::Sent { slot, reading, chroot } => {
+                let mut inner = slot.lock();
+                let Some(reply) = inner.reply.take() else {
+                    match &mut inner.waker {
+                        Some(waker) => waker.clone_from(context.waker()),
+                        None => inner.waker = Some(context.waker().clone()),
+                    }
+                    return Poll::Pending;
+                };
+                drop(inner);
+                Poll::Ready(reading.finish(&reply, chroot).map_err(Error::from))
+            }
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match &self.0 {
+            Kind::Refused(_) => "Pending(refused)",
+            Kind::Sent { .. } => "Pending(sent)",
+        })
+    }
+}

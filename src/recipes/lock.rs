@@ -1,0 +1,450 @@
+//! Exclusive locks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::base::{Removal, Undo, below, clean, comes_before, is_passing, persist, split_number, unique};
+use super::holding::Holding;
+use crate::Error;
+use crate::client::{Alarm, AnyClient, AsyncClient, Client, CreateOptions};
+use crate::error::Code;
+
+/// What stands between the random part of a znode's name and its number.
+const MARK: &str = "__lock__";
+
+/// A lock that one holds at a time, in the order in which they asked for it.
+///
+/// Nobody can know for certain that a lock is still held: the process may have slept while its session expired. That is why
+/// each holder has a *fence* ([`Guard::fence`]), a number greater than that of every holder before. What is written under the
+/// lock carries it, and whoever keeps the data refuses a number lower than the highest it has seen. Short of that, ask
+/// [`Guard::check`], or give [`Lock::on_lost`], before the work is done.
+///
+/// A `Lock` is not reentrant: whoever acquires it twice waits for themselves.
+///
+/// ```
+/// use std::time::Duration;
+/// use zoarium::recipes::Lock;
+/// use zoarium::{Config, Error, Server};
+///
+/// # let dir = std::env::temp_dir().join(format!("zoarium-doc-lock-{}", std::process::id()));
+/// let server = Server::start(Config { data_dir: dir.clone(), client_port: 0, ..Config::default() })?;
+/// let (one, other) = (server.client()?, server.client()?);
+/// let mine = Lock::new(&one, "/locks/index").identifier("one");
+/// let theirs = Lock::new(&other, "/locks/index").identifier("other");
+///
+/// let guard = mine.acquire()?;
+/// assert!(theirs.try_acquire()?.is_none());
+/// assert!(theirs.acquire_within(Duration::from_millis(10))?.is_none());
+/// assert_eq!(mine.contenders()?, ["one"]);
+/// let fence = guard.check()?; // Still held, as far as anybody knows.
+/// guard.release()?;
+///
+/// let guard = theirs.acquire()?;
+/// assert!(guard.fence() > fence);
+/// drop(guard); // Releases it too, without waiting for the answer.
+/// # drop((mine, theirs, one, other));
+/// # server.stop()?;
+/// # std::fs::remove_dir_all(dir).ok();
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Lock<C> {
+    pub(super) client: C,
+    core: Arc<Core>,
+}
+
+#[derive(Clone)]
+struct Core {
+    client: AsyncClient,
+    path: String,
+    data: Vec<u8>,
+    on_lost: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+/// A lock, or leadership, that is held. Dropping it releases it. [`Lock`] has an example.
+#[must_use = "the lock is released when this is dropped"]
+pub struct Guard<C> {
+    client: C,
+    core: Arc<Core>,
+    holding: Holding,
+}
+
+#[allow(private_bounds, reason = "the two clients are all there are")]
+impl<C: AnyClient> Lock<C> {
+    /// The lock at `path`, whose znode is created when somebody acquires it. [`Lock`] has an example, for the other methods too.
+    pub fn new(client: &C, path: &str) -> Lock<C> {
+        let core = Core { client: client.as_async(), path: clean(path), data: Vec::new(), on_lost: None };
+        Lock { client: client.clone(), core: Arc::new(core) }
+    }
+
+    /// What [`Lock::contenders`] tells others about this one. [`Lock`] has an example.
+    pub fn identifier(self, identifier: impl AsRef<[u8]>) -> Lock<C> {
+        let core = Core { data: identifier.as_ref().to_vec(), ..Core::clone(&self.core) };
+        Lock { core: Arc::new(core), ..self }
+    }
+
+    /// Has `told` called when the lock is lost while it is held.
+    ///
+    /// ```
+    /// use zoarium::recipes::Lock;
+    /// use zoarium::{Config, Error, Server};
+    ///
+    /// # let dir = std::env::temp_dir().join(format!("zoarium-doc-on-lost-{}", std::process::id()));
+    /// let server = Server::start(Config { data_dir: dir.clone(), client_port: 0, ..Config::default() })?;
+    /// let client = server.client()?;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// let lock = Lock::new(&client, "/lock").on_lost(move || sender.send(()).expect("somebody receives"));
+    /// let guard = lock.acquire()?;
+    /// server.expire(client.session().id)?;
+    /// receiver.recv().expect("it is told");
+    /// assert!(!guard.is_held() && guard.check().is_err());
+    /// # drop((guard, lock, client));
+    /// # server.stop()?;
+    /// # std::fs::remove_dir_all(dir).ok();
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn on_lost(self, told: impl Fn() + Send + Sync + 'static) -> Lock<C> {
+        let core = Core { on_lost: Some(Arc::new(told)), ..Core::clone(&self.core) };
+        Lock { core: Arc::new(core), ..self }
+    }
+
+    fn guard(&self, holding: Holding) -> Guard<C> {
+        Guard { client: self.client.clone(), core: Arc::clone(&self.core), holding }
+    }
+}
+
+impl Lock<Client> {
+    /// Acquires it, however long that takes. [`Lock`] has an example.
+    ///
+    /// # Errors
+    /// What ends the session; [`Code::NoAuth`](crate::Code::NoAuth); [`Code::WouldDeadlock`](crate::Code::WouldDeadlock) in
+    /// a callback.
+    pub fn acquire(&self) -> Result<Guard<Client>, Error> {
+        let held = self.client.session.block_on(self.core.contend(true), None)?;
+        Ok(self.guard(held.flatten().expect("it waits until it is held")))
+    }
+
+    /// Acquires it unless that takes longer than `limit`. [`Lock`] has an example.
+    ///
+    /// # Errors
+    /// As [`Lock::acquire`].
+    pub fn acquire_within(&self, limit: Duration) -> Result<Option<Guard<Client>>, Error> {
+        let held = self.client.session.block_on(self.core.contend(true), Some(limit))?;
+        Ok(held.flatten().map(|holding| self.guard(holding)))
+    }
+
+    /// Acquires it if nobody has it. [`Lock`] has an example.
+    ///
+    /// # Errors
+    /// As [`Lock::acquire`].
+    pub fn try_acquire(&self) -> Result<Option<Guard<Client>>, Error> {
+        let held = self.client.session.block_on(self.core.contend(false), None)?;
+        Ok(held.flatten().map(|holding| self.guard(holding)))
+    }
+
+    /// The identifiers of its holder and of those who wait for it, in order. [`Lock`] has an example.
+    ///
+    /// # Errors
+    /// As [`Client::children`](crate::Client::children).
+    pub fn contenders(&self) -> Result<Vec<String>, Error> {
+        Ok(self.client.session.block_on(self.core.contenders(), None)?.unwrap_or_default())
+    }
+}
+
+impl Lock<AsyncClient> {
+    /// Acquires it. Whoever drops the future waits no more, and nobody waits for them. As [`Lock`] otherwise.
+    ///
+    /// ```
+    /// use zoarium::recipes::Lock;
+    /// use zoarium::{Config, Error, Server};
+    ///
+    /// # let dir = std::env::temp_dir().join(format!("zoarium-doc-async-lock-{}", std::process::id()));
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let server = Server::start(Config { data_dir: dir.clone(), client_port: 0, ..Config::default() })?;
+    /// let client = server.async_client().await?;
+    /// let lock = Lock::new(&client, "/locks/index");
+    /// let guard = lock.acquire().await?;
+    /// assert!(lock.try_acquire().await?.is_none());
+    /// guard.release().await?;
+    /// # client.close().await?;
+    /// # server.stop()?;
+    /// # std::fs::remove_dir_all(dir).ok();
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What ends the session; [`Code::NoAuth`](crate::Code::NoAuth).
+    pub async fn acquire(&self) -> Result<Guard<AsyncClient>, Error> {
+        let held = self.core.contend(true).await?;
+        Ok(self.guard(held.expect("it waits until it is held")))
+    }
+
+    /// Acquires it if nobody has it. As [`Lock::try_acquire`].
+    ///
+    /// # Errors
+    /// What ends the session; [`Code::NoAuth`](crate::Code::NoAuth).
+    pub async fn try_acquire(&self) -> Result<Option<Guard<AsyncClient>>, Error> {
+        Ok(self.core.contend(false).await?.map(|holding| self.guard(holding)))
+    }
+
+    /// The identifiers of its holder and of those who wait for it, in order. As [`Lock::contenders`].
+    ///
+    /// # Errors
+    /// What ends the session; [`Code::NoAuth`](crate::Code::NoAuth).
+    pub async fn contenders(&self) -> Result<Vec<String>, Error> {
+        self.core.contenders().await
+    }
+}
+
+impl<C> Guard<C> {
+    /// What to fence with: greater than that of every holder before. [`Lock`] has an example.
+    pub fn fence(&self) -> i64 {
+        self.holding.fence()
+    }
+
+    /// Whether it is held, as far as this process knows. [`Lock::on_lost`] has an example.
+    pub fn is_held(&self) -> bool {
+        self.holding.is_held()
+    }
+
+    /// The fence while it is held. [`Lock`] has an example.
+    ///
+    /// # Errors
+    /// Why it was lost: [`Code::NoNode`](crate::Code::NoNode) when somebody deleted its znode,
+    /// [`Code::ConnectionLoss`](crate::Code::ConnectionLoss) when there was no connection for as long as the session may live
+    /// without one, or what ended the session.
+    pub fn check(&self) -> Result<i64, Error> {
+        self.holding.check(&self.core.path)
+    }
+
+    /// Waits until it is lost: a future, to be waited for beside the work that is done under it. [`Lock::on_lost`] has an
+    /// example of the same for those that wait.
+    pub async fn lost(&self) {
+        self.holding.lost().await;
+    }
+}
+
+impl Guard<Client> {
+    /// Releases it; false when it had been lost. While there is no connection, it is released as soon as there is one again.
+    /// [`Lock`] has an example.
+    ///
+    /// # Errors
+    /// What became of the session meanwhile.
+    pub fn release(self) -> Result<bool, Error> {
+        if self.client.session.is_in_callback() {
+            // It is on its way, which is all that can be waited for here.
+            return Ok(self.let_go());
+        }
+        Ok(self.client.session.block_on(self.core.release(&self.holding), None)?.unwrap_or_default())
+    }
+}
+
+impl Guard<AsyncClient> {
+    /// Releases it. As the one that waits, and [`Lock::acquire`] has an example.
+    ///
+    /// # Errors
+    /// What became of the session meanwhile.
+    pub async fn release(self) -> Result<bool, Error> {
+        self.core.release(&self.holding).await
+    }
+}
+
+impl<C> Guard<C> {
+    fn let_go(&self) -> bool {
+        let was_held = self.holding.end();
+        if was_held {
+            Removal::of_name(&self.core.client, &self.core.path, self.holding.name());
+        }
+        was_held
+    }
+}
+
+impl<C> Drop for Guard<C> {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+impl<C> std::fmt::Debug for Guard<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guard").field("path", &self.core.path).field("is_held", &self.is_held()).finish()
+    }
+}
+
+impl<C> std::fmt::Debug for Lock<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lock").field("path", &self.core.path).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    async fn contend(&self, waits: bool) -> Result<Option<Holding>, Error> {
+        // A prefix of this attempt's own: after a lost connection it tells whether the create has happened.
+        let prefix = unique()? + MARK;
+        let mut undo = Undo { client: &self.client, path: &self.path, prefix: &prefix, is_due: true };
+        let gotten = self.wait_in_line(&prefix, waits).await?;
+        undo.is_due = gotten.is_none();
+        Ok(gotten.map(|(name, fence)| Holding::new(&self.client, &self.path, &name, fence, self.on_lost.clone())))
+    }
+
+    async fn wait_in_line(&self, prefix: &str, waits: bool) -> Result<Option<(String, i64)>, Error> {
+        let alarm = Arc::<Alarm>::default();
+        let _listening = self.client.session.listen_alarm(&alarm);
+        let mut is_unsure = false;
+        let mut mine: Option<(String, i64)> = None;
+        loop {
+            alarm.reset();
+            let step = self.step(prefix, &alarm, &mut mine, &mut is_unsure).await;
+            match step {
+                Ok(Step::First) => return Ok(mine),
+                Ok(Step::Behind) if !waits => return Ok(None),
+                Ok(Step::Behind) => alarm.wait().await,
+                Ok(Step::Again) => {}
+                Err(error) if error.code() == Code::NoNode || is_passing(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn step(
+        &self,
+        prefix: &str,
+        alarm: &Arc<Alarm>,
+        mine: &mut Option<(String, i64)>,
+        is_unsure: &mut bool,
+    ) -> Result<Step, Error> {
+        if mine.is_none() && *is_unsure {
+            *mine = self.find(prefix).await?;
+        }
+        let (name, fence) = match mine.take() {
+            Some(mine) => mine,
+            None => {
+                *is_unsure = true;
+                let created = self.create(prefix).await?;
+                *is_unsure = false;
+                created
+            }
+        };
+        *mine = Some((name.clone(), fence));
+        let children = self.client.children(&self.path).await?;
+        if !children.contains(&name) {
+            // Somebody deleted it: back to the end of the line.
+            *mine = None;
+            return Ok(Step::Again);
+        }
+        let Some(predecessor) = predecessor(&name, &children) else { return Ok(Step::First) };
+        // This and not `exists`, which would leave a watch behind for one that has gone meanwhile.
+        self.client.get_alarmed(&below(&self.path, predecessor), alarm).await?;
+        Ok(Step::Behind)
+    }
+
+    async fn create(&self, prefix: &str) -> Result<(String, i64), Error> {
+        let path = below(&self.path, prefix);
+        let options = CreateOptions::new().ephemeral().sequential();
+        let created = match self.client.create_with(&path, &self.data, &options).await {
+            Err(error) if error.code() == Code::NoNode => {
+                self.client.ensure_path(&self.path).await?;
+                self.client.create_with(&path, &self.data, &options).await?
+            }
+            created => created?,
+        };
+        let name = created.path.rsplit('/').next().unwrap_or_default().to_owned();
+        Ok((name, created.stat.czxid))
+    }
+
+    /// The znode that a create has left whose answer never came.
+    async fn find(&self, prefix: &str) -> Result<Option<(String, i64)>, Error> {
+        // Another server than the one that carried it out may answer now.
+        self.client.sync(&self.path).await?;
+        let children = match self.client.children(&self.path).await {
+            Err(error) if error.code() == Code::NoNode => return Ok(None),
+            children => children?,
+        };
+        for name in children {
+            if name.starts_with(prefix)
+                && let Some(stat) = self.client.exists(&below(&self.path, &name)).await?
+            {
+                return Ok(Some((name, stat.czxid)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn release(&self, holding: &Holding) -> Result<bool, Error> {
+        if !holding.end() {
+            return Ok(false);
+        }
+        match self.client.delete(&below(&self.path, holding.name())).await {
+            Ok(()) => {}
+            Err(error) if error.code() == Code::NoNode => {}
+            Err(error) if is_passing(&error) => Removal::of_name(&self.client, &self.path, holding.name()),
+            // Without a session it is gone anyway.
+            Err(error) if self.client.state().is_final() => drop(error),
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    async fn contenders(&self) -> Result<Vec<String>, Error> {
+        let children = match persist(async || self.client.children(&self.path).await).await {
+            Err(error) if error.code() == Code::NoNode => return Ok(Vec::new()),
+            children => children?,
+        };
+        let mut found = Vec::new();
+        for (_, name) in in_line(&children) {
+            match persist(async || self.client.get(&below(&self.path, name)).await).await {
+                Ok((data, _)) => found.push(String::from_utf8_lossy(&data).into_owned()),
+                Err(error) if error.code() == Code::NoNode => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+}
+
+enum Step {
+    /// It is held.
+    First,
+    /// Somebody is before it, and watched.
+    Behind,
+    Again,
+}
+
+fn number_of(name: &str) -> Option<i32> {
+    split_number(name).filter(|(front, _)| front.ends_with(MARK)).map(|(_, number)| number)
+}
+
+/// Those in line, oldest first.
+fn in_line(names: &[String]) -> Vec<(i32, &str)> {
+    let mut found: Vec<(i32, &str)> = names.iter().filter_map(|name| Some((number_of(name)?, name.as_str()))).collect();
+    if let Some(&(pivot, _)) = found.first() {
+        // Relative to one of them, so that the wrap-around lies out of the way.
+        found.sort_by_key(|(number, _)| number.wrapping_sub(pivot));
+    }
+    found
+}
+
+/// Whom to wait for: the last one before. Waking up for anyone else would be for nothing.
+fn predecessor<'a>(mine: &str, names: &'a [String]) -> Option<&'a str> {
+    let number = number_of(mine)?;
+    in_line(names).into_iter().rfind(|(other, _)| comes_before(*other, number)).map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_waits_for_the_one_before_it_also_where_numbers_wrap_round() {
+        let names = ["b__lock__-2147483648", "other", "a__lock__2147483647", "c__lock__-2147483647"];
+        let names = names.map(str::to_owned);
+        assert_eq!(predecessor("c__lock__-2147483647", &names), Some("b__lock__-2147483648"));
+        assert_eq!(predecessor("b__lock__-2147483648", &names), Some("a__lock__2147483647"));
+        assert_eq!(predecessor("a__lock__2147483647", &names), None);
+        let order: Vec<&str> = in_line(&names).into_iter().map(|(_, name)| name).collect();
+        assert_eq!(order, ["a__lock__2147483647", "b__lock__-2147483648", "c__lock__-2147483647"]);
+    }
+}
