@@ -75,7 +75,10 @@ fn a_wrong_configuration_ends_with_2_and_an_ensemble_with_1() {
     check(&["check", "nowhere/zoo.cfg"], 2, &["cannot read nowhere/zoo.cfg"]);
     check(&["check", "-D", "tickTime"], 2, &["KEY=VALUE"]);
     let file = "tests/zoo_cfg/solr.cfg";
-    check(&["check", file], 1, &["3 participants, 0 observers", "Refused:", "not serve yet"]);
+    let id = "-Dzoarium.serverId=1";
+    check(&["check", file, id], 1, &["3 participants, 0 observers", "Refused:", "not serve yet"]);
+    check(&["check", file, "-DdataDir=/nowhere/x"], 1, &["Refused:", "/nowhere/x/myid or set zoarium.serverId"]);
+    check(&["check", file, id, "-DsslQuorum=true"], 1, &["Refused: sslQuorum=true (command line) is refused", "TLS"]);
 }
 
 #[test]

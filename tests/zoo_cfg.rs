@@ -65,14 +65,27 @@ fn standalone_files_start_us_and_no_key_is_unknown() {
 }
 
 #[test]
-fn ensemble_files_are_read_in_full_and_then_not_yet() {
+fn ensemble_files_start_us_once_the_server_has_its_number() {
     for (name, participants, observers) in ENSEMBLES {
-        let not_yet = ConfigError::EnsembleNotYet { participants: *participants, observers: *observers };
-        let elsewhere = [("dataDir".to_owned(), "/nowhere/zookeeper".to_owned())];
-        assert_eq!(Config::load(Some(&path(name)), &elsewhere, std::iter::empty()).unwrap_err(), not_yet, "{name}");
         let ensemble = &read(name).strict().unwrap_or_else(|error| panic!("{name}: {error}")).config.ensemble;
         assert_eq!(ensemble.count(Role::Participant), *participants, "{name}");
         assert!(ensemble.init_limit.is_some() && ensemble.sync_limit.is_some(), "{name}");
+        let here = |id: &str| {
+            let given = [("dataDir", "/nowhere/zookeeper"), ("zoarium.serverId", id)];
+            let given = given.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            Config::load(Some(&path(name)), &given, std::iter::empty())
+        };
+        if *name == "curator-observer.cfg" {
+            // It asks for TLS between the servers.
+            let error = here("1").unwrap_err().to_string();
+            assert!(error.starts_with("sslQuorum=true") && error.contains("is refused"), "{error}");
+            continue;
+        }
+        let first = ensemble.servers.keys().next().unwrap();
+        let config = here(&first.to_string()).unwrap_or_else(|error| panic!("{name}: {error}")).config;
+        let not_yet = ConfigError::EnsembleNotYet { participants: *participants, observers: *observers };
+        assert_eq!(config.served_yet(), Err(not_yet), "{name}");
+        assert!(here("99").unwrap_err().to_string().contains("no line server.99"), "{name}");
     }
 }
 

@@ -3,7 +3,11 @@
 use super::Role;
 use super::keys::{I32_MAX, I32_MIN, Key, Kind, Set, key, set_group, set_server, set_weight};
 
+/// Looked at when an ensemble starts, which refuses what it asks for and cannot have.
 const KEEP: Kind = Kind::Ensemble(Set::Keep);
+const FIXED: Kind = Kind::WithoutEffect("what it sets is fixed, or decided by other limits");
+const MISSING: Kind = Kind::WithoutEffect("what it is for is not there yet");
+const NO_THREADS: Kind = Kind::WithoutEffect("there are no threads or queues of that kind");
 const JVM: Kind = Kind::WithoutEffect("there is no Java virtual machine");
 const LOOP: Kind = Kind::WithoutEffect("one loop does this work, there is no pool or queue to size");
 const FILE: Kind = Kind::WithoutEffect("one file holds log and snapshots and reclaims its own space");
@@ -17,6 +21,11 @@ const LOGGING: Kind = Kind::WithoutEffect("logging is set with -v, -q and ZOARIU
 /// A whole number that goes into the ensemble's part. Below one it is as if it were not set, as in ZooKeeper.
 const fn ticks(set: fn(&mut super::Config, i64)) -> Kind {
     Kind::Ensemble(Set::Int { min: I32_MIN, max: I32_MAX, set })
+}
+
+/// A whole number that ZooKeeper reads as a property of Java.
+const fn property(min: i64, max: i64, set: fn(&mut super::Config, i64)) -> Kind {
+    Kind::Ensemble(Set::Lenient { min, max, set })
 }
 
 fn count(value: i64) -> Option<u64> {
@@ -36,7 +45,8 @@ pub(super) static ENSEMBLE: &[Key] = &[
     key("initLimit", "none", "ticks for a follower to connect and sync", ticks(|c, v| c.ensemble.init_limit = count(v))),
     key("syncLimit", "none", "ticks a follower may lag", ticks(|c, v| c.ensemble.sync_limit = count(v))),
     key("connectToLearnerMasterLimit", "initLimit", "ticks for a follower to connect",
-        ticks(|c, v| c.ensemble.connect_to_learner_master_limit = count(v))),
+        Kind::Kept(Set::Int { min: I32_MIN, max: I32_MAX, set: |c, v| c.ensemble.connect_to_learner_master_limit = count(v) },
+            "initLimit counts")),
     key("standaloneEnabled", "true", "a single server line makes a standalone server",
         Kind::Ensemble(Set::Bool(|c, v| c.ensemble.standalone_enabled = v))),
     key("dynamicConfigFile", "none", "file with the server lines", Kind::Ensemble(Set::Text {
@@ -44,60 +54,66 @@ pub(super) static ENSEMBLE: &[Key] = &[
     key("version", "0", "zxid of the dynamic configuration, in hexadecimal", Kind::Ensemble(Set::Text {
         allowed: "a hexadecimal number", set: |c, v| { c.ensemble.version = Some(i64::from_str_radix(v, 16).ok()?); Some(()) } })),
     key("electionAlg", "3", "election algorithm", Kind::Ensemble(Set::Int { min: 3, max: 3, set: |_, _| {} })),
-    key("electionPort", "2182", "unused by ZooKeeper too", KEEP),
-    key("leaderServes", "yes", "the leader accepts clients", KEEP),
-    key("cnxTimeout", "5000", "time for an election connection", KEEP),
-    key("quorumCnxnTimeoutMs", "-1", "time for a message between servers", KEEP),
-    key("quorumListenOnAllIPs", "false", "listen for servers on every address", KEEP),
-    key("electionPortBindRetry", "3", "tries to bind the election port", KEEP),
-    key("localSessionsEnabled", "false", "sessions known to one server only", KEEP),
-    key("localSessionsUpgradingEnabled", "false", "local sessions become global when they need to", KEEP),
-    key("syncEnabled", "true", "observers keep a log", KEEP),
+    key("electionPort", "2182", "unused by ZooKeeper too", Kind::WithoutEffect("ZooKeeper does not use it either")),
+    key("leaderServes", "yes", "the leader accepts clients", Kind::WithoutEffect("every server serves clients")),
+    key("cnxTimeout", "5000", "time for a connection to another server in milliseconds",
+        property(1, I32_MAX, |c, v| c.ensemble.cnx_timeout_ms = v as u64)),
+    key("quorumCnxnTimeoutMs", "-1", "time for the first message of another server in milliseconds, -1 for syncLimit",
+        property(-1, I32_MAX, |c, v| c.ensemble.quorum_cnxn_timeout_ms = count(v))),
+    key("quorumListenOnAllIPs", "false", "listen for servers on every address",
+        Kind::Ensemble(Set::Bool(|c, v| c.ensemble.listen_on_all = v))),
+    key("electionPortBindRetry", "3", "tries to bind a port for other servers, 0 without end",
+        property(-1, I32_MAX, |c, v| c.ensemble.bind_tries = u32::try_from(v).unwrap_or(3))),
+    key("localSessionsEnabled", "false", "sessions known to one server only", MISSING),
+    key("localSessionsUpgradingEnabled", "false", "local sessions become global when they need to", MISSING),
+    key("syncEnabled", "true", "observers keep a log", FIXED),
     key("observerMasterPort", "0", "observers attach to followers at this port", KEEP),
-    key("observer.reconnectDelayMs", "0", "an observer's pause before it reconnects", KEEP),
-    key("observer.election.DelayMs", "200", "an observer's pause before an election", KEEP),
-    key("leader.maxConcurrentSnapSyncs", "10", "snapshots sent to followers at once", KEEP),
-    key("leader.maxConcurrentDiffSyncs", "100", "followers brought up by log at once", KEEP),
-    key("maxConcurrentSnapSyncs", "10", "older name of leader.maxConcurrentSnapSyncs", KEEP),
-    key("maxConcurrentDiffSyncs", "100", "older name of leader.maxConcurrentDiffSyncs", KEEP),
-    key("multiAddress.enabled", "false", "a server may have several addresses", KEEP),
-    key("multiAddress.reachabilityCheckTimeoutMs", "1000", "time to find a reachable address", KEEP),
-    key("multiAddress.reachabilityCheckEnabled", "true", "look for a reachable address", KEEP),
-    key("commitLogCount", "500", "transactions kept for follower sync", KEEP),
-    key("learner.asyncSending", "false", "followers send from a thread of their own", KEEP),
-    key("learner.closeSocketAsync", "false", "followers close from a thread of their own", KEEP),
-    key("leader.closeSocketAsync", "false", "the leader closes from a thread of its own", KEEP),
-    key("forward_learner_requests_to_commit_processor_disabled", "false", "older forwarding of requests", KEEP),
-    key("db.autocreate", "true", "false: an empty server does not vote until synced", KEEP),
+    key("observer.reconnectDelayMs", "0", "an observer's pause before it reconnects", FIXED),
+    key("observer.election.DelayMs", "200", "an observer's pause before an election", FIXED),
+    key("leader.maxConcurrentSnapSyncs", "10", "snapshots sent to followers at once", FIXED),
+    key("leader.maxConcurrentDiffSyncs", "100", "followers brought up by log at once", FIXED),
+    key("maxConcurrentSnapSyncs", "10", "older name of leader.maxConcurrentSnapSyncs", FIXED),
+    key("maxConcurrentDiffSyncs", "100", "older name of leader.maxConcurrentDiffSyncs", FIXED),
+    key("multiAddress.enabled", "false", "a server may have several addresses",
+        Kind::WithoutEffect("a server line may always name several; the first that answers is used")),
+    key("oraclePath", "none", "a file that decides when one of two servers is gone", KEEP),
+    key("multiAddress.reachabilityCheckTimeoutMs", "1000", "time to find a reachable address", FIXED),
+    key("multiAddress.reachabilityCheckEnabled", "true", "look for a reachable address", FIXED),
+    key("commitLogCount", "500", "transactions kept for follower sync", FIXED),
+    key("learner.asyncSending", "false", "followers send from a thread of their own", NO_THREADS),
+    key("learner.closeSocketAsync", "false", "followers close from a thread of their own", NO_THREADS),
+    key("leader.closeSocketAsync", "false", "the leader closes from a thread of its own", NO_THREADS),
+    key("forward_learner_requests_to_commit_processor_disabled", "false", "older forwarding of requests", NO_THREADS),
+    key("db.autocreate", "true", "false: an empty server does not vote until synced", MISSING),
     key("quorum.auth.enableSasl", "false", "servers authenticate to each other", KEEP),
     key("quorum.auth.learnerRequireSasl", "false", "a follower insists on it", KEEP),
     key("quorum.auth.serverRequireSasl", "false", "a leader insists on it", KEEP),
-    key("quorum.auth.kerberos.servicePrincipal", "none", "principal of the servers", KEEP),
-    key("quorum.auth.learner.loginContext", "QuorumLearner", "login section of a follower", KEEP),
-    key("quorum.auth.server.loginContext", "QuorumServer", "login section of a leader", KEEP),
-    key("quorum.auth.learner.saslLoginContext", "QuorumLearner", "other name of the login section", KEEP),
-    key("quorum.auth.server.saslLoginContext", "QuorumServer", "other name of the login section", KEEP),
-    key("quorum.cnxn.threads.size", "20", "threads for connections between servers", KEEP),
+    key("quorum.auth.kerberos.servicePrincipal", "none", "principal of the servers", MISSING),
+    key("quorum.auth.learner.loginContext", "QuorumLearner", "login section of a follower", MISSING),
+    key("quorum.auth.server.loginContext", "QuorumServer", "login section of a leader", MISSING),
+    key("quorum.auth.learner.saslLoginContext", "QuorumLearner", "other name of the login section", MISSING),
+    key("quorum.auth.server.saslLoginContext", "QuorumServer", "other name of the login section", MISSING),
+    key("quorum.cnxn.threads.size", "20", "threads for connections between servers", NO_THREADS),
     key("sslQuorum", "false", "TLS between servers", KEEP),
-    key("portUnification", "false", "TLS and plain on one port between servers", KEEP),
-    key("sslQuorumReloadCertFiles", "false", "read certificates again when they change", KEEP),
-    key("ssl.quorum.X", "none", "TLS between servers", KEEP),
-    key("enableEagerACLCheck", "false", "a server checks ACLs before it forwards a write to the leader", KEEP),
-    key("fastleader.minNotificationInterval", "200", "shortest wait for votes in an election", KEEP),
-    key("fastleader.maxNotificationInterval", "60000", "longest wait for votes in an election", KEEP),
-    key("leader.maxTimeToWaitForEpoch", "-1", "how long a new leader waits for its followers", KEEP),
-    key("leader.ackLoggingFrequency", "1000", "how often acknowledgements are logged", KEEP),
-    key("leader.nodelay", "true", "TCP_NODELAY between servers", KEEP),
-    key("follower.nodelay", "true", "TCP_NODELAY between servers", KEEP),
-    key("follower.skipLearnerRequestToNextProcessor", "false", "requests of observers skip a stage in followers", KEEP),
-    key("observer.syncEnabled", "true", "other name of syncEnabled", KEEP),
-    key("observerMaster.sizeLimit", "33554432", "bytes a follower keeps for its observers", KEEP),
-    key("leaderConnectDelayDuringRetryMs", "100", "pause before the leader is tried again", KEEP),
-    key("forceSnapshotSync", "false", "followers are always brought up by a snapshot", KEEP),
-    key("snapshotSizeFactor", "0.33", "log sent to a follower, as a part of a snapshot's size", KEEP),
-    key("messageTracker.Enabled", "false", "keep the last messages between leader and followers for the log", KEEP),
-    key("messageTracker.BufferSize", "10", "how many of them", KEEP),
-    key("ensembleAuthName", "none", "names of the authentication scheme ensemble", KEEP),
+    key("portUnification", "false", "TLS and plain on one port between servers", MISSING),
+    key("sslQuorumReloadCertFiles", "false", "read certificates again when they change", MISSING),
+    key("ssl.quorum.X", "none", "TLS between servers", MISSING),
+    key("enableEagerACLCheck", "false", "a server checks ACLs before it forwards a write to the leader", FIXED),
+    key("fastleader.minNotificationInterval", "200", "shortest wait for votes in an election", FIXED),
+    key("fastleader.maxNotificationInterval", "60000", "longest wait for votes in an election", FIXED),
+    key("leader.maxTimeToWaitForEpoch", "-1", "how long a new leader waits for its followers", FIXED),
+    key("leader.ackLoggingFrequency", "1000", "how often acknowledgements are logged", FIXED),
+    key("leader.nodelay", "true", "TCP_NODELAY between servers", FIXED),
+    key("follower.nodelay", "true", "TCP_NODELAY between servers", FIXED),
+    key("follower.skipLearnerRequestToNextProcessor", "false", "requests of observers skip a stage in followers", NO_THREADS),
+    key("observer.syncEnabled", "true", "other name of syncEnabled", FIXED),
+    key("observerMaster.sizeLimit", "33554432", "bytes a follower keeps for its observers", MISSING),
+    key("leaderConnectDelayDuringRetryMs", "100", "pause before the leader is tried again", FIXED),
+    key("forceSnapshotSync", "false", "followers are always brought up by a snapshot", MISSING),
+    key("snapshotSizeFactor", "0.33", "log sent to a follower, as a part of a snapshot's size", FIXED),
+    key("messageTracker.Enabled", "false", "keep the last messages between leader and followers for the log", MISSING),
+    key("messageTracker.BufferSize", "10", "how many of them", MISSING),
+    key("ensembleAuthName", "none", "names of the authentication scheme ensemble", MISSING),
 ];
 
 /// Keys accepted by name, and why nothing comes of them.

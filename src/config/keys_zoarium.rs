@@ -2,6 +2,7 @@
 
 use super::Config;
 use super::keys::{I32_MAX, Key, Kind, Set, key};
+use crate::ids::ServerId;
 
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -25,6 +26,8 @@ const fn unenforced(set: fn(&mut Config, i64)) -> Kind {
 pub(super) static ZOARIUM: &[Key] = &[
     key("zoarium.file", "dataDir/zoarium.db", "the file itself",
         Kind::Honoured(Set::Text { allowed: "a path", set: |c, v| { c.file = Some((!v.is_empty()).then_some(v)?.into()); Some(()) } })),
+    key("zoarium.serverId", "myid", "this server's number, for hosts without a file myid in dataDir",
+        Kind::Honoured(Set::Int { min: 0, max: 255, set: |c, v| c.server_id = ServerId(v as u64) })),
     key("zoarium.ignoreZooKeeperData", "false", "begin with an empty tree although ZooKeeper's own data lies in dataDir or dataLogDir",
         Kind::Honoured(Set::Bool(|c, v| c.ignore_zookeeper_data = v))),
     key("zoarium.fileSizeInitial", "1M", "what a new file grows to at once", size(MIB, TIB, |c, v| c.storage.file_size_initial = v)),

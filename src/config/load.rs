@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::apply::{Given, apply, shown};
 use super::keys::{self, Found, Key, Kind};
-use super::{Config, ConfigError, Fate, Limits, Note, Origin, Role, properties};
+use super::{Config, ConfigError, Fate, Limits, Note, Origin, properties};
 use crate::ids::ServerId;
 use crate::store::os_text;
 
@@ -17,6 +17,8 @@ pub struct Loaded {
     pub notes: Vec<Note>,
     /// Every setting that was given and counts, in the order of the sources.
     pub settings: Vec<Setting>,
+    /// This server's number, where one is given.
+    pub(super) myid: Option<ServerId>,
 }
 
 /// One setting that was given, for who wants it explained.
@@ -78,25 +80,25 @@ impl Config {
         })
     }
 
-    /// Reads a configuration to start a server with: [`Config::read`], and an ensemble is refused.
+    /// Reads a configuration to start a server with: [`Config::read`], and what an ensemble needs must be there.
     ///
     /// `file` is a `zoo.cfg`, `properties` are `-Dkey=value` pairs, with or without the prefix `zookeeper.`,
     /// and `env` is the environment, of which `ZOARIUM_KEY` variables count. The command line beats the
     /// environment, which beats the file.
     ///
     /// # Errors
-    /// Those of [`Config::read`], and [`ConfigError::EnsembleNotYet`].
+    /// Those of [`Config::read`]; what an ensemble lacks, contradicts itself in, or asks for and cannot have.
     pub fn load(
         file: Option<&Path>,
         properties: &[(String, String)],
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Loaded, ConfigError> {
-        Config::read(file, properties, env)?.standalone()
+        Config::read(file, properties, env)?.startable()
     }
 
     /// As [`Config::load`], for settings that came by calls of the program and without an environment.
     pub(crate) fn load_called(file: Option<&Path>, properties: &[(String, String)]) -> Result<Loaded, ConfigError> {
-        Config::read_called(file, properties)?.standalone()
+        Config::read_called(file, properties)?.startable()
     }
 
     /// As [`Config::read`], for settings that came by calls of the program and without an environment.
@@ -148,24 +150,12 @@ impl Config {
             config.client_hosts.clear();
         }
         gathered.apply(&mut config)?;
-        gathered.settle(&mut config, file)?;
-        Ok(Loaded { config, notes: gathered.notes, settings: gathered.settings })
+        let myid = gathered.settle(&mut config, file)?;
+        Ok(Loaded { config, notes: gathered.notes, settings: gathered.settings, myid })
     }
 }
 
 impl Loaded {
-    /// Refuses an ensemble, which is not served yet.
-    fn standalone(self) -> Result<Loaded, ConfigError> {
-        let ensemble = &self.config.ensemble;
-        if !ensemble.is_standalone() {
-            return Err(ConfigError::EnsembleNotYet {
-                participants: ensemble.count(Role::Participant),
-                observers: ensemble.count(Role::Observer),
-            });
-        }
-        Ok(self)
-    }
-
     /// Refuses unknown keys: what `--strict` asks for.
     ///
     /// # Errors
@@ -299,7 +289,7 @@ impl Gathered {
     }
 
     /// What depends on more than one setting.
-    fn settle(&mut self, config: &mut Config, file: Option<&Path>) -> Result<(), ConfigError> {
+    fn settle(&mut self, config: &mut Config, file: Option<&Path>) -> Result<Option<ServerId>, ConfigError> {
         let has_file = file.is_some();
         self.settle_auth(config)?;
         self.settle_handshake(config);
@@ -309,15 +299,9 @@ impl Gathered {
         if min > max {
             return conflict(format!("minSessionTimeout ({min} ms) is above maxSessionTimeout ({max} ms)"));
         }
-        if !config.ensemble.servers.is_empty() && config.ensemble.count(Role::Participant) == 0 {
-            return conflict("the server lines name observers only; an ensemble needs participants".to_owned());
-        }
         if !config.ensemble.is_standalone() {
-            for (name, value) in [("initLimit", config.ensemble.init_limit), ("syncLimit", config.ensemble.sync_limit)]
-            {
-                if value.is_none() {
-                    return conflict(format!("{name} is needed beside several server lines"));
-                }
+            for setting in self.settings.iter_mut().filter(|setting| setting.fate == Fate::Ensemble) {
+                setting.fate = Fate::Honoured;
             }
         }
         let (limits, storage) = (&config.limits, &config.storage);
@@ -349,7 +333,7 @@ impl Gathered {
             Some(path) if self.given("dataDir").is_none() && config.file.is_none() => {
                 Err(ConfigError::NoDataDir { path: path.to_owned(), meant: self.meant("dataDir") })
             }
-            _ => Ok(()),
+            _ => Ok(myid),
         }
     }
 
@@ -413,7 +397,10 @@ impl Gathered {
     ) -> Result<(), ConfigError> {
         let mut port_given = self.given("clientPort").is_some();
         let standalone = config.ensemble.is_standalone();
-        let line = config.ensemble.servers.values().next().filter(|_| standalone);
+        let line = match standalone {
+            true => config.ensemble.servers.values().next(),
+            false => myid.and_then(|myid| config.ensemble.servers.get(&myid)),
+        };
         // The line of another server says nothing of this one. ZooKeeper goes by clientPort then, and without it runs
         // and listens nowhere.
         let stranger = line.filter(|line| myid.is_some_and(|myid| myid != line.id)).map(|line| line.id);
@@ -441,16 +428,16 @@ impl Gathered {
             }
             (config.client_port, config.client_hosts, port_given) = (client.port, hosts, true);
         }
-        if port_given || !standalone {
+        if port_given {
             return Ok(());
         }
-        if config.secure_client_port.is_some() {
+        if standalone && config.secure_client_port.is_some() {
             return conflict(
                 "secureClientPort is the only client port, and TLS is not served yet; set clientPort to serve without it"
                     .to_owned(),
             );
         }
-        if self.given("clientPortAddress").is_some() && has_file {
+        if standalone && self.given("clientPortAddress").is_some() && has_file {
             return conflict("clientPortAddress is set and clientPort is not".to_owned());
         }
         if has_file {
@@ -459,53 +446,62 @@ impl Gathered {
         Ok(())
     }
 
-    /// Reads `myid`; `None` where there is no number in it.
+    /// This server's number: `zoarium.serverId`, or what is in `myid`; `None` where neither says one.
     fn settle_id(&mut self, config: &mut Config) -> Result<Option<ServerId>, ConfigError> {
+        let highest = if config.extended_types_enabled { 254 } else { 255 };
+        let given = self.given("zoarium.serverId").map(|_| config.server_id);
         let path = config.data_dir.join("myid");
         let text = match std::fs::read(&path) {
-            Ok(bytes) => properties::text_of(&bytes),
-            // A standalone server needs none.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Ok(bytes) => Some(properties::text_of(&bytes)),
+            // A standalone server needs none, and one whose number is set does not either.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(ConfigError::Read { path, reason: os_text(&error) }),
         };
-        let id = text.lines().next().unwrap_or_default().trim();
-        let highest = if config.extended_types_enabled { 254 } else { 255 };
-        let mut myid = None;
-        match id.parse() {
-            Ok(number) if number <= highest => {
-                config.server_id = ServerId(number);
-                myid = Some(config.server_id);
+        let id = text.as_deref().map(|text| text.lines().next().unwrap_or_default().trim());
+        let number = id.and_then(|id| id.parse().ok()).filter(|number| *number <= highest).map(ServerId);
+        let myid = match (given, number) {
+            (Some(given), _) if given.0 > highest => {
+                return conflict(format!(
+                    "zoarium.serverId={given}, and with extendedTypesEnabled {highest} is the highest"
+                ));
             }
-            // Debian's package leaves a sentence there that asks to be replaced; a standalone server needs no number.
-            _ if config.ensemble.is_standalone() => {
-                let text = format!("{} holds no number from 0 to {highest}: using 0", path.display());
-                self.notes.push(Note::Remark(text));
+            (Some(given), Some(number)) if given != number => {
+                return conflict(format!("zoarium.serverId is {given}, and {} says {number}", path.display()));
             }
-            _ => {
-                return Err(ConfigError::Value {
-                    key: "myid".to_owned(),
-                    value: id.chars().take(32).collect(),
-                    origin: Origin::File(path, 1),
-                    allowed: format!("a whole number from 0 to {highest}"),
-                });
+            (given, number) => given.or(number),
+        };
+        config.server_id = myid.unwrap_or_default();
+        let Some(myid) = myid else {
+            match id {
+                None => {}
+                // Debian's package leaves a sentence there that asks to be replaced; a standalone server needs no number.
+                Some(_) if config.ensemble.is_standalone() => {
+                    let text = format!("{} holds no number from 0 to {highest}: using 0", path.display());
+                    self.notes.push(Note::Remark(text));
+                }
+                Some(id) => {
+                    return Err(ConfigError::Value {
+                        key: "myid".to_owned(),
+                        value: id.chars().take(32).collect(),
+                        origin: Origin::File(path, 1),
+                        allowed: format!("a whole number from 0 to {highest}"),
+                    });
+                }
             }
-        }
-        let line = config.ensemble.servers.get(&config.server_id);
-        if !config.ensemble.is_standalone() && line.is_none() {
-            let text = format!("myid in {} is {id}, and there is no line server.{id}", config.data_dir.display());
-            return Err(ConfigError::Conflict(text));
-        }
+            return Ok(None);
+        };
+        let line = config.ensemble.servers.get(&myid);
         if let Some(line) =
             line.filter(|line| line.role != config.ensemble.peer_type && self.given("peerType").is_some())
         {
             let text =
-                format!("peerType={} differs from server.{id}, which says {}", config.ensemble.peer_type, line.role);
+                format!("peerType={} differs from server.{myid}, which says {}", config.ensemble.peer_type, line.role);
             self.notes.push(Note::Remark(format!("{text}; the server line counts")));
         }
-        Ok(myid)
+        Ok(Some(myid))
     }
 }
 
-fn conflict(text: String) -> Result<(), ConfigError> {
+fn conflict<T>(text: String) -> Result<T, ConfigError> {
     Err(ConfigError::Conflict(text))
 }

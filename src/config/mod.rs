@@ -14,6 +14,7 @@ mod load;
 mod note;
 mod properties;
 mod servers;
+mod startable;
 #[cfg(test)]
 mod tests;
 mod zone;
@@ -53,7 +54,7 @@ pub struct Config {
     pub ignore_zookeeper_data: bool,
     /// `datadir.autocreate`: make `data_dir` when it is missing.
     pub data_dir_autocreate: bool,
-    /// This server's number: the content of `myid` in `data_dir`, 0 without that file.
+    /// This server's number: `zoarium.serverId`, or the content of `myid` in `data_dir`; 0 without both.
     pub server_id: ServerId,
 
     /// `clientPort`: where clients connect; 0 picks a free port. Ask [`Config::client_addresses`].
@@ -193,6 +194,20 @@ impl Config {
         }
         let folders = std::iter::once(&self.data_dir).chain(&self.data_log_dir);
         folders.map(|folder| folder.join("version-2")).find(|folder| holds_zookeeper_data(folder))
+    }
+
+    /// Refuses what is understood and not served yet: an ensemble.
+    ///
+    /// # Errors
+    /// [`ConfigError::EnsembleNotYet`].
+    pub fn served_yet(&self) -> Result<(), ConfigError> {
+        match self.ensemble.is_standalone() {
+            true => Ok(()),
+            false => Err(ConfigError::EnsembleNotYet {
+                participants: self.ensemble.count(Role::Participant),
+                observers: self.ensemble.count(Role::Observer),
+            }),
+        }
     }
 
     /// Shortest session timeout granted, in milliseconds.

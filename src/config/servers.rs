@@ -178,6 +178,14 @@ pub struct Ensemble {
     pub dynamic_config_file: Option<PathBuf>,
     /// `version` of the dynamic configuration: the zxid that proposed it.
     pub version: Option<i64>,
+    /// `cnxTimeout`: time for a connection to another server, ms.
+    pub cnx_timeout_ms: u64,
+    /// `quorumCnxnTimeoutMs`: time for the first message of another server, ms; `syncLimit` ticks where absent.
+    pub quorum_cnxn_timeout_ms: Option<u64>,
+    /// `quorumListenOnAllIPs`: listen for servers on every address of the machine.
+    pub listen_on_all: bool,
+    /// `electionPortBindRetry`: tries to bind a port for other servers; 0 is without end.
+    pub bind_tries: u32,
     /// Every other key that only matters in an ensemble, by name.
     pub others: BTreeMap<String, String>,
 }
@@ -195,6 +203,10 @@ impl Default for Ensemble {
             standalone_enabled: true,
             dynamic_config_file: None,
             version: None,
+            cnx_timeout_ms: 5000,
+            quorum_cnxn_timeout_ms: None,
+            listen_on_all: false,
+            bind_tries: 3,
             others: BTreeMap::new(),
         }
     }

@@ -18,6 +18,11 @@ fn read(given: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
     Config::read(None, &pairs(given), std::iter::empty())
 }
 
+/// As [`read`], and a server could start with it.
+fn start(given: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+    Config::load(None, &pairs(given), std::iter::empty())
+}
+
 /// From a file of these lines alone, and a `dataDir` where they have none; the folder lives as long as the test.
 fn read_file(text: &str) -> Result<Loaded, ConfigError> {
     load_all(text, &[], &[])
@@ -390,7 +395,6 @@ fn settings_that_contradict_each_other_are_refused() {
         &[("zoarium.fileSizeInitial", "1G"), ("zoarium.fileSizeMax", "512M")],
         &[("zoarium.fileSizeMax", "64M"), ("zoarium.extentSize", "16M")],
         &[("zoarium.extentSize", "5M")],
-        &[("server.1", "a:1:2:observer"), ("initLimit", "1"), ("syncLimit", "1")],
     ] {
         assert!(matches!(read(given), Err(ConfigError::Conflict(_))), "{given:?}");
     }
@@ -408,14 +412,107 @@ fn one_participant_is_standalone_and_its_client_port_counts() {
 }
 
 #[test]
-fn an_ensemble_is_read_and_then_refused_as_not_yet() {
-    let text = "clientPort=1\ndataDir=/x\ninitLimit=10\nsyncLimit=5\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2:observer\n";
-    let error = read_file(text).unwrap_err();
+fn an_ensemble_is_loaded_and_not_served_yet() {
+    let text = "clientPort=1\ndataDir=/x\ninitLimit=10\nsyncLimit=5\nzoarium.serverId=2\n\
+        server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2:observer\n";
+    let loaded = read_file(text).unwrap();
+    assert_eq!(loaded.config.server_id, ServerId(2));
+    let error = loaded.config.served_yet().unwrap_err();
     assert_eq!(error, ConfigError::EnsembleNotYet { participants: 2, observers: 1 });
     assert!(error.to_string().contains("not serve yet"), "{error}");
     let single = "clientPort=1\ndataDir=/x\ninitLimit=10\nsyncLimit=5\nstandaloneEnabled=false\nserver.1=a:1:2\n";
-    assert!(matches!(read_file(single), Err(ConfigError::EnsembleNotYet { participants: 1, observers: 0 })));
-    assert!(matches!(read_file(&text.replace("initLimit=10", "")), Err(ConfigError::Conflict(_))));
+    let single = read_file(&format!("{single}zoarium.serverId=1\n")).unwrap().config;
+    assert!(matches!(single.served_yet(), Err(ConfigError::EnsembleNotYet { participants: 1, observers: 0 })));
+    assert_eq!(read(&[]).unwrap().config.served_yet(), Ok(()));
+}
+
+const THREE: [(&str, &str); 7] = [
+    ("dataDir", "/nowhere/x"),
+    ("initLimit", "10"),
+    ("syncLimit", "5"),
+    ("zoarium.serverId", "1"),
+    ("server.1", "a:1:2"),
+    ("server.2", "b:1:2"),
+    ("server.3", "c:1:2"),
+];
+
+#[test]
+fn what_an_ensemble_lacks_is_told_when_it_starts_and_not_of_single_settings() {
+    for (without, told) in [
+        ("initLimit", "initLimit is needed"),
+        ("syncLimit", "syncLimit is needed"),
+        ("zoarium.serverId", "write it into /nowhere/x/myid or set zoarium.serverId"),
+        ("server.1", "no line server.1"),
+    ] {
+        let given: Vec<(&str, &str)> = THREE.iter().copied().filter(|(key, _)| *key != without).collect();
+        let error = start(&given).expect_err(without).to_string();
+        assert!(error.contains(told), "{error}");
+        assert!(read(&given).is_ok(), "{without}");
+    }
+    assert!(start(&THREE).is_ok());
+    let observers = [("server.1", "a:1:2:observer"), ("server.2", "a:1:2:observer")];
+    let given = [&THREE[..4], &observers].concat();
+    assert!(matches!(start(&given), Err(ConfigError::Conflict(text)) if text.contains("observers only")));
+    for pair in observers {
+        assert!(read(&[pair]).is_ok(), "each line may be set by itself");
+    }
+}
+
+#[test]
+fn what_servers_cannot_do_for_each_other_is_refused_in_a_sentence_and_only_in_an_ensemble() {
+    for (key, value, told) in [
+        ("sslQuorum", "true", "TLS between servers"),
+        ("quorum.auth.enableSasl", "TRUE", "authenticate"),
+        ("quorum.auth.serverRequireSasl", "true", "authenticate"),
+        ("quorum.auth.learnerRequireSasl", "true", "authenticate"),
+        ("observerMasterPort", "2191", "observers"),
+        ("oraclePath", "/x", "three servers"),
+    ] {
+        let error = start(&[&THREE[..], &[(key, value)]].concat()).expect_err(key);
+        assert!(matches!(error, ConfigError::Refused { .. }), "{error}");
+        assert!(error.to_string().contains(told) && error.to_string().contains(key), "{error}");
+        assert!(start(&[(key, value)]).is_ok(), "a server alone has nobody to say it to");
+    }
+    for (key, value) in [("sslQuorum", "false"), ("observerMasterPort", "0"), ("quorum.auth.enableSasl", "false")] {
+        assert!(start(&[&THREE[..], &[(key, value)]].concat()).is_ok(), "{key}");
+    }
+}
+
+#[test]
+fn with_groups_every_voter_is_in_exactly_one() {
+    let groups = |lines: &[(&str, &str)]| start(&[&THREE[..], lines].concat()).map(|_| ()).map_err(|e| e.to_string());
+    assert_eq!(groups(&[("group.1", "1:2"), ("group.2", "3:7")]), Ok(()));
+    assert!(groups(&[("group.1", "1:2")]).unwrap_err().contains("server 3 votes and is in no group"));
+    assert!(groups(&[("group.1", "1:2"), ("group.2", "2:3")]).unwrap_err().contains("in group.1 and in group.2"));
+    let observer = [("group.1", "1:2"), ("server.3", "c:1:2:observer")];
+    assert_eq!(groups(&observer), Ok(()), "who has no vote needs none");
+}
+
+#[test]
+fn keys_of_an_ensemble_are_honoured_there_and_say_so_nowhere_else() {
+    let fate = |loaded: &Loaded, name: &str| loaded.settings.iter().find(|setting| setting.name == name).unwrap().fate;
+    let extra = [("cnxTimeout", "700"), ("leaderServes", "no"), ("quorumListenOnAllIPs", "true")];
+    let three = start(&[&THREE[..], &extra].concat()).unwrap();
+    let ensemble = &three.config.ensemble;
+    assert!(ensemble.cnx_timeout_ms == 700 && ensemble.listen_on_all && ensemble.bind_tries == 3);
+    for name in ["server.1", "initLimit", "cnxTimeout", "quorumListenOnAllIPs"] {
+        assert_eq!(fate(&three, name), Fate::Honoured, "{name}");
+    }
+    assert_eq!(fate(&three, "leaderServes"), Fate::WithoutEffect);
+    let alone = start(&[("initLimit", "10"), ("cnxTimeout", "700")]).unwrap();
+    assert_eq!((fate(&alone, "initLimit"), fate(&alone, "cnxTimeout")), (Fate::Ensemble, Fate::Ensemble));
+    for (value, tries) in [("0", 0), ("-1", 3), ("7", 7)] {
+        assert_eq!(start(&[("electionPortBindRetry", value)]).unwrap().config.ensemble.bind_tries, tries);
+    }
+}
+
+#[test]
+fn in_an_ensemble_the_own_line_says_where_clients_connect() {
+    let lines = [("server.1", "a:1:2;127.0.0.1:2345"), ("server.2", "b:1:2;2346")];
+    let two = |extra: &[(&str, &str)]| start(&[&THREE[..4], &lines, extra].concat());
+    let config = two(&[]).unwrap().config;
+    assert_eq!((config.client_port, config.client_hosts.as_slice()), (2345, &["127.0.0.1".to_owned()][..]));
+    assert!(two(&[("clientPort", "2346")]).is_err(), "the lines contradict each other");
 }
 
 #[test]
@@ -437,15 +534,20 @@ fn the_dynamic_file_holds_the_membership_and_nothing_else() {
 }
 
 #[test]
-fn myid_is_read_when_it_is_there_and_binds_an_ensemble_only() {
+fn the_number_is_that_of_myid_or_is_set_and_both_must_agree() {
     let folder = Folder::new();
     let data = folder.0.display().to_string();
     let alone = [("dataDir", data.as_str())];
     let two = [("server.1", "a:1:2"), ("server.255", "b:1:2"), ("initLimit", "1"), ("syncLimit", "1"), alone[0]];
-    let id = |given: &[(&str, &str)]| read(given).map(|loaded| (loaded.config.server_id.0, loaded.notes.len()));
+    let id = |given: &[(&str, &str)]| start(given).map(|loaded| (loaded.config.server_id.0, loaded.notes.len()));
     assert_eq!(id(&alone), Ok((0, 0)));
+    assert!(matches!(id(&two), Err(ConfigError::Conflict(_))), "nothing says which one it is");
+    let set = ("zoarium.serverId", "255");
+    assert_eq!(id(&[&two[..], &[set]].concat()), Ok((255, 0)));
     folder.write("myid", "255\nsecond line\n");
     assert_eq!((id(&alone), id(&two)), (Ok((255, 0)), Ok((255, 0))));
+    assert_eq!(id(&[&two[..], &[set]].concat()), Ok((255, 0)));
+    assert!(matches!(id(&[&two[..], &[("zoarium.serverId", "1")]].concat()), Err(ConfigError::Conflict(_))));
     assert_eq!(id(&[alone[0], ("extendedTypesEnabled", "true")]), Ok((0, 1)));
     for text in ["", "replace this text", "-1", "256"] {
         folder.write("myid", text);

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
@@ -18,6 +19,8 @@ use crate::store::os_text;
 const BIND_PAUSE_MS: u64 = 1000;
 /// Pause before the next accept when descriptors have run out, ms.
 const ACCEPT_PAUSE_MS: u64 = 100;
+/// Connections that may wait to be accepted.
+const BACKLOG: usize = 1024;
 /// The number under which a door asks the resolver; no connection's number is as high.
 pub(super) const DOOR: usize = usize::MAX;
 
@@ -92,8 +95,9 @@ impl Door {
             }
             let port = unbound.place.port;
             let address = match unbound.place.literal() {
+                // It takes IPv4 too.
+                _ if unbound.place.is_wildcard() => Ok(vec![std::net::Ipv6Addr::UNSPECIFIED.into()]),
                 Some(address) => Ok(vec![address]),
-                None if unbound.place.is_wildcard() => Ok(vec![std::net::Ipv6Addr::UNSPECIFIED.into()]),
                 None => match names.ask(&unbound.place.host, DOOR) {
                     None => {
                         unbound.is_asking = true;
@@ -138,6 +142,8 @@ impl Door {
         let listen = |addresses: Vec<SocketAddr>| -> Result<Vec<Owned<TcpListener>>, String> {
             let one = |address: SocketAddr| -> io::Result<Owned<TcpListener>> {
                 let mut listener = Owned::new(listening::open(address).map_err(|(_, error)| error)?);
+                // More than the system's default, so that a crowd does not keep servers waiting outside.
+                let _ = crate::store::listen(listener.as_fd(), BACKLOG);
                 registry.register(&mut *listener, token, Interest::READABLE)?;
                 Ok(listener)
             };

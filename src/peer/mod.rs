@@ -23,6 +23,7 @@ mod answers;
 pub mod ballots;
 mod dial;
 mod door;
+pub mod ensemble;
 mod environment;
 mod hearing;
 mod hosting;
@@ -146,6 +147,7 @@ impl Peer {
     /// # Errors
     /// [`Error`] when the folder, the file or an address cannot be used.
     pub fn open(config: Config, commands: Receiver<Command>) -> Result<Peer, Error> {
+        config.served_yet().map_err(|error| Error::Config(error.to_string()))?;
         let mut seeds = [0; 16];
         getrandom::fill(&mut seeds).map_err(|error| Error::System {
             what: "get random numbers",

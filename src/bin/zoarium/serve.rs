@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: Arguments, volume: Volume) -> ExitCode {
         Err(trouble) => {
             complain(&trouble);
             return ExitCode::from(match trouble {
-                Trouble::Config(ConfigError::EnsembleNotYet { .. } | ConfigError::Refused { .. }) => exit::REFUSED,
+                Trouble::Config(ConfigError::Refused { .. }) => exit::REFUSED,
                 _ => exit::USAGE,
             });
         }

@@ -307,7 +307,12 @@ fn who_does_not_introduce_itself_is_never_told_of() {
 #[test]
 fn a_crowd_that_says_nothing_keeps_no_learner_out() {
     let mut nodes = vec![Node::<QuorumLinks>::new(settings(1)), Node::<QuorumLinks>::new(settings(2))];
-    let crowd: Vec<TcpStream> = (0..700).map(|_| stranger(&nodes[0], &[])).collect();
+    let mut crowd = Vec::new();
+    // No more at once than may wait to be accepted.
+    for _ in 0..20 {
+        crowd.extend((0..35).map(|_| stranger(&nodes[0], &[])));
+        nodes[0].turn();
+    }
     let leader = place(&nodes[0]);
     nodes[1].sockets.learn(ServerId(1), vec![leader]);
     nodes[1].dial(1);
