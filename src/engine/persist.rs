@@ -6,6 +6,7 @@ use super::{Damage, Engine};
 use crate::ids::{Millis, SessionId, Zxid};
 use crate::jute::{Decoder, encode};
 use crate::plant::{self, Plant};
+use crate::session::Sessions;
 use crate::tree::{Tree, TreeLoader};
 use crate::watches::Watches;
 
@@ -17,23 +18,7 @@ const TAG_HIGHEST_ID: u8 = 17;
 impl Engine {
     /// Begins a snapshot of the state as applied now. Sessions are written at once, the tree in slices.
     pub fn snapshot_begin(&mut self, emit: &mut dyn FnMut(&[u8])) {
-        let mut entry = Vec::new();
-        for highest in self.sessions.highest_ids().filter(|_| !plant::on(Plant::HighestIdForgotten)) {
-            entry.clear();
-            entry.push(TAG_HIGHEST_ID);
-            encode(&highest.0, &mut entry);
-            emit(&entry);
-        }
-        for (id, session) in self.sessions.sorted() {
-            if plant::on(Plant::SessionsForgotten) {
-                continue;
-            }
-            entry.clear();
-            entry.push(TAG_SESSION);
-            encode(&(id.0, session.timeout_ms), &mut entry);
-            emit(&entry);
-        }
-        self.tree.snapshot_begin(emit);
+        begin(&mut self.tree, &self.sessions, emit);
     }
 
     /// Writes some more of it; true when it is whole.
@@ -48,7 +33,7 @@ impl Engine {
 
     /// About how many bytes a snapshot would take now.
     pub fn snapshot_estimate(&self) -> u64 {
-        self.tree.snapshot_estimate() + 32 * self.sessions.len() as u64
+        estimate(&self.tree, &self.sessions)
     }
 
     /// Starts over from nothing: a snapshot of `zxid` follows.
@@ -93,6 +78,31 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Begins a snapshot: the sessions at once, and what is due of the tree.
+pub(super) fn begin(tree: &mut Tree, sessions: &Sessions, emit: &mut dyn FnMut(&[u8])) {
+    let mut entry = Vec::new();
+    for highest in sessions.highest_ids().filter(|_| !plant::on(Plant::HighestIdForgotten)) {
+        entry.clear();
+        entry.push(TAG_HIGHEST_ID);
+        encode(&highest.0, &mut entry);
+        emit(&entry);
+    }
+    for (id, session) in sessions.sorted() {
+        if plant::on(Plant::SessionsForgotten) {
+            continue;
+        }
+        entry.clear();
+        entry.push(TAG_SESSION);
+        encode(&(id.0, session.timeout_ms), &mut entry);
+        emit(&entry);
+    }
+    tree.snapshot_begin(emit);
+}
+
+pub(super) fn estimate(tree: &Tree, sessions: &Sessions) -> u64 {
+    tree.snapshot_estimate() + 32 * sessions.len() as u64
 }
 
 fn read<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Damage> {

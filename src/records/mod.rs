@@ -8,6 +8,7 @@ use crate::jute::Text;
 
 pub mod codes;
 pub mod connect;
+pub mod javasnap;
 pub mod multi;
 pub mod peer;
 pub mod replies;

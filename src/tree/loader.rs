@@ -15,11 +15,13 @@ use crate::path::{CONFIG, QUOTA, SYSTEM};
 ///
 /// Whatever the entries say, it does not panic, and takes memory for what is there, not for what is claimed.
 pub struct TreeLoader {
-    tree: Tree,
-    /// Ids in the snapshot to ids in the tree.
-    ids: Ids,
+    pub(super) tree: Tree,
+    /// Ids in the snapshot to ids in the tree; `None` where they are the same.
+    ids: Option<Ids>,
     /// Numbers of ACLs in the snapshot to those in the tree.
     acls: Map<u32>,
+    /// Lists that are counted once more than znodes have them.
+    spare_acls: Vec<u32>,
     has_header: bool,
     trailer: Option<Totals>,
     totals: Totals,
@@ -47,12 +49,23 @@ impl TreeLoader {
         debug_assert_eq!(root, NodeId::ROOT);
         TreeLoader {
             tree,
-            ids: Ids { numbers: Map(HashTable::new()), pages: Vec::new(), last: (u32::MAX, 0) },
+            ids: Some(Ids { numbers: Map(HashTable::new()), pages: Vec::new(), last: (u32::MAX, 0) }),
             acls: Map(HashTable::new()),
+            spare_acls: Vec::new(),
             has_header: false,
             trailer: None,
             totals: Totals::default(),
         }
+    }
+
+    /// The same for who puts znodes into the tree by himself, each with its parent's id there.
+    pub(super) fn with_ids_of_its_own(seed: [u64; 2]) -> TreeLoader {
+        TreeLoader { ids: None, ..TreeLoader::new(seed) }
+    }
+
+    /// One user less of a list when the tree is whole.
+    pub(super) fn spare_acl(&mut self, acl: u32) {
+        self.spare_acls.push(acl);
     }
 
     /// Takes in one entry, one that begins with a byte from 1 to 15.
@@ -103,7 +116,8 @@ impl TreeLoader {
             self.tree.nodes.set_root(node);
             NodeId::ROOT
         };
-        if !self.ids.insert(number, id, keys) {
+        let is_new = self.ids.as_mut().is_none_or(|ids| ids.insert(number, id, keys));
+        if !is_new {
             return Err(format!("znode {number} comes twice"));
         }
         Ok(())
@@ -114,18 +128,26 @@ impl TreeLoader {
     /// # Errors
     /// A sentence about what is missing or does not fit: the trailer, a parent, a znode that no path leads to, a name
     /// that comes twice, another content than the trailer says.
-    pub fn finish(mut self) -> Result<Tree, String> {
+    pub fn finish(self) -> Result<Tree, String> {
         let trailer = self.trailer.ok_or("the trailer of the tree is missing")?;
         if trailer != self.totals {
             return Err(format!("the trailer says {trailer:?}, the entries are {:?}", self.totals));
         }
+        self.assemble()
+    }
+
+    /// Links the znodes that have come, and enters them into everything that is derived from them.
+    ///
+    /// # Errors
+    /// As [`finish`](TreeLoader::finish).
+    pub(super) fn assemble(mut self) -> Result<Tree, String> {
         if self.tree.nodes.get(NodeId::ROOT).is_none() {
             return Err("there is no root".into());
         }
         self.link()?;
         self.sort_siblings();
         self.enter()?;
-        for (_, acl) in self.acls.0.drain() {
+        for acl in self.acls.0.drain().map(|(_, acl)| acl).chain(self.spare_acls.drain(..)) {
             self.tree.acls.release(acl);
         }
         let tree = &mut self.tree;
@@ -149,7 +171,10 @@ impl TreeLoader {
         }
         for id in (1..nodes.end()).map(NodeId) {
             let number = nodes[id].parent.0;
-            let parent = self.ids.find(number, keys);
+            let parent = match &mut self.ids {
+                Some(ids) => ids.find(number, keys),
+                None => Some(nodes[id].parent),
+            };
             let parent = parent.ok_or_else(|| format!("{:?} has no parent {number}", nodes[id].name.as_str()))?;
             if nodes[parent].is_ephemeral() {
                 return Err(format!("{:?} is below an ephemeral", nodes[id].name.as_str()));

@@ -19,6 +19,7 @@ mod owner;
 mod quota;
 mod slab;
 mod snapshot;
+mod stream;
 mod table;
 
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use network::{Network, NoNetwork};
 pub use node::NodeId;
 pub use owner::Owner;
 pub use quota::{Quota, Track, Unparsable};
+pub use stream::{StateLoader, StateWalk};
 
 use std::borrow::Cow;
 use std::sync::Arc;

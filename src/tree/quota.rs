@@ -399,6 +399,20 @@ impl Tree {
         }
     }
 
+    /// Counts anew what is used of every quota, whatever its znode says, as ZooKeeper does when it has loaded a tree.
+    ///
+    /// Source: ZooKeeper 3.9 `DataTree.setupQuota`.
+    pub(super) fn recount_quotas(&mut self) {
+        let mut found: Vec<(Box<str>, NodeId)> =
+            self.quotas.places.iter().filter_map(|place| Some((place.path.clone(), place.stats?))).collect();
+        found.sort_unstable();
+        for (at, stats) in found {
+            let (count, bytes) = self.usage(&at);
+            self.replace_data(stats, Some(head(count, bytes).as_bytes()));
+            self.quotas.usages.insert(stats, Usage { numbers: Some((count, bytes)), is_null: false });
+        }
+    }
+
     /// Whether the derived tables are what [`Tree::find_quotas`] would make.
     pub(super) fn check_quotas(&self) -> Result<(), String> {
         for place in &self.quotas.places {

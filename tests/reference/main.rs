@@ -20,6 +20,7 @@ mod rng;
 mod script;
 mod servers;
 mod side;
+mod states;
 mod step;
 mod stories;
 mod time;

@@ -24,6 +24,8 @@ pub struct Settings {
     pub properties: Vec<(&'static str, &'static str)>,
     /// What the file `myid` says, if there is one.
     pub myid: Option<&'static str>,
+    /// A snapshot file of ZooKeeper's to begin with, and its zxid.
+    pub snapshot: Option<(i64, Vec<u8>)>,
 }
 
 impl Settings {
@@ -75,6 +77,7 @@ impl Settings {
             config: config.iter().map(|line| line.to_string()).collect(),
             properties: properties.to_vec(),
             myid: None,
+            snapshot: None,
         }
     }
 }
@@ -95,6 +98,10 @@ impl Server {
         fs::create_dir_all(dir.join("data")).expect("the temporary directory is ours");
         if let Some(myid) = settings.myid {
             fs::write(dir.join("data/myid"), myid).expect("myid");
+        }
+        if let Some((zxid, file)) = &settings.snapshot {
+            fs::create_dir_all(dir.join("data/version-2")).expect("the temporary directory is ours");
+            fs::write(dir.join(format!("data/version-2/snapshot.{zxid:x}")), file).expect("a snapshot");
         }
         let port = free_port();
         let mut config = format!(

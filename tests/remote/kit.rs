@@ -60,7 +60,7 @@ impl Site {
         config.push(format!("tickTime={TICK_TIME}"));
         let server = servers::Server::start(
             servers::Kind::ZooKeeper,
-            &servers::Settings { config, properties: Vec::new(), myid: None },
+            &servers::Settings { config, properties: Vec::new(), myid: None, snapshot: None },
         );
         Ok(Site::new(server.address.clone(), Kind::ZooKeeper(server)))
     }

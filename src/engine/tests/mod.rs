@@ -26,6 +26,7 @@ mod limits;
 mod lives;
 mod replies;
 mod sessions;
+mod states;
 mod told;
 mod watching;
 mod writes;

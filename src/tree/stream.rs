@@ -1,0 +1,203 @@
+//! The tree as ZooKeeper's servers send it to each other, and back: paths in place of ids, parents before children.
+
+use std::collections::BTreeMap;
+
+use super::acls::OPEN;
+use super::loader::TreeLoader;
+use super::node::{Name, Node};
+use super::{NodeId, Owner, Tree};
+use crate::records::Acl;
+use crate::records::javasnap::{OPEN_ACL, StatPersisted, put_acl, put_count, put_znode};
+
+/// Znodes that one tree can hold.
+const NODES_MAX: u32 = u32::MAX - 2;
+
+/// A walk over a tree that does not change meanwhile: the znodes in the order of the stream.
+pub struct StateWalk {
+    next: Option<NodeId>,
+    /// The path of `next`, empty for the root.
+    path: String,
+    /// The numbers of the lists in the stream, by those in the tree.
+    acls: BTreeMap<u32, i64>,
+}
+
+impl StateWalk {
+    /// Appends the table of ACLs, with `extra` as its last list, which no znode has.
+    pub fn begin(tree: &Tree, extra: Option<&[Acl<'_>]>, out: &mut Vec<u8>) -> StateWalk {
+        let used = tree.acls.users().filter(|&(id, users)| id != OPEN && users > 0);
+        let acls: BTreeMap<u32, i64> = used.zip(1..).map(|((id, _), number)| (id, number)).collect();
+        put_count(acls.len() + usize::from(extra.is_some()), out);
+        for (&id, &number) in &acls {
+            put_acl(number, tree.acls.get(id).entries(), out);
+        }
+        if let Some(extra) = extra {
+            put_acl(acls.len() as i64 + 1, extra, out);
+        }
+        StateWalk { next: Some(NodeId::ROOT), path: String::new(), acls }
+    }
+
+    /// Appends znodes until `out` has `size` bytes or more; true when the last one is there.
+    pub fn go_on(&mut self, tree: &Tree, size: usize, out: &mut Vec<u8>) -> bool {
+        while let Some(id) = self.next {
+            if out.len() >= size {
+                return false;
+            }
+            let node = &tree.nodes[id];
+            let stat = StatPersisted {
+                czxid: node.czxid,
+                mzxid: node.mzxid,
+                ctime: node.ctime,
+                mtime: node.mtime,
+                version: node.version,
+                cversion: node.cversion,
+                aversion: node.aversion,
+                ephemeral_owner: node.owner,
+                pzxid: node.pzxid,
+            };
+            let acl = self.acls.get(&node.acl).copied().unwrap_or(OPEN_ACL);
+            put_znode(&self.path, tree.data(id).as_deref(), acl, &stat, out);
+            self.step(tree, id);
+        }
+        true
+    }
+
+    fn step(&mut self, tree: &Tree, id: NodeId) {
+        if let Some(child) = tree.first_child(id) {
+            self.enter(tree, child);
+            return;
+        }
+        let mut at = id;
+        self.next = None;
+        while at != NodeId::ROOT {
+            self.path.truncate(self.path.len() - 1 - tree.nodes[at].name.as_bytes().len());
+            if let Some(sibling) = tree.next_sibling(at) {
+                self.enter(tree, sibling);
+                return;
+            }
+            at = tree.nodes[at].parent;
+        }
+    }
+
+    fn enter(&mut self, tree: &Tree, id: NodeId) {
+        self.path.push('/');
+        self.path.push_str(tree.nodes[id].name.as_str());
+        self.next = Some(id);
+    }
+}
+
+/// A tree in the making from the items of a stream. Trusts nothing that it reads.
+pub struct StateLoader {
+    loader: TreeLoader,
+    /// The path of the last znode, and of it and those above: the id, and how much of the path is theirs.
+    path: String,
+    above: Vec<(NodeId, usize)>,
+    /// The numbers of lists in the tree, by those in the stream.
+    acls: BTreeMap<i64, u32>,
+}
+
+impl StateLoader {
+    /// Nothing loaded yet. `seed` is the secret of the new tree's index, as for [`Tree::new`].
+    pub fn new(seed: [u64; 2]) -> StateLoader {
+        let loader = TreeLoader::with_ids_of_its_own(seed);
+        StateLoader { loader, path: String::new(), above: Vec::new(), acls: BTreeMap::new() }
+    }
+
+    /// Takes in a list of permissions.
+    ///
+    /// # Errors
+    /// A sentence about what is wrong with it.
+    pub fn acl(&mut self, number: i64, list: &[Acl<'_>]) -> Result<(), String> {
+        if number == OPEN_ACL || self.acls.contains_key(&number) {
+            return Err(format!("ACL {number} comes twice"));
+        }
+        let here = self.loader.tree.acls.intern(list);
+        self.acls.insert(number, here);
+        Ok(())
+    }
+
+    /// Takes in a znode; the one above it came before, and only znodes below that one since.
+    ///
+    /// # Errors
+    /// A sentence about what is wrong with it.
+    pub fn znode(&mut self, path: &str, data: Option<&[u8]>, acl: i64, stat: &StatPersisted) -> Result<(), String> {
+        let parent = self.find_parent(path)?;
+        if self.loader.tree.nodes.end() >= NODES_MAX {
+            return Err(format!("more than {NODES_MAX} znodes"));
+        }
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let acl = self.acl_of(acl, path);
+        let node = Node {
+            mzxid: stat.mzxid,
+            pzxid: stat.pzxid,
+            mtime: stat.mtime,
+            owner: stat.ephemeral_owner,
+            version: stat.version,
+            cversion: stat.cversion,
+            aversion: stat.aversion,
+            parent: parent.unwrap_or(NodeId::ROOT),
+            ..Node::new(Name::new(name), data.map(Box::from), acl, Owner::None, stat.czxid, stat.ctime)
+        };
+        let id = match parent {
+            Some(_) => self.loader.tree.nodes.insert(node),
+            None => {
+                self.loader.tree.nodes.set_root(node);
+                NodeId::ROOT
+            }
+        };
+        let shared = path.len() - name.len();
+        self.path.truncate(shared);
+        self.path.push_str(&path[self.path.len()..]);
+        self.above.push((id, path.len()));
+        Ok(())
+    }
+
+    /// The znode above the one at `path`; none above the root, which comes first.
+    fn find_parent(&mut self, path: &str) -> Result<Option<NodeId>, String> {
+        if path.is_empty() {
+            return if self.above.is_empty() { Ok(None) } else { Err("the root comes twice".into()) };
+        }
+        let (parent, name) = path.rsplit_once('/').ok_or_else(|| format!("{path:?} is no path"))?;
+        if name.is_empty() || name.contains('\0') {
+            return Err(format!("{path:?} is no path of a znode"));
+        }
+        while self.above.last().is_some_and(|&(_, length)| length > parent.len()) {
+            self.above.pop();
+        }
+        match self.above.last() {
+            Some(&(id, length)) if length == parent.len() && self.path.starts_with(parent) => Ok(Some(id)),
+            _ => Err(format!("{path:?} comes without the znode above it")),
+        }
+    }
+
+    /// The list with this number in the tree, with one more user.
+    fn acl_of(&mut self, number: i64, path: &str) -> u32 {
+        let acls = &mut self.loader.tree.acls;
+        if number == OPEN_ACL {
+            return acls.intern(&[Acl::open()]);
+        }
+        if let Some(&here) = self.acls.get(&number) {
+            acls.share(here);
+            return here;
+        }
+        // A server of ZooKeeper's writes the table first and goes on applying: the transaction that gave the znode this
+        // list is among those that follow, and until then nobody may do anything.
+        log::debug!("{path} names ACL {number}, which did not come: closed until its transaction does");
+        acls.intern(&[Acl::new(0, "world", "anyone")])
+    }
+
+    /// Puts the tree together. Unless `is_exact`, the usage of quotas is counted anew, as the stream may have been written
+    /// while transactions were applied.
+    ///
+    /// # Errors
+    /// A sentence about what is missing or comes twice.
+    pub fn finish(mut self, is_exact: bool) -> Result<Tree, String> {
+        for here in std::mem::take(&mut self.acls).into_values() {
+            self.loader.spare_acl(here);
+        }
+        let mut tree = self.loader.assemble()?;
+        if !is_exact {
+            tree.recount_quotas();
+        }
+        Ok(tree)
+    }
+}
