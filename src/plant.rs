@@ -67,6 +67,12 @@ pub(crate) enum Plant {
     NumbersReused,
     /// A new file never comes to its place for good (D-12).
     FileUnnamed,
+    /// A truncation leaves a snapshot that holds what is cut off (S-15).
+    TruncKeepsSnapshot,
+    /// A truncation is not written to the log (D-08).
+    TruncInMemoryOnly,
+    /// The epochs of a state that is installed are kept before it (S-08).
+    EpochsBeforeState,
     /// The last record of a batch is not written (D-04).
     LastRecordForgotten,
 

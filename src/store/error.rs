@@ -84,6 +84,9 @@ pub enum StoreError {
     NoSnapshot,
     /// A snapshot is being taken already.
     SnapshotRunning,
+    /// The part of the log that was being read for a member is used for something else by now: the reading took too long,
+    /// or its space was needed.
+    LogReleased,
     /// A snapshot read back differently from what was written; it was dropped and the older ones stay.
     SnapshotUnreadable {
         /// Where, in bytes from the start of the file.
@@ -148,6 +151,7 @@ impl fmt::Display for StoreError {
             StoreError::Io { what, error } => write!(f, "cannot {what}: {error}"),
             StoreError::NoSnapshot => write!(f, "no snapshot is being taken"),
             StoreError::SnapshotRunning => write!(f, "a snapshot is being taken already"),
+            StoreError::LogReleased => write!(f, "the log that was being read for a member has been released"),
             StoreError::SnapshotUnreadable { offset, what } => {
                 write!(f, "the new snapshot reads back wrong at byte {offset}: {what}; the older ones stay")
             }

@@ -235,7 +235,7 @@ impl Store {
     }
 
     /// Adds one extent without zeroing it: slower to write than a zeroed one, but there at once.
-    fn grow_at_once(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn grow_at_once(&mut self) -> Result<(), StoreError> {
         let counted = self.sb.map.len() as u32;
         if counted >= extents_most(&self.options, self.sb.extent_size()) {
             return Err(self.full());

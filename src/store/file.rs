@@ -12,8 +12,10 @@ use crate::store::helper::Helper;
 use crate::store::layout::{EXTENTS_AT, SLOT_AT, SLOT_LEN, first_len, sb};
 use crate::store::log::Tail;
 use crate::store::map::{AlignedBuf, Disk, DiskFile};
+use crate::store::member::MemberState;
 use crate::store::options::{StoreOptions, StoreStats, SyncMode};
 use crate::store::os_error::OsError;
+use crate::store::read::Pins;
 use crate::store::recover::{self, EndOfLog, Recovered, RecoveryReport, Replay};
 use crate::store::snapshot::{Build, SnapshotDone};
 use crate::store::superblock::{Extent, Superblock};
@@ -58,6 +60,8 @@ pub struct Store {
     pub(crate) snapshot_began: u64,
     /// Extents when the file was opened: it does not shrink.
     pub(crate) extents_at_open: u64,
+    /// Who reads the log.
+    pub(crate) pins: Pins,
     /// Writes were told to wait, when they last asked.
     pub(crate) log_waits: bool,
     /// The caller asks in every turn what may be logged.
@@ -70,6 +74,8 @@ pub struct Store {
     pub(crate) idle_since: Option<Millis>,
     /// The last records were known to be durable when this frame was written.
     marked_fseq: u64,
+    /// It is damaged, and nothing of it counts until a state was installed.
+    pub(crate) is_hollow: bool,
     pub(crate) poison: Option<StoreError>,
     pub(crate) stats: StoreStats,
 }
@@ -139,8 +145,7 @@ impl Store {
             extent_log2: options.extent_size.trailing_zeros(),
             incarnation: 0,
             flags: 0,
-            accepted_epoch: 0,
-            current_epoch: 0,
+            member: MemberState::default(),
             server_id: options.server_id.unwrap_or(0),
             log_base_lseq: 1,
             log_head_lseq: 1,
@@ -187,6 +192,7 @@ impl Store {
                 last_zxid: Zxid::ZERO,
                 last_txns_fseq: 0,
                 extents: Vec::new(),
+                truncs: Vec::new(),
                 buf: AlignedBuf::new(APPEND_BUF),
             },
         );
@@ -236,6 +242,7 @@ impl Store {
                 last_zxid: chain.last_zxid.max(report.snapshot.unwrap_or_default()),
                 last_txns_fseq: chain.last_txns_fseq,
                 extents: chain.extents,
+                truncs: chain.truncs,
                 buf: AlignedBuf::new(APPEND_BUF),
             },
         );
@@ -253,12 +260,12 @@ impl Store {
         let mut next = sb;
         next.incarnation += 1;
         next.flags &= !sb::FLAG_CLEAN;
+        if let Some(server_id) = options.server_id {
+            next.server_id = server_id;
+        }
         for slot in bad_slots {
             log::error!("dropping a damaged snapshot: {:?}", report.snapshots_damaged);
-            next.snapshots[slot] = None;
-            for extent in next.map.iter_mut().filter(|e| e.state == ExtentState::snapshot(slot)) {
-                *extent = Extent { state: ExtentState::Retired, order: 0 };
-            }
+            next.retire_snapshot(slot);
         }
         store.read_last_page()?;
         store.update_superblock(next)?;
@@ -269,7 +276,7 @@ impl Store {
         Ok((store, report))
     }
 
-    fn with(disk: Arc<dyn Disk>, options: &StoreOptions, sb: Superblock, log: Tail) -> Store {
+    pub(crate) fn with(disk: Arc<dyn Disk>, options: &StoreOptions, sb: Superblock, log: Tail) -> Store {
         Store {
             options: options.clone(),
             seed: sb.seed(),
@@ -285,6 +292,7 @@ impl Store {
             snapshot_largest: 0,
             snapshot_began: 0,
             extents_at_open: sb.map.len() as u64,
+            pins: Pins::default(),
             log_waits: false,
             is_paced: false,
             sb,
@@ -293,6 +301,7 @@ impl Store {
             now: Millis(0),
             idle_since: None,
             marked_fseq: 0,
+            is_hollow: false,
             poison: None,
             stats: StoreStats::default(),
             disk,
@@ -348,11 +357,11 @@ impl Store {
                 *extent = Extent::FREE;
             }
         }
-        if self.log.extents.is_empty() {
+        if self.log.extents.is_empty() && !self.is_hollow {
             next.base_fseq = self.log.fseq.max(self.fseq_floor) + 1;
         }
         // Without syncs only a clean stop knows what is durable.
-        if self.options.sync == SyncMode::Always || next.clean() {
+        if (self.options.sync == SyncMode::Always || next.clean()) && !self.is_hollow {
             (next.end_fseq, next.end_zxid, next.end_offset) = (self.log.fseq, self.log.last_zxid, self.log.at);
         }
         next.check_itself().expect("an update keeps the superblock whole");
@@ -379,6 +388,7 @@ impl Store {
         while let Some(done) = self.helper.poll(&*self.disk) {
             self.handle_done(done)?;
         }
+        self.tend_pins();
         self.tend_growth()?;
         self.link_ahead()?;
         if self.log.last_txns_fseq > self.marked_fseq && self.options.mark_after_ms > 0 {
@@ -425,22 +435,50 @@ impl Store {
 
     /// The accepted and the current epoch.
     pub fn epochs(&self) -> (u64, u64) {
-        (self.sb.accepted_epoch, self.sb.current_epoch)
+        (self.sb.member.accepted_epoch, self.sb.member.current_epoch)
     }
 
-    /// Stores the epochs; durable on return (D-01, D-03).
+    /// What is kept beside the log, as [`keep`](Store::keep) left it.
+    pub fn member_state(&self) -> &MemberState {
+        &self.sb.member
+    }
+
+    /// Keeps the epochs and what else a member of an ensemble must not forget, in one superblock update; durable on
+    /// return (D-01, D-03).
     ///
     /// # Errors
-    /// [`StoreError::SyncFailed`], which is final.
+    /// [`StoreError::TooLarge`] when the texts do not fit, and nothing was changed; [`StoreError::SyncFailed`], which is
+    /// final.
     ///
     /// # Panics
     /// When an epoch would fall, or the current one pass the accepted one (S-08).
-    pub fn set_epochs(&mut self, accepted: u64, current: u64) -> Result<(), StoreError> {
-        assert!(accepted >= self.sb.accepted_epoch && current >= self.sb.current_epoch, "an epoch would fall");
-        assert!(current <= accepted, "current epoch {current} above accepted epoch {accepted}");
+    pub fn keep(&mut self, state: &MemberState) -> Result<(), StoreError> {
+        self.check_member_state(state)?;
         let mut next = self.sb.clone();
-        (next.accepted_epoch, next.current_epoch) = (accepted, current);
+        next.member = state.clone();
         self.update_superblock(next)
+    }
+
+    /// Whether `state` may be kept after what is kept now.
+    pub(crate) fn check_member_state(&self, state: &MemberState) -> Result<(), StoreError> {
+        let (accepted, current) = (state.accepted_epoch, state.current_epoch);
+        let kept = &self.sb.member;
+        assert!(accepted >= kept.accepted_epoch && current >= kept.current_epoch, "an epoch would fall");
+        assert!(current <= accepted, "current epoch {current} above accepted epoch {accepted}");
+        let (size, limit) = (state.texts_len(), MemberState::TEXTS_MAX);
+        if size > limit {
+            return Err(StoreError::TooLarge { size: size as u64, limit: limit as u64 });
+        }
+        Ok(())
+    }
+
+    /// Stores the epochs and leaves what else is kept; durable on return.
+    ///
+    /// # Errors
+    /// As [`keep`](Store::keep), and it panics as that does.
+    pub fn set_epochs(&mut self, accepted: u64, current: u64) -> Result<(), StoreError> {
+        let state = MemberState { accepted_epoch: accepted, current_epoch: current, ..self.sb.member.clone() };
+        self.keep(&state)
     }
 
     /// Counts syncs of the log, and their times, from zero.

@@ -286,8 +286,8 @@ impl Seen {
             extent_size: root.extent_size(),
             incarnation: root.incarnation,
             clean: root.clean(),
-            accepted_epoch: root.accepted_epoch,
-            current_epoch: root.current_epoch,
+            accepted_epoch: root.member.accepted_epoch,
+            current_epoch: root.member.current_epoch,
         });
         for (index, extent) in (0u32..).zip(&root.map) {
             let (offset, state) = (root.extent_at(index), extent.state.name());

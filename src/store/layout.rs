@@ -29,7 +29,6 @@ pub(crate) mod sb {
     pub(crate) const GENERATION: usize = 24;
     pub(crate) const FILE_UUID: usize = 32;
     pub(crate) const FORMAT: usize = 48;
-    #[cfg_attr(not(test), expect(dead_code, reason = "written as zeros"))]
     pub(crate) const COMPAT: usize = 52;
     pub(crate) const RO_COMPAT: usize = 56;
     pub(crate) const INCOMPAT: usize = 60;
@@ -55,10 +54,12 @@ pub(crate) mod sb {
     pub(crate) const MAP_EXTENT: usize = 320;
     /// Over the rest of the map.
     pub(crate) const MAP_CRC: usize = 324;
-    #[cfg_attr(not(test), expect(dead_code, reason = "written as zeros"))]
-    pub(crate) const RESERVED: usize = 328;
+    /// What a member of an ensemble keeps beside its epochs: [`mem`](super::mem).
+    pub(crate) const MEMBER: usize = 328;
     pub(crate) const EXTENT_MAP: usize = 4096;
 
+    /// What begins at `MEMBER` counts. A version that does not know it writes zeros there.
+    pub(crate) const COMPAT_MEMBER: u32 = 1;
     /// `FIRST_LEN` counts.
     pub(crate) const INCOMPAT_FIRST_LEN: u32 = 1;
     /// `MAP_EXTENT` counts.
@@ -70,6 +71,20 @@ pub(crate) mod sb {
     pub(crate) const FLAG_DAMAGED: u32 = 2;
     /// A full resync is being installed.
     pub(crate) const FLAG_RESYNC: u32 = 4;
+}
+
+/// Offsets, inside a superblock copy too, of what a member of an ensemble keeps.
+pub(crate) mod mem {
+    pub(crate) const ENSEMBLE_ID: usize = 328;
+    pub(crate) const SOUNDNESS: usize = 344;
+    pub(crate) const PASSWORDS: usize = 348;
+    pub(crate) const KEYED_SINCE: usize = 352;
+    pub(crate) const CONFIG_VERSION: usize = 360;
+    pub(crate) const SEEN_VERSION: usize = 368;
+    pub(crate) const CONFIG_LEN: usize = 376;
+    pub(crate) const SEEN_LEN: usize = 378;
+    /// The text of the committed configuration, then that of the one seen last.
+    pub(crate) const TEXTS: usize = 384;
 }
 
 /// Offsets inside the 64 bytes that describe one kept snapshot.
@@ -187,6 +202,7 @@ pub(crate) const fn chunk_len(extent_log2: u32) -> usize {
 
 const _: () = assert!(sb::EXTENT_MAP + MAP_HERE * 8 <= SLOT_LEN);
 const _: () = assert!(sb::SNAPSHOT_B + snap::LEN == sb::SECRET && sb::SECRET + 32 == sb::BASE_FSEQ);
+const _: () = assert!(sb::MEMBER == mem::ENSEMBLE_ID && mem::SEEN_LEN + 2 <= mem::TEXTS && mem::TEXTS < sb::EXTENT_MAP);
 const _: () = assert!(SLOT_AT[1][1] + SLOT_LEN as u64 <= EXTENTS_AT);
 const _: () = assert!(frame::HEADER_LEN == frame::ALIGN && frame::ALIGN as u64 * 8 == SECTOR);
 const _: () =

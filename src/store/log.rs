@@ -219,7 +219,7 @@ pub(crate) struct LogExtent {
     pub(crate) first_fseq: u64,
     /// The last zxid before its first record.
     pub(crate) base_zxid: Zxid,
-    /// The highest zxid in it or before it.
+    /// The highest zxid in it or before it, cut off or not.
     pub(crate) last_zxid: Zxid,
     /// Where the chain leaves it.
     pub(crate) end: u64,
@@ -241,8 +241,71 @@ pub(crate) struct Tail {
     pub(crate) last_txns_fseq: u64,
     /// The extents in use, in order; the last is `index`, unless nothing was written to it yet.
     pub(crate) extents: Vec<LogExtent>,
+    /// Truncations: the frame's number and the zxid after which earlier frames are void.
+    pub(crate) truncs: Vec<(u64, Zxid)>,
     /// Begins with what the page that holds `at` has before it, since pages are written whole.
     pub(crate) buf: AlignedBuf,
+}
+
+impl Tail {
+    /// Whether a record of frame `fseq` was not cut off since.
+    pub(crate) fn survives(&self, fseq: u64, zxid: Zxid) -> bool {
+        self.cut(fseq, zxid) == zxid
+    }
+
+    /// The last zxid that is left of a history that reached `zxid` at frame `fseq`.
+    pub(crate) fn cut(&self, fseq: u64, zxid: Zxid) -> Zxid {
+        let later = self.truncs.iter().filter(|(at, _)| *at > fseq).map(|(_, to)| *to);
+        later.fold(zxid, Zxid::min)
+    }
+
+    /// Ends the log, and begins an empty one after `zxid` in another extent. Frames keep their numbers.
+    pub(crate) fn begin_anew(&mut self, lseq: u64, index: u32, at: u64, zxid: Zxid) {
+        (self.lseq, self.index, self.at, self.last_zxid) = (lseq, index, at, zxid);
+        self.extents.clear();
+        self.truncs.clear();
+    }
+
+    /// Forgets extents, and what was cut off in them, that the log does not have any more.
+    pub(crate) fn forget_before(&mut self, lseq: u64) {
+        self.extents.retain(|extent| extent.lseq >= lseq);
+        let first = self.extents.first().map_or(0, |extent| extent.first_fseq);
+        self.truncs.retain(|(fseq, _)| *fseq >= first);
+    }
+}
+
+/// What goes into a frame.
+#[derive(Debug, Clone, Copy)]
+enum Content<'a> {
+    Txns(&'a [Record<'a>]),
+    Mark,
+    Trunc(Zxid),
+}
+
+impl<'a> Content<'a> {
+    fn kind(&self) -> Kind {
+        match self {
+            Content::Txns(_) => Kind::Txns,
+            Content::Mark => Kind::Mark,
+            Content::Trunc(_) => Kind::Trunc,
+        }
+    }
+
+    fn records(&self) -> &'a [Record<'a>] {
+        match self {
+            Content::Txns(records) => records,
+            Content::Mark | Content::Trunc(_) => &[],
+        }
+    }
+
+    /// The last zxid behind it, given the one before it.
+    fn last_zxid(&self, before: Zxid) -> Zxid {
+        match self {
+            Content::Txns(records) => records.last().map_or(before, |one| one.zxid),
+            Content::Mark => before,
+            Content::Trunc(to) => *to,
+        }
+    }
 }
 
 /// How far a run of records goes in one frame.
@@ -291,7 +354,7 @@ impl Store {
     /// # Panics
     /// When the zxids do not grow: the log would go backwards.
     pub fn append(&mut self, records: &[Record<'_>]) -> Result<(), StoreError> {
-        self.alive()?;
+        self.has_history()?;
         let forgets = plant::on(Plant::LastRecordForgotten) && records.len() > 1;
         let records = if forgets { &records[..records.len() - 1] } else { records };
         let mut last = self.log.last_zxid;
@@ -308,7 +371,7 @@ impl Store {
         while !rest.is_empty() {
             let batch = self.plan(rest);
             let (now, later) = rest.split_at(batch.records);
-            self.append_frame(Kind::Txns, now, batch)?;
+            self.append_frame(Content::Txns(now), batch)?;
             rest = later;
         }
         Ok(())
@@ -392,20 +455,37 @@ impl Store {
 
     /// Says in the log that everything before is durable. Does nothing where there is no room for it.
     pub(crate) fn append_mark(&mut self) -> Result<(), StoreError> {
-        self.append_bodyless(Kind::Mark)
-    }
-
-    fn append_bodyless(&mut self, kind: Kind) -> Result<(), StoreError> {
-        let needed = (frame::HEADER_LEN + if self.opened() { 0 } else { open::FRAME_LEN }) as u64;
-        let moves = self.sb.extent_end(self.log.index) - self.log.at < needed;
+        let moves = self.moves_without_records(0);
         if moves && self.sb.log_head_lseq == self.log.lseq {
             return Ok(());
         }
-        self.append_frame(kind, &[], Batch { records: 0, body_len: 0, moves })
+        self.append_frame(Content::Mark, Batch { records: 0, body_len: 0, moves })
+    }
+
+    /// Makes everything past `to` void, durably (D-08). Nothing is written when there is no room for it.
+    pub(crate) fn append_trunc(&mut self, to: Zxid) -> Result<(), StoreError> {
+        let body_len = size_of::<i64>();
+        if self.moves_without_records(body_len) && !self.sb.is_whole() {
+            self.widen_at_once()?;
+        }
+        let moves = self.moves_without_records(body_len);
+        if moves && self.sb.log_head_lseq == self.log.lseq {
+            self.link_next()?;
+        }
+        self.append_frame(Content::Trunc(to), Batch { records: 0, body_len, moves })?;
+        self.log.truncs.push((self.log.fseq, to));
+        Ok(())
+    }
+
+    /// Whether a frame of `body_len` bytes goes to the next extent.
+    fn moves_without_records(&self, body_len: usize) -> bool {
+        let needed = frame_len(body_len) + if self.opened() { 0 } else { open::FRAME_LEN };
+        self.sb.extent_end(self.log.index) - self.log.at < needed as u64
     }
 
     /// Builds one frame, with the OPEN before it where it is the first of its extent, and writes it with one sync.
-    fn append_frame(&mut self, kind: Kind, records: &[Record<'_>], batch: Batch) -> Result<(), StoreError> {
+    fn append_frame(&mut self, content: Content<'_>, batch: Batch) -> Result<(), StoreError> {
+        let (kind, records) = (content.kind(), content.records());
         let seed = self.seed;
         // Where the chain goes on. Nothing of `self.log` changes before the write has succeeded.
         let (lseq, index, at) = if batch.moves {
@@ -443,7 +523,7 @@ impl Store {
             body_len: batch.body_len as u32,
             body_crc: 0,
             synced_fseq,
-            last_zxid: records.last().map_or(self.log.last_zxid, |one| one.zxid),
+            last_zxid: content.last_zxid(self.log.last_zxid),
             prev_crc: self.log.last_crc,
             records: records.len() as u32,
         };
@@ -491,6 +571,10 @@ impl Store {
             fill = end.next_multiple_of(record::ALIGN);
             rest[end..fill].fill(0);
         }
+        if let Content::Trunc(to) = content {
+            le::put_u64(rest, fill, to.0 as u64);
+            fill += batch.body_len;
+        }
         rest[fill..].fill(0);
         head.body_crc = crc32c::crc32c(&rest[frame::HEADER_LEN..fill]);
         let header_crc = head.encode(seed, rest);
@@ -526,8 +610,9 @@ impl Store {
         (tail.lseq, tail.index, tail.at) = (lseq, index, at + total as u64);
         (tail.fseq, tail.last_crc, tail.last_zxid) = (head.fseq, header_crc, head.last_zxid);
         let current = tail.extents.last_mut().expect("an extent that holds a frame was opened");
-        (current.last_zxid, current.end) = (tail.last_zxid, tail.at);
-        if kind == Kind::Txns {
+        // What was cut off is still in it.
+        (current.last_zxid, current.end) = (current.last_zxid.max(tail.last_zxid), tail.at);
+        if kind != Kind::Mark {
             tail.last_txns_fseq = tail.fseq;
             self.idle_since = None;
         }

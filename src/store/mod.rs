@@ -9,21 +9,26 @@ mod error;
 mod extents;
 mod file;
 mod helper;
+mod hollow;
 mod inspect;
+mod install;
 mod layout;
 mod le;
 mod log;
 mod map;
+mod member;
 mod options;
 mod os_error;
 mod pace;
 mod parallel;
+mod read;
 mod recover;
 mod snapshot;
 mod space;
 mod superblock;
 #[cfg(test)]
 pub(crate) mod tests;
+mod truncate;
 mod window;
 
 pub use error::StoreError;
@@ -32,7 +37,9 @@ pub use inspect::{InspectLine, InspectVerdict, SuperblockLine, inspect, inspect_
 pub use log::Record;
 pub(crate) use map::listen;
 pub use map::{Disk, DiskFile, ReadAt, block_file_size_signal};
+pub use member::{KeptConfig, MemberState, Soundness};
 pub use options::{Space, SpaceLevel, StoreOptions, StoreStats, SyncMode};
 pub use os_error::{OsError, os_text};
+pub use read::{LogCursor, Logged};
 pub use recover::{EndOfLog, RecoveryReport, Replay, recover_image};
 pub use snapshot::SnapshotDone;

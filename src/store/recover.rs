@@ -13,7 +13,7 @@ use crate::plant::{self, Plant};
 use crate::store::chunks;
 use crate::store::error::StoreError;
 use crate::store::layout::{frame, sb};
-use crate::store::log::{FrameHead, Kind, LogExtent, OpenBody, Records};
+use crate::store::log::{FrameHead, Kind, LogExtent, OpenBody, Records, Tail};
 use crate::store::map::ReadAt;
 use crate::store::parallel::{self, Whole};
 use crate::store::superblock::{Copies, Superblock};
@@ -410,7 +410,8 @@ pub(crate) fn recover(
 ) -> Result<Recovered, StoreError> {
     let copies = Copies::read(source).map_err(StoreError::io("read the superblocks"))?;
     let sb = copies.choose()?.clone();
-    if let Some(expected) = server_id.filter(|id| *id != sb.server_id) {
+    // A file that does not say whose it is may become anybody's.
+    if let Some(expected) = server_id.filter(|id| *id != sb.server_id && sb.server_id != 0) {
         return Err(StoreError::WrongServer { expected, found: sb.server_id });
     }
     let len = source.len().map_err(StoreError::io("examine the file"))?;
@@ -463,8 +464,17 @@ pub(crate) fn recover(
         (report.snapshot, report.snapshot_entries, report.replayed) = (Some(snapshot.zxid), snapshot.entries, replayed);
         return Ok(found);
     }
-    found.load_snapshot(source, replay)?;
-    found.replay_log(source, replay)?;
+    let mut read = StateRead::default();
+    let (sb, chain) = (&found.sb, &found.chain);
+    let from = StateSource { source, sb, extents: &chain.extents, truncs: &chain.truncs, last_zxid: chain.last_zxid };
+    from.load_snapshot(replay, &mut read)?;
+    from.replay_log(replay, &mut read)?;
+    let report = &mut found.report;
+    if let Some((zxid, entries)) = read.snapshot {
+        (report.snapshot, report.snapshot_entries) = (Some(zxid), entries);
+    }
+    (report.snapshots_damaged, report.replayed) = (read.damages, read.replayed);
+    found.bad_slots = read.bad_slots;
     Ok(found)
 }
 
@@ -476,35 +486,66 @@ pub fn recover_image(image: &[u8], replay: &mut dyn Replay) -> Result<RecoveryRe
     recover(&image, None, replay, false).map(|found| found.report)
 }
 
-impl Recovered {
+/// What a state is read from: where the log lies, and what of it counts.
+struct StateSource<'a> {
+    source: &'a dyn ReadAt,
+    sb: &'a Superblock,
+    extents: &'a [LogExtent],
+    truncs: &'a [(u64, Zxid)],
+    last_zxid: Zxid,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+struct StateRead {
+    snapshot: Option<(Zxid, u64)>,
+    bad_slots: Vec<usize>,
+    damages: Vec<String>,
+    replayed: u64,
+}
+
+/// Reads the state of an open store anew, and tells which snapshot it began with.
+pub(crate) fn read_state(
+    source: &dyn ReadAt,
+    sb: &Superblock,
+    log: &Tail,
+    replay: &mut dyn Replay,
+) -> Result<Option<Zxid>, StoreError> {
+    let from = StateSource { source, sb, extents: &log.extents, truncs: &log.truncs, last_zxid: log.last_zxid };
+    let mut read = StateRead::default();
+    from.load_snapshot(replay, &mut read)?;
+    from.replay_log(replay, &mut read)?;
+    Ok(read.snapshot.map(|(zxid, _)| zxid))
+}
+
+impl StateSource<'_> {
     /// Loads the newest snapshot that is whole and has its log.
-    fn load_snapshot(&mut self, source: &dyn ReadAt, replay: &mut dyn Replay) -> Result<(), StoreError> {
-        let log_from = self.chain.extents.first().map_or(Zxid::ZERO, |first| first.base_zxid);
+    fn load_snapshot(&self, replay: &mut dyn Replay, read: &mut StateRead) -> Result<(), StoreError> {
+        let log_from = self.extents.first().map_or(Zxid::ZERO, |first| first.base_zxid);
         let mut slots: Vec<usize> = [0, 1].into_iter().filter(|slot| self.sb.snapshots[*slot].is_some()).collect();
         slots.sort_by_key(|slot| std::cmp::Reverse(self.sb.snapshots[*slot].map(|kept| (kept.zxid, kept.id))));
         let mut first_fault = None;
         for slot in slots {
             let Some(kept) = self.sb.snapshots[slot] else { continue };
-            let result = if kept.zxid < log_from || kept.zxid > self.chain.last_zxid {
-                let (from, to) = (log_from, self.chain.last_zxid);
+            // Behind a state that was received the log is empty at first.
+            let is_installed = self.extents.is_empty() && kept.zxid == self.sb.end_zxid;
+            let result = if (kept.zxid < log_from || kept.zxid > self.last_zxid) && !is_installed {
+                let (from, to) = (log_from, self.last_zxid);
                 Err((
                     self.sb.extent_at(self.sb.snapshot_extents(slot)[0]),
                     format!("its zxid {} is outside the log, {from} to {to}", kept.zxid),
                 ))
             } else {
-                chunks::load(source, &self.sb, slot, &kept, replay)
+                chunks::load(self.source, self.sb, slot, &kept, replay)
             };
             match result {
                 Ok(()) => {
-                    self.report.snapshot = Some(kept.zxid);
-                    self.report.snapshot_entries = kept.entries;
+                    read.snapshot = Some((kept.zxid, kept.entries));
                     return Ok(());
                 }
                 Err((offset, what)) => {
-                    self.report
-                        .snapshots_damaged
-                        .push(format!("snapshot at zxid {}: byte {offset}: {what}", kept.zxid));
-                    self.bad_slots.push(slot);
+                    read.damages.push(format!("snapshot at zxid {}: byte {offset}: {what}", kept.zxid));
+                    read.bad_slots.push(slot);
                     first_fault.get_or_insert((offset, what));
                 }
             }
@@ -515,20 +556,20 @@ impl Recovered {
                 offset,
                 what: format!("no snapshot can be loaded, the newest because {what}"),
                 good_to: Zxid::ZERO,
-                lost_to: Some(self.chain.last_zxid),
+                lost_to: Some(self.last_zxid),
             }),
         }
     }
 
     /// Hands the transactions after the snapshot to `replay`, but those a truncation made void.
-    fn replay_log(&mut self, source: &dyn ReadAt, replay: &mut dyn Replay) -> Result<(), StoreError> {
-        let after = self.report.snapshot.unwrap_or(Zxid::ZERO);
-        let mut window = Window::new(source);
-        for extent in &self.chain.extents {
+    fn replay_log(&self, replay: &mut dyn Replay, read: &mut StateRead) -> Result<(), StoreError> {
+        let after = read.snapshot.map_or(Zxid::ZERO, |(zxid, _)| zxid);
+        let mut window = Window::new(self.source);
+        for extent in self.extents {
             let mut at = self.sb.extent_at(extent.index);
             // An extent whose last zxid the snapshot covers has nothing for us.
             while extent.last_zxid > after && at < extent.end {
-                let again = frame_at(&mut window, &self.sb, at, self.sb.extent_end(extent.index));
+                let again = frame_at(&mut window, self.sb, at, self.sb.extent_end(extent.index));
                 let head = again.map_err(|error| unreadable(at, after, &error))?;
                 let head =
                     head.map_err(|why| StoreError::corrupt(at, format!("read twice with two results: {why}")))?;
@@ -539,17 +580,17 @@ impl Recovered {
                 if head.kind == Kind::Txns {
                     for one in Records::of(body) {
                         let one = one.map_err(|why| StoreError::corrupt(at, why))?;
-                        let void = self.chain.truncs.iter().any(|(fseq, to)| *fseq > head.fseq && one.zxid > *to);
+                        let void = self.truncs.iter().any(|(fseq, to)| *fseq > head.fseq && one.zxid > *to);
                         if void || one.zxid <= after {
                             continue;
                         }
                         replay.txn(one.zxid, one.txn).map_err(|what| StoreError::Corrupt {
                             offset: at,
                             what: format!("transaction {} was refused: {what}", one.zxid),
-                            good_to: self.report.last_zxid.min(Zxid(one.zxid.0 - 1)),
-                            lost_to: Some(self.chain.last_zxid),
+                            good_to: self.last_zxid.min(Zxid(one.zxid.0 - 1)),
+                            lost_to: Some(self.last_zxid),
                         })?;
-                        self.report.replayed += 1;
+                        read.replayed += 1;
                     }
                 }
                 at += head.len();

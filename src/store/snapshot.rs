@@ -15,6 +15,7 @@ use crate::store::helper::{Done, Job};
 use crate::store::layout::{PAGE, chunk};
 use crate::store::le;
 use crate::store::map::AlignedBuf;
+use crate::store::member::MemberState;
 use crate::store::os_error::OsError;
 use crate::store::space::RESERVE;
 use crate::store::superblock::{Extent, SnapshotSlot, Superblock};
@@ -64,14 +65,8 @@ pub(crate) struct Build {
     pub(crate) failed: Option<StoreError>,
     /// The caller gave it up and wants to hear no more.
     silent: bool,
-}
-
-/// Releases the snapshot in `slot`, if there is one.
-fn retire_snapshot(next: &mut Superblock, slot: usize) {
-    for extent in next.map.iter_mut().filter(|extent| extent.state == ExtentState::snapshot(slot)) {
-        *extent = Extent { state: ExtentState::Retired, order: 0 };
-    }
-    next.snapshots[slot] = None;
+    /// It is a state that was received, and becomes all that counts, with this.
+    install: Option<MemberState>,
 }
 
 impl Store {
@@ -109,12 +104,25 @@ impl Store {
     /// # Panics
     /// When `zxid` is not the last one appended.
     pub fn snapshot_begin(&mut self, zxid: Zxid, estimate_bytes: u64) -> Result<(), StoreError> {
-        self.alive()?;
+        self.has_history()?;
         if self.build.is_some() {
             return Err(StoreError::SnapshotRunning);
         }
         assert!(zxid <= self.log.last_zxid, "a snapshot at {zxid:?}, the log ends at {:?}", self.log.last_zxid);
-        let needed = self.extents_for_snapshot(estimate_bytes);
+        if let Err(error) = self.make_room_for(self.extents_for_snapshot(estimate_bytes)) {
+            self.snapshot_not_before = self.now.plus(RETRY_MS);
+            return Err(error);
+        }
+        // Never so slow that a snapshot takes longer than half a minute.
+        let rate = self.options.snapshot_rate;
+        self.helper.set_snapshot_rate(if rate == 0 { 0 } else { rate.max(estimate_bytes / 30) });
+        self.snapshot_largest = self.snapshot_largest.max(estimate_bytes);
+        self.begin_build(zxid, estimate_bytes, None);
+        Ok(())
+    }
+
+    /// Sees to it that there are `needed` extents for a snapshot, if it takes giving up the older of two.
+    pub(crate) fn make_room_for(&mut self, needed: u32) -> Result<(), StoreError> {
         // The log goes on meanwhile, if only with what it has.
         let has_room = |store: &Store| {
             let ahead = (store.sb.log_head_lseq - store.log.lseq) as u32;
@@ -125,22 +133,19 @@ impl Store {
             // Better one snapshot than two and a server that can never take another.
             self.shed_older_snapshot()?;
         }
-        if !has_room(self) {
-            self.snapshot_not_before = self.now.plus(RETRY_MS);
-            return Err(self.full());
-        }
-        // Never so slow that a snapshot takes longer than half a minute.
-        let rate = self.options.snapshot_rate;
-        self.helper.set_snapshot_rate(if rate == 0 { 0 } else { rate.max(estimate_bytes / 30) });
+        if has_room(self) { Ok(()) } else { Err(self.full()) }
+    }
+
+    /// Begins to write what `install`, if it is given, makes all that counts.
+    pub(crate) fn begin_build(&mut self, zxid: Zxid, estimate_bytes: u64, install: Option<MemberState>) {
         let id = self.sb.snapshots.iter().flatten().map(|kept| kept.id).max().unwrap_or(0).max(self.snapshot_id) + 1;
         self.snapshot_id = id;
-        self.snapshot_largest = self.snapshot_largest.max(estimate_bytes);
         self.build = Some(Build {
             id,
             zxid,
             began: self.log_position(),
             estimate: estimate_bytes,
-            estimate_extents: needed,
+            estimate_extents: self.extents_for_snapshot(estimate_bytes),
             written: 0,
             extents: Vec::new(),
             chunks: 0,
@@ -157,8 +162,8 @@ impl Store {
             verifying: false,
             failed: None,
             silent: false,
+            install,
         });
-        Ok(())
     }
 
     /// Extents the snapshot in progress still needs; `None` when none is.
@@ -251,6 +256,7 @@ impl Store {
     }
 
     fn fail_snapshot(&mut self, error: StoreError) {
+        self.verified = false;
         let forgotten = self.helper.forget_snapshot_jobs();
         if let Some(build) = self.build.as_mut().filter(|build| build.failed.is_none()) {
             build.in_flight -= forgotten;
@@ -377,20 +383,19 @@ impl Store {
 
     /// Names the snapshot in the superblock and releases what it replaces.
     fn publish_snapshot(&mut self) -> Result<SnapshotDone, StoreError> {
-        let build = self.build.take().expect("only a snapshot that is there is verified");
+        let mut build = self.build.take().expect("only a snapshot that is there is verified");
+        if let Some(state) = build.install.take() {
+            return self.publish_install(build, &state);
+        }
         let kept = build.slot();
         // The place of the older one: an empty place is older than any.
         let slot = usize::from(self.sb.snapshots[0].map_or(0, |k| k.id) > self.sb.snapshots[1].map_or(0, |k| k.id));
         let mut next = self.sb.clone();
-        retire_snapshot(&mut next, slot);
+        next.retire_snapshot(slot);
         if self.options.keep_snapshots == 1 {
-            retire_snapshot(&mut next, 1 - slot);
+            next.retire_snapshot(1 - slot);
         }
-        for (order, index) in build.extents.iter().enumerate() {
-            let free = next.map[*index as usize].state == ExtentState::Free || plant::on(Plant::BuildInPlace);
-            assert!(free, "a snapshot in an extent that is not free");
-            next.map[*index as usize] = Extent { state: ExtentState::snapshot(slot), order: order as u64 };
-        }
+        build.name_extents(&mut next, slot);
         next.snapshots[slot] = Some(kept);
         self.retire_log(&mut next);
         self.pool.release_all();
@@ -407,21 +412,22 @@ impl Store {
         let [Some(a), Some(b)] = self.sb.snapshots else { return Ok(()) };
         log::warn!("room for a new snapshot is made by giving up the one at zxid {}", a.zxid.min(b.zxid));
         let mut next = self.sb.clone();
-        retire_snapshot(&mut next, usize::from(a.id > b.id));
+        next.retire_snapshot(usize::from(a.id > b.id));
         self.retire_log(&mut next);
         self.release(next)
     }
 
     /// Makes `next` count, and what it retires FREE in the generation after.
-    fn release(&mut self, next: Superblock) -> Result<(), StoreError> {
+    pub(crate) fn release(&mut self, next: Superblock) -> Result<(), StoreError> {
         self.update_superblock(next)?;
-        self.log.extents.retain(|extent| extent.lseq >= self.sb.log_base_lseq);
+        self.log.forget_before(self.sb.log_base_lseq);
         let next = self.sb.clone();
         self.update_superblock(next)
     }
 
     /// Releases log extents that neither the older kept snapshot nor a follower needs.
-    fn retire_log(&self, next: &mut Superblock) {
+    fn retire_log(&mut self, next: &mut Superblock) {
+        self.tend_pins();
         let kept = next.snapshots.iter().flatten().map(|kept| kept.zxid);
         let bound = if plant::on(Plant::RetireByNewest) { kept.max() } else { kept.min() };
         let Some(needed_after) = bound else { return };
@@ -431,7 +437,9 @@ impl Store {
         let window =
             if self.space().level >= crate::store::SpaceLevel::Slow { 0 } else { self.options.follower_window };
         let followers = window.div_ceil(self.sb.extent_size()) as usize;
-        let Some(first) = self.log.extents.get(covered.saturating_sub(followers)) else { return };
+        let unread = covered.saturating_sub(followers);
+        let released = self.pinned_before(unread);
+        let Some(first) = self.log.extents.get(released) else { return };
         for extent in &self.log.extents {
             if extent.lseq < first.lseq {
                 next.map[extent.index as usize] = Extent { state: ExtentState::Retired, order: 0 };
@@ -441,8 +449,33 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Of the first `unread` log extents, which nothing needs but readers of the log, so many are released.
+    fn pinned_before(&mut self, unread: usize) -> usize {
+        let Some(pinned) = self.pins.first() else { return unread };
+        let kept = self.log.extents.iter().take(unread).filter(|extent| extent.lseq >= pinned).count();
+        // A reader that is further behind than that would rather get a snapshot.
+        if kept as u64 > self.log_window().div_ceil(self.sb.extent_size()) {
+            log::warn!("a member that reads the log is too far behind: what it reads is released");
+            self.pins.drop_all();
+            return unread;
+        }
+        self.pins.most = self.pins.most.max(kept as u64);
+        unread - kept
+    }
+}
+
 impl Build {
-    fn slot(&self) -> SnapshotSlot {
+    /// Says in the map where it lies.
+    pub(crate) fn name_extents(&self, next: &mut Superblock, slot: usize) {
+        for (order, index) in self.extents.iter().enumerate() {
+            let free = next.map[*index as usize].state == ExtentState::Free || plant::on(Plant::BuildInPlace);
+            assert!(free, "a snapshot in an extent that is not free");
+            next.map[*index as usize] = Extent { state: ExtentState::snapshot(slot), order: order as u64 };
+        }
+    }
+
+    pub(crate) fn slot(&self) -> SnapshotSlot {
         SnapshotSlot {
             id: self.id,
             zxid: self.zxid,

@@ -71,6 +71,7 @@ impl Store {
         let bound = snapshots
             + (keep * window).div_ceil(size)
             + self.options.follower_window.div_ceil(size)
+            + self.pins.most
             + if keep == 3 { 8 } else { 6 };
         bound.max(self.options.initial_size.div_ceil(size)).max(u64::from(GROW_STEP_MIN)).max(self.extents_at_open)
     }

@@ -11,6 +11,7 @@ use crate::store::extents::ExtentState;
 use crate::store::layout::{self, EXTENTS_AT, MAP_HERE, PAGE, SLOT_AT, SLOT_LEN, sb, snap};
 use crate::store::le;
 use crate::store::map::{AlignedBuf, ReadAt, read_present};
+use crate::store::member::MemberState;
 
 /// One kept snapshot, as the superblock names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +54,7 @@ pub(crate) struct Superblock {
     pub(crate) extent_log2: u32,
     pub(crate) incarnation: u32,
     pub(crate) flags: u32,
-    pub(crate) accepted_epoch: u64,
-    pub(crate) current_epoch: u64,
+    pub(crate) member: MemberState,
     pub(crate) server_id: u64,
     pub(crate) log_base_lseq: u64,
     pub(crate) log_head_lseq: u64,
@@ -148,6 +148,14 @@ impl Superblock {
         found.into_iter().map(|(_, index)| index).collect()
     }
 
+    /// Releases the snapshot in `slot`, if there is one.
+    pub(crate) fn retire_snapshot(&mut self, slot: usize) {
+        for extent in self.map.iter_mut().filter(|extent| extent.state == ExtentState::snapshot(slot)) {
+            *extent = Extent { state: ExtentState::Retired, order: 0 };
+        }
+        self.snapshots[slot] = None;
+    }
+
     /// Bytes of one chunk.
     pub(crate) fn chunk_len(&self) -> usize {
         layout::chunk_len(self.extent_log2)
@@ -166,8 +174,8 @@ impl Superblock {
         le::put_u32(out, sb::EXTENT_COUNT, self.map.len() as u32);
         le::put_u32(out, sb::INCARNATION, self.incarnation);
         le::put_u32(out, sb::FLAGS, self.flags);
-        le::put_u64(out, sb::ACCEPTED_EPOCH, self.accepted_epoch);
-        le::put_u64(out, sb::CURRENT_EPOCH, self.current_epoch);
+        self.member.encode(out);
+        le::put_u32(out, sb::COMPAT, if self.member.is_plain() { 0 } else { sb::COMPAT_MEMBER });
         le::put_u64(out, sb::SERVER_ID, self.server_id);
         le::put_u64(out, sb::LOG_BASE_LSEQ, self.log_base_lseq);
         le::put_u64(out, sb::LOG_HEAD_LSEQ, self.log_head_lseq);
@@ -277,14 +285,15 @@ impl Superblock {
                 chain_crc: le::u32_at(bytes, at + snap::CHAIN_CRC),
             })
         };
+        let has_member = le::u32_at(bytes, sb::COMPAT) & sb::COMPAT_MEMBER != 0;
+        let member = MemberState::decode(bytes, has_member).map_err(|what| CopyFault::Bad(what.to_owned()))?;
         let mut found = Superblock {
             generation: le::u64_at(bytes, sb::GENERATION),
             file_uuid: le::array_at(bytes, sb::FILE_UUID),
             extent_log2,
             incarnation: le::u32_at(bytes, sb::INCARNATION),
             flags: le::u32_at(bytes, sb::FLAGS),
-            accepted_epoch: le::u64_at(bytes, sb::ACCEPTED_EPOCH),
-            current_epoch: le::u64_at(bytes, sb::CURRENT_EPOCH),
+            member,
             server_id: le::u64_at(bytes, sb::SERVER_ID),
             log_base_lseq: le::u64_at(bytes, sb::LOG_BASE_LSEQ),
             log_head_lseq: le::u64_at(bytes, sb::LOG_HEAD_LSEQ),

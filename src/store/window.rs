@@ -14,11 +14,18 @@ pub(crate) struct Window<'a> {
     buf: AlignedBuf,
     at: u64,
     len: usize,
+    /// Bytes that are read at once.
+    size: usize,
 }
 
 impl<'a> Window<'a> {
     pub(crate) fn new(source: &'a dyn ReadAt) -> Window<'a> {
-        Window { source, buf: AlignedBuf::default(), at: 0, len: 0 }
+        Window { source, buf: AlignedBuf::default(), at: 0, len: 0, size: WINDOW }
+    }
+
+    /// One for who reads little at a time.
+    pub(crate) fn small(source: &'a dyn ReadAt) -> Window<'a> {
+        Window { size: WINDOW / 8, ..Window::new(source) }
     }
 
     /// The `len` bytes at `at`, which lie before `limit`.
@@ -41,14 +48,14 @@ impl<'a> Window<'a> {
         let lead = (at % PAGE as u64) as usize;
         let start = at - lead as u64;
         // `len` is checked against the extent, and the extent against the file, so a claim cannot size this.
-        let wanted = (lead + len.max(WINDOW)).next_multiple_of(PAGE).min(lead + room);
+        let wanted = (lead + len.max(self.size)).next_multiple_of(PAGE).min(lead + room);
         let present = match start.checked_sub(self.at).and_then(|from| usize::try_from(from).ok()) {
             Some(from) if from < self.len => from..from + (self.len - from) / PAGE * PAGE,
             _ => 0..0,
         };
         let kept = present.len().min(wanted);
         if self.buf.capacity() < wanted {
-            let mut larger = AlignedBuf::new(wanted.next_multiple_of(PAGE).max(WINDOW + PAGE));
+            let mut larger = AlignedBuf::new(wanted.next_multiple_of(PAGE).max(self.size + PAGE));
             larger.bytes_mut()[..kept].copy_from_slice(&self.buf.bytes()[present.start..present.start + kept]);
             self.buf = larger;
         } else {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::layout::{chunk, frame, open, record, sb, snap};
+use crate::store::layout::{chunk, frame, mem, open, record, sb, snap};
 
 const DOCUMENT: &str = include_str!("../../../docs/FORMAT.md");
 
@@ -31,7 +31,9 @@ fn the_tables_of_the_document_are_those_of_the_code() {
     same!("Superblock copy", sb: MAGIC CRC SLOT_LEN OWN_OFFSET GENERATION FILE_UUID FORMAT COMPAT RO_COMPAT INCOMPAT
         EXTENT_LOG2 EXTENT_COUNT INCARNATION FLAGS ACCEPTED_EPOCH CURRENT_EPOCH SERVER_ID LOG_BASE_LSEQ LOG_HEAD_LSEQ
         END_FSEQ END_ZXID END_OFFSET SNAPSHOT_A SNAPSHOT_B SECRET BASE_FSEQ FIRST_LEN MAP_EXTENT MAP_CRC
-        RESERVED EXTENT_MAP);
+        MEMBER EXTENT_MAP);
+    same!("What a member keeps", mem: ENSEMBLE_ID SOUNDNESS PASSWORDS KEYED_SINCE CONFIG_VERSION SEEN_VERSION CONFIG_LEN
+        SEEN_LEN TEXTS);
     same!("Kept snapshot", snap: STATE ID ZXID BYTES CHUNKS ENTRIES DIGEST CHAIN_CRC);
     same!("Frame header", frame: MAGIC HEADER_CRC OWN_OFFSET FSEQ INCARNATION KIND FLAGS BODY_LEN BODY_CRC SYNCED_FSEQ
         LAST_ZXID PREV_CRC RECORDS);

@@ -7,6 +7,8 @@ mod damage;
 mod document;
 mod faults;
 pub(crate) mod full_disk;
+mod history;
+mod member;
 mod promised;
 pub(crate) mod real;
 mod retry;

@@ -1,0 +1,232 @@
+//! Reading the log from a transaction on, for a member that lacks what follows.
+//!
+//! Checksums are checked again before anything is given out, and so is the chain of frames. What a truncation made void is
+//! passed over. Extents that a reader has before it are not released, within limits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::ids::{Millis, Zxid};
+use crate::store::error::StoreError;
+use crate::store::file::Store;
+use crate::store::layout::frame;
+use crate::store::log::{FrameHead, Kind, LogExtent, Records};
+use crate::store::options::SpaceLevel;
+use crate::store::recover::frame_at;
+use crate::store::window::Window;
+
+/// A reader that has not come to its end by then is given up, ms.
+const PIN_MAX_MS: u64 = 10 * 60 * 1000;
+
+/// Where one reader of the log is.
+#[derive(Debug)]
+pub struct LogCursor {
+    id: u64,
+    before: Zxid,
+    /// Up to here the reader has everything.
+    upto: Zxid,
+    lseq: u64,
+    /// The frame that is next, or is being read.
+    at: u64,
+    /// The header checksum and the number of the frame before it; `None` at the beginning of an extent.
+    behind: Option<(u32, u64)>,
+}
+
+impl LogCursor {
+    /// The last transaction of the history at or below the one asked for.
+    pub fn before(&self) -> Zxid {
+        self.before
+    }
+
+    /// The last transaction that was given out, or what was asked for.
+    pub fn upto(&self) -> Zxid {
+        self.upto
+    }
+}
+
+/// What readers of the log still need.
+#[derive(Debug, Default)]
+pub(crate) struct Pins {
+    next: u64,
+    held: BTreeMap<u64, Pin>,
+    /// The most extents that were kept for readers alone since the file was opened.
+    pub(crate) most: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Pin {
+    lseq: u64,
+    since: Millis,
+}
+
+impl Pins {
+    /// The first extent that a reader has before it.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.held.values().map(|pin| pin.lseq).min()
+    }
+
+    /// Gives up every reader.
+    pub(crate) fn drop_all(&mut self) {
+        self.held.clear();
+    }
+
+    /// Gives up those that have been reading for too long.
+    pub(crate) fn drop_old(&mut self, now: Millis) {
+        self.held.retain(|_, pin| now.since(pin.since) < PIN_MAX_MS);
+    }
+}
+
+/// A transaction of the log.
+pub type Logged = (Zxid, Arc<[u8]>);
+
+impl Store {
+    /// Sets out to read what follows `after`; `None` when the log does not reach back so far.
+    ///
+    /// The reader keeps its part of the file from being used for something else, for ten minutes at most and while there is
+    /// room: [`read_close`](Store::read_close) when it is done.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when what was written reads back wrong.
+    pub fn read_open(&mut self, after: Zxid) -> Result<Option<LogCursor>, StoreError> {
+        self.has_history()?;
+        let Some(cursor) = self.find(after)? else { return Ok(None) };
+        self.pins.next += 1;
+        self.pins.held.insert(cursor.id, Pin { lseq: cursor.lseq, since: self.now });
+        Ok(Some(cursor))
+    }
+
+    /// Whether the log or a kept snapshot knows a state at exactly `zxid`.
+    pub(crate) fn knows(&self, zxid: Zxid) -> Result<bool, StoreError> {
+        let is_kept = self.sb.snapshots.iter().flatten().any(|kept| kept.zxid == zxid);
+        let found = self.find(zxid)?.map(|cursor| cursor.before);
+        Ok(is_kept || found == Some(zxid))
+    }
+
+    /// The place in the log behind `after`.
+    fn find(&self, after: Zxid) -> Result<Option<LogCursor>, StoreError> {
+        // The last extent before which everything is at or below `after`. What was cut off is in none.
+        let extents = &self.log.extents;
+        let from = extents.iter().rev().find(|extent| extent.base_zxid <= after).or(extents.first());
+        let mut before = from.map_or(self.log.last_zxid, |extent| self.log.cut(extent.first_fseq, extent.base_zxid));
+        if before > after {
+            return Ok(None);
+        }
+        let (lseq, at) = from.map_or((self.log.lseq, self.log.at), |e| (e.lseq, self.sb.extent_at(e.index)));
+        let mut cursor = LogCursor { id: self.pins.next, before, upto: Zxid(i64::MIN), lseq, at, behind: None };
+        self.read_frames(&mut cursor, &mut |zxid, _| {
+            let is_before = zxid <= after;
+            if is_before {
+                before = zxid;
+            }
+            is_before
+        })?;
+        (cursor.before, cursor.upto) = (before, after);
+        Ok(Some(cursor))
+    }
+
+    /// Reads on: transactions in order, of `bytes_max` bytes in all, or one that is larger. None when there are no more
+    /// yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when what was written reads back wrong; [`StoreError::LogReleased`] when the reader was given
+    /// up.
+    pub fn read(&mut self, cursor: &mut LogCursor, bytes_max: usize) -> Result<Vec<Logged>, StoreError> {
+        let released = self.log.extents.first().is_some_and(|first| cursor.lseq < first.lseq);
+        if released || !self.pins.held.contains_key(&cursor.id) {
+            return Err(StoreError::LogReleased);
+        }
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        let read = self.read_frames(cursor, &mut |zxid, txn| {
+            if bytes > 0 && bytes + txn.len() > bytes_max {
+                return false;
+            }
+            bytes += txn.len().max(1);
+            found.push((zxid, Arc::from(txn)));
+            true
+        });
+        // What came before a fault is good.
+        if found.is_empty() {
+            read?;
+        }
+        if let Some(pin) = self.pins.held.get_mut(&cursor.id) {
+            pin.lseq = cursor.lseq;
+        }
+        Ok(found)
+    }
+
+    /// Ends the reading.
+    pub fn read_close(&mut self, cursor: LogCursor) {
+        self.pins.held.remove(&cursor.id);
+    }
+
+    /// Gives what follows the cursor to `take`, until that wants no more, and moves the cursor behind what was taken.
+    fn read_frames(&self, cursor: &mut LogCursor, take: &mut dyn FnMut(Zxid, &[u8]) -> bool) -> Result<(), StoreError> {
+        let mut window = Window::small(&*self.disk);
+        while let Some(extent) = self.log.extents.iter().find(|extent| extent.lseq == cursor.lseq) {
+            if cursor.at >= extent.end {
+                let next = self.log.extents.iter().find(|next| next.lseq == cursor.lseq + 1);
+                let Some(next) = next else { return Ok(()) };
+                (cursor.lseq, cursor.at, cursor.behind) = (next.lseq, self.sb.extent_at(next.index), None);
+                continue;
+            }
+            let head = self.frame_again(&mut window, cursor, extent)?;
+            if head.kind == Kind::Txns {
+                let body_at = cursor.at + frame::HEADER_LEN as u64;
+                let body = window.bytes(body_at, head.body_len as usize, extent.end);
+                let body = body.map_err(|error| unreadable(cursor, error.to_string()))?;
+                for one in Records::of(body) {
+                    let one = one.map_err(|why| unreadable(cursor, why))?;
+                    if one.zxid <= cursor.upto || !self.log.survives(head.fseq, one.zxid) {
+                        continue;
+                    }
+                    if !take(one.zxid, one.txn) {
+                        return Ok(());
+                    }
+                    cursor.upto = one.zxid;
+                }
+            }
+            cursor.at += head.len();
+            cursor.behind = Some((head.header_crc, head.fseq));
+        }
+        Ok(())
+    }
+
+    /// The frame at the cursor, which was good when it was written.
+    fn frame_again(
+        &self,
+        window: &mut Window<'_>,
+        cursor: &LogCursor,
+        extent: &LogExtent,
+    ) -> Result<FrameHead, StoreError> {
+        let head =
+            frame_at(window, &self.sb, cursor.at, extent.end).map_err(|error| unreadable(cursor, error.to_string()))?;
+        let head = head.map_err(|why| unreadable(cursor, why))?;
+        let follows = match cursor.behind {
+            None => head.kind == Kind::Open && head.fseq == extent.first_fseq,
+            Some((crc, fseq)) => head.prev_crc == crc && head.fseq > fseq && head.fseq <= self.log.fseq,
+        };
+        if !follows {
+            return Err(unreadable(cursor, "a frame of an earlier use of the space"));
+        }
+        Ok(head)
+    }
+
+    /// Lets go of readers that have been reading for too long, or stand in the way of what the file needs.
+    pub(crate) fn tend_pins(&mut self) {
+        self.pins.drop_old(self.now);
+        if self.pins.first().is_some() && self.space().level >= SpaceLevel::Slow {
+            log::warn!("members that read the log are given up, because its space is needed");
+            self.pins.drop_all();
+        }
+    }
+}
+
+fn unreadable(cursor: &LogCursor, what: impl Into<String>) -> StoreError {
+    StoreError::Corrupt {
+        offset: cursor.at,
+        what: format!("the log, read again, has changed: {}", what.into()),
+        good_to: cursor.upto,
+        lost_to: None,
+    }
+}
