@@ -216,6 +216,7 @@ impl Engine {
         self.answer_syncs();
         if header.op == OpCode::CloseSession.to_i32() {
             self.session_ended(header.session);
+            self.end_is_certain(header.session);
         }
         if self.work.barrier.is_some_and(|barrier| self.applied >= barrier) {
             // Whatever was decided before the barrier is applied, and nothing was decided since.

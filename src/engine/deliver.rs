@@ -52,6 +52,7 @@ impl Engine {
         }
         assert!(zxid > self.applied, "delivery goes backwards: {zxid} after {}", self.applied);
         self.answer_what_is_in_front_of(&header);
+        self.work.before = self.applied;
         if self.begin_applying(&header, &txn, bytes) {
             return self.apply_slice().map(drop);
         }
@@ -155,7 +156,13 @@ impl Engine {
     fn take_awaiting(&mut self, header: &TxnHeader) -> Option<ConnId> {
         let id = self.who_awaits(header)?;
         match self.duty {
-            Duty::Forward { .. } => self.forward.answered(),
+            Duty::Forward { .. } => {
+                let was_full = self.forward.is_full();
+                self.forward.answered();
+                if was_full && !self.forward.is_full() {
+                    self.let_the_held_go_on();
+                }
+            }
             _ => drop(self.awaiting.pop_front()),
         }
         Some(id)

@@ -146,6 +146,7 @@ impl Engine {
         self.packets.clear();
         self.forward = Default::default();
         self.remote.lay_down();
+        self.ending = Default::default();
         self.visitors.leave();
         Ok(())
     }
@@ -168,6 +169,17 @@ impl Engine {
     /// clients are shown that too.
     pub fn zxid(&self) -> Zxid {
         self.applied.max(self.duty.epoch_start())
+    }
+
+    /// The last transaction whose events have all been sent. No reply shows a later one (G-05).
+    pub(super) fn shown(&self) -> Zxid {
+        if self.work.is_applying() { self.work.before } else { self.applied }
+    }
+
+    /// The last transaction proposed, or the last applied where none was since this duty began: the beginning of an epoch
+    /// is no transaction, and nothing may wait for it.
+    pub(super) fn last_proposed(&self) -> Zxid {
+        if self.proposed == self.duty.epoch_start() { self.applied } else { self.proposed }
     }
 
     /// Whether the epoch has no zxids left to be decided with. Alone, the counter runs over into the epoch.

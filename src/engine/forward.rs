@@ -28,11 +28,17 @@ pub(super) const TOUCH_SIZE: usize = 12;
 const TOUCHES_MAX: usize = 150_000;
 const _: () = assert!(TOUCHES_MAX * TOUCH_SIZE < FIELD_SIZE_MAX);
 
+/// Bytes of requests that went to the leader and have no transaction yet. Above: clients wait with their writes.
+pub(super) const FORWARDED_SIZE_MAX: usize = 16 << 20;
+/// What a request costs beside its body.
+const FORWARDED_OVERHEAD: usize = 128;
+
 /// A request that went to the leader.
 struct Forwarded {
     session: SessionId,
     cxid: i32,
     conn: ConnId,
+    size: usize,
 }
 
 /// What a learner waits for.
@@ -40,6 +46,8 @@ struct Forwarded {
 pub(super) struct Forward {
     /// Requests without a transaction yet, oldest first. Those of connections that are gone stay: their transactions come.
     queue: VecDeque<Forwarded>,
+    /// Bytes of those requests.
+    size: usize,
     /// Connections with a `sync` that the leader has not answered, oldest first.
     syncs: VecDeque<ConnId>,
     /// Connections whose session the leader is asked about; one for each session.
@@ -63,8 +71,22 @@ impl Forward {
         (head.session == header.session && head.cxid == header.cxid).then_some(head.conn)
     }
 
+    /// Its transaction has come.
     pub(super) fn answered(&mut self) {
-        self.queue.pop_front();
+        if let Some(head) = self.queue.pop_front() {
+            self.size -= head.size;
+        }
+    }
+
+    fn push(&mut self, session: SessionId, cxid: i32, conn: ConnId, body: &[u8]) {
+        let size = FORWARDED_OVERHEAD + body.len();
+        self.size += size;
+        self.queue.push_back(Forwarded { session, cxid, conn, size });
+    }
+
+    /// Whether no write may be sent before others have come back.
+    pub(super) fn is_full(&self) -> bool {
+        self.size >= FORWARDED_SIZE_MAX
     }
 }
 
@@ -99,14 +121,14 @@ impl Engine {
         let (session, authinfo) = (conn.session, conn.who.ids().to_vec());
         conn.push(Pending::Write { zxid: None, xid, op, since });
         let body = if op == OpCode::CloseSession { &[] } else { body };
-        self.forward.queue.push_back(Forwarded { session, cxid: xid, conn: id });
+        self.forward.push(session, xid, id, body);
         self.tell_leader(PacketType::REQUEST, request(session, xid, op, body), Some(authinfo));
     }
 
     /// Asks the leader to create a session, with an id of this server's.
     pub(super) fn forward_new_session(&mut self, id: ConnId, timeout_ms: i32) {
         let session = self.sessions.new_id();
-        self.forward.queue.push_back(Forwarded { session, cxid: 0, conn: id });
+        self.forward.push(session, 0, id, &[]);
         let data = request(session, 0, OpCode::CreateSession, &timeout_ms.to_be_bytes());
         self.tell_leader(PacketType::REQUEST, data, None);
     }
@@ -220,10 +242,10 @@ impl Engine {
 
     /// The history is known to have come as far as the oldest unanswered `sync` of a connection asked for.
     pub(super) fn sync_reached(&mut self, id: ConnId, upto: Zxid) {
-        let applied = self.applied;
+        let shown = self.shown();
         let Some(conn) = self.conns.get_mut(id) else { return };
         if conn.confirm_sync(upto) {
-            if upto > applied {
+            if upto > shown {
                 self.syncing.push_back(Awaiting { zxid: upto, conn: id });
             }
             self.drain(id);

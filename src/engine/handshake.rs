@@ -73,6 +73,7 @@ impl Engine {
             self.close(id, CloseReason::NotServing);
             return Handshake::Done;
         }
+        let is_in_process = conn.in_process;
         // From here on it is us who let the client wait.
         if std::mem::replace(&mut conn.arrived, true) && !self.newcomers.is_next(conn.address.ip(), id) {
             return Handshake::Later;
@@ -94,6 +95,9 @@ impl Engine {
         if self.duty == Duty::ReadOnly
             && let Err(why) = self.admits_read_only(SessionId(request.session_id), read_only)
         {
+            if is_in_process {
+                return Handshake::Later;
+            }
             self.close(id, CloseReason::Violation(why.into()));
             return Handshake::Done;
         }
@@ -157,6 +161,9 @@ impl Engine {
         let right = self.passwords.check(session, password) || plant::on(Plant::PasswordUnchecked);
         if right && matches!(self.duty, Duty::Forward { .. }) {
             return self.revalidate(id, session, timeout_ms);
+        }
+        if right && self.is_ending(session) {
+            return self.wait_for_the_end(id, session);
         }
         let known = right && self.sessions.is_live(session);
         if plant::on(Plant::PasswordTooLate)

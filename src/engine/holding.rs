@@ -29,9 +29,13 @@ impl Engine {
     /// the beginnings and ends of sessions go on.
     pub fn set_log_budget(&mut self, bytes: u64) {
         self.holding.budget = bytes;
-        if bytes == 0 {
-            return;
+        if bytes > 0 {
+            self.let_the_held_go_on();
         }
+    }
+
+    /// Those who wait with a write may offer it again.
+    pub(super) fn let_the_held_go_on(&mut self) {
         // Who is touched last is served first: those who have waited longest are.
         for id in std::mem::take(&mut self.holding.held).into_iter().rev() {
             if let Some(conn) = self.conns.get_mut(id) {
@@ -48,7 +52,7 @@ impl Engine {
 
     /// Whether this frame has to wait; then its connection is told when to offer it again.
     pub(super) fn must_wait(&mut self, id: ConnId, frame: &[u8]) -> bool {
-        if !self.holding.is_used_up() && !self.epoch_is_used_up() {
+        if !self.holding.is_used_up() && !self.epoch_is_used_up() && !self.forward.is_full() {
             return false;
         }
         let number = frame.get(4..).and_then(|rest| rest.first_chunk::<4>()).map(|op| i32::from_be_bytes(*op));

@@ -23,6 +23,7 @@ mod conn;
 mod decide;
 mod deliver;
 mod duty;
+mod ending;
 mod forward;
 mod handshake;
 mod hear;
@@ -130,6 +131,8 @@ pub struct Engine {
     forward: forward::Forward,
     /// While it leads.
     remote: remote::Remote,
+    /// Who wants to go on with a session whose end is proposed.
+    ending: ending::Ending,
     /// While it is read-only.
     visitors: read_only::Visitors,
     touched: Vec<ConnId>,
@@ -177,6 +180,7 @@ impl Engine {
             packets: duty::Packets::new(),
             forward: forward::Forward::default(),
             remote: remote::Remote::default(),
+            ending: ending::Ending::default(),
             visitors: read_only::Visitors::default(),
             touched: Vec::new(),
             handshakes: VecDeque::new(),
@@ -284,15 +288,15 @@ impl Engine {
         !self.proposals.is_empty()
     }
 
-    /// What was proposed and not delivered will never be: forget it, and close the connections that wait for it, because
-    /// we cannot say that it did not happen (G-14).
+    /// What was proposed and not delivered will never be, all of it: forget it, and close the connections that wait for it,
+    /// because we cannot say that it did not happen (G-14). Where other servers have some of it, the role ends instead.
     pub fn abandon_proposals(&mut self) {
         self.proposals.clear();
         self.start_deciding_over();
         self.work.barrier = None;
         self.outstanding.clear();
         self.sessions.clear_closing();
-        self.proposed = self.applied;
+        self.proposed = self.zxid();
         for Awaiting { conn, .. } in std::mem::take(&mut self.awaiting) {
             self.close(conn, CloseReason::Violation("the write could not be logged".into()));
         }
@@ -300,6 +304,7 @@ impl Engine {
             self.packets.push_back(Outgoing::Close { link, why: "a request of its clients could not be logged" });
         }
         self.syncs_abandoned();
+        self.ends_are_off();
         // What they were behind has come to nothing.
         for Awaiting { conn: id, .. } in std::mem::take(&mut self.syncing) {
             if let Some(conn) = self.conns.get_mut(id) {

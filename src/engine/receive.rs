@@ -249,7 +249,7 @@ impl Engine {
         };
         let since = self.now;
         let upto = match self.duty {
-            Duty::Alone { .. } => self.proposed,
+            Duty::Alone { .. } => self.last_proposed(),
             Duty::Decide { .. } | Duty::Forward { .. } => UNCONFIRMED,
             Duty::ReadOnly | Duty::None => {
                 return self.answer(id, xid, None, ErrorCode::NotReadOnly, Vec::new(), None);
@@ -264,7 +264,7 @@ impl Engine {
                 Duty::Decide { .. } => self.ask(session, Asker::Client(id)),
                 _ => self.forward_sync(id, xid, body),
             }
-        } else if upto > self.applied && !plant::on(Plant::SyncForgotten) {
+        } else if upto > self.shown() && !plant::on(Plant::SyncForgotten) {
             self.syncing.push_back(Awaiting { zxid: upto, conn: id });
         }
         self.drain(id);
@@ -308,7 +308,7 @@ impl Engine {
 
     /// Answers whatever is in front and need not wait any longer.
     pub(super) fn drain(&mut self, id: ConnId) {
-        let applied = self.applied;
+        let shown = self.shown();
         let soft_max = self.settings.limits.output_soft_max;
         loop {
             let Some(conn) = self.conns.get(id) else { return };
@@ -317,7 +317,7 @@ impl Engine {
             }
             match conn.pending.front() {
                 None | Some(Pending::Write { .. }) => break,
-                Some(Pending::Sync { upto, .. }) if *upto > applied && !plant::on(Plant::SyncEarly) => break,
+                Some(Pending::Sync { upto, .. }) if *upto > shown && !plant::on(Plant::SyncEarly) => break,
                 Some(_) if self.work.is_spent() => {
                     self.put_off(id);
                     break;
@@ -343,13 +343,13 @@ impl Engine {
 
     /// Answers what is in front, which is no write.
     pub(super) fn answer_first(&mut self, id: ConnId) {
-        let applied = self.applied;
+        let shown = self.shown();
         let Some(conn) = self.conns.get_mut(id) else { return };
         match conn.pop() {
             Some(Pending::Read { xid, op, body, who, since }) => self.serve_read(id, xid, op, &body, &who, since),
             Some(Pending::Sync { xid, path, since, .. }) => self.serve_sync(id, xid, &path, since),
             Some(Pending::Reply { xid, zxid, err, body, close }) => {
-                conn.reply(xid, zxid.unwrap_or(applied.0), err, |out| out.extend_from_slice(&body));
+                conn.reply(xid, zxid.unwrap_or(shown.0), err, |out| out.extend_from_slice(&body));
                 self.counters.sent += 1;
                 self.counters.response_size.record(conn.last_frame);
                 if let Some(reason) = close {
@@ -361,7 +361,7 @@ impl Engine {
     }
 
     fn serve_sync(&mut self, id: ConnId, xid: i32, path: &str, since: crate::ids::Millis) {
-        let Zxid(zxid) = self.applied;
+        let Zxid(zxid) = self.shown();
         if let Some(conn) = self.conns.get_mut(id) {
             conn.reply(xid, zxid, ErrorCode::Ok, |out| {
                 crate::jute::encode(&crate::records::replies::PathReply { path: path.into() }, out);

@@ -322,20 +322,33 @@ impl Engine {
             return Err(Violation(format!("a question about a session has {length} bytes")));
         };
         let session = SessionId(i64::from_be_bytes(id));
-        let is_valid = self.sessions.is_live(session);
-        if is_valid {
+        if self.is_ending(session) {
+            self.tell_of_the_end(session, Asker::Learner(link));
+        } else if self.sessions.is_live(session) {
             self.sessions.set_timeout(self.listened(), session, timeout_ms.max(0));
-            self.remote.set_speaker(session, Asker::Learner(link));
-            self.counters.resumed += 1;
-            if let Some(&moved) = self.owners.get(&session) {
-                self.close(moved, CloseReason::Moved);
-            }
+            self.moves_to(link, session);
+        } else {
+            self.answer_learner(link, session, false);
         }
-        let mut data = id.to_vec();
-        data.push(u8::from(is_valid));
-        let packet = QuorumPacket::with_data(PacketType::REVALIDATE, packet.zxid, data.into());
-        self.packets.push_back(Outgoing::ToLearner { link, packet });
         Ok(())
+    }
+
+    /// A learner speaks for the session from now on.
+    pub(super) fn moves_to(&mut self, link: LinkId, session: SessionId) {
+        self.remote.set_speaker(session, Asker::Learner(link));
+        self.counters.resumed += 1;
+        if let Some(&moved) = self.owners.get(&session) {
+            self.close(moved, CloseReason::Moved);
+        }
+        self.answer_learner(link, session, true);
+    }
+
+    /// The answer to a learner's question.
+    pub(super) fn answer_learner(&mut self, link: LinkId, session: SessionId, is_valid: bool) {
+        let mut data = session.0.to_be_bytes().to_vec();
+        data.push(u8::from(is_valid));
+        let packet = QuorumPacket::with_data(PacketType::REVALIDATE, Zxid(-1), data.into());
+        self.packets.push_back(Outgoing::ToLearner { link, packet });
     }
 
     /// Sessions that a learner has heard of.
@@ -358,12 +371,13 @@ impl Engine {
     /// A `sync` is answered once what was proposed before it is applied and a quorum has confirmed, after it came, that
     /// this server leads (G-04). Those that come before the question has left share it.
     pub(super) fn ask(&mut self, session: SessionId, asker: Asker) {
+        let upto = self.last_proposed();
         let remote = &mut self.remote;
         if !std::mem::replace(&mut remote.is_asking, true) {
             remote.token += 1;
             self.packets.push_back(Outgoing::Confirm { token: remote.token });
         }
-        remote.syncs.push_back(Syncing { upto: self.proposed, token: remote.token, session, asker });
+        remote.syncs.push_back(Syncing { upto, token: remote.token, session, asker });
         *remote.syncs_of.entry(session).or_default() += 1;
     }
 
@@ -378,13 +392,13 @@ impl Engine {
 
     /// Answers whatever `sync` is reached and confirmed.
     pub(super) fn answer_syncs(&mut self) {
-        let (applied, confirmed) = (self.applied, self.remote.confirmed);
-        let is_due = |sync: &Syncing| sync.upto <= applied && sync.token <= confirmed;
+        let (shown, confirmed) = (self.shown(), self.remote.confirmed);
+        let is_due = |sync: &Syncing| sync.upto <= shown && sync.token <= confirmed;
         while self.remote.syncs.front().is_some_and(is_due) {
             let Some(sync) = self.remote.syncs.pop_front() else { break };
             self.sync_done(sync.session);
             match sync.asker {
-                Asker::Client(id) => self.sync_reached(id, applied),
+                Asker::Client(id) => self.sync_reached(id, shown),
                 Asker::Learner(link) => {
                     let packet = QuorumPacket::bare(PacketType::SYNC, Zxid::ZERO);
                     self.packets.push_back(Outgoing::ToLearner { link, packet });

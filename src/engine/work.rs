@@ -39,6 +39,8 @@ pub(super) struct Work {
     pub long_reads: VecDeque<ConnId>,
     /// Connections that have answers due, but not in that slice.
     pub put_off: VecDeque<ConnId>,
+    /// The last transaction before the one that is applied.
+    pub before: Zxid,
     /// The end of a session is outstanding that no view tells of: nothing is decided until it is applied.
     pub barrier: Option<Zxid>,
     spent: Spent,

@@ -9,6 +9,7 @@ mod forwarding;
 mod hostile;
 mod leaders;
 mod moving;
+mod storm;
 mod syncing;
 mod visitors;
 

@@ -184,3 +184,21 @@ impl World {
         assert_eq!(frames[0].header.xid, -2);
     }
 }
+
+#[test]
+fn a_session_whose_end_could_not_be_logged_goes_on_for_who_asked_meanwhile() {
+    // S-35: a server by itself, whose file is full.
+    let mut world = World::new();
+    let conn = world.client();
+    let session = world.session(conn);
+    let password = world.engine.passwords.of(session);
+    world.request(conn, OpCode::CloseSession, &());
+    let again = world.open();
+    world.send(again, &handshake(session.0, &password, 0));
+    assert!(world.bytes(again).is_empty(), "whether it is over nobody knows yet");
+    world.engine.poll_proposals().for_each(drop);
+    world.engine.abandon_proposals();
+    let bytes = world.bytes(again);
+    let response: ConnectResponse<'_> = decode(&bytes[4..]).unwrap();
+    assert_eq!((response.session_id, response.timeout), (session.0, 4000));
+}

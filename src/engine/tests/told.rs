@@ -112,3 +112,46 @@ fn owners_of_ephemerals_and_watched_paths_are_listed_in_order() {
     let buckets: Vec<(Millis, Vec<SessionId>)> = world.engine.expiry_buckets().collect();
     assert_eq!(buckets, [(Millis(5000), vec![a, b])]);
 }
+
+#[test]
+fn no_reply_shows_a_transaction_whose_events_are_still_being_sent() {
+    // G-05: `sync`, a ping and a refusal in the middle of the events of a long multi.
+    let mut world = World::new();
+    let (watcher, writer) = (world.client(), world.client());
+    world.call(watcher, OpCode::AddWatch, &WatchRequest { path: "/".into(), kind: 1 });
+    let mut body = Vec::new();
+    for i in 0..3000 {
+        encode(&crate::records::multi::MultiHeader::request(OpCode::Create), &mut body);
+        encode(&create(&format!("/n{i:05}"), 0), &mut body);
+    }
+    encode(&crate::records::multi::MultiHeader::END, &mut body);
+    let mut payload = Vec::new();
+    encode(&RequestHeader { xid: 1000, op: OpCode::Multi.to_i32() }, &mut payload);
+    payload.extend_from_slice(&body);
+    world.send(writer, &payload);
+    while !world.engine.has_proposals() {
+        world.engine.go_on();
+    }
+    let proposal = world.engine.poll_proposals().next().unwrap();
+    world.engine.deliver_begin(proposal.zxid, &proposal.txn).unwrap();
+    let mut frames = Vec::new();
+    loop {
+        world.request(watcher, OpCode::Sync, &PathRequest { path: "/".into() });
+        world.request(watcher, OpCode::Ping, &());
+        world.request(watcher, OpCode::Create, &true);
+        frames.extend(world.frames(watcher));
+        if world.engine.apply_slice().unwrap() {
+            break;
+        }
+    }
+    world.commit();
+    frames.extend(world.frames(watcher));
+    let events = frames.iter().filter(|frame| frame.header.xid == -1).count();
+    assert_eq!(events, 3000);
+    let last_event = frames.iter().rposition(|frame| frame.header.xid == -1).unwrap();
+    let ahead =
+        frames[..last_event].iter().find(|frame| frame.header.xid != -1 && frame.header.zxid >= proposal.zxid.0);
+    assert_eq!(ahead, None);
+    let shown: Vec<i64> = frames.iter().filter(|frame| frame.header.xid != -1).map(|frame| frame.header.zxid).collect();
+    assert!(shown.is_sorted(), "G-08");
+}

@@ -229,3 +229,80 @@ fn the_queue_goes_on_when_a_client_leaves_in_the_middle_of_its_write() {
     assert!(ensemble.exists(stays, "/gone"), "G-14: it may happen all the same");
     assert_eq!(ensemble.engine(1).forward.len(), 0);
 }
+
+#[test]
+fn what_is_on_its_way_to_the_leader_has_a_limit_and_clients_wait() {
+    // a slow leader does not fill this server's memory.
+    let mut ensemble = Ensemble::new(2);
+    let clients: Vec<Client> = (0..4).map(|_| ensemble.client(1)).collect();
+    ensemble.create(clients[0], "/a", 0);
+    ensemble.members[1].is_mute = true;
+    let data = vec![7; 1_000_000];
+    for client in &clients {
+        for _ in 0..10 {
+            let set = SetDataRequest { path: "/a".into(), data: Buffer::new(&data), version: -1 };
+            ensemble.request(*client, OpCode::SetData, &set);
+        }
+    }
+    ensemble.carry();
+    assert_eq!(ensemble.members[1].up.len(), 17);
+    assert!(ensemble.members[1].engine.held_count() > 0);
+    ensemble.members[1].is_mute = false;
+    ensemble.carry();
+    for client in clients {
+        assert_eq!(ensemble.frames(client).len(), 10);
+    }
+}
+
+#[test]
+fn packets_for_a_leader_are_those_of_zookeeper() {
+    // As a follower of Apache ZooKeeper 3.9 sent them, but for session, cxid and path.
+    let mut ensemble = Ensemble::new(2);
+    ensemble.members[1].is_mute = true;
+    let sent = |ensemble: &mut Ensemble| {
+        ensemble.carry();
+        let mut bytes = Vec::new();
+        ensemble.members[1].up.drain(..).for_each(|packet| packet.encode(&mut bytes));
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let newcomer = ensemble.open(1);
+    ensemble.send(newcomer, &handshake(0, &[0; 16], 0));
+    let created = sent(&mut ensemble);
+    assert_eq!(created.len(), 2 * 40);
+    let session = &created[32..48];
+    assert_eq!(created, format!("00000001ffffffffffffffff00000014{session}00000000fffffff600000fa0ffffffff"));
+
+    let mut ensemble = Ensemble::new(2);
+    let client = ensemble.client(1);
+    ensemble.members[1].is_mute = true;
+    let session = format!("{:016x}", ensemble.session(client).0);
+    let who = "000000010000000269700000000931 32372e302e302e31".replace(' ', "");
+    ensemble.request(client, OpCode::Create, &create("/x", 0));
+    let acl = "000000010000001f00000005776f726c6400000006616e796f6e65";
+    let expected = format!("0000000000000001 00000001 000000022f78 0000000164 {acl} 00000000").replace(' ', "");
+    let data = format!("{session}{}", &expected[8..]);
+    assert_eq!(sent(&mut ensemble), format!("00000001ffffffffffffffff{:08x}{data}{who}", data.len() / 2));
+
+    ensemble.request(client, OpCode::Sync, &PathRequest { path: "/".into() });
+    let data = format!("{session}0000000200000009000000012f");
+    assert_eq!(sent(&mut ensemble), format!("00000001ffffffffffffffff{:08x}{data}{who}", data.len() / 2));
+
+    let password = ensemble.password(client);
+    let other = ensemble.session(client);
+    ensemble.resume(1, other, &password);
+    assert_eq!(sent(&mut ensemble), format!("00000006ffffffffffffffff0000000c{session}00000fa0ffffffff"));
+    let touched = ensemble.members[1].engine.ping_answer();
+    assert_eq!(touched.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), format!("{session}00000fa0"));
+}
+
+#[test]
+fn the_end_of_a_session_is_asked_for_without_a_body() {
+    let mut ensemble = Ensemble::new(2);
+    let client = ensemble.client(1);
+    ensemble.members[1].is_mute = true;
+    ensemble.request(client, OpCode::CloseSession, &7_i64);
+    ensemble.carry();
+    let packet = ensemble.members[1].up.pop_front().unwrap();
+    assert_eq!(packet.data().len(), 16);
+    assert_eq!(packet.data()[12..], (-11_i32).to_be_bytes());
+}

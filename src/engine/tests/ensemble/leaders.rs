@@ -168,3 +168,39 @@ fn an_epoch_whose_counter_is_nearly_used_up_is_not_carried_into_the_next() {
     assert!(ensemble.frames(local).is_empty() && ensemble.frames(remote).is_empty());
     assert_eq!(ensemble.close_reason(local), None);
 }
+
+#[test]
+fn an_epoch_without_a_transaction_keeps_nobody_waiting() {
+    // Found by the storm, seed 35: a `sync` waited for the first transaction of the epoch.
+    let mut ensemble = Ensemble::new(3);
+    let clients = [ensemble.client(0), ensemble.client(1)];
+    let sessions = clients.map(|client| (ensemble.session(client), ensemble.password(client)));
+    ensemble.lose_the_leader();
+    ensemble.lead(0);
+    for (at, (session, password)) in sessions.into_iter().enumerate() {
+        let client = ensemble.resume(at, session, &password);
+        ensemble.carry();
+        assert!(ensemble.welcome(client).is_some());
+        let frame = ensemble.call(client, OpCode::Sync, &PathRequest { path: "/".into() });
+        assert_eq!(frame.header.zxid, ensemble.history.last().unwrap().zxid.0, "member {at}");
+    }
+    // What could not be logged at the beginning of an epoch does not lead back to the last one.
+    let client = ensemble.client_of(0, sessions[0]);
+    ensemble.commits = false;
+    ensemble.request(client, OpCode::Create, &create("/a", 0));
+    ensemble.members[0].engine.poll_proposals().for_each(drop);
+    ensemble.members[0].engine.abandon_proposals();
+    ensemble.commits = true;
+    let other = ensemble.client(1);
+    assert_eq!(ensemble.create(other, "/a", 0), ErrorCode::Ok);
+    assert_eq!(ensemble.history.last().unwrap().zxid, Zxid::new(2, 2));
+}
+
+impl Ensemble {
+    fn client_of(&mut self, at: usize, (session, password): (SessionId, [u8; 16])) -> Client {
+        let client = self.resume(at, session, &password);
+        self.carry();
+        assert!(self.welcome(client).is_some());
+        client
+    }
+}

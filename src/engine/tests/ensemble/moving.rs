@@ -232,3 +232,36 @@ fn ids_made_by_different_servers_at_the_same_moment_are_different() {
         ensemble.lead(round % 3);
     }
 }
+
+#[test]
+fn a_session_whose_end_is_not_committed_is_not_called_expired() {
+    // S-35: asked for at a follower and at the leader. Found by the storm, seed 23: the leader is lost with its proposal.
+    for at in [0, 2] {
+        let mut ensemble = Ensemble::new(3);
+        let client = ensemble.client(1);
+        let (session, password) = (ensemble.session(client), ensemble.password(client));
+        ensemble.commits = false;
+        ensemble.request(client, OpCode::CloseSession, &());
+        ensemble.carry();
+        let early = ensemble.resume(at, session, &password);
+        ensemble.carry();
+        assert_eq!(ensemble.welcome(early), None, "member {at}");
+        ensemble.lose_the_leader();
+        ensemble.commits = true;
+        ensemble.lead(1);
+        assert_eq!(ensemble.welcome(early), None, "member {at}");
+        let late = ensemble.resume(at, session, &password);
+        ensemble.carry();
+        assert_eq!(ensemble.welcome(late), Some((session, 4000)), "member {at}");
+        // And where the end is committed, who waits for it is told.
+        ensemble.commits = false;
+        ensemble.request(late, OpCode::CloseSession, &());
+        ensemble.carry();
+        let asks = ensemble.resume((at + 1) % 3, session, &password);
+        ensemble.carry();
+        assert_eq!(ensemble.welcome(asks), None);
+        ensemble.commits = true;
+        ensemble.carry();
+        assert_eq!(ensemble.welcome(asks), Some((SessionId::NONE, 0)), "member {at}");
+    }
+}

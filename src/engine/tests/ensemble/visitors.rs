@@ -104,3 +104,14 @@ fn visitors_who_are_silent_go_and_all_go_when_there_is_a_leader() {
         assert!(ensemble.engine(1).sessions.get(id).is_none(), "S-44");
     }
 }
+
+#[test]
+fn a_client_in_this_process_that_wants_to_write_waits_for_a_leader() {
+    let (mut ensemble, _) = read_only();
+    let local = ensemble.open(1);
+    ensemble.members[1].engine.keep_alive(local.conn);
+    ensemble.send(local, &handshake(0, &[0; 16], 0));
+    assert_eq!((ensemble.bytes(local).len(), ensemble.close_reason(local)), (0, None));
+    ensemble.members[1].engine.retire().unwrap();
+    assert_eq!(ensemble.close_reason(local), Some(CloseReason::NotServing), "its handshake was not dealt with");
+}

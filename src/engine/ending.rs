@@ -1,0 +1,71 @@
+//! Sessions whose end is proposed: whether they are over is not known before that is committed, and who asks has to wait.
+//!
+//! A client that is told that its session has expired gives up what it holds. The proposal may still come to nothing, with
+//! the leader that made it; then the session and its ephemerals live on (S-35).
+
+use std::collections::BTreeMap;
+
+use super::Engine;
+use super::conn::{ConnId, Phase};
+use super::decide::Asker;
+use super::handshake::Handshake;
+use crate::ids::SessionId;
+
+/// Who waits to hear whether a session is over.
+#[derive(Default)]
+pub(super) struct Ending(BTreeMap<SessionId, Vec<Asker>>);
+
+impl Engine {
+    /// Whether the end of a session is under way.
+    pub(super) fn is_ending(&self, session: SessionId) -> bool {
+        self.sessions.get(session).is_some_and(|session| session.closing)
+    }
+
+    /// A client wants to go on with such a session.
+    pub(super) fn wait_for_the_end(&mut self, id: ConnId, session: SessionId) -> Handshake {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.phase = Phase::Creating;
+            self.newcomers.left(conn.address.ip(), id);
+        }
+        self.tell_of_the_end(session, Asker::Client(id));
+        Handshake::Done
+    }
+
+    /// Tells who asks once it is known, and only once.
+    pub(super) fn tell_of_the_end(&mut self, session: SessionId, asker: Asker) {
+        let waiting = self.ending.0.entry(session).or_default();
+        if !waiting.contains(&asker) {
+            waiting.push(asker);
+        }
+    }
+
+    /// The session is over.
+    pub(super) fn end_is_certain(&mut self, session: SessionId) {
+        for asker in self.ending.0.remove(&session).unwrap_or_default() {
+            match asker {
+                Asker::Client(id) => {
+                    if self.conns.get(id).is_some_and(|conn| conn.close.is_none()) {
+                        self.refuse_session(id, session);
+                    }
+                }
+                Asker::Learner(link) => self.answer_learner(link, session, false),
+            }
+        }
+    }
+
+    /// No end has come of what was proposed: sessions live on, and whoever asked last has them.
+    pub(super) fn ends_are_off(&mut self) {
+        for (session, waiting) in std::mem::take(&mut self.ending.0) {
+            for asker in waiting {
+                match asker {
+                    Asker::Client(id) => {
+                        if self.conns.get(id).is_some_and(|conn| conn.close.is_none()) {
+                            self.resumed(id, session);
+                        }
+                    }
+                    Asker::Learner(link) => self.moves_to(link, session),
+                }
+            }
+        }
+    }
+}
