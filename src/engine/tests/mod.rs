@@ -24,6 +24,7 @@ mod hearing;
 mod large;
 mod limits;
 mod lives;
+mod long;
 mod replies;
 mod sessions;
 mod states;
