@@ -189,9 +189,16 @@ fn a_wrong_configuration_is_refused_before_anything_is_touched() {
     refused(folder.path(), &["-DtickTme=1", "--strict"], 2, "did you mean tickTime?");
     refused(
         folder.path(),
-        &["-Dserver.1=a:1:2", "-Dserver.2=b:1:2", "-DinitLimit=1", "-DsyncLimit=1", "-Dzoarium.serverId=1"],
+        &[
+            "-Dserver.1=a:1:2",
+            "-Dserver.2=b:1:2",
+            "-DinitLimit=1",
+            "-DsyncLimit=1",
+            "-Dzoarium.serverId=1",
+            "-DsslQuorum=true",
+        ],
         1,
-        "not serve yet",
+        "TLS",
     );
     refused(folder.path(), &["-DsessionRequireClientSASLAuth=true"], 1, "SASL");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);

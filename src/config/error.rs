@@ -58,13 +58,6 @@ pub enum ConfigError {
     },
     /// Keys nobody knows, where the caller asked for that to be an error.
     Unknown(Vec<String>),
-    /// More than one server: well understood, not served yet.
-    EnsembleNotYet {
-        /// Voting members.
-        participants: usize,
-        /// Members without a vote.
-        observers: usize,
-    },
 }
 
 impl fmt::Display for ConfigError {
@@ -91,11 +84,6 @@ impl fmt::Display for ConfigError {
                 }
             }
             ConfigError::Unknown(keys) => f.write_str(&keys.join("; ")),
-            ConfigError::EnsembleNotYet { participants, observers } => write!(
-                f,
-                "the configuration names an ensemble ({participants} participants, {observers} observers), which \
-                 Zoarium does not serve yet; with one server.N line, or none, it runs standalone"
-            ),
         }
     }
 }

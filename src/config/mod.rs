@@ -196,20 +196,6 @@ impl Config {
         folders.map(|folder| folder.join("version-2")).find(|folder| holds_zookeeper_data(folder))
     }
 
-    /// Refuses what is understood and not served yet: an ensemble.
-    ///
-    /// # Errors
-    /// [`ConfigError::EnsembleNotYet`].
-    pub fn served_yet(&self) -> Result<(), ConfigError> {
-        match self.ensemble.is_standalone() {
-            true => Ok(()),
-            false => Err(ConfigError::EnsembleNotYet {
-                participants: self.ensemble.count(Role::Participant),
-                observers: self.ensemble.count(Role::Observer),
-            }),
-        }
-    }
-
     /// Shortest session timeout granted, in milliseconds.
     pub fn session_timeout_min_ms(&self) -> u64 {
         self.min_session_timeout_ms.unwrap_or_else(|| self.tick_time_ms.saturating_mul(2))

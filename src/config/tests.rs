@@ -412,18 +412,18 @@ fn one_participant_is_standalone_and_its_client_port_counts() {
 }
 
 #[test]
-fn an_ensemble_is_loaded_and_not_served_yet() {
+fn an_ensemble_is_loaded() {
     let text = "clientPort=1\ndataDir=/x\ninitLimit=10\nsyncLimit=5\nzoarium.serverId=2\n\
         server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2:observer\n";
     let loaded = read_file(text).unwrap();
     assert_eq!(loaded.config.server_id, ServerId(2));
-    let error = loaded.config.served_yet().unwrap_err();
-    assert_eq!(error, ConfigError::EnsembleNotYet { participants: 2, observers: 1 });
-    assert!(error.to_string().contains("not serve yet"), "{error}");
+    let ensemble = &loaded.config.ensemble;
+    assert_eq!((ensemble.count(Role::Participant), ensemble.count(Role::Observer)), (2, 1));
+    assert!(!ensemble.is_standalone());
     let single = "clientPort=1\ndataDir=/x\ninitLimit=10\nsyncLimit=5\nstandaloneEnabled=false\nserver.1=a:1:2\n";
     let single = read_file(&format!("{single}zoarium.serverId=1\n")).unwrap().config;
-    assert!(matches!(single.served_yet(), Err(ConfigError::EnsembleNotYet { participants: 1, observers: 0 })));
-    assert_eq!(read(&[]).unwrap().config.served_yet(), Ok(()));
+    assert!(!single.ensemble.is_standalone());
+    assert!(read(&[]).unwrap().config.ensemble.is_standalone());
 }
 
 const THREE: [(&str, &str); 7] = [

@@ -2,20 +2,28 @@
 //!
 //! `peer` drives it with mio, `sim` with a simulated disk and clients: what happens between a decision and its reply is
 //! written once. A turn: [`Member::pace`]; bytes of clients into the engine; [`Member::commit`]; [`Member::take_snapshot`];
-//! the engine's output to the clients; [`Member::tick`].
+//! the engine's output to the clients; [`Member::tick`]. A member of an ensemble is also told what its network brings, by
+//! [`Member::handle`], before its clients' bytes.
 
 use std::fmt;
 use std::ops::DerefMut;
 
 use crate::engine::{Damage, Duty, Engine, Room};
-use crate::ids::{Millis, ServerId, WallMillis, Zxid};
+use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
+use crate::records::peer::{Notification, QuorumPacket};
 use crate::records::txn::Proposal;
 use crate::store::{Record, SpaceLevel, Store, StoreError};
-use crate::zab::{Broadcast, Majority};
+use crate::zab::{self, Broadcast, Event, Majority, Standing};
 
+mod carry;
+mod feeding;
+mod installing;
 mod recovery;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 
+use carry::Ensemble;
 pub use recovery::Loading;
 pub use snapshots::{Slices, Snapshots};
 
@@ -42,6 +50,40 @@ pub trait Host {
 
     /// Transactions have been applied and others are still to be: clients that answer at once may be told already.
     fn tell(&mut self, engine: &mut Engine);
+
+    // A member that is alone asks for none of these.
+
+    /// Tells a server this, if it can be reached; a newer one replaces it while it waits.
+    fn ballot(&mut self, _to: ServerId, _notification: &Notification) {}
+
+    /// Connects with the election ports of these.
+    fn link_ballots(&mut self, _peers: &[ServerId]) {}
+
+    /// Connects with the quorum port of the leader.
+    fn dial(&mut self, _to: ServerId) {}
+
+    /// Queues a packet.
+    fn send(&mut self, _link: LinkId, _packet: &QuorumPacket) {}
+
+    /// Queues bytes of a state's stream.
+    fn send_raw(&mut self, _link: LinkId, _bytes: Vec<u8>) {}
+
+    /// Bytes queued that the connection has not taken yet.
+    fn output_len(&self, _link: LinkId) -> usize {
+        0
+    }
+
+    /// Closes a connection.
+    fn close(&mut self, _link: LinkId) {}
+
+    /// What comes on it is the stream of a state from now on, for [`Member::raw`].
+    fn hear(&mut self, _link: LinkId) {}
+
+    /// The stream has ended; these bytes are behind its end, and packets again.
+    fn heard(&mut self, _link: LinkId, _rest: &[u8]) {}
+
+    /// Hands to the system what is queued, before a sync.
+    fn flush(&mut self) {}
 }
 
 /// Why a member cannot go on.
@@ -94,6 +136,21 @@ pub struct RoomChanged {
     pub is_disk_full: bool,
 }
 
+/// With whom it is agreed what is committed.
+enum Agreement {
+    /// With itself.
+    Alone { broadcast: Broadcast, me: ServerId },
+    /// With the others.
+    Ensemble(Box<Ensemble>),
+}
+
+/// What an ensemble's member works on, beside its part in the agreement.
+struct Parts<'m, S> {
+    engine: &'m mut S,
+    store: &'m mut Store,
+    snapshots: &'m mut Snapshots,
+}
+
 /// One member of an ensemble, or a server that is alone and a quorum by itself.
 pub struct Member<S> {
     /// What it decides and has applied.
@@ -102,8 +159,7 @@ pub struct Member<S> {
     pub store: Store,
     /// The snapshot that is being taken, if any.
     pub snapshots: Snapshots,
-    broadcast: Broadcast,
-    me: ServerId,
+    agreement: Agreement,
     /// What the engine was last told of the space for the log.
     room: Room,
     /// Something was applied whose events have not left yet.
@@ -116,13 +172,70 @@ impl<S: Seat> Member<S> {
         engine.set_secret(store.secret());
         let broadcast = Broadcast::new(me, Majority::new(vec![me]), engine.applied());
         let snapshots = Snapshots::default();
-        Member { engine, store, snapshots, broadcast, me, room: Room::Plenty, untold: false }
+        let agreement = Agreement::Alone { broadcast, me };
+        Member { engine, store, snapshots, agreement, room: Room::Plenty, untold: false }
     }
 
-    /// Begins to serve.
+    /// Begins to serve alone.
     pub fn start(&mut self, now: Millis, wall: WallMillis) {
-        let (_, epoch) = self.store.epochs();
-        self.engine.serve(Duty::Alone { epoch: u32::try_from(epoch).unwrap_or(u32::MAX) }, now, wall);
+        let (_, current) = self.store.epochs();
+        let epoch = self.engine.applied().epoch().max(u32::try_from(current).unwrap_or(0));
+        self.engine.serve(Duty::Alone { epoch }, now, wall);
+    }
+
+    /// Begins to look for a leader, and serves once there is one. With `is_read_only` it answers reads when there is none for
+    /// a while, for clients that put up with that.
+    ///
+    /// # Errors
+    /// [`Failure`], which is final.
+    pub fn join(&mut self, host: &mut impl Host, settings: zab::Settings, is_read_only: bool) -> Result<(), Failure> {
+        let ensemble = Ensemble::new(host.time().0, settings, is_read_only, &self.store, self.engine.applied());
+        self.agreement = Agreement::Ensemble(Box::new(ensemble));
+        self.handle(host, Event::Timeout)
+    }
+
+    fn ensemble(&mut self) -> Option<(&mut Ensemble, Parts<'_, S>)> {
+        let Member { engine, store, snapshots, agreement, .. } = self;
+        match agreement {
+            Agreement::Alone { .. } => None,
+            Agreement::Ensemble(ensemble) => Some((ensemble, Parts { engine, store, snapshots })),
+        }
+    }
+
+    /// What this member of an ensemble is to its clients; `None` for a server that is alone.
+    pub fn standing(&self) -> Option<Standing> {
+        match &self.agreement {
+            Agreement::Alone { .. } => None,
+            Agreement::Ensemble(ensemble) => Some(ensemble.standing()),
+        }
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // What the network of an ensemble brings
+
+    /// One thing that happened among members.
+    ///
+    /// # Errors
+    /// [`Failure`], which is final.
+    pub fn handle(&mut self, host: &mut impl Host, event: Event) -> Result<(), Failure> {
+        self.ensemble().map_or(Ok(()), |(ensemble, mut parts)| ensemble.handle(&mut parts, host, event))
+    }
+
+    /// Bytes that came on a connection since [`Host::hear`].
+    ///
+    /// # Errors
+    /// [`Failure`], which is final.
+    pub fn raw(&mut self, host: &mut impl Host, link: LinkId, bytes: &[u8]) -> Result<(), Failure> {
+        self.ensemble().map_or(Ok(()), |(ensemble, mut parts)| ensemble.raw(&mut parts, host, link, bytes))
+    }
+
+    /// Looks at the clock: to be called first in a turn, before any client's bytes, so that a leader that was stopped for a
+    /// while finds out before it answers anybody.
+    ///
+    /// # Errors
+    /// [`Failure`], which is final.
+    pub fn wake(&mut self, host: &mut impl Host) -> Result<(), Failure> {
+        self.ensemble().map_or(Ok(()), |(ensemble, mut parts)| ensemble.wake(&mut parts, host))
     }
 
     // -----------------------------------------------------------------------------------------------------------
@@ -157,6 +270,9 @@ impl<S: Seat> Member<S> {
     pub fn commit(&mut self, host: &mut impl Host) -> Result<(), Failure> {
         // What is durable is applied before more becomes so: nothing that is will ever be abandoned.
         self.deliver(host)?;
+        if let Agreement::Ensemble(_) = self.agreement {
+            return self.commit_with_others(host);
+        }
         if !self.propose() || self.append()? == Appended::Refused {
             return Ok(());
         }
@@ -166,21 +282,38 @@ impl<S: Seat> Member<S> {
         self.deliver(host)
     }
 
+    fn commit_with_others(&mut self, host: &mut impl Host) -> Result<(), Failure> {
+        let may_lend = !self.untold;
+        let Some((ensemble, mut parts)) = self.ensemble() else { return Ok(()) };
+        ensemble.send_packets(&mut parts, host)?;
+        ensemble.propose(&mut parts, host)?;
+        // Others sync while we do.
+        host.flush();
+        ensemble.append(&mut parts, host, may_lend)?;
+        let (now, wall) = host.time();
+        self.engine.set_time(now, wall);
+        self.deliver(host)?;
+        let Some((ensemble, mut parts)) = self.ensemble() else { return Ok(()) };
+        ensemble.send_packets(&mut parts, host)?;
+        ensemble.feed(&mut parts, host)?;
+        host.flush();
+        Ok(())
+    }
+
     /// First step of [`Member::commit`] once everything earlier is applied: takes what the engine has decided. Whether
     /// there is something to append.
     pub fn propose(&mut self) -> bool {
         if !self.may_propose() {
             return false;
         }
-        for proposal in self.engine.poll_proposals() {
-            self.broadcast.propose(proposal);
-        }
+        let Agreement::Alone { broadcast, .. } = &mut self.agreement else { return false };
+        self.engine.poll_proposals().for_each(|proposal| broadcast.propose(proposal));
         true
     }
 
     /// Whether the engine has decided something, and everything before it is applied.
     pub fn may_propose(&self) -> bool {
-        self.engine.has_proposals() && self.broadcast.is_empty() && !self.engine.is_busy()
+        self.engine.has_proposals() && !self.has_undelivered() && !self.engine.is_busy()
     }
 
     /// Second step: makes it durable.
@@ -188,8 +321,9 @@ impl<S: Seat> Member<S> {
     /// # Errors
     /// [`Failure::Store`], which is final.
     pub fn append(&mut self) -> Result<Appended, Failure> {
+        let Agreement::Alone { broadcast, me } = &mut self.agreement else { return Ok(Appended::Durable) };
         let records: Vec<Record<'_>> =
-            self.broadcast.to_append().map(|proposal| Record { zxid: proposal.zxid, txn: &proposal.txn }).collect();
+            broadcast.to_append().map(|proposal| Record { zxid: proposal.zxid, txn: &proposal.txn }).collect();
         let Some(last) = records.last().map(|record| record.zxid) else { return Ok(Appended::Durable) };
         // Others may read meanwhile, unless they would see what its watchers in this process have not been told.
         let lent = !self.untold;
@@ -202,12 +336,12 @@ impl<S: Seat> Member<S> {
         }
         match appended {
             Ok(()) => {
-                self.broadcast.ack(self.me, last);
+                broadcast.ack(*me, last);
                 Ok(Appended::Durable)
             }
             Err(error @ (StoreError::Full { .. } | StoreError::TooLarge { .. })) => {
                 log::error!("{error}: {} writes were refused", records.len());
-                self.broadcast.abandon_unappended();
+                broadcast.abandon_unappended();
                 self.engine.abandon_proposals();
                 Ok(Appended::Refused)
             }
@@ -245,7 +379,11 @@ impl<S: Seat> Member<S> {
         if self.engine.is_busy() {
             return Ok(None);
         }
-        let Some(proposal) = self.broadcast.poll_commit() else { return Ok(None) };
+        let next = match &mut self.agreement {
+            Agreement::Alone { broadcast, .. } => broadcast.poll_commit(),
+            Agreement::Ensemble(ensemble) => ensemble.poll_commit(),
+        };
+        let Some(proposal) = next else { return Ok(None) };
         self.untold = true;
         self.engine.deliver_begin(proposal.zxid, &proposal.txn)?;
         Ok(Some(proposal))
@@ -261,7 +399,9 @@ impl<S: Seat> Member<S> {
     /// # Errors
     /// [`Failure::Store`], which is final.
     pub fn take_snapshot(&mut self, host: &mut impl Host) -> Result<(), Failure> {
-        Ok(self.snapshots.turn(&mut self.engine, &mut self.store, host, true)?)
+        // What is applied by a member that serves is committed. Recovered, it may be what a leader wants dropped.
+        let may_begin = self.standing() != Some(Standing::Looking);
+        Ok(self.snapshots.turn(&mut self.engine, &mut self.store, host, may_begin)?)
     }
 
     /// What the store has to do by the clock.
@@ -277,7 +417,14 @@ impl<S: Seat> Member<S> {
 
     /// Whether the next turn has work without anything coming from outside.
     pub fn goes_on(&self) -> bool {
-        self.engine.has_proposals() || self.engine.has_work() || !self.broadcast.is_empty()
+        match &self.agreement {
+            Agreement::Alone { broadcast, .. } => {
+                self.engine.has_proposals() || self.engine.has_work() || !broadcast.is_empty()
+            }
+            Agreement::Ensemble(ensemble) => {
+                self.engine.has_proposals() || self.engine.has_work() || ensemble.has_deliveries()
+            }
+        }
     }
 
     /// Whether everything that was decided is applied.
@@ -287,13 +434,22 @@ impl<S: Seat> Member<S> {
 
     /// Whether something that was proposed is not applied yet.
     pub fn has_undelivered(&self) -> bool {
-        !self.broadcast.is_empty() || self.engine.is_applying()
+        self.engine.is_applying()
+            || match &self.agreement {
+                Agreement::Alone { broadcast, .. } => !broadcast.is_empty(),
+                Agreement::Ensemble(ensemble) => ensemble.has_deliveries() || ensemble.has_outstanding(),
+            }
     }
 
     /// How soon from `now` a turn is wanted though nothing comes from outside, ms.
     pub fn poll_timeout(&self, now: Millis) -> Option<u64> {
         let engine = self.engine.poll_timeout().map(|at| at.since(now));
-        [engine, self.store.poll_timeout(now), self.snapshots.poll_timeout(&self.store)].into_iter().flatten().min()
+        let ensemble = match &self.agreement {
+            Agreement::Alone { .. } => None,
+            Agreement::Ensemble(ensemble) => Some(ensemble.poll_timeout().since(now)),
+        };
+        let snapshots = self.snapshots.poll_timeout(&self.store);
+        [engine, self.store.poll_timeout(now), snapshots, ensemble].into_iter().flatten().min()
     }
 
     /// The last transaction applied.

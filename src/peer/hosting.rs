@@ -3,10 +3,12 @@
 use std::time::{Instant, SystemTime};
 
 use super::local::Locals;
+use super::network::Network;
 use crate::Error;
 use crate::engine::Engine;
-use crate::ids::{Millis, WallMillis};
+use crate::ids::{LinkId, Millis, ServerId, WallMillis};
 use crate::member::{Failure, Host};
+use crate::records::peer::{Notification, QuorumPacket};
 
 /// The parts of a peer that its member needs while it works.
 pub(super) struct Hosting<'p> {
@@ -14,6 +16,8 @@ pub(super) struct Hosting<'p> {
     pub locals: &'p mut Locals,
     /// Since when time is counted.
     pub started: Instant,
+    /// The sockets of an ensemble.
+    pub network: Option<&'p mut Network>,
 }
 
 impl Host for Hosting<'_> {
@@ -28,6 +32,67 @@ impl Host for Hosting<'_> {
     fn tell(&mut self, engine: &mut Engine) {
         if !self.locals.is_empty() {
             self.locals.tell(engine);
+        }
+    }
+
+    fn ballot(&mut self, to: ServerId, notification: &Notification) {
+        let (now, _) = self.time();
+        if let Some(network) = &mut self.network {
+            network.ballots.send(now, to, notification);
+        }
+    }
+
+    fn link_ballots(&mut self, peers: &[ServerId]) {
+        let (now, _) = self.time();
+        if let Some(network) = &mut self.network {
+            network.ballots.link(now, peers);
+        }
+    }
+
+    fn dial(&mut self, to: ServerId) {
+        let (now, _) = self.time();
+        if let Some(network) = &mut self.network {
+            network.links.dial(now, to);
+        }
+    }
+
+    fn send(&mut self, link: LinkId, packet: &QuorumPacket) {
+        if let Some(network) = &mut self.network {
+            network.links.send(link, packet);
+        }
+    }
+
+    fn send_raw(&mut self, link: LinkId, bytes: Vec<u8>) {
+        if let Some(network) = &mut self.network {
+            network.links.send_raw(link, bytes);
+        }
+    }
+
+    fn output_len(&self, link: LinkId) -> usize {
+        self.network.as_ref().map_or(0, |network| network.links.output_len(link))
+    }
+
+    fn close(&mut self, link: LinkId) {
+        if let Some(network) = &mut self.network {
+            network.links.close(link);
+        }
+    }
+
+    fn hear(&mut self, link: LinkId) {
+        if let Some(network) = &mut self.network {
+            network.links.hear(link);
+        }
+    }
+
+    fn heard(&mut self, link: LinkId, rest: &[u8]) {
+        if let Some(network) = &mut self.network {
+            network.links.heard(link, rest);
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Some(network) = &mut self.network {
+            network.links.flush();
         }
     }
 }

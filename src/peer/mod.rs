@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Token};
 
 use crate::config::Config;
-use crate::engine::{CloseReason, Engine, Room, Settings};
+use crate::engine::{CloseReason, Duty, Engine, Room, Settings};
 use crate::ids::{Millis, ServerId, SessionId, WallMillis};
 use crate::member::{Member, RoomChanged, Seat as _};
 use crate::words::{Whitelist, Word};
@@ -32,6 +32,8 @@ mod lingering;
 mod link;
 mod listening;
 pub mod local;
+mod members;
+mod network;
 pub mod place;
 mod pool;
 pub mod quorum_links;
@@ -51,6 +53,7 @@ use lingering::Lingering;
 use link::Link;
 use listening::Listening;
 use local::{Hub, LinkLimits, Locals};
+use network::Network;
 use pool::Pool;
 use seat::Seat;
 use tokens::{LINKS, LISTENERS_MAX, WAKER};
@@ -113,6 +116,8 @@ pub struct Peer {
     /// Who is told at the end of the turn, and what.
     answers: Vec<(Answer<bool>, bool)>,
     listening: Listening,
+    /// The sockets of an ensemble.
+    network: Option<Network>,
     /// By the engine's slot.
     links: Vec<Option<Link>>,
     /// Clients in this process.
@@ -147,7 +152,6 @@ impl Peer {
     /// # Errors
     /// [`Error`] when the folder, the file or an address cannot be used.
     pub fn open(config: Config, commands: Receiver<Command>) -> Result<Peer, Error> {
-        config.served_yet().map_err(|error| Error::Config(error.to_string()))?;
         let mut seeds = [0; 16];
         getrandom::fill(&mut seeds).map_err(|error| Error::System {
             what: "get random numbers",
@@ -160,13 +164,18 @@ impl Peer {
         // Before the file: who finds the port taken makes no file.
         let poll = Poll::new().map_err(Error::system("create the event queue"))?;
         let waker = mio::Waker::new(poll.registry(), WAKER).map_err(Error::system("create the waker"))?;
+        let waker = Arc::new(waker);
         let listening = Listening::bind(&config, poll.registry())?;
+        let network = match config.ensemble.is_standalone() {
+            true => None,
+            false => Some(Network::open(&config, poll.registry(), &waker)?),
+        };
 
         let mut engine = Engine::new(settings, [0; 32], [low, high]);
         let started = Instant::now();
         let store = recovery::recover(&mut engine, &config, &config.store_options())?;
         engine.set_record_size_max(store.max_record());
-        let (engine, waker) = (Seat::new(engine), Arc::new(waker));
+        let engine = Seat::new(engine);
         let hub = Hub::new(Arc::clone(&waker), engine.lent(), link_limits);
         let member = Member::new(engine, store, me);
         let pool = Pool::new(config.limits.input_bytes_max / 2, READ_SIZE);
@@ -181,6 +190,7 @@ impl Peer {
             put_off: VecDeque::new(),
             answers: Vec::new(),
             listening,
+            network,
             links: Vec::new(),
             locals: Locals::new(hub),
             lingering: Lingering::default(),
@@ -201,7 +211,7 @@ impl Peer {
         };
         let (now, wall) = peer.time();
         peer.hearing.woke(now);
-        peer.member.start(now, wall);
+        peer.start(now, wall)?;
         peer.file_bytes_seen = peer.member.store.stats().file_bytes;
         let addresses: Vec<String> = peer.addresses().iter().map(SocketAddr::to_string).collect();
         log::info!(
@@ -211,6 +221,18 @@ impl Peer {
             peer.config.file().display()
         );
         Ok(peer)
+    }
+
+    /// Serves alone, or looks for a leader.
+    fn start(&mut self, now: Millis, wall: WallMillis) -> Result<(), Error> {
+        let Peer { member, locals, started, network, config, .. } = self;
+        if network.is_none() {
+            member.start(now, wall);
+            return Ok(());
+        }
+        let settings = ensemble::zab_settings(config)?;
+        let mut hosting = Hosting { locals, started: *started, network: network.as_mut() };
+        Ok(member.join(&mut hosting, settings, config.read_only_mode)?)
     }
 
     /// Where clients connect: ports are real ones even where 0 was configured.
@@ -238,7 +260,10 @@ impl Peer {
             let timeout = self.poll_timeout();
             let (now, _) = self.time();
             self.hearing.sleeps(now, timeout.as_millis() as u64);
-            self.member.engine.lend();
+            // Without a leader nobody is to read: what is here may be on its way out.
+            if self.member.engine.duty() != Duty::None {
+                self.member.engine.lend();
+            }
             let polled = self.poll.poll(&mut events, Some(timeout));
             self.member.engine.take_back();
             if let Err(error) = polled
@@ -272,6 +297,7 @@ impl Peer {
             reported += 1;
             match event.token() {
                 WAKER => {}
+                _ if self.network.as_mut().is_some_and(|network| network.event(event)) => {}
                 Token(token) if token < LINKS => has_connections = true,
                 Token(token) => self.link_event(token - LINKS, event),
             }
@@ -279,9 +305,10 @@ impl Peer {
         if !self.carry_out_commands() {
             return Ok(false);
         }
+        self.serve_members(now)?;
         self.take_in(has_connections, (reported, reported >= EVENTS_MAX), now);
-        let Peer { member, locals, started, .. } = self;
-        let mut hosting = Hosting { locals, started: *started };
+        let Peer { member, locals, started, network, .. } = self;
+        let mut hosting = Hosting { locals, started: *started, network: network.as_mut() };
         member.commit(&mut hosting)?;
         member.take_snapshot(&mut hosting)?;
         let (now, wall) = self.time();
@@ -292,7 +319,7 @@ impl Peer {
         for (waiting, answer) in answers {
             waiting.give(answer);
         }
-        self.member.tick(&Hosting { locals: &mut self.locals, started: self.started })?;
+        self.member.tick(&Hosting { locals: &mut self.locals, started: self.started, network: None })?;
         if now >= self.next_sweep {
             self.sweep(now);
         }
@@ -336,6 +363,9 @@ impl Peer {
         }
         if let Some(ms) = self.member.poll_timeout(now) {
             wait = wait.min(ms);
+        }
+        if let Some(at) = self.network.as_ref().and_then(Network::poll_timeout) {
+            wait = wait.min(at.since(now));
         }
         if !self.delayed.is_empty() {
             wait = wait.min(self.delayed_until.since(now));

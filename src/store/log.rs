@@ -377,6 +377,19 @@ impl Store {
         Ok(())
     }
 
+    /// Makes sure that `records` find room behind the end of the log, for who tells others of them before they are
+    /// appended: the next [`append`](Store::append) of just these does not come to [`StoreError::Full`].
+    ///
+    /// # Errors
+    /// As [`append`](Store::append).
+    pub fn reserve(&mut self, records: &[Record<'_>]) -> Result<(), StoreError> {
+        self.alive()?;
+        if let Some(size) = records.iter().map(|one| one.txn.len() as u64).find(|size| *size > self.max_record()) {
+            return Err(StoreError::TooLarge { size, limit: self.max_record() });
+        }
+        self.link_for(records)
+    }
+
     pub(crate) fn max_record(&self) -> u64 {
         self.options.max_record.min(self.sb.extent_size() / 2)
     }

@@ -148,7 +148,7 @@ def test_a_project_uses_the_fixtures(sample):
     code, said = run_pytest(sample)
     assert code == 0, said
     assert re.search(r"[67] passed, [12] skipped", said), said
-    assert "ensembles do not exist yet" in said
+    assert "ensembles cannot be started from Python yet" in said
 
 
 def test_the_tests_that_the_readme_shows_pass(tmp_path):
@@ -199,7 +199,7 @@ def test_nothing_of_it_is_imported_before_it_is_used(tmp_path):
 
 
 def test_an_ensemble_says_that_there_is_none():
-    with pytest.raises(NotImplementedError, match="ensembles do not exist yet"):
+    with pytest.raises(NotImplementedError, match="ensembles cannot be started from Python yet"):
         testing.Ensemble(3)
 
 
@@ -344,4 +344,4 @@ def test_a_cluster_of_several_is_refused_in_words(tmp_path):
     code, said = run(
         "-c", "from zoarium.testing.harness import get_global_cluster as g; g()", folder=tmp_path, ZOOKEEPER_CLUSTER_SIZE="3"
     )
-    assert code != 0 and "ZOOKEEPER_CLUSTER_SIZE=3: ensembles do not exist yet" in said
+    assert code != 0 and "ZOOKEEPER_CLUSTER_SIZE=3: ensembles cannot be started from Python yet" in said

@@ -54,7 +54,7 @@ class Server:
         self._folder: str | None = None
         self._process = os.getpid()
         if members is not None:
-            raise NotImplementedError("members: ensembles do not exist yet; a server is standalone")
+            raise NotImplementedError("members: ensembles cannot be started from Python yet; a server is standalone")
         settings: dict[str, Setting] = {_camel(key): value for key, value in keys.items()}
         settings.update(config or {})
         if client_port is None and config_file is None:

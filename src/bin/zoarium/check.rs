@@ -52,11 +52,6 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             println!("\n{} {error}.", paint.paint(Ink::Error, "Refused:"));
             ExitCode::from(exit::REFUSED)
         }
-        Ok(Loaded { config, .. }) if config.served_yet().is_err() => {
-            let error = config.served_yet().err().map(|error| error.to_string()).unwrap_or_default();
-            println!("\n{} {error}.", paint.paint(Ink::Error, "Refused:"));
-            ExitCode::from(exit::REFUSED)
-        }
         Ok(_) => {
             println!("\n{} `zoarium serve` starts with this.", paint.paint(Ink::Good, "Good:"));
             ExitCode::SUCCESS

@@ -13,7 +13,7 @@ from ..server import Server, Setting
 #: The environment variable that names an outside server.
 ENVIRONMENT = "ZOARIUM_TEST_ADDRESS"
 
-NO_ENSEMBLES = "ensembles do not exist yet: a server of this release stands alone"
+NO_ENSEMBLES = "ensembles cannot be started from Python yet: a server that it starts stands alone"
 
 
 class OutsideServer:

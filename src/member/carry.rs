@@ -1,0 +1,511 @@
+//! A member of an ensemble: what its [`Zab`] asks for is carried out on engine, store and host, in order.
+//!
+//! | asked for | carried out by |
+//! |---|---|
+//! | keep, append, truncate, install | the store, at once; the answer is the next event |
+//! | replay, deliver | the engine; what is delivered may wait there for a long transaction to be applied |
+//! | read, open and stream a snapshot | [`Feeding`](super::feeding::Feeding), a piece at a time and as the connection takes it |
+//! | hear, unhear | [`Hearing`], apart from the state that is served |
+//! | dial, send, close, ballots | the host |
+
+use std::collections::VecDeque;
+
+use super::feeding::Feeding;
+use super::{Failure, Host, Loading, Parts, Seat};
+use crate::engine::{Duty, Heard, Hearing, Outgoing};
+use crate::ids::{LinkId, Millis, Zxid};
+use crate::plant::{self, Plant};
+use crate::records::peer::{PacketType, QuorumPacket};
+use crate::records::txn::Proposal;
+use crate::store::{MemberState, Record, Store, StoreError};
+use crate::zab::{Action, Ending, Event, History, MemberRecord, Settings, Standing, Start, Zab};
+
+/// A member without a leader answers reads, where that is allowed, after so long, ms; a tick where that is longer.
+const READ_ONLY_AFTER_MS: u64 = 2000;
+/// How long an append that found no room waits before it is tried again, ms.
+const FULL_PAUSE_MS: u64 = 200;
+
+/// A state that is received in place of ours.
+enum Receiving {
+    /// The stream is under way.
+    Stream { link: LinkId, hearing: Box<Hearing> },
+    /// It is whole.
+    State(Box<Heard>),
+}
+
+/// A member's part in its ensemble.
+pub(super) struct Ensemble {
+    zab: Zab,
+    standing: Standing,
+    /// Committed and not handed to the engine yet.
+    deliveries: VecDeque<Proposal>,
+    /// Up to where transactions were taken from the history to be applied.
+    taken: Zxid,
+    receiving: Option<Receiving>,
+    pub(super) feeding: Feeding,
+    /// Decided, but there was no room for it while others were outstanding.
+    held: Vec<Proposal>,
+    /// An append that found no room, and when it is tried again.
+    appending: Option<(u64, Zxid, Millis)>,
+    /// When reads are answered without a leader, while there is none and that is allowed.
+    read_only_at: Option<Millis>,
+    /// How long there must be none for that; `None` where it is not allowed.
+    read_only_after_ms: Option<u64>,
+    /// The connection to the leader.
+    leader_link: Option<LinkId>,
+    /// Events that follow from what was carried out.
+    follow_ups: VecDeque<Event>,
+}
+
+impl Ensemble {
+    /// Begins to look for a leader. `applied`: the end of what was recovered, all of it applied.
+    pub(super) fn new(now: Millis, settings: Settings, is_read_only: bool, store: &Store, applied: Zxid) -> Ensemble {
+        let read_only_after_ms = is_read_only.then_some(READ_ONLY_AFTER_MS.max(settings.tick_ms));
+        let (accepted, current) = store.epochs();
+        let epoch = |kept: u64| u32::try_from(kept).unwrap_or(u32::MAX);
+        let record = MemberRecord { accepted_epoch: epoch(accepted), current_epoch: epoch(current) };
+        Ensemble {
+            zab: Zab::new(now, settings, Start { history: History::at(applied), record }),
+            standing: Standing::Looking,
+            deliveries: VecDeque::new(),
+            taken: applied,
+            receiving: None,
+            feeding: Feeding::default(),
+            held: Vec::new(),
+            appending: None,
+            read_only_at: read_only_after_ms.map(|ms| now.plus(ms)),
+            read_only_after_ms,
+            leader_link: None,
+            follow_ups: VecDeque::new(),
+        }
+    }
+
+    /// What this member is to its clients.
+    pub(super) fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// The next transaction for the engine.
+    pub(super) fn poll_commit(&mut self) -> Option<Proposal> {
+        self.deliveries.pop_front()
+    }
+
+    /// Whether something is committed that the engine does not have yet.
+    pub(super) fn has_deliveries(&self) -> bool {
+        !self.deliveries.is_empty()
+    }
+
+    /// Whether something that was decided here is not committed yet.
+    pub(super) fn has_outstanding(&self) -> bool {
+        !self.held.is_empty() || self.zab.history().committed() < self.zab.history().last()
+    }
+
+    /// When a turn is wanted though nothing comes from outside.
+    pub(super) fn poll_timeout(&self) -> Millis {
+        let retry = self.appending.map(|(.., at)| at);
+        [Some(self.zab.poll_timeout()), retry, self.read_only_at]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(Millis(u64::MAX))
+    }
+
+    /// Looks at the clock.
+    pub(super) fn wake<S: Seat>(&mut self, parts: &mut Parts<'_, S>, host: &mut impl Host) -> Result<(), Failure> {
+        let (now, wall) = host.time();
+        if self.zab.poll_timeout() <= now {
+            self.handle(parts, host, Event::Timeout)?;
+        }
+        if self.read_only_at.is_some_and(|at| at <= now) {
+            self.read_only_at = None;
+            log::info!("there is no leader: reads are answered for clients that put up with that");
+            parts.engine.serve(Duty::ReadOnly, now, wall);
+        }
+        Ok(())
+    }
+
+    /// The state is about to be another one: whoever reads it without a leader is sent away.
+    fn end_read_only<S: Seat>(&mut self, parts: &mut Parts<'_, S>) -> Result<(), Failure> {
+        self.read_only_at = None;
+        if parts.engine.duty() == Duty::ReadOnly {
+            parts.engine.retire()?;
+        }
+        Ok(())
+    }
+
+    /// One thing that happened, and all that follows from it.
+    pub(super) fn handle<S: Seat>(
+        &mut self,
+        parts: &mut Parts<'_, S>,
+        host: &mut impl Host,
+        event: Event,
+    ) -> Result<(), Failure> {
+        match &event {
+            Event::Opened { link, is_ours: true } => self.leader_link = Some(*link),
+            Event::Closed { link } => {
+                self.feeding.forget(parts.store, *link);
+                self.stop_receiving_from(*link);
+            }
+            _ => {}
+        }
+        self.follow_ups.push_back(event);
+        while let Some(event) = self.follow_ups.pop_front() {
+            self.zab.handle(host.time().0, event);
+            while let Some(action) = self.zab.poll_action() {
+                self.carry_out(parts, host, action)?;
+            }
+            if let Some(ending) = self.zab.take_ending() {
+                log::warn!("{}", words(&ending));
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out<S: Seat>(
+        &mut self,
+        parts: &mut Parts<'_, S>,
+        host: &mut impl Host,
+        action: Action,
+    ) -> Result<(), Failure> {
+        match action {
+            Action::Ballot { to, notification } => host.ballot(to, &notification),
+            Action::LinkBallots(peers) => host.link_ballots(&peers),
+            Action::Dial { to } => host.dial(to),
+            Action::Send { link, packet } => host.send(link, &packet),
+            Action::Close { link, why } => {
+                log::info!("closing a connection of the quorum port: {why:?}");
+                self.feeding.forget(parts.store, link);
+                host.close(link);
+            }
+            Action::Keep { run, record } => {
+                parts.store.keep(&kept(parts.store, record))?;
+                self.follow_ups.push_back(Event::Kept { run });
+            }
+            // Asked for by `begin_append`, so that all that came in a turn shares one sync.
+            Action::Append { .. } => {}
+            Action::Truncate { run, to } => {
+                let is_done = self.truncate(parts, to)?;
+                self.follow_ups.push_back(Event::Truncated { run, is_done });
+            }
+            Action::Hear { link } => {
+                let hearing = Box::new(parts.engine.hear(self.zab.history().last()));
+                self.receiving = Some(Receiving::Stream { link, hearing });
+                host.hear(link);
+            }
+            Action::Unhear => self.receiving = None,
+            Action::Install { run, at, record } => {
+                let is_done = self.install(parts, at, record)?;
+                self.follow_ups.push_back(Event::Installed { run, is_done });
+            }
+            Action::Replay { upto } => self.replay(parts, upto)?,
+            Action::Deliver { upto } => {
+                let txns = self.zab.txns(self.taken, upto);
+                self.deliveries.extend(txns.map(|(zxid, txn)| Proposal { zxid: *zxid, txn: txn.clone() }));
+                self.taken = upto;
+            }
+            Action::Read { link, after } => self.feeding.read(link, after),
+            Action::OpenSnapshot { link } => self.feeding.open_snapshot(link),
+            Action::StreamSnapshot { link } => self.feeding.stream_snapshot(link),
+            Action::FromLearner { from, link, packet } => {
+                if let Err(violation) = parts.engine.from_learner(from, link, &packet) {
+                    log::warn!("server {from} is disconnected: {violation}");
+                    self.hang_up(host, link);
+                }
+            }
+            Action::FromLeader(packet) => {
+                let committed = self.zab.history().committed();
+                if let Err(violation) = parts.engine.from_leader(&packet, committed)
+                    && let Some(link) = self.leader_link
+                {
+                    log::warn!("the leader is left: {violation}");
+                    self.hang_up(host, link);
+                }
+            }
+            Action::LearnerGone { link } => {
+                self.feeding.forget(parts.store, link);
+                parts.engine.learner_gone(link);
+            }
+            Action::AnswerPing { link, zxid } => {
+                let touches = parts.engine.ping_answer();
+                host.send(link, &QuorumPacket::with_data(PacketType::PING, zxid, touches.into()));
+            }
+            Action::Confirmed { token } => parts.engine.confirmed(token),
+            Action::Stand(standing) => self.stand(parts, host, standing)?,
+        }
+        Ok(())
+    }
+
+    /// Closes a connection whose other end broke the protocol.
+    fn hang_up(&mut self, host: &mut impl Host, link: LinkId) {
+        host.close(link);
+        self.follow_ups.push_back(Event::Closed { link });
+    }
+
+    fn stand<S: Seat>(
+        &mut self,
+        parts: &mut Parts<'_, S>,
+        host: &mut impl Host,
+        standing: Standing,
+    ) -> Result<(), Failure> {
+        // What is committed and in our log is applied, whether or not somebody is still there to be answered.
+        parts.engine.retire()?;
+        for Proposal { zxid, txn } in self.deliveries.drain(..) {
+            parts.engine.replay(zxid, &txn)?;
+        }
+        self.held.clear();
+        self.feeding.clear(parts.store);
+        self.standing = standing;
+        let duty = match standing {
+            Standing::Looking => {
+                self.read_only_at = self.read_only_after_ms.map(|ms| host.time().0.plus(ms));
+                log::info!("looking for a leader, at zxid {}", parts.engine.applied());
+                self.leader_link = None;
+                return Ok(());
+            }
+            Standing::Leading { epoch } => {
+                log::info!("leading in epoch {epoch}, from zxid {}", parts.engine.applied());
+                Duty::Decide { epoch }
+            }
+            Standing::Following { leader, epoch, votes } => {
+                let what = if votes { "following" } else { "observing" };
+                log::info!("{what} server {leader} in epoch {epoch}, from zxid {}", parts.engine.applied());
+                Duty::Forward { epoch, votes }
+            }
+        };
+        self.read_only_at = None;
+        let (now, wall) = host.time();
+        parts.engine.serve(duty, now, wall);
+        Ok(())
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // What the leader decides, and the log
+
+    /// Takes what the engine decided, if there is room for it in our own log: what was sent cannot be taken back.
+    pub(super) fn propose<S: Seat>(&mut self, parts: &mut Parts<'_, S>, host: &mut impl Host) -> Result<(), Failure> {
+        if !matches!(self.standing, Standing::Leading { .. }) {
+            return Ok(());
+        }
+        self.held.extend(parts.engine.poll_proposals());
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let records: Vec<Record<'_>> = self.held.iter().map(|one| Record { zxid: one.zxid, txn: &one.txn }).collect();
+        match parts.store.reserve(&records) {
+            Ok(()) => {
+                let decided = self.held.drain(..).map(|one| (one.zxid, one.txn)).collect();
+                self.handle(parts, host, Event::Decided(decided))
+            }
+            Err(error @ (StoreError::Full { .. } | StoreError::TooLarge { .. })) => {
+                let is_alone = self.zab.history().committed() == self.zab.history().last();
+                if is_alone && self.deliveries.is_empty() && !parts.engine.is_applying() {
+                    log::error!("{error}: {} writes were refused", self.held.len());
+                    self.held.clear();
+                    parts.engine.abandon_proposals();
+                }
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Appends what the history has and the log has not, with one sync.
+    pub(super) fn append<S: Seat>(
+        &mut self,
+        parts: &mut Parts<'_, S>,
+        host: &mut impl Host,
+        may_lend: bool,
+    ) -> Result<(), Failure> {
+        let now = host.time().0;
+        let (run, upto) = match self.appending {
+            Some((.., at)) if now < at => return Ok(()),
+            Some((run, upto, _)) => (run, upto),
+            None => match self.zab.begin_append() {
+                Some(begun) => begun,
+                None => return Ok(()),
+            },
+        };
+        let records: Vec<Record<'_>> =
+            self.zab.txns(parts.store.last_zxid(), upto).map(|(zxid, txn)| Record { zxid: *zxid, txn }).collect();
+        let lent = may_lend && !plant::on(Plant::AckBeforeSync) && parts.engine.duty() != Duty::None;
+        if lent {
+            parts.engine.lend();
+        }
+        let appended = parts.store.append(&records);
+        if lent {
+            parts.engine.take_back();
+        }
+        match appended {
+            Ok(()) => {
+                self.appending = None;
+                self.handle(parts, host, Event::Synced { run, upto })
+            }
+            // The leader will leave us behind; once there is room we go on.
+            Err(error @ StoreError::Full { .. }) => {
+                if self.appending.is_none() {
+                    log::error!("{error}: this member cannot follow until there is space");
+                }
+                self.appending = Some((run, upto, now.plus(FULL_PAUSE_MS)));
+                Ok(())
+            }
+            Err(error @ StoreError::TooLarge { .. }) => {
+                log::error!("{error}: this member cannot follow its leader, whose limits are larger");
+                self.appending = None;
+                self.handle(parts, host, Event::AppendFailed)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What the engine has for other servers goes to them.
+    pub(super) fn send_packets<S: Seat>(
+        &mut self,
+        parts: &mut Parts<'_, S>,
+        host: &mut impl Host,
+    ) -> Result<(), Failure> {
+        while let Some(outgoing) = parts.engine.poll_packet() {
+            let event = match outgoing {
+                Outgoing::ToLeader(packet) => Event::ToLeader(packet),
+                Outgoing::ToLearner { link, packet } => Event::ToLearner { link, packet },
+                Outgoing::Confirm { token } => Event::Confirm { token },
+                Outgoing::Close { link, why } => {
+                    log::warn!("a learner is disconnected: {why}");
+                    host.close(link);
+                    Event::Closed { link }
+                }
+            };
+            self.handle(parts, host, event)?;
+        }
+        Ok(())
+    }
+
+    /// Pieces of the log and of the state for learners, as far as their connections take them.
+    pub(super) fn feed<S: Seat>(&mut self, parts: &mut Parts<'_, S>, host: &mut impl Host) -> Result<(), Failure> {
+        let mut events = self.feeding.turn(parts, host)?;
+        while !events.is_empty() {
+            for event in events {
+                self.handle(parts, host, event)?;
+            }
+            events = self.feeding.turn(parts, host)?;
+        }
+        Ok(())
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // What is received
+
+    fn truncate<S: Seat>(&mut self, parts: &mut Parts<'_, S>, to: Zxid) -> Result<bool, Failure> {
+        log::warn!("the leader does not have what is behind zxid {to}: it is dropped from the log");
+        self.end_read_only(parts)?;
+        parts.snapshots.abort(parts.engine, parts.store);
+        match parts.store.truncate(to) {
+            Ok(true) => {}
+            Ok(false) | Err(StoreError::Full { .. }) => {
+                log::error!("the log cannot be made to end at zxid {to}");
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if parts.engine.applied() > to {
+            parts.engine.load_begin(Zxid::ZERO);
+            parts.store.reload(&mut Loading::into(parts.engine))?;
+            self.taken = parts.engine.applied();
+        }
+        Ok(true)
+    }
+
+    fn replay<S: Seat>(&mut self, parts: &mut Parts<'_, S>, upto: Zxid) -> Result<(), Failure> {
+        if let Some(Receiving::State(heard)) = &mut self.receiving {
+            for (zxid, txn) in self.zab.txns(heard.applied(), upto) {
+                heard.replay(*zxid, txn)?;
+            }
+            return Ok(());
+        }
+        self.end_read_only(parts)?;
+        for (zxid, txn) in self.zab.txns(self.taken, upto) {
+            parts.engine.replay(*zxid, txn)?;
+        }
+        self.taken = upto;
+        Ok(())
+    }
+
+    /// Bytes of a state that is being received.
+    pub(super) fn raw<S: Seat>(
+        &mut self,
+        parts: &mut Parts<'_, S>,
+        host: &mut impl Host,
+        link: LinkId,
+        bytes: &[u8],
+    ) -> Result<(), Failure> {
+        let Some(Receiving::Stream { link: from, hearing }) = &mut self.receiving else { return Ok(()) };
+        if *from != link {
+            return Ok(());
+        }
+        let heard = match hearing.feed(bytes) {
+            Ok(fed) if !fed.is_whole => return Ok(()),
+            Ok(fed) => {
+                host.heard(link, bytes.get(fed.consumed..).unwrap_or_default());
+                match self.receiving.take() {
+                    Some(Receiving::Stream { hearing, .. }) => hearing.finish(),
+                    _ => return Ok(()),
+                }
+            }
+            Err(damage) => Err(damage),
+        };
+        let is_whole = match heard {
+            Ok(heard) => {
+                self.receiving = Some(Receiving::State(Box::new(heard)));
+                true
+            }
+            Err(damage) => {
+                log::error!("the leader's state cannot be read: {damage}");
+                self.receiving = None;
+                false
+            }
+        };
+        self.handle(parts, host, Event::Heard { link, is_whole })
+    }
+
+    fn stop_receiving_from(&mut self, link: LinkId) {
+        if matches!(&self.receiving, Some(Receiving::Stream { link: from, .. }) if *from == link) {
+            self.receiving = None;
+        }
+    }
+
+    fn install<S: Seat>(&mut self, parts: &mut Parts<'_, S>, at: Zxid, record: MemberRecord) -> Result<bool, Failure> {
+        let Some(Receiving::State(mut heard)) = self.receiving.take() else { return Ok(false) };
+        self.end_read_only(parts)?;
+        assert!(heard.applied() == at, "a state of {} is installed as that of {at}", heard.applied());
+        parts.snapshots.abort(parts.engine, parts.store);
+        match super::installing::install(&mut heard, parts.store, &kept(parts.store, record)) {
+            Ok(()) => {}
+            Err(error @ StoreError::Full { .. }) => {
+                log::error!("{error}: the leader's state has no room here");
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        log::info!("the leader's state at zxid {at} is this member's own now");
+        parts.engine.take_over(*heard);
+        self.taken = at;
+        Ok(true)
+    }
+}
+
+fn kept(store: &Store, record: MemberRecord) -> MemberState {
+    MemberState {
+        accepted_epoch: record.accepted_epoch.into(),
+        current_epoch: record.current_epoch.into(),
+        ..store.member_state().clone()
+    }
+}
+
+fn words(ending: &Ending) -> String {
+    match ending {
+        Ending::NoQuorum => "this member leads no longer: too few followers".to_owned(),
+        Ending::CounterUsedUp => "this member leads no longer: a new epoch is needed".to_owned(),
+        Ending::LeaderLost(why) => format!("the leader is lost ({why:?})"),
+        Ending::LeaderBroke(why) => format!("the leader is left: {why}"),
+        Ending::DiskFailed => "what the leader asked for could not be carried out on this member's file".to_owned(),
+    }
+}

@@ -1,0 +1,160 @@
+//! Three members in memory: engine, zab and store as they ship, with a queue for a network.
+
+mod net;
+
+use net::{Session, World};
+
+use crate::records::peer::PacketType;
+
+const OK: Option<i32> = Some(0);
+const EPHEMERAL: i32 = 1;
+
+/// Three that serve, and a session on each.
+fn serving() -> (World, Vec<Session>) {
+    let mut world = World::new(3, 0);
+    world.until("one leads and two follow", World::is_whole);
+    let clients = world.ids().into_iter().map(|id| world.connect(id, None).unwrap()).collect();
+    (world, clients)
+}
+
+#[test]
+fn writes_through_every_member_are_applied_by_all() {
+    // G-01, S-01, S-12, S-21
+    let (mut world, clients) = serving();
+    for (at, client) in clients.iter().enumerate() {
+        for number in 0..20 {
+            assert_eq!(world.create(*client, &format!("/n{at}-{number}"), b"x", 0), OK);
+        }
+        assert_eq!(world.create(*client, &format!("/e{at}"), b"", EPHEMERAL), OK);
+    }
+    world.all_agree();
+    for client in &clients {
+        assert_eq!(world.sync(*client), OK);
+        assert_eq!(world.exists(*client, "/n0-19"), Some(true));
+        assert_eq!(world.exists(*client, "/e2"), Some(true));
+    }
+}
+
+#[test]
+fn a_leader_that_dies_is_replaced_and_comes_back_by_a_diff() {
+    // G-09, G-10, S-10
+    let (mut world, clients) = serving();
+    for number in 0..30 {
+        assert_eq!(world.create(clients[number % 3], &format!("/before{number}"), b"x", 0), OK);
+    }
+    let dead = world.leader().unwrap();
+    let moves = clients.iter().find(|client| client.server == dead).copied().unwrap();
+    assert_eq!(world.create(moves, "/mine", b"", EPHEMERAL), OK);
+    world.kill(dead);
+    world.until("the others have a leader", World::is_whole);
+    let survivor = world.followers()[0];
+    let moved = world.connect(survivor, Some(moves)).unwrap();
+    assert_eq!(moved.id, moves.id, "the session goes on elsewhere");
+    assert_eq!(world.exists(moved, "/mine"), Some(true), "its ephemeral has outlived the leader");
+    for number in 0..30 {
+        assert_eq!(world.create(moved, &format!("/after{number}"), b"x", 0), OK);
+    }
+    let states = world.net.raw;
+    world.start(dead);
+    world.until("it follows", World::is_whole);
+    world.all_agree();
+    assert_eq!(world.net.raw, states, "no state was sent");
+    assert!(world.net.sent.contains_key(&PacketType::DIFF.0));
+}
+
+#[test]
+fn a_member_whose_disk_is_new_is_sent_the_state() {
+    // S-21, S-25, G-16
+    let (mut world, clients) = serving();
+    for number in 0..50 {
+        assert_eq!(world.create(clients[number % 3], &format!("/n{number}"), &[number as u8; 300], 0), OK);
+    }
+    let wiped = world.followers()[0];
+    let stays = clients.iter().find(|client| client.server != wiped).copied().unwrap();
+    assert_eq!(world.create(stays, "/mine", b"", EPHEMERAL), OK);
+    world.kill(wiped);
+    world.wipe(wiped);
+    world.start(wiped);
+    world.until("it follows", World::is_whole);
+    assert!(world.net.raw > 10_000, "{} bytes of state", world.net.raw);
+    assert_eq!(world.set(stays, "/n7", b"later"), OK);
+    world.all_agree();
+    // And it is on its disk.
+    world.kill(wiped);
+    world.start(wiped);
+    world.until("it follows again", World::is_whole);
+    world.all_agree();
+    let client = world.connect(wiped, None).unwrap();
+    assert_eq!(world.create(client, "/by-it", b"", 0), OK);
+}
+
+#[test]
+fn without_a_quorum_nothing_is_acknowledged_and_all_is_there_when_it_is_back() {
+    // G-09, L-04
+    let (mut world, clients) = serving();
+    assert_eq!(world.create(clients[0], "/kept", b"x", 0), OK);
+    let leader = world.leader().unwrap();
+    let followers = world.followers();
+    followers.iter().for_each(|id| world.kill(*id));
+    let at_leader = clients.iter().find(|client| client.server == leader).copied().unwrap();
+    assert_eq!(world.create(at_leader, "/lost", b"x", 0), None, "closed without an answer");
+    followers.iter().for_each(|id| world.start(*id));
+    world.until("one leads and two follow", World::is_whole);
+    world.all_agree();
+    let client = world.connect(leader, None).unwrap();
+    assert_eq!(world.exists(client, "/kept"), Some(true));
+}
+
+#[test]
+fn what_only_a_dead_leader_had_is_dropped_when_it_comes_back() {
+    // S-15, S-21: by TRUNC where nothing was written since, by the whole state where something was.
+    for is_written_since in [false, true] {
+        let (mut world, clients) = serving();
+        assert_eq!(world.create(clients[0], "/kept", b"x", 0), OK);
+        world.all_agree();
+        let leader = world.leader().unwrap();
+        let followers = world.followers();
+        let at_leader = clients.iter().find(|client| client.server == leader).copied().unwrap();
+        let before = world.logged(leader);
+        followers.iter().for_each(|id| world.kill(*id));
+        world.send_create(at_leader, "/only-here");
+        assert!(world.logged(leader) > before, "it is in the leader's log");
+        world.kill(leader);
+        followers.iter().for_each(|id| world.start(*id));
+        world.until("the others serve", World::is_whole);
+        if is_written_since {
+            let client = world.connect(followers[0], None).unwrap();
+            assert_eq!(world.create(client, "/since", b"x", 0), OK);
+        }
+        world.start(leader);
+        assert!(world.engine(leader).tree().lookup("/only-here").is_some(), "it is applied with all of the log");
+        world.until("it follows", World::is_whole);
+        world.all_agree();
+        assert!(world.engine(leader).tree().lookup("/only-here").is_none());
+        assert_eq!(world.net.sent.contains_key(&PacketType::TRUNC.0), !is_written_since);
+        let client = world.connect(leader, None).unwrap();
+        assert_eq!(world.create(client, "/only-here", b"", 0), OK);
+        // Its disk says the same.
+        world.kill(leader);
+        world.start(leader);
+        world.until("it follows again", World::is_whole);
+        world.all_agree();
+    }
+}
+
+#[test]
+fn an_observer_serves_and_its_vote_is_not_needed() {
+    // S-11
+    let mut world = World::new(3, 1);
+    world.until("one leads and three follow", World::is_whole);
+    let observer = *world.ids().last().unwrap();
+    let client = world.connect(observer, None).unwrap();
+    assert_eq!(world.create(client, "/by-observer", b"x", 0), OK);
+    world.all_agree();
+    // Two voters and the observer are still a quorum of three voters; one voter and the observer are none.
+    let followers: Vec<_> = world.followers().into_iter().filter(|id| *id != observer).collect();
+    world.kill(followers[0]);
+    assert_eq!(world.create(client, "/two-voters", b"x", 0), OK);
+    world.kill(followers[1]);
+    assert_eq!(world.create(client, "/one-voter", b"x", 0), None, "closed without an answer");
+}

@@ -1,0 +1,50 @@
+//! The sockets of an ensemble: the election port's and the quorum port's.
+
+use std::sync::Arc;
+
+use mio::event::Event;
+use mio::{Registry, Waker};
+
+use super::ballots::Ballots;
+use super::ensemble;
+use super::quorum_links::QuorumLinks;
+use crate::Error;
+use crate::config::Config;
+use crate::ids::Millis;
+
+/// The sockets of the election and of the quorum port.
+pub(super) struct Network {
+    pub ballots: Ballots,
+    pub links: QuorumLinks,
+}
+
+impl Network {
+    /// Listens at both ports.
+    ///
+    /// # Errors
+    /// [`Error`] when that cannot be.
+    pub(super) fn open(config: &Config, registry: &Registry, waker: &Arc<Waker>) -> Result<Network, Error> {
+        Ok(Network {
+            ballots: Ballots::new(ensemble::election_settings(config)?, registry, Arc::clone(waker))?,
+            links: QuorumLinks::new(ensemble::quorum_settings(config)?, registry, Arc::clone(waker))?,
+        })
+    }
+
+    /// A socket has something to tell; false when the event is not of ours.
+    pub(super) fn event(&mut self, event: &Event) -> bool {
+        if Ballots::owns(event.token()) {
+            self.ballots.event(event);
+            return true;
+        }
+        if QuorumLinks::owns(event.token()) {
+            self.links.event(event);
+            return true;
+        }
+        false
+    }
+
+    /// When a turn is wanted though no event comes.
+    pub(super) fn poll_timeout(&self) -> Option<Millis> {
+        self.ballots.poll_timeout().into_iter().chain(self.links.poll_timeout()).min()
+    }
+}

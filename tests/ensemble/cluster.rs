@@ -1,0 +1,173 @@
+//! Three `zoarium serve` processes on loopback that can be killed, wiped and started again.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use zoarium::raw::{Client, ClientError, ConnectOptions, four_letter};
+
+/// Longer than any of this takes; a test that hits it has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The members, by number from 0 on, and their folder, which is removed in the end unless a test failed.
+pub(crate) struct Cluster {
+    folder: PathBuf,
+    ports: Vec<u16>,
+    members: Vec<Option<Child>>,
+}
+
+/// What stands behind a member's word for it, as `srvr` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Leader,
+    Follower,
+    /// It does not serve, or does not run.
+    None,
+}
+
+impl Cluster {
+    /// `count` members that all serve.
+    pub(crate) fn start(count: usize) -> Cluster {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("ensemble-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = fs::remove_dir_all(&folder);
+        // Held until all are known, so that none is given twice.
+        let held: Vec<TcpListener> = (0..3 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let port = |at: usize| held[at].local_addr().unwrap().port();
+        let servers: String = (0..count)
+            .map(|at| format!("server.{}=127.0.0.1:{}:{}\n", at + 1, port(count + at), port(2 * count + at)))
+            .collect();
+        for at in 0..count {
+            let data = folder.join(format!("data{at}"));
+            fs::create_dir_all(&data).unwrap();
+            fs::write(data.join("myid"), format!("{}\n", at + 1)).unwrap();
+            let settings = format!(
+                "tickTime=200\ninitLimit=20\nsyncLimit=10\nmaxSessionTimeout=120000\nclientPort={}\nclientPortAddress=127.0.0.1\ndataDir={}\n\
+                 admin.enableServer=false\n{servers}",
+                port(at),
+                data.display(),
+            );
+            fs::write(folder.join(format!("zoo{at}.cfg")), settings).unwrap();
+        }
+        let ports = (0..count).map(port).collect();
+        drop(held);
+        let mut cluster = Cluster { folder, ports, members: (0..count).map(|_| None).collect() };
+        (0..count).for_each(|at| cluster.spawn(at));
+        cluster.until("all serve", Cluster::is_whole);
+        cluster
+    }
+
+    pub(crate) fn spawn(&mut self, at: usize) {
+        assert!(self.members[at].is_none(), "runs already");
+        let log = File::options().create(true).append(true).open(self.log(at)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zoarium"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("ZOARIUM_") {
+                command.env_remove(name);
+            }
+        }
+        let config = self.folder.join(format!("zoo{at}.cfg"));
+        let child = command.arg("serve").arg(config).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.members[at] = Some(child.spawn().unwrap());
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self, at: usize) {
+        let mut child = self.members[at].take().expect("only a running member is killed");
+        assert!(child.try_wait().unwrap().is_none(), "member {at} ended by itself\n{}", self.logs());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Its data file is gone.
+    pub(crate) fn wipe(&mut self, at: usize) {
+        assert!(self.members[at].is_none(), "runs");
+        fs::remove_file(self.folder.join(format!("data{at}")).join("zoarium.db")).unwrap();
+    }
+
+    pub(crate) fn address(&self, at: usize) -> String {
+        format!("127.0.0.1:{}", self.ports[at])
+    }
+
+    pub(crate) fn mode(&self, at: usize) -> Mode {
+        if self.members[at].is_none() {
+            return Mode::None;
+        }
+        match four_letter(&self.address(at), "srvr", Duration::from_secs(2)) {
+            Ok(text) if text.contains("Mode: leader") => Mode::Leader,
+            Ok(text) if text.contains("Mode: follower") => Mode::Follower,
+            _ => Mode::None,
+        }
+    }
+
+    /// Every member that runs serves, and one of them leads.
+    pub(crate) fn is_whole(&self) -> bool {
+        let running: Vec<usize> = (0..self.members.len()).filter(|at| self.members[*at].is_some()).collect();
+        let modes: Vec<Mode> = running.iter().map(|at| self.mode(*at)).collect();
+        modes.iter().filter(|mode| **mode == Mode::Leader).count() == 1 && !modes.contains(&Mode::None)
+    }
+
+    pub(crate) fn leader(&self) -> usize {
+        self.until("one leads", |cluster| cluster.find(Mode::Leader).is_some());
+        self.find(Mode::Leader).expect("one was found a moment ago")
+    }
+
+    pub(crate) fn find(&self, mode: Mode) -> Option<usize> {
+        (0..self.members.len()).find(|at| self.mode(*at) == mode)
+    }
+
+    #[track_caller]
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Cluster) -> bool) {
+        let begin = Instant::now();
+        while !is_so(self) {
+            assert!(begin.elapsed() < PATIENCE, "it never came true that {what}\n{}", self.logs());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// A session at this member, new or resumed, as soon as it serves.
+    #[track_caller]
+    pub(crate) fn connect(&self, at: usize, options: &ConnectOptions) -> Client {
+        let begin = Instant::now();
+        loop {
+            match Client::connect_with(&self.address(at), options) {
+                Ok(client) => return client,
+                Err(ClientError::Expired) => panic!("the session is over\n{}", self.logs()),
+                Err(error) => {
+                    assert!(begin.elapsed() < PATIENCE, "no session at member {at}: {error}\n{}", self.logs());
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+        }
+    }
+
+    fn log(&self, at: usize) -> PathBuf {
+        self.folder.join(format!("member{at}.log"))
+    }
+
+    pub(crate) fn logs(&self) -> String {
+        let tail = |at| {
+            let log = fs::read(self.log(at)).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log).into_owned();
+            let lines: Vec<&str> = log.lines().collect();
+            format!("--- member {at}:\n{}\n", lines[lines.len().saturating_sub(15)..].join("\n"))
+        };
+        (0..self.members.len()).map(tail).collect()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for child in self.members.iter_mut().flatten() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
