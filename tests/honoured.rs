@@ -22,21 +22,34 @@ fn read(folder: &str) -> String {
 
 #[test]
 fn what_is_called_honoured_is_read_by_who_acts_upon_it() {
-    let tables = read("src/config/keys.rs") + &read("src/config/keys_zoarium.rs");
+    let tables =
+        ["keys.rs", "keys_zoarium.rs", "keys_accepted.rs"].map(|file| read(&format!("src/config/{file}"))).concat();
     // What `Config` itself makes of its fields goes to the same users.
-    let users = read("src/peer") + &read("src/bin/zoarium") + &read("src/server.rs") + &read("src/config/mod.rs");
+    let users = read("src/peer")
+        + &read("src/bin/zoarium")
+        + &read("src/server.rs")
+        + &read("src/config/mod.rs")
+        + &read("src/config/servers.rs")
+        + &read("src/config/load.rs");
     let field = Regex::new(r"\bc\.([a-z_.]+) = ").unwrap();
     let rows: Vec<&str> = tables.split("\n    key(\"").collect();
     let mut walked = 0;
-    for key in Config::keys().filter(|key| key.fate == Fate::Honoured) {
+    let refusals = read("src/config/startable.rs");
+    for key in Config::keys().filter(|key| matches!(key.fate, Fate::Honoured | Fate::Ensemble)) {
         let row = rows.iter().find(|row| row.starts_with(&format!("{}\"", key.name)));
         let Some(name) = row.and_then(|row| field.captures(row)).map(|found| found[1].to_owned()) else {
-            assert_eq!(key.name, "enforce.auth.enabled", "applied together with the schemes");
+            let elsewhere =
+                ["enforce.auth.enabled", "server.N", "group.N", "weight.N", "electionAlg"].contains(&key.name);
+            assert!(elsewhere || refusals.contains(&format!("\"{}\"", key.name)), "nobody looks at {}", key.name);
             continue;
         };
+        if key.name == "dynamicConfigFile" {
+            // It is read where the settings are gathered.
+            continue;
+        }
         walked += 1;
         let last = name.rsplit('.').next().unwrap();
-        let used = Regex::new(&format!(r"(config|self|storage|limits|loaded)\s*\.({last})\b")).unwrap();
+        let used = Regex::new(&format!(r"(config|self|storage|limits|loaded|ensemble)\s*\.({last})\b")).unwrap();
         assert!(used.is_match(&users), "{} fills {name}, which nobody reads", key.name);
     }
     assert!(walked > 45, "{walked}");
