@@ -118,7 +118,11 @@ fn no_reply_shows_a_transaction_whose_events_are_still_being_sent() {
     // G-05: `sync`, a ping and a refusal in the middle of the events of a long multi.
     let mut world = World::new();
     let (watcher, writer) = (world.client(), world.client());
-    world.call(watcher, OpCode::AddWatch, &WatchRequest { path: "/".into(), kind: 1 });
+    // With those of the others there are more events than one slice sends.
+    let watchers = std::iter::once(watcher).chain((0..15).map(|_| world.client())).collect::<Vec<_>>();
+    for watcher in watchers {
+        world.call(watcher, OpCode::AddWatch, &WatchRequest { path: "/".into(), kind: 1 });
+    }
     let mut body = Vec::new();
     for i in 0..3000 {
         encode(&crate::records::multi::MultiHeader::request(OpCode::Create), &mut body);

@@ -172,3 +172,20 @@ fn packets_for_a_role_that_has_ended_have_no_effect() {
         assert_eq!(engine.poll_packet(), None);
     }
 }
+
+#[test]
+fn what_a_learner_asked_for_goes_with_it_if_it_is_not_decided() {
+    // S-16
+    let mut ensemble = Ensemble::new(3);
+    let client = ensemble.client(1);
+    ensemble.members[0].engine.set_log_budget(0);
+    ensemble.request(client, OpCode::Create, &create("/a", 0));
+    ensemble.carry();
+    let engine = &mut ensemble.members[0].engine;
+    assert_eq!(engine.status().outstanding, 1);
+    engine.learner_gone(link(1, 1));
+    engine.set_log_budget(u64::MAX);
+    engine.go_on();
+    assert!(!engine.has_proposals());
+    assert_eq!(engine.status().outstanding, 0, "S-44");
+}
