@@ -129,7 +129,7 @@ impl Server {
     /// ```
     ///
     /// # Errors
-    /// [`Code::Closed`](crate::Code::Closed) when the server has stopped; [`Code::System`](crate::Code::System).
+    /// [`Code::Closed`] when the server has stopped; [`Code::System`].
     pub fn client(&self) -> Result<Client, Error> {
         Client::options().open(self)
     }

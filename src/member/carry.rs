@@ -4,7 +4,7 @@
 //! |---|---|
 //! | keep, append, truncate, install | the store, at once; the answer is the next event |
 //! | replay, deliver | the engine; what is delivered may wait there for a long transaction to be applied |
-//! | read, open and stream a snapshot | [`Feeding`](super::feeding::Feeding), a piece at a time and as the connection takes it |
+//! | read, open and stream a snapshot | [`Feeding`], a piece at a time and as the connection takes it |
 //! | hear, unhear | [`Hearing`], apart from the state that is served |
 //! | dial, send, close, ballots | the host |
 

@@ -125,7 +125,7 @@ impl TreeCache {
     /// Begins to follow the subtree, and waits until all of it is there. [`TreeCache`] has an example.
     ///
     /// # Errors
-    /// What became of the session; [`Code::Unimplemented`](crate::Code::Unimplemented) of a server without standing watches.
+    /// What became of the session; [`Code::Unimplemented`] of a server without standing watches.
     pub fn new(client: &Client, path: &str) -> Result<TreeCache, Error> {
         TreeCache::with_listener(client, path, |_| {})
     }

@@ -50,7 +50,7 @@ impl Counter<Client> {
     /// The number now. [`Counter`] has an example.
     ///
     /// # Errors
-    /// [`Code::MarshallingError`](crate::Code::MarshallingError) where there is something else than a number; what became of
+    /// [`Code::MarshallingError`] where there is something else than a number; what became of
     /// the session.
     pub fn value(&self) -> Result<i64, Error> {
         let read = self.client.session.block_on(self.core.read(), None)?;
@@ -60,8 +60,8 @@ impl Counter<Client> {
     /// Adds to it; returns what it is then. [`Counter`] has an example.
     ///
     /// # Errors
-    /// [`Code::ConnectionLoss`](crate::Code::ConnectionLoss) when it may or may not have counted;
-    /// [`Code::BadArguments`](crate::Code::BadArguments) beyond 64 bits; as [`Counter::value`].
+    /// [`Code::ConnectionLoss`] when it may or may not have counted;
+    /// [`Code::BadArguments`] beyond 64 bits; as [`Counter::value`].
     pub fn add(&self, number: i64) -> Result<i64, Error> {
         Ok(self.client.session.block_on(self.core.add(number), None)?.unwrap_or_default())
     }
@@ -79,7 +79,7 @@ impl Counter<AsyncClient> {
     /// Adds to it; returns what it is then. As the one that waits.
     ///
     /// # Errors
-    /// [`Code::ConnectionLoss`](crate::Code::ConnectionLoss) when it may or may not have counted.
+    /// [`Code::ConnectionLoss`] when it may or may not have counted.
     pub async fn add(&self, number: i64) -> Result<i64, Error> {
         self.core.add(number).await
     }

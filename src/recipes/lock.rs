@@ -117,7 +117,7 @@ impl Lock<Client> {
     /// Acquires it, however long that takes. [`Lock`] has an example.
     ///
     /// # Errors
-    /// What ends the session; [`Code::NoAuth`](crate::Code::NoAuth); [`Code::WouldDeadlock`](crate::Code::WouldDeadlock) in
+    /// What ends the session; [`Code::NoAuth`]; [`Code::WouldDeadlock`] in
     /// a callback.
     pub fn acquire(&self) -> Result<Guard<Client>, Error> {
         let held = self.client.session.block_on(self.core.contend(true), None)?;
@@ -176,7 +176,7 @@ impl Lock<AsyncClient> {
     /// ```
     ///
     /// # Errors
-    /// What ends the session; [`Code::NoAuth`](crate::Code::NoAuth).
+    /// What ends the session; [`Code::NoAuth`].
     pub async fn acquire(&self) -> Result<Guard<AsyncClient>, Error> {
         let held = self.core.contend(true).await?;
         Ok(self.guard(held.expect("it waits until it is held")))
@@ -185,7 +185,7 @@ impl Lock<AsyncClient> {
     /// Acquires it if nobody has it. As [`Lock::try_acquire`].
     ///
     /// # Errors
-    /// What ends the session; [`Code::NoAuth`](crate::Code::NoAuth).
+    /// What ends the session; [`Code::NoAuth`].
     pub async fn try_acquire(&self) -> Result<Option<Guard<AsyncClient>>, Error> {
         Ok(self.core.contend(false).await?.map(|holding| self.guard(holding)))
     }
@@ -193,7 +193,7 @@ impl Lock<AsyncClient> {
     /// The identifiers of its holder and of those who wait for it, in order. As [`Lock::contenders`].
     ///
     /// # Errors
-    /// What ends the session; [`Code::NoAuth`](crate::Code::NoAuth).
+    /// What ends the session; [`Code::NoAuth`].
     pub async fn contenders(&self) -> Result<Vec<String>, Error> {
         self.core.contenders().await
     }
@@ -213,8 +213,8 @@ impl<C> Guard<C> {
     /// The fence while it is held. [`Lock`] has an example.
     ///
     /// # Errors
-    /// Why it was lost: [`Code::NoNode`](crate::Code::NoNode) when somebody deleted its znode,
-    /// [`Code::ConnectionLoss`](crate::Code::ConnectionLoss) when there was no connection for as long as the session may live
+    /// Why it was lost: [`Code::NoNode`] when somebody deleted its znode,
+    /// [`Code::ConnectionLoss`] when there was no connection for as long as the session may live
     /// without one, or what ended the session.
     pub fn check(&self) -> Result<i64, Error> {
         self.holding.check(&self.core.path)

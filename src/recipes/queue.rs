@@ -59,7 +59,7 @@ impl Queue<Client> {
     /// Puts an entry in. [`Queue`] has an example.
     ///
     /// # Errors
-    /// [`Code::ConnectionLoss`](crate::Code::ConnectionLoss): whether the entry is in is not known then, and putting it in
+    /// [`Code::ConnectionLoss`]: whether the entry is in is not known then, and putting it in
     /// again may double it. What became of the session.
     pub fn put(&self, entry: impl AsRef<[u8]>) -> Result<(), Error> {
         self.put_with_priority(entry, PRIORITY)
@@ -68,7 +68,7 @@ impl Queue<Client> {
     /// Puts an entry in at 0 to 999, where lower ones come first; [`Queue::put`] uses 100. [`Queue`] has an example.
     ///
     /// # Errors
-    /// [`Code::BadArguments`](crate::Code::BadArguments) for another priority, and as [`Queue::put`].
+    /// [`Code::BadArguments`] for another priority, and as [`Queue::put`].
     pub fn put_with_priority(&self, entry: impl AsRef<[u8]>, priority: u16) -> Result<(), Error> {
         self.client.session.block_on(self.core.put(entry.as_ref(), priority), None).map(drop)
     }
@@ -92,7 +92,7 @@ impl Queue<Client> {
     /// Takes the first entry, waiting for one. [`Queue`] has an example.
     ///
     /// # Errors
-    /// [`Code::ConnectionLoss`](crate::Code::ConnectionLoss) when it is not known whether an entry has been taken. What became
+    /// [`Code::ConnectionLoss`] when it is not known whether an entry has been taken. What became
     /// of the session.
     pub fn take(&self) -> Result<Vec<u8>, Error> {
         Ok(self.client.session.block_on(self.core.take(), None)?.unwrap_or_default())
