@@ -5,6 +5,7 @@ mod net;
 use net::{Session, World};
 
 use crate::records::peer::PacketType;
+use crate::zab::Standing;
 
 const OK: Option<i32> = Some(0);
 const EPHEMERAL: i32 = 1;
@@ -157,4 +158,17 @@ fn an_observer_serves_and_its_vote_is_not_needed() {
     assert_eq!(world.create(client, "/two-voters", b"x", 0), OK);
     world.kill(followers[1]);
     assert_eq!(world.create(client, "/one-voter", b"x", 0), None, "closed without an answer");
+}
+
+#[test]
+fn no_epoch_begins_twice_though_nothing_was_written_in_it() {
+    // S-07, S-08, D-01: what was promised and entered is on disk before anybody is told.
+    let mut world = World::new(3, 0);
+    for epoch in 1..4 {
+        world.until("one leads and two follow", World::is_whole);
+        let leader = world.leader().unwrap();
+        assert_eq!(world.standing(leader), Some(Standing::Leading { epoch }));
+        world.ids().into_iter().for_each(|id| world.kill(id));
+        world.ids().into_iter().for_each(|id| world.start(id));
+    }
 }
