@@ -267,5 +267,5 @@ fn whatever_happens_to_leaders_and_links_clients_get_what_they_were_promised() {
         let one = one.unwrap_or_else(|_| panic!("seed {seed}"));
         seen.iter_mut().zip(one).for_each(|(all, one)| *all += one);
     }
-    assert!(seen.iter().all(|count| *count > 3), "what was to be tried hardly happened: {seen:?}");
+    assert!(seen.iter().all(|count| *count >= 3), "what was to be tried hardly happened: {seen:?}");
 }
