@@ -305,12 +305,21 @@ class Session(threading.Thread):
 
     def hold(self, name):
         """An ephemeral of this session, made anew where an earlier session's went with it."""
+        from kazoo.exceptions import NodeExistsError
+
         session = (self.client.client_id or [None])[0]
         if session is None:
             return self.is_over.wait(0.05)
         path = f"/ephemeral/{session:x}"
         if self.ephemeral != path:
-            self.asked(path, self.client.create_async(path, name.encode(), ephemeral=True))
+            is_again = path in self.unknown
+            try:
+                self.asked(path, self.client.create_async(path, name.encode(), ephemeral=True))
+            except NodeExistsError:
+                # The create before, whose answer was lost, has happened.
+                if not is_again:
+                    raise
+                self.unknown.discard(path)
             self.ephemeral = path
 
     def finish(self, end):
