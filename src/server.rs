@@ -21,6 +21,31 @@ use crate::words::{Whitelist, Word};
 ///
 /// One thread, `zoarium-loop`, does all the work; another, `zoarium-snap`, exists while a snapshot is written or the
 /// file grows. No other thread, no signal handler, nothing printed.
+///
+/// ```
+/// use std::time::Duration;
+/// use zoarium::{Config, Error, Server, Word};
+///
+/// # let dir = std::env::temp_dir().join(format!("zoarium-doc-server-{}", std::process::id()));
+/// let server = Server::start(Config { data_dir: dir.clone(), client_port: 0, ..Config::default() })?;
+/// println!("any ZooKeeper client may connect to {}", server.addresses()[0]);
+/// let client = server.client()?;
+/// assert!(server.status().is_some());
+/// assert_eq!(server.word(Word::Ruok).as_deref(), Some("imok"));
+///
+/// // For tests: a lost connection, and a session that ends at once.
+/// assert!(server.disconnect(client.session().id)?);
+/// assert!(server.expire(client.session().id)?);
+/// assert!(!server.expire(client.session().id)?, "there is no such session any more");
+///
+/// server.request_stop();
+/// assert!(server.wait_for(Duration::from_secs(10)));
+/// assert!(server.failure(|error| error.to_string()).is_none());
+/// server.stop()?;
+/// # drop(client);
+/// # std::fs::remove_dir_all(dir).ok();
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Server {
     addresses: Vec<SocketAddr>,
     commands: Sender<Command>,
@@ -42,6 +67,8 @@ struct Ended {
 }
 
 /// Why a server did not answer.
+///
+/// [`Server`] has an example.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NoAnswer {
     /// It has ended.
@@ -51,6 +78,8 @@ pub enum NoAnswer {
 }
 
 /// What can be changed while a server runs.
+///
+/// [`Server`] has an example.
 #[derive(Clone, Debug)]
 pub struct Reload {
     /// Which four-letter words are answered.
@@ -59,6 +88,8 @@ pub struct Reload {
 
 impl Server {
     /// Opens the file, recovers what it holds, listens, and serves. Returns when clients can connect.
+    ///
+    /// [`Server`] has an example.
     ///
     /// # Errors
     /// [`Error`] when the folder, the file or an address cannot be used.
@@ -102,6 +133,8 @@ impl Server {
     }
 
     /// Where clients connect. A port configured as 0 is the one that was chosen.
+    ///
+    /// [`Server`] has an example.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -143,21 +176,29 @@ impl Server {
     }
 
     /// Waits until the server has ended, by [`Server::stop`] from another thread or by a failure.
+    ///
+    /// [`Server`] has an example.
     pub fn wait(&self) {
         self.ended.wait(None);
     }
 
     /// The same for at most `timeout`; true if it has ended.
+    ///
+    /// [`Server`] has an example.
     pub fn wait_for(&self, timeout: Duration) -> bool {
         self.ended.wait(Some(timeout))
     }
 
     /// How it is; `None` once it has ended, or when it does not answer within ten seconds.
+    ///
+    /// [`Server`] has an example.
     pub fn status(&self) -> Option<Status> {
         self.status_within(Duration::from_secs(10)).ok()
     }
 
     /// The same with another limit.
+    ///
+    /// [`Server`] has an example.
     ///
     /// # Errors
     /// [`NoAnswer`]: it has ended, or is busy with something else.
@@ -168,6 +209,8 @@ impl Server {
     /// Ends a session as its timeout would, only now: its ephemeral znodes are gone when this returns, and its client
     /// hears of it at its next contact, one in this process at once. `Ok(false)` when there is no such session.
     ///
+    /// [`Server`] has an example.
+    ///
     /// # Errors
     /// [`NoAnswer`]: the server has ended, or is busy with something else and does it later.
     pub fn expire(&self, session: SessionId) -> Result<bool, NoAnswer> {
@@ -177,6 +220,8 @@ impl Server {
     /// Cuts the connection of a session, which lives on: its client may resume it, and does so by itself. `Ok(false)` when
     /// there is no such session.
     ///
+    /// [`Server`] has an example.
+    ///
     /// # Errors
     /// As [`Server::expire`].
     pub fn disconnect(&self, session: SessionId) -> Result<bool, NoAnswer> {
@@ -185,6 +230,8 @@ impl Server {
 
     /// Freezes the server for so long, as a machine does that swaps or a disk that hangs. For tests. Returns at once;
     /// stopping ends it early.
+    ///
+    /// [`Server`] has an example.
     pub fn pause(&self, duration: Duration) {
         self.tell(Command::Pause(duration));
     }
@@ -200,11 +247,15 @@ impl Server {
 
     /// The answer to a four-letter word, whether or not clients may ask it; `None` once it has ended, or when it does not
     /// answer within ten seconds.
+    ///
+    /// [`Server`] has an example.
     pub fn word(&self, word: Word) -> Option<String> {
         self.word_within(Duration::from_secs(10), word).ok()
     }
 
     /// The same with another limit.
+    ///
+    /// [`Server`] has an example.
     ///
     /// # Errors
     /// [`NoAnswer`]: it has ended, or is busy with something else.
@@ -213,17 +264,23 @@ impl Server {
     }
 
     /// What `describe` makes of the failure that ended it; `None` while it runs and after a clean stop.
+    ///
+    /// [`Server`] has an example.
     pub fn failure<T>(&self, describe: impl FnOnce(&Error) -> T) -> Option<T> {
         let result = self.ended.result.lock().ok()?;
         result.as_ref()?.as_ref().err().map(describe)
     }
 
     /// Changes what can be changed while it runs.
+    ///
+    /// [`Server`] has an example.
     pub fn reload(&self, reload: Reload) {
         self.tell(Command::Whitelist(reload.whitelist));
     }
 
     /// Asks it to stop and returns at once; [`Server::wait`] tells when it has, [`Server::stop`] how it went.
+    ///
+    /// [`Server`] has an example.
     pub fn request_stop(&self) {
         self.tell(Command::Stop);
     }
@@ -233,6 +290,8 @@ impl Server {
     /// Returns within two seconds. Where the disk does not finish a write in that time, the server is left to end by itself
     /// when it has; until then its file and addresses are in use. What was not acknowledged by then may or may not be in
     /// the file, as after a crash; what was acknowledged is.
+    ///
+    /// [`Server`] has an example.
     ///
     /// # Errors
     /// What ended it, if that was a failure; what went wrong in closing the file; [`Error::StillStopping`] as said above.

@@ -26,7 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("engine", &["digests", "jute", "records", "tree", "watches", "session", "words"]),
     ("zab", &["records"]),
     ("member", &["engine", "records", "store", "words", "zab"]),
-    ("config", &["digests", "store", "words"]),
+    ("config", &["Error", "digests", "store", "words"]),
     ("handle", &["engine", "jute", "peer", "process", "records", "resolve"]),
     ("client", &["Error", "error", "handle", "jute", "peer", "process", "records"]),
     ("recipes", &["Error", "client", "error", "handle", "records"]),

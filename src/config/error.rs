@@ -8,6 +8,8 @@ use super::note::Origin;
 /// Why a configuration is refused; the text names the key, the value, where it came from and what is allowed.
 ///
 /// A secret's value is never in it.
+///
+/// [`Config`](crate::Config) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -89,3 +91,9 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+impl From<ConfigError> for crate::Error {
+    fn from(error: ConfigError) -> crate::Error {
+        crate::Error::Config(error.to_string())
+    }
+}

@@ -6,6 +6,8 @@ const MIB: usize = 1024 * KIB;
 /// Bounds on every resource a client can use, each with a default that serves and a key to change it.
 ///
 /// Numbers are inclusive: a resource may reach its limit and not pass it. Sizes are bytes.
+///
+/// [`Config`](crate::Config) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// `zoarium.firstFrameMax`: the first frame of a connection, before there is a session.
@@ -109,12 +111,16 @@ impl Default for Limits {
 
 impl Limits {
     /// Most connections without a session out of `connections_max` in all: never less than one.
+    ///
+    /// [`Config`](crate::Config) has an example.
     pub fn sessionless_max(&self, connections_max: usize) -> usize {
         self.sessionless_max.unwrap_or(connections_max / 4).max(1)
     }
 }
 
 /// The shape of the one file. Sizes are bytes.
+///
+/// [`Config`](crate::Config) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Storage {
     /// `zoarium.fileSizeInitial`: what a new file grows to at once.

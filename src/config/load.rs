@@ -9,6 +9,8 @@ use crate::ids::ServerId;
 use crate::store::os_text;
 
 /// A configuration as it was read, with everything worth saying about it.
+///
+/// [`Config`](crate::Config) has an example.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
     /// What to start a server with.
@@ -22,6 +24,8 @@ pub struct Loaded {
 }
 
 /// One setting that was given, for who wants it explained.
+///
+/// [`Config`](crate::Config) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// The key, without the prefix `zookeeper.`; as written when unknown.
@@ -43,6 +47,8 @@ pub struct Setting {
 }
 
 /// One key of the table, for who wants to list them all.
+///
+/// [`Config`](crate::Config) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyInfo {
     /// Its name; `.N` at the end stands for any number, `.X` for any text.
@@ -73,6 +79,8 @@ const NO_KEYS: &[&str] = &["ZOARIUM_LOG", "ZOARIUM_BIN"];
 
 impl Config {
     /// Every key there is.
+    ///
+    /// [`Config`](crate::Config) has an example.
     pub fn keys() -> impl Iterator<Item = KeyInfo> {
         keys::all().map(|key| {
             let (fate, reason) = fate(key);
@@ -85,6 +93,8 @@ impl Config {
     /// `file` is a `zoo.cfg`, `properties` are `-Dkey=value` pairs, with or without the prefix `zookeeper.`,
     /// and `env` is the environment, of which `ZOARIUM_KEY` variables count. The command line beats the
     /// environment, which beats the file.
+    ///
+    /// [`Config`](crate::Config) has an example.
     ///
     /// # Errors
     /// Those of [`Config::read`]; what an ensemble lacks, contradicts itself in, or asks for and cannot have.
@@ -109,6 +119,8 @@ impl Config {
     /// Reads a configuration, an ensemble's too, from the same sources as [`Config::load`].
     ///
     /// Besides `file` it reads the `dynamicConfigFile` named there, and `myid` in the data folder if it exists.
+    ///
+    /// [`Config`](crate::Config) has an example.
     ///
     /// # Errors
     /// A file that cannot be read, a value that is not accepted, settings that contradict each other.
@@ -157,6 +169,8 @@ impl Config {
 
 impl Loaded {
     /// Refuses unknown keys: what `--strict` asks for.
+    ///
+    /// [`Config`](crate::Config) has an example.
     ///
     /// # Errors
     /// [`ConfigError::Unknown`] with all of them.

@@ -42,6 +42,29 @@ const EXTENT_SIZE_MAX: u64 = 64 << 20;
 ///
 /// `Default` is the embedded default: standalone, `./zoarium-data/zoarium.db`, `127.0.0.1:2181`. A field whose
 /// meaning is ZooKeeper's has ZooKeeper's default. To change a few, write `Config { data_dir, ..Config::default() }`.
+///
+/// ```
+/// use zoarium::{Config, Error, Limits, Role, Secret};
+///
+/// let mut config = Config { tick_time_ms: 500, client_port: 0, ..Config::default() };
+/// config.limits = Limits { connections_max: 100, ..Limits::default() };
+/// config.super_digest = Some(Secret::new("super:UGoi4SZCnfkN8vEJe0L9mp3SyGs="));
+/// assert_eq!((config.session_timeout_min_ms(), config.session_timeout_max_ms()), (1_000, 10_000));
+/// assert_eq!((config.connections_max(), config.file()), (100, "./zoarium-data/zoarium.db".into()));
+/// assert!(config.ensemble.is_standalone() && config.ensemble.count(Role::Participant) == 0);
+///
+/// // ZooKeeper's configuration, unedited; keys on the command line beat it.
+/// let file = std::env::temp_dir().join(format!("zoarium-doc-config-{}.cfg", std::process::id()));
+/// std::fs::write(&file, "dataDir=/var/lib/zookeeper\ntickTime=2000\nclientPrt=2181\n").expect("it is written");
+/// let given = [("clientPort".to_owned(), "2182".to_owned())];
+/// let loaded = Config::load(Some(&file), &given, std::iter::empty())?;
+/// assert_eq!((loaded.config.client_port, loaded.config.tick_time_ms), (2182, 2000));
+/// assert!(loaded.notes.iter().any(|note| note.is_warning()), "there is no key clientPrt");
+/// assert!(loaded.strict().is_err());
+/// assert!(Config::keys().any(|key| key.name == "clientPort"));
+/// # std::fs::remove_file(file).ok();
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// `dataDir`: the folder that holds the file and, if there is one, `myid`.
@@ -181,12 +204,16 @@ impl Default for Config {
 
 impl Config {
     /// The one file: `file`, or `zoarium.db` in `data_dir`.
+    ///
+    /// [`Config`] has an example.
     pub fn file(&self) -> PathBuf {
         self.file.clone().unwrap_or_else(|| self.data_dir.join("zoarium.db"))
     }
 
     /// The folder with ZooKeeper's own log or snapshots beside which a server would begin with an empty tree; `None` when
     /// there is none, when the file is there already, and where `ignore_zookeeper_data` says that this is meant.
+    ///
+    /// [`Config`] has an example.
     pub fn zookeeper_data(&self) -> Option<PathBuf> {
         let begun = std::fs::metadata(self.file()).is_ok_and(|found| found.len() > 0);
         if self.ignore_zookeeper_data || begun {
@@ -197,27 +224,37 @@ impl Config {
     }
 
     /// Shortest session timeout granted, in milliseconds (R-13).
+    ///
+    /// [`Config`] has an example.
     pub fn session_timeout_min_ms(&self) -> u64 {
         self.min_session_timeout_ms.unwrap_or_else(|| self.tick_time_ms.saturating_mul(2))
     }
 
     /// Longest session timeout granted, in milliseconds (R-13).
+    ///
+    /// [`Config`] has an example.
     pub fn session_timeout_max_ms(&self) -> u64 {
         self.max_session_timeout_ms.unwrap_or_else(|| self.tick_time_ms.saturating_mul(20))
     }
 
     /// Most connections in all (R-05): `maxCnxns`, or our own default where that says no limit.
+    ///
+    /// [`Config`] has an example.
     pub fn connections_max(&self) -> usize {
         if self.max_cnxns > 0 { self.max_cnxns } else { self.limits.connections_max }
     }
 
     /// Most requests in flight in all (R-09): `globalOutstandingLimit` where given, else our own default.
+    ///
+    /// [`Config`] has an example.
     pub fn requests_max(&self) -> usize {
         self.global_outstanding_limit.unwrap_or(self.limits.requests_max)
     }
 
     /// The store's options. A `jute.maxbuffer` that needs it gets larger extents, so that what clients may send
     /// fits into a record; a file keeps the extents it was made with.
+    ///
+    /// [`Config`] has an example.
     pub fn store_options(&self) -> StoreOptions {
         let record = self.record_size_max();
         let extent_size = self.storage.extent_size.max((record * 2).next_power_of_two()).min(EXTENT_SIZE_MAX);
@@ -246,6 +283,8 @@ impl Config {
     ///
     /// No host given means every address: that is `[::]`, which takes IPv4 too; a machine without IPv6 refuses
     /// it, and the caller then binds `0.0.0.0`.
+    ///
+    /// [`Config`] has an example.
     ///
     /// # Errors
     /// When a host name has no address.
@@ -281,16 +320,22 @@ fn holds_zookeeper_data(folder: &std::path::Path) -> bool {
 }
 
 /// A text that is never shown: `Debug` prints stars, and it has no `Display`.
+///
+/// [`Config`] has an example.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
     /// Wraps `text`.
+    ///
+    /// [`Config`] has an example.
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(text.into())
     }
 
     /// The text itself. Compare it in constant time, and never log it.
+    ///
+    /// [`Config`] has an example.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// Where a setting came from.
+///
+/// [`Config`](crate::Config) has an example.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// A line of a file; lines count from 1.
@@ -28,6 +30,8 @@ impl fmt::Display for Origin {
 }
 
 /// What becomes of a key.
+///
+/// [`Config`](crate::Config) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
     /// Acted upon.
@@ -55,6 +59,8 @@ impl fmt::Display for Fate {
 }
 
 /// One line for the log about a configuration that was accepted.
+///
+/// [`Config`](crate::Config) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Note {
@@ -93,6 +99,8 @@ pub enum Note {
 
 impl Note {
     /// Whether it deserves a warning; the others are information.
+    ///
+    /// [`Config`](crate::Config) has an example.
     pub fn is_warning(&self) -> bool {
         !matches!(self, Note::WithoutEffect(_))
     }

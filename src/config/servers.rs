@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use crate::ids::ServerId;
 
 /// Whether a server votes.
+///
+/// [`Config`](crate::Config) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Role {
     /// Votes.
@@ -36,6 +38,8 @@ impl fmt::Display for Role {
 }
 
 /// One address of a server towards the other servers.
+///
+/// [`Config`](crate::Config) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerAddress {
     /// Name or address, without the brackets of IPv6; never looked up here.
@@ -47,6 +51,8 @@ pub struct PeerAddress {
 }
 
 /// Where a server's clients connect.
+///
+/// [`Config`](crate::Config) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientAddress {
     /// Name or address, without the brackets of IPv6; `None` is every address.
@@ -56,6 +62,8 @@ pub struct ClientAddress {
 }
 
 /// `server.N=host:quorumPort:electionPort[:role][;[clientHost:]clientPort]`.
+///
+/// [`Config`](crate::Config) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerLine {
     /// N, the content of that server's `myid`.
@@ -70,6 +78,8 @@ pub struct ServerLine {
 
 impl ServerLine {
     /// Reads the value of a `server.N` key.
+    ///
+    /// [`Config`](crate::Config) has an example.
     ///
     /// # Errors
     /// What is wrong, as text for [`ConfigError`](super::ConfigError).
@@ -156,6 +166,8 @@ pub(super) fn is_any_address(host: &str) -> bool {
 }
 
 /// What only matters in an ensemble, as read. A standalone server uses none of it.
+///
+/// [`Config`](crate::Config) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ensemble {
     /// `server.N`, by id.
@@ -214,11 +226,15 @@ impl Default for Ensemble {
 
 impl Ensemble {
     /// How many servers have this role.
+    ///
+    /// [`Config`](crate::Config) has an example.
     pub fn count(&self, role: Role) -> usize {
         self.servers.values().filter(|server| server.role == role).count()
     }
 
     /// Whether these lines ask for a standalone server: none at all, or one participant where that is enabled.
+    ///
+    /// [`Config`](crate::Config) has an example.
     pub fn is_standalone(&self) -> bool {
         self.servers.is_empty()
             || (self.standalone_enabled && self.servers.len() == 1 && self.count(Role::Participant) == 1)

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod documented;
 mod futures;
 mod kit;
 mod multis;
+mod programs;
 mod recipes;
 mod verbs;
 mod watches;
