@@ -80,7 +80,7 @@ const NO_KEYS: &[&str] = &["ZOARIUM_LOG", "ZOARIUM_BIN"];
 impl Config {
     /// Every key there is.
     ///
-    /// [`Config`](crate::Config) has an example.
+    /// [`Config`] has an example.
     pub fn keys() -> impl Iterator<Item = KeyInfo> {
         keys::all().map(|key| {
             let (fate, reason) = fate(key);
@@ -94,7 +94,7 @@ impl Config {
     /// and `env` is the environment, of which `ZOARIUM_KEY` variables count. The command line beats the
     /// environment, which beats the file.
     ///
-    /// [`Config`](crate::Config) has an example.
+    /// [`Config`] has an example.
     ///
     /// # Errors
     /// Those of [`Config::read`]; what an ensemble lacks, contradicts itself in, or asks for and cannot have.
@@ -120,7 +120,7 @@ impl Config {
     ///
     /// Besides `file` it reads the `dynamicConfigFile` named there, and `myid` in the data folder if it exists.
     ///
-    /// [`Config`](crate::Config) has an example.
+    /// [`Config`] has an example.
     ///
     /// # Errors
     /// A file that cannot be read, a value that is not accepted, settings that contradict each other.
