@@ -166,12 +166,12 @@ impl AsyncClient {
         })
     }
 
-    /// The session's number and password, its timeout, and how far it has seen. As [`Client::session`](crate::Client::session).
+    /// The session's number and password, its timeout, and how far it has seen. As [`Client::session`](crate::Client::session), where the example is.
     pub fn session(&self) -> SessionInfo {
         self.session.info()
     }
 
-    /// How the session is. As [`Client::state`](crate::Client::state).
+    /// How the session is. As [`Client::state`](crate::Client::state), where the example is.
     pub fn state(&self) -> State {
         self.session.info().state
     }

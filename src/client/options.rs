@@ -80,7 +80,7 @@ impl ClientOptions {
     }
 
     /// Over TCP, be content with a server without quorum, which answers reads, while no other is found. Set like
-    /// the others of [`ClientOptions`].
+    /// the others in the example of [`ClientOptions`].
     pub fn allow_read_only(mut self) -> ClientOptions {
         self.allow_read_only = true;
         self
@@ -88,21 +88,21 @@ impl ClientOptions {
 
     /// The longest request to send, in bytes; a longer one is refused before anything is sent. In this process the
     /// server's `jute.maxbuffer` holds besides; over TCP, where that is not known, a server closes the connection for what
-    /// it finds too long, and 64 MiB is the limit unless said otherwise. Set like the others of [`ClientOptions`].
+    /// it finds too long, and 64 MiB is the limit unless said otherwise. Set like the others in the example of [`ClientOptions`].
     pub fn request_size_max(mut self, bytes: u32) -> ClientOptions {
         self.request_size_max = Some(bytes);
         self
     }
 
     /// Over TCP, the longest reply to take, in bytes; a longer one costs the connection. 64 MiB unless said otherwise. Set like
-    /// the others of [`ClientOptions`].
+    /// the others in the example of [`ClientOptions`].
     pub fn reply_size_max(mut self, bytes: usize) -> ClientOptions {
         self.reply_size_max = Some(bytes);
         self
     }
 
     /// How long to wait for the first answer of a server; 15 s unless said otherwise. Futures wait for ever: whoever waits
-    /// for them gives up. Set like the others of [`ClientOptions`].
+    /// for them gives up. Set like the others in the example of [`ClientOptions`].
     pub fn connect_limit(mut self, limit: Duration) -> ClientOptions {
         self.connect_limit = limit;
         self

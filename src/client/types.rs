@@ -70,7 +70,7 @@ impl Acl {
         Acl { permissions, scheme: scheme.into(), id: id.into() }
     }
 
-    /// Everybody may do everything: what a znode gets that is created without an ACL.
+    /// Everybody may do everything: what a znode gets that is created without an ACL. [`Acl`] has an example.
     pub fn open() -> Acl {
         Acl::new(Permissions::ALL, "world", "anyone")
     }

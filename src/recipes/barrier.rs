@@ -87,7 +87,7 @@ impl Barrier<Client> {
 }
 
 impl Barrier<AsyncClient> {
-    /// Puts it up, if it does not stand. As the one that waits.
+    /// Puts it up, if it does not stand. As the one that waits. [`Barrier`] has an example.
     ///
     /// # Errors
     /// As the one that waits.
@@ -95,7 +95,7 @@ impl Barrier<AsyncClient> {
         self.core.create().await
     }
 
-    /// Takes it down; whether it stood. As the one that waits.
+    /// Takes it down; whether it stood. As the one that waits. [`Barrier`] has an example.
     ///
     /// # Errors
     /// As the one that waits.
@@ -103,7 +103,7 @@ impl Barrier<AsyncClient> {
         self.core.remove().await
     }
 
-    /// Waits until it does not stand.
+    /// Waits until it does not stand. [`Barrier`] has an example.
     ///
     /// # Errors
     /// What became of the session.
@@ -233,6 +233,7 @@ impl DoubleBarrier<Client> {
 
 impl DoubleBarrier<AsyncClient> {
     /// Waits until all have come; whoever drops the future is out again. As the one that waits.
+    /// [`DoubleBarrier`] has an example.
     ///
     /// # Errors
     /// What became of the session.
@@ -262,7 +263,7 @@ impl Inside<Client> {
 }
 
 impl Inside<AsyncClient> {
-    /// Waits until all have left. As the one that waits.
+    /// Waits until all have left. As the one that waits. [`DoubleBarrier`] has an example.
     ///
     /// # Errors
     /// What became of the session; this one is out all the same.

@@ -143,7 +143,7 @@ impl TreeCache {
         Ok(client.session.block_on(started, None)?.expect("it waits for ever"))
     }
 
-    /// [`TreeCache::new`] as a future.
+    /// [`TreeCache::new`] as a future. [`TreeCache`] has an example.
     ///
     /// # Errors
     /// As [`TreeCache::new`].
@@ -151,7 +151,7 @@ impl TreeCache {
         TreeCache::start(client.clone(), path, Box::new(|_| {})).await
     }
 
-    /// [`TreeCache::with_listener`] as a future.
+    /// [`TreeCache::with_listener`] as a future. [`TreeCache`] has an example.
     ///
     /// # Errors
     /// As [`TreeCache::new`].

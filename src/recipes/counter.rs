@@ -68,7 +68,7 @@ impl Counter<Client> {
 }
 
 impl Counter<AsyncClient> {
-    /// The number now. As the one that waits.
+    /// The number now. As the one that waits. [`Counter`] has an example.
     ///
     /// # Errors
     /// What became of the session.
@@ -76,7 +76,7 @@ impl Counter<AsyncClient> {
         Ok(self.core.read().await?.0)
     }
 
-    /// Adds to it; returns what it is then. As the one that waits.
+    /// Adds to it; returns what it is then. As the one that waits. [`Counter`] has an example.
     ///
     /// # Errors
     /// [`Code::ConnectionLoss`] when it may or may not have counted.

@@ -70,6 +70,7 @@ impl Election<Client> {
 
 impl Election<AsyncClient> {
     /// Waits to be elected; whoever drops the future stands no more. As the one that waits.
+    /// [`Election`] has an example.
     ///
     /// # Errors
     /// What ends the session.
@@ -77,7 +78,7 @@ impl Election<AsyncClient> {
         self.lock.acquire().await
     }
 
-    /// The identifiers of the leader and of those who would follow it, in order.
+    /// The identifiers of the leader and of those who would follow it, in order. [`Election`] has an example.
     ///
     /// # Errors
     /// What ends the session.

@@ -182,7 +182,7 @@ impl Lock<AsyncClient> {
         Ok(self.guard(held.expect("it waits until it is held")))
     }
 
-    /// Acquires it if nobody has it. As [`Lock::try_acquire`].
+    /// Acquires it if nobody has it. As [`Lock::try_acquire`]. [`Lock`] has an example.
     ///
     /// # Errors
     /// What ends the session; [`Code::NoAuth`].
@@ -191,6 +191,7 @@ impl Lock<AsyncClient> {
     }
 
     /// The identifiers of its holder and of those who wait for it, in order. As [`Lock::contenders`].
+    /// [`Lock`] has an example.
     ///
     /// # Errors
     /// What ends the session; [`Code::NoAuth`].

@@ -126,7 +126,7 @@ impl Queue<Client> {
 }
 
 impl Queue<AsyncClient> {
-    /// Puts an entry in. As the one that waits.
+    /// Puts an entry in. As the one that waits. [`Queue`] has an example.
     ///
     /// # Errors
     /// As the one that waits.
@@ -134,7 +134,7 @@ impl Queue<AsyncClient> {
         self.core.put(entry.as_ref(), PRIORITY).await
     }
 
-    /// Puts an entry in at 0 to 999, where lower ones come first. As the one that waits.
+    /// Puts an entry in at 0 to 999, where lower ones come first. As the one that waits. [`Queue`] has an example.
     ///
     /// # Errors
     /// As the one that waits.
@@ -142,7 +142,7 @@ impl Queue<AsyncClient> {
         self.core.put(entry.as_ref(), priority).await
     }
 
-    /// How many entries there are.
+    /// How many entries there are. [`Queue`] has an example.
     ///
     /// # Errors
     /// What became of the session.
@@ -150,7 +150,7 @@ impl Queue<AsyncClient> {
         self.core.len().await
     }
 
-    /// Whether there is none.
+    /// Whether there is none. [`Queue`] has an example.
     ///
     /// # Errors
     /// What became of the session.
@@ -159,7 +159,7 @@ impl Queue<AsyncClient> {
     }
 
     /// Takes the first entry, waiting for one. Dropping the future may lose an entry that it has just taken:
-    /// [`Queue::wait`] may be dropped, and [`Queue::try_take`] does not take long.
+    /// [`Queue::wait`] may be dropped, and [`Queue::try_take`] does not take long. [`Queue`] has an example.
     ///
     /// # Errors
     /// As the one that waits.
@@ -167,7 +167,7 @@ impl Queue<AsyncClient> {
         self.core.take().await
     }
 
-    /// Takes the first entry, if there is one.
+    /// Takes the first entry, if there is one. [`Queue`] has an example.
     ///
     /// # Errors
     /// As the one that waits.
@@ -175,7 +175,7 @@ impl Queue<AsyncClient> {
         self.core.take_first().await
     }
 
-    /// Waits until there is an entry, which somebody else may take first.
+    /// Waits until there is an entry, which somebody else may take first. [`Queue`] has an example.
     ///
     /// # Errors
     /// What became of the session.
