@@ -170,7 +170,7 @@ impl Config {
 impl Loaded {
     /// Refuses unknown keys: what `--strict` asks for.
     ///
-    /// [`Config`](crate::Config) has an example.
+    /// [`Config`] has an example.
     ///
     /// # Errors
     /// [`ConfigError::Unknown`] with all of them.
