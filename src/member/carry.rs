@@ -442,7 +442,7 @@ impl Ensemble {
             return Ok(());
         }
         let heard = match hearing.feed(bytes) {
-            Ok(fed) if !fed.is_whole => return Ok(()),
+            Ok(fed) if !fed.is_whole => return self.handle(parts, host, Event::StateMoves { link }),
             Ok(fed) => {
                 host.heard(link, bytes.get(fed.consumed..).unwrap_or_default());
                 match self.receiving.take() {

@@ -108,6 +108,7 @@ impl Feeding {
                     self.feeds.insert(link, Feed::Opened(retelling));
                 }
                 Some(Feed::Stream(mut retelling)) => {
+                    let left = retelling.left();
                     while host.output_len(link) < OUTPUT_MAX
                         && let Some(piece) = retelling.next_piece(PIECE_SIZE)
                     {
@@ -115,7 +116,12 @@ impl Feeding {
                     }
                     match retelling.left() {
                         0 => events.push(Event::SnapshotStreamed { link }),
-                        _ => drop(self.feeds.insert(link, Feed::Stream(retelling))),
+                        _ => {
+                            if retelling.left() < left {
+                                events.push(Event::StateMoves { link });
+                            }
+                            self.feeds.insert(link, Feed::Stream(retelling));
+                        }
                     }
                 }
                 Some(opened @ Feed::Opened(_)) => drop(self.feeds.insert(link, opened)),

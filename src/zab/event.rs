@@ -90,6 +90,11 @@ pub enum Event {
         /// Whether it was whole.
         is_whole: bool,
     },
+    /// Bytes of the stream behind SNAP came or left, and there are more to come: whoever takes or sends them is not silent.
+    StateMoves {
+        /// Over there.
+        link: LinkId,
+    },
     /// A piece of the log for a learner, for [`Action::Read`].
     Records {
         /// Of the learner.

@@ -449,6 +449,15 @@ impl Leader {
         }
     }
 
+    /// The learner has taken more of the snapshot. It has nothing to say meanwhile.
+    pub(super) fn state_moves(&mut self, own: &Own, link: LinkId) {
+        if let Some(learner) = self.learners.get_mut(&link)
+            && learner.stage == Stage::StreamingSnapshot
+        {
+            learner.heard_at = own.now;
+        }
+    }
+
     /// The snapshot was sent. What was committed since is in memory, or in the log.
     pub(super) fn snapshot_streamed(&mut self, own: &mut Own, link: LinkId) {
         let Some(learner) = self.learners.get_mut(&link) else { return };

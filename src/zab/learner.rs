@@ -316,6 +316,13 @@ impl Learner {
         Ok(())
     }
 
+    /// More of the stream of a state has come.
+    pub(super) fn state_moves(&mut self, own: &Own) {
+        if self.phase == Phase::Hearing {
+            self.heard_at = own.now;
+        }
+    }
+
     /// The stream of a state has ended.
     ///
     /// # Errors

@@ -247,6 +247,14 @@ impl Zab {
                 Role::Learning(learner) if learner.is_link(link) => learner.heard(is_whole),
                 _ => Ok(()),
             },
+            Event::StateMoves { link } => {
+                match &mut self.role {
+                    Role::Learning(learner) if learner.is_link(link) => learner.state_moves(own),
+                    Role::Leading(leader) => leader.state_moves(own, link),
+                    _ => {}
+                }
+                Ok(())
+            }
             Event::Records { link, before, txns } => {
                 self.with_leader(|leader, own| leader.records(own, link, before, &txns));
                 Ok(())

@@ -90,6 +90,25 @@ fn a_member_whose_disk_is_new_is_sent_the_state() {
 }
 
 #[test]
+fn a_state_that_takes_longer_to_send_than_a_member_may_be_silent_arrives() {
+    // L-03, L-09: its bytes are a sign of life for both ends.
+    let (mut world, clients) = serving();
+    for number in 0..450 {
+        assert_eq!(world.create(clients[number % 3], &format!("/n{number}"), &[number as u8; 7000], 0), OK);
+    }
+    let wiped = world.followers()[0];
+    world.kill(wiped);
+    world.wipe(wiped);
+    // 8 KiB in 5 ms: about two seconds for all, and silence ends a link after one.
+    (world.net.raw_piece, world.raw_per_step) = (8 << 10, Some(1));
+    world.start(wiped);
+    world.until("it follows", World::is_whole);
+    let sent = world.net.raw;
+    assert!((3_000_000..4_500_000).contains(&sent), "{sent} bytes: it was sent once");
+    world.all_agree();
+}
+
+#[test]
 fn without_a_quorum_nothing_is_acknowledged_and_all_is_there_when_it_is_back() {
     // G-09, L-04
     let (mut world, clients) = serving();

@@ -40,6 +40,8 @@ pub(super) struct Net {
     pub sent: BTreeMap<i32, usize>,
     /// Bytes of states.
     pub raw: usize,
+    /// So many of them arrive together; 0 for a few.
+    pub raw_piece: usize,
 }
 
 impl Net {
@@ -146,8 +148,26 @@ impl Host for Wires<'_> {
     fn send_raw(&mut self, link: LinkId, bytes: Vec<u8>) {
         self.net.raw += bytes.len();
         if let Some(&(to, at)) = self.net.ends.get(&(self.me, link)) {
-            bytes.chunks(7).for_each(|piece| self.net.push(to, Item::Raw(at, piece.to_vec())));
+            let size = if self.net.raw_piece == 0 { 7 } else { self.net.raw_piece };
+            bytes.chunks(size).for_each(|piece| self.net.push(to, Item::Raw(at, piece.to_vec())));
         }
+    }
+
+    /// What the other end has not read yet.
+    fn output_len(&self, link: LinkId) -> usize {
+        let Some((to, at)) = self.net.ends.get(&(self.me, link)) else { return 0 };
+        let waits = self.net.inboxes.get(to).into_iter().flatten();
+        waits
+            .map(|item| {
+                if let Item::Raw(link, bytes) = item
+                    && link == at
+                {
+                    bytes.len()
+                } else {
+                    0
+                }
+            })
+            .sum()
     }
 
     fn close(&mut self, link: LinkId) {
@@ -177,6 +197,8 @@ pub(super) struct World {
     xid: i32,
     options: StoreOptions,
     observers: Vec<ServerId>,
+    /// So many pieces of a state a member reads in a step; `None` for all.
+    pub raw_per_step: Option<usize>,
 }
 
 impl World {
@@ -202,6 +224,7 @@ impl World {
             xid: 0,
             options,
             observers: (voters + 1..=count).map(ServerId).collect(),
+            raw_per_step: None,
         };
         world.ids().into_iter().for_each(|id| world.start(id));
         world
@@ -293,7 +316,14 @@ impl World {
             member.engine.set_time(now, wall);
             member.wake(&mut wires).unwrap();
             member.pace();
-            let arrived = wires.net.inboxes.get_mut(&id).map(std::mem::take).unwrap_or_default();
+            let mut arrived = wires.net.inboxes.get_mut(&id).map(std::mem::take).unwrap_or_default();
+            if let Some(allowed) = self.raw_per_step {
+                let raw = arrived.iter().enumerate().filter(|(_, item)| matches!(item, Item::Raw(..)));
+                if let Some((at, _)) = raw.clone().nth(allowed) {
+                    let later = arrived.split_off(at);
+                    wires.net.inboxes.insert(id, later);
+                }
+            }
             for item in arrived {
                 match item {
                     Item::Event(event) => member.handle(&mut wires, event).unwrap(),
