@@ -37,15 +37,22 @@ impl Proxy {
                 if of_thread.over.load(Ordering::SeqCst) {
                     return;
                 }
-                of_thread.accepted.fetch_add(1, Ordering::SeqCst);
-                if of_thread.refuses.load(Ordering::SeqCst) {
+                let server = match of_thread.refuses.load(Ordering::SeqCst) {
+                    true => None,
+                    false => TcpStream::connect(&target).ok(),
+                };
+                let Some(server) = server else {
+                    of_thread.accepted.fetch_add(1, Ordering::SeqCst);
                     continue;
-                }
-                let Ok(server) = TcpStream::connect(&target) else { continue };
+                };
                 client.set_nodelay(true).unwrap();
                 server.set_nodelay(true).unwrap();
                 let ends = [client.try_clone().unwrap(), server.try_clone().unwrap()];
-                of_thread.streams.lock().unwrap().extend(ends);
+                // Counted when it can be cut, not before: who has counted it and cuts waits for the next one.
+                let mut streams = of_thread.streams.lock().unwrap();
+                streams.extend(ends);
+                of_thread.accepted.fetch_add(1, Ordering::SeqCst);
+                drop(streams);
                 let (up, down) = (Arc::clone(&of_thread), Arc::clone(&of_thread));
                 let (client_in, server_in) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 std::thread::spawn(move || up.pump(client_in, server, false));
