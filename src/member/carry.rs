@@ -64,6 +64,10 @@ impl Ensemble {
         let (accepted, current) = store.epochs();
         let epoch = |kept: u64| u32::try_from(kept).unwrap_or(u32::MAX);
         let record = MemberRecord { accepted_epoch: epoch(accepted), current_epoch: epoch(current) };
+        let (me, voters) = (settings.me, settings.quorums.voters().len());
+        log::info!(
+            "server {me} looks for a leader, at zxid {applied}: of {voters} voters a quorum must be there, clients are refused until then"
+        );
         Ensemble {
             zab: Zab::new(now, settings, Start { history: History::at(applied), record }),
             standing: Standing::Looking,
