@@ -181,7 +181,10 @@ pub mod digests;
 #[doc(hidden)]
 pub mod engine;
 mod error;
+mod failpoint;
 mod ffi;
+#[doc(hidden)]
+pub mod four_letter;
 #[doc(hidden)]
 pub mod handle;
 #[doc(hidden)]
@@ -195,7 +198,6 @@ mod meter;
 pub mod path;
 #[doc(hidden)]
 pub mod peer;
-mod plant;
 #[doc(hidden)]
 pub mod process;
 #[doc(hidden)]
@@ -217,8 +219,6 @@ pub mod tree;
 #[doc(hidden)]
 pub mod watches;
 #[doc(hidden)]
-pub mod words;
-#[doc(hidden)]
 pub mod zab;
 
 /// The README's Rust is compiled as a test.
@@ -237,10 +237,10 @@ pub use config::{
 };
 pub use digests::DigestAlg;
 pub use error::{Code, Error, Failure};
+pub use four_letter::{Whitelist, Word};
 pub use handle::{Event, Resume, SessionInfo, State, WatchMode};
 pub use ids::{ServerId, SessionId, Zxid};
 pub use peer::Status;
 pub use records::{EventType, Stat};
 pub use server::{NoAnswer, Reload, Server};
 pub use store::StoreError;
-pub use words::{Whitelist, Word};

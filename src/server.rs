@@ -11,11 +11,11 @@ use crate::Error;
 use crate::client::{AsyncClient, Client, Near};
 use crate::config::Config;
 use crate::error::{Code, Failure};
+use crate::four_letter::{Whitelist, Word};
 use crate::ids::SessionId;
 use crate::peer::answer::{Answer, Unanswered, question};
 use crate::peer::local::Hub;
 use crate::peer::{Command, Peer, Status};
-use crate::words::{Whitelist, Word};
 
 /// A running peer. Dropping it stops it.
 ///

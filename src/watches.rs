@@ -7,7 +7,7 @@
 
 use std::hash::BuildHasher;
 
-use crate::plant::{self, Plant};
+use crate::failpoint::{self, Failpoint};
 use hashbrown::HashTable;
 
 use crate::meter;
@@ -225,7 +225,7 @@ impl Watches {
         self.spend(path, Modes::IN_DATA_TABLE, Modes::DATA, hits);
         if self.recursive_count > 0 {
             let mut below = path;
-            while below.len() > 1 && !(plant::on(Plant::RecursiveForgotten) && below != path) {
+            while below.len() > 1 && !(failpoint::on(Failpoint::RecursiveForgotten) && below != path) {
                 let slash = below.rfind('/').unwrap_or(0);
                 below = if slash == 0 { "/" } else { &below[..slash] };
                 if let Some(index) = self.find(below) {
@@ -338,7 +338,7 @@ impl Watches {
             hits.push(*watcher);
             let before = *modes;
             *modes = Modes(before.0 & !one_shot.0);
-            if plant::on(Plant::OneShotStays) {
+            if failpoint::on(Failpoint::OneShotStays) {
                 *modes = before;
             }
             self.recount(before, *modes);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use zoarium::four_letter::Word;
 use zoarium::handle::code::Outcome;
 use zoarium::handle::load::{BYTES_MAX, JOBS_MAX};
 use zoarium::handle::queue::{NotRun, Queue};
@@ -16,7 +17,6 @@ use zoarium::raw::Client;
 use zoarium::records::replies::{DataReply, StatReply};
 use zoarium::records::requests::{CreateRequest, PathRequest, PathVersionRequest, SetDataRequest};
 use zoarium::records::{Acl, CreateMode, EventType, OpCode};
-use zoarium::words::Word;
 use zoarium::{Config, Server};
 
 const LIMIT: Option<Duration> = Some(Duration::from_secs(20));

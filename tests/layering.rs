@@ -10,34 +10,45 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("path", &[]),
-    ("plant", &[]),
+    ("failpoint", &[]),
     ("meter", &[]),
     ("process", &[]),
     ("resolve", &[]),
     ("code", &[]),
     ("jute", &[]),
-    ("words", &[]),
+    ("four_letter", &[]),
     ("records", &["jute"]),
     ("tree", &["jute", "records"]),
     ("watches", &[]),
     ("digests", &[]),
     ("session", &[]),
     ("store", &["process"]),
-    ("engine", &["digests", "jute", "records", "tree", "watches", "session", "words"]),
+    ("engine", &["digests", "jute", "records", "tree", "watches", "session", "four_letter"]),
     ("zab", &["records"]),
-    ("member", &["engine", "records", "store", "words", "zab"]),
-    ("config", &["Error", "digests", "store", "words"]),
+    ("member", &["engine", "records", "store", "four_letter", "zab"]),
+    ("config", &["Error", "digests", "store", "four_letter"]),
     ("handle", &["engine", "jute", "peer", "process", "records", "resolve"]),
     ("client", &["Error", "error", "handle", "jute", "peer", "process", "records"]),
     ("recipes", &["Error", "client", "error", "handle", "records"]),
     ("raw", &["handle", "jute", "records"]),
-    ("peer", &["Error", "config", "engine", "member", "process", "records", "resolve", "store", "words", "zab"]),
-    ("server", &["Error", "client", "config", "error", "peer", "store", "words"]),
+    ("peer", &["Error", "config", "engine", "member", "process", "records", "resolve", "store", "four_letter", "zab"]),
+    ("server", &["Error", "client", "config", "error", "peer", "store", "four_letter"]),
     (
         "ffi",
         &[
-            "Config", "Error", "Server", "config", "handle", "ids", "jute", "peer", "process", "records", "server",
-            "store", "words",
+            "Config",
+            "Error",
+            "Server",
+            "config",
+            "handle",
+            "ids",
+            "jute",
+            "peer",
+            "process",
+            "records",
+            "server",
+            "store",
+            "four_letter",
         ],
     ),
     ("error", &["store"]),
@@ -46,12 +57,24 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Free to all: numbers, paths, codes, and two that are nothing outside of tests: the switch for planted bugs, the count of steps.
-const FREE: &[&str] = &["ids", "path", "code", "plant", "meter"];
+const FREE: &[&str] = &["ids", "path", "code", "failpoint", "meter"];
 
 /// Rooms that never meet the world: events and time in, actions out.
 const PURE: &[&str] = &[
-    "ids", "path", "code", "meter", "jute", "words", "digests", "records", "tree", "watches", "session", "engine",
-    "zab", "member",
+    "ids",
+    "path",
+    "code",
+    "meter",
+    "jute",
+    "four_letter",
+    "digests",
+    "records",
+    "tree",
+    "watches",
+    "session",
+    "engine",
+    "zab",
+    "member",
 ];
 
 /// What meeting the world looks like.

@@ -2,8 +2,8 @@
 
 use super::{Config, Secret, ServerLine, keys_accepted, keys_zoarium};
 use crate::digests::DigestAlg;
+use crate::four_letter::Whitelist;
 use crate::ids::ServerId;
-use crate::words::Whitelist;
 
 /// One key. A name that ends in `.N` stands for any number there, one in `.X` for any text.
 pub(super) struct Key {

@@ -31,9 +31,9 @@ pub use note::{Fate, Note, Origin};
 pub use servers::{ClientAddress, Ensemble, PeerAddress, Role, ServerLine};
 
 use crate::digests::DigestAlg;
+use crate::four_letter::Whitelist;
 use crate::ids::ServerId;
 use crate::store::{StoreOptions, SyncMode};
-use crate::words::Whitelist;
 
 /// Bytes of the largest extent a file may have.
 const EXTENT_SIZE_MAX: u64 = 64 << 20;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::keys::{self, Key, Kind, Set};
 use super::*;
-use crate::words::Whitelist;
+use crate::four_letter::Whitelist;
 
 fn pairs(given: &[(&str, &str)]) -> Vec<(String, String)> {
     given.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()

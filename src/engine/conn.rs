@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::identity::Identities;
 use super::output::Output;
+use crate::four_letter::Latency;
 use crate::ids::{Millis, SessionId, Zxid};
 use crate::jute::encode;
 use crate::records::replies::ReplyHeader;
 use crate::records::{ErrorCode, OpCode};
-use crate::words::Latency;
 
 /// A connection: a slot, and which use of that slot.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]

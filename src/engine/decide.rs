@@ -10,10 +10,10 @@ use super::identity::{Identities, fix_up};
 use super::outstanding::View;
 use super::receive::decoder;
 use super::{Duty, Engine, Room};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{LinkId, SessionId, Zxid};
 use crate::jute::{FIELD_SIZE_MAX, Text};
 use crate::path;
-use crate::plant::{self, Plant};
 use crate::records::requests::{
     CreateRequest, CreateTtlRequest, PathVersionRequest, ReconfigRequest, SetAclRequest, SetDataRequest,
 };
@@ -164,7 +164,7 @@ impl Engine {
     }
 
     fn is_live(&self, caller: &Caller) -> Result<(), ErrorCode> {
-        if self.sessions.is_live(caller.session) || plant::on(Plant::EndedSessionActs) {
+        if self.sessions.is_live(caller.session) || failpoint::on(Failpoint::EndedSessionActs) {
             Ok(())
         } else {
             Err(ErrorCode::SessionExpired)
@@ -237,7 +237,7 @@ impl Engine {
         let mut parent = parent.ok_or(ErrorCode::NoNode)?;
         self.permit(caller, &parent.acl, perms::CREATE)?;
         let path = if mode.is_sequential() {
-            let number = if plant::on(Plant::SequenceReused) { parent.child_count } else { parent.cversion };
+            let number = if failpoint::on(Failpoint::SequenceReused) { parent.child_count } else { parent.cversion };
             Text::from(path::with_sequence(request.path.as_str(), number))
         } else {
             request.path
@@ -254,7 +254,7 @@ impl Engine {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
         if self.settings.enforce_quota
-            && !plant::on(Plant::QuotaIgnored)
+            && !failpoint::on(Failpoint::QuotaIgnored)
             && let Some(quota) = self.tree.quota(path.as_str())
         {
             quota.check_create(request.data.len(), 0, 0)?;
@@ -317,7 +317,7 @@ impl Engine {
         }
         let (parent_path, _) = path::split(path).ok_or(ErrorCode::BadArguments)?;
         let parent = self.view(parent_path)?;
-        let wanted = if plant::on(Plant::AclWrongBit) { perms::WRITE } else { perms::DELETE };
+        let wanted = if failpoint::on(Failpoint::AclWrongBit) { perms::WRITE } else { perms::DELETE };
         self.permit(caller, &parent.acl, wanted)?;
         let node = self.view(path)?;
         expect_version(request.version, node.version)?;
@@ -342,11 +342,11 @@ impl Engine {
             return Err(ErrorCode::BadArguments);
         }
         let mut node = self.view(path)?;
-        if !plant::on(Plant::AclUncheckedSet) {
+        if !failpoint::on(Failpoint::AclUncheckedSet) {
             self.permit(caller, &node.acl, perms::WRITE)?;
         }
         if self.settings.enforce_quota
-            && !plant::on(Plant::QuotaIgnored)
+            && !failpoint::on(Failpoint::QuotaIgnored)
             && let Some(quota) = self.tree.quota(path)
         {
             quota.check_set(request.data.len() as i64 - node.data_len as i64, 0)?;
@@ -386,7 +386,7 @@ impl Engine {
             return Err(ErrorCode::BadArguments);
         }
         let node = self.view(path)?;
-        if !plant::on(Plant::AclUncheckedCheck) {
+        if !failpoint::on(Failpoint::AclUncheckedCheck) {
             self.permit(caller, &node.acl, perms::READ)?;
         }
         expect_version(request.version, node.version)?;

@@ -6,9 +6,9 @@ use super::conn::{CloseReason, ConnId, Pending, Phase};
 use super::read::encode_path;
 use super::watching::Firing;
 use super::{Awaiting, Duty, Engine};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::encode;
-use crate::plant::{self, Plant};
 use crate::records::multi::MultiHeader;
 use crate::records::replies::{ErrorReply, PathStatReply, StatReply};
 use crate::records::txn::{Txn, TxnHeader, decode_txn};
@@ -59,7 +59,7 @@ impl Engine {
         let mut firing = Firing::default();
         let outcome = self.apply(&header, &txn, &mut firing)?;
         if let Some(mut firing) = self.begin_telling(&header, &outcome, firing) {
-            if plant::on(Plant::ReplyBeforeEvents) {
+            if failpoint::on(Failpoint::ReplyBeforeEvents) {
                 self.reply_to_write(&header, &outcome);
             }
             self.send_events(&mut firing, zxid, usize::MAX);

@@ -12,8 +12,8 @@ use std::collections::VecDeque;
 
 use super::conn::{CloseReason, ConnId, Phase};
 use super::{Damage, Engine};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{LinkId, Millis, SessionId, WallMillis, Zxid};
-use crate::plant::{self, Plant};
 use crate::records::peer::QuorumPacket;
 
 /// From here on an epoch's counter is spared: the leader steps down as soon as nothing is outstanding, and a new epoch
@@ -112,7 +112,7 @@ impl Engine {
         self.passwords.set_shared(!matches!(duty, Duty::None | Duty::Alone { .. }));
         self.sessions.activate(self.listened(), wall.0);
         self.proposed = self.applied.max(duty.epoch_start());
-        if plant::on(Plant::ZxidReused) && self.applied.0 > 3 {
+        if failpoint::on(Failpoint::ZxidReused) && self.applied.0 > 3 {
             self.proposed = Zxid(self.applied.0 - 1);
         }
         self.outstanding.clear();

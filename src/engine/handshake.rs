@@ -7,9 +7,9 @@ use std::net::IpAddr;
 
 use super::conn::{CloseReason, ConnId, Phase};
 use super::{Awaiting, Duty, Engine, Room};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, SessionId};
 use crate::jute::Buffer;
-use crate::plant::{self, Plant};
 use crate::records::connect::{ConnectRequest, ConnectResponse};
 use crate::records::txn::{CreateSessionTxn, Txn};
 use crate::session::PASSWORD_SIZE;
@@ -86,7 +86,7 @@ impl Engine {
             }
         };
         // Serving it would let the client travel back in time (G-08).
-        if request.last_zxid_seen > self.zxid().0 && !plant::on(Plant::AheadServed) {
+        if request.last_zxid_seen > self.zxid().0 && !failpoint::on(Failpoint::AheadServed) {
             let (seen, ours) = (request.last_zxid_seen, self.zxid());
             let why = format!("the client has seen zxid 0x{seen:x}, our last is {ours}");
             self.close(id, CloseReason::Violation(why));
@@ -158,7 +158,7 @@ impl Engine {
     fn resume_session(&mut self, id: ConnId, request: &ConnectRequest<'_>, timeout_ms: i32) -> Handshake {
         let session = SessionId(request.session_id);
         let password = request.password.0.unwrap_or(&[]);
-        let right = self.passwords.check(session, password) || plant::on(Plant::PasswordUnchecked);
+        let right = self.passwords.check(session, password) || failpoint::on(Failpoint::PasswordUnchecked);
         if right && matches!(self.duty, Duty::Forward { .. }) {
             return self.revalidate(id, session, timeout_ms);
         }
@@ -166,12 +166,12 @@ impl Engine {
             return self.wait_for_the_end(id, session);
         }
         let known = right && self.sessions.is_live(session);
-        if plant::on(Plant::PasswordTooLate)
+        if failpoint::on(Failpoint::PasswordTooLate)
             && let Some(&old) = self.owners.get(&session)
         {
             self.close(old, CloseReason::Moved);
         }
-        if !known && plant::on(Plant::FreshSessionInstead) {
+        if !known && failpoint::on(Failpoint::FreshSessionInstead) {
             return self.create_session(id, timeout_ms);
         }
         match known {

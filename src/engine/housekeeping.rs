@@ -2,8 +2,8 @@
 
 use super::conn::{CloseReason, ConnId, Phase};
 use super::{Duty, Engine};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, SessionId, WallMillis};
-use crate::plant::{self, Plant};
 
 /// Sessions expired in one turn; the rest in the next.
 const EXPIRIES_PER_TURN_MAX: usize = 500;
@@ -69,11 +69,11 @@ impl Engine {
         self.work.begin();
         let mut count = 0;
         loop {
-            let now = match plant::on(Plant::ExpireByWall) {
+            let now = match failpoint::on(Failpoint::ExpireByWall) {
                 true => Millis(u64::try_from(self.wall.0 - 1_700_000_000_000).unwrap_or(0)),
                 false => listened,
             };
-            if plant::on(Plant::ExpireNever) {
+            if failpoint::on(Failpoint::ExpireNever) {
                 return false;
             }
             if self.epoch_is_used_up() {
@@ -181,8 +181,8 @@ impl Engine {
         self.next_reaping = self.now.plus(interval);
         let per_look = (self.settings.container_max_per_minute.saturating_mul(interval) / 60_000).max(1);
         let max = usize::try_from(per_look.min(self.settings.container_max_per_minute)).unwrap_or(usize::MAX);
-        let wall = if plant::on(Plant::ReapEarly) { WallMillis(self.wall.0 + 1500) } else { self.wall };
-        let max = if plant::on(Plant::ReapNever) { 0 } else { max };
+        let wall = if failpoint::on(Failpoint::ReapEarly) { WallMillis(self.wall.0 + 1500) } else { self.wall };
+        let max = if failpoint::on(Failpoint::ReapNever) { 0 } else { max };
         for path in self.tree.reapable(wall, max, self.settings.container_never_used_max_ms) {
             if self.epoch_is_used_up() {
                 break;

@@ -5,8 +5,8 @@ use super::decide::{Asker, Caller, RECORD_OVERHEAD};
 use super::receive::decoder;
 use super::work::SLICE;
 use super::{Engine, Room};
+use crate::failpoint::{self, Failpoint};
 use crate::jute::Buffer;
-use crate::plant::{self, Plant};
 use crate::records::multi::{MultiOp, next_op};
 use crate::records::requests::CreateTtlRequest;
 use crate::records::txn::{SubTxn, Txn};
@@ -148,7 +148,7 @@ impl Engine {
         let has_no_room = self.room == Room::None || ((self.room == Room::Reserve || full) && multi.grows);
         if multi.malformed || multi.unplaced || has_no_room || multi.failed.is_some() {
             // Nothing of it happened: sequence numbers are not used up, nothing stays pending (G-13).
-            if plant::on(Plant::MultiKeepsCounters) {
+            if failpoint::on(Failpoint::MultiKeepsCounters) {
                 self.outstanding.commit();
             } else {
                 self.outstanding.roll_back();

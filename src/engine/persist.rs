@@ -3,9 +3,9 @@
 //! Entries are opaque to the store. Tags below 16 are the tree's; ours are for sessions.
 
 use super::{Damage, Engine};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, SessionId, Zxid};
 use crate::jute::{Decoder, encode};
-use crate::plant::{self, Plant};
 use crate::session::Sessions;
 use crate::tree::{Tree, TreeLoader};
 use crate::watches::Watches;
@@ -83,14 +83,14 @@ impl Engine {
 /// Begins a snapshot: the sessions at once, and what is due of the tree.
 pub(super) fn begin(tree: &mut Tree, sessions: &Sessions, emit: &mut dyn FnMut(&[u8])) {
     let mut entry = Vec::new();
-    for highest in sessions.highest_ids().filter(|_| !plant::on(Plant::HighestIdForgotten)) {
+    for highest in sessions.highest_ids().filter(|_| !failpoint::on(Failpoint::HighestIdForgotten)) {
         entry.clear();
         entry.push(TAG_HIGHEST_ID);
         encode(&highest.0, &mut entry);
         emit(&entry);
     }
     for (id, session) in sessions.sorted() {
-        if plant::on(Plant::SessionsForgotten) {
+        if failpoint::on(Failpoint::SessionsForgotten) {
             continue;
         }
         entry.clear();

@@ -8,9 +8,9 @@ use super::Engine;
 use super::conn::ConnId;
 use super::identity::{Identities, masked, user_of};
 use super::receive::decoder;
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, SessionId};
 use crate::jute::{Buffer, Text, encode};
-use crate::plant::{self, Plant};
 use crate::records::multi::{MultiHeader, MultiOp, decode_ops};
 use crate::records::replies::{
     AclReply, ClientInfo, DataReply, ErrorReply, NumberReply, PathReply, ReplyHeader, StatReply, WhoAmIReply,
@@ -38,7 +38,7 @@ impl Engine {
         since: Millis,
     ) {
         let xid = if op == OpCode::Ping { PING_XID } else { xid };
-        let zxid = if plant::on(Plant::ReadAhead) { self.proposed.0 } else { self.shown().0 };
+        let zxid = if failpoint::on(Failpoint::ReadAhead) { self.proposed.0 } else { self.shown().0 };
         if matches!(op, OpCode::SetWatches | OpCode::SetWatches2) {
             // Its events go out in front of the reply, which has no body.
             let code = self.set_watches_request(id, op, body, who).err().unwrap_or(ErrorCode::Ok);
@@ -110,7 +110,7 @@ impl Engine {
             OpCode::GetChildren | OpCode::GetChildren2 => {
                 let request: PathWatchRequest<'_> = parse(body)?;
                 let node = match self.tree.lookup(request.path.as_str()) {
-                    Some(node) if plant::on(Plant::AclUncheckedChildren) => node,
+                    Some(node) if failpoint::on(Failpoint::AclUncheckedChildren) => node,
                     _ => self.readable(who, &request.path)?,
                 };
                 if request.watch {
@@ -192,7 +192,7 @@ impl Engine {
         if node.is_some_and(|node| !self.may(who, node, perms::READ)) {
             return Err(ErrorCode::NoAuth);
         }
-        if request.watch && !(plant::on(Plant::AwaitForgotten) && node.is_none()) {
+        if request.watch && !(failpoint::on(Failpoint::AwaitForgotten) && node.is_none()) {
             self.watch(id, path, Modes::DATA, node)?;
         }
         let node = node.ok_or(ErrorCode::NoNode)?;
@@ -214,7 +214,7 @@ impl Engine {
             return Err(ErrorCode::NoAuth);
         }
         let entries = self.tree.acl(node).entries();
-        let is_admin = self.may(who, node, perms::ADMIN) || plant::on(Plant::SecretsShown);
+        let is_admin = self.may(who, node, perms::ADMIN) || failpoint::on(Failpoint::SecretsShown);
         let shown = |entry: &Acl<'static>| match is_admin {
             true => entry.clone(),
             false => Acl { perms: entry.perms, id: masked(&entry.id) },

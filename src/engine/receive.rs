@@ -7,9 +7,9 @@ use super::decide::Asker;
 use super::handshake::Handshake;
 use super::identity::Identities;
 use super::{Awaiting, Duty, Engine, trace};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
 use crate::jute::{Buffer, Decoder, decode, encoded};
-use crate::plant::{self, Plant};
 use crate::records::requests::{AuthRequest, PathRequest, RequestHeader, SaslToken};
 use crate::records::{ErrorCode, OpCode};
 
@@ -264,7 +264,7 @@ impl Engine {
                 Duty::Decide { .. } => self.ask(session, Asker::Client(id)),
                 _ => self.forward_sync(id, xid, body),
             }
-        } else if upto > self.shown() && !plant::on(Plant::SyncForgotten) {
+        } else if upto > self.shown() && !failpoint::on(Failpoint::SyncForgotten) {
             self.syncing.push_back(Awaiting { zxid: upto, conn: id });
         }
         self.drain(id);
@@ -274,7 +274,8 @@ impl Engine {
     fn read(&mut self, id: ConnId, xid: i32, op: OpCode, body: &[u8]) {
         let (now, soft_max) = (self.now, self.settings.limits.output_soft_max);
         let Some(conn) = self.conns.get(id) else { return };
-        let is_next = (conn.pending.is_empty() || plant::on(Plant::ReadsOvertake)) && conn.out.len() <= soft_max;
+        let is_next =
+            (conn.pending.is_empty() || failpoint::on(Failpoint::ReadsOvertake)) && conn.out.len() <= soft_max;
         let who = Arc::clone(&conn.who);
         let waits = is_next
             && op != OpCode::Ping
@@ -317,7 +318,7 @@ impl Engine {
             }
             match conn.pending.front() {
                 None | Some(Pending::Write { .. }) => break,
-                Some(Pending::Sync { upto, .. }) if *upto > shown && !plant::on(Plant::SyncEarly) => break,
+                Some(Pending::Sync { upto, .. }) if *upto > shown && !failpoint::on(Failpoint::SyncEarly) => break,
                 Some(_) if self.work.is_spent() => {
                     self.put_off(id);
                     break;

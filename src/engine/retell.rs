@@ -4,8 +4,8 @@
 //! our kind; ZooKeeper drops it, as it drops every list that is not used.
 
 use super::Engine;
+use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
-use crate::plant::{self, Plant};
 use crate::records::Acl;
 use crate::records::javasnap::{put_count, put_end_of_znodes, put_session, put_signature};
 use crate::session::Sessions;
@@ -66,7 +66,7 @@ fn retell_all(tree: &Tree, sessions: &Sessions, out: &mut Vec<u8>) {
 }
 
 fn retell_begin(tree: &Tree, sessions: &Sessions, out: &mut Vec<u8>) -> StateWalk {
-    let all = if plant::on(Plant::SessionsForgotten) { Vec::new() } else { sessions.sorted() };
+    let all = if failpoint::on(Failpoint::SessionsForgotten) { Vec::new() } else { sessions.sorted() };
     put_count(all.len(), out);
     for (id, session) in all {
         put_session(id.0, session.timeout_ms, out);

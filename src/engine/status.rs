@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use super::Engine;
 use super::conn::{ConnId, ConnStats};
+use crate::four_letter::{Latency, Sizes, Spread};
 use crate::ids::{Millis, SessionId, Zxid};
-use crate::words::{Latency, Sizes, Spread};
 
 #[derive(Default)]
 pub(super) struct Counters {

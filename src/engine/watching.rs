@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::Engine;
 use super::conn::{Conn, ConnId};
 use super::identity::Identities;
+use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
 use crate::jute::{Text, encode};
-use crate::plant::{self, Plant};
 use crate::records::replies::{ReplyHeader, WatcherEvent};
 use crate::records::requests::{PersistentWatches, SetWatchesRequest};
 use crate::records::{ErrorCode, EventType, perms};
@@ -62,7 +62,7 @@ impl Firing {
                     self.marks.push((change.path.into(), bits));
                 }
             }
-            EventType::Deleted if plant::on(Plant::DeletionUnheard) => {}
+            EventType::Deleted if failpoint::on(Failpoint::DeletionUnheard) => {}
             EventType::Deleted if unsure || change.watched & 2 != 0 => self.deleted_for_child_watchers(watches, change),
             _ => {}
         }
@@ -136,13 +136,13 @@ impl Engine {
                 let Some(id) = self.conns.id_of(watcher) else { continue };
                 let Some(conn) = self.conns.get_mut(id) else { continue };
                 let permitted = self.settings.skip_acl || acl.is_open() || conn.who.permits(&acl, perms::READ);
-                if plant::on(Plant::EventSkipped) && zxid.0 % 4 == 0 {
+                if failpoint::on(Failpoint::EventSkipped) && zxid.0 % 4 == 0 {
                     continue;
                 }
-                let wrong = plant::on(Plant::EventKindWrong) && kind == EventType::Created;
+                let wrong = failpoint::on(Failpoint::EventKindWrong) && kind == EventType::Created;
                 let kind = if wrong { EventType::DataChanged } else { kind };
-                if (permitted || plant::on(Plant::EventUnchecked)) && conn.close.is_none() {
-                    if plant::on(Plant::EventDoubled) {
+                if (permitted || failpoint::on(Failpoint::EventUnchecked)) && conn.close.is_none() {
+                    if failpoint::on(Failpoint::EventDoubled) {
                         send_event(conn, zxid.0, kind, &path);
                     }
                     send_event(conn, zxid.0, kind, &path);
@@ -247,14 +247,14 @@ impl Engine {
             List::Data => {
                 let changed = |engine: &Engine, node| {
                     let mzxid = engine.tree.view(node).mzxid.0;
-                    mzxid > since || (plant::on(Plant::CatchUpAgain) && mzxid == since)
+                    mzxid > since || (failpoint::on(Failpoint::CatchUpAgain) && mzxid == since)
                 };
                 self.catch_up(id, who, path, Modes::DATA, EventType::DataChanged, changed)
             }
             List::Exist => {
                 let node = self.tree.lookup(path.as_str());
                 match node {
-                    Some(node) if self.may(who, node, perms::READ) || plant::on(Plant::CatchUpUnchecked) => {
+                    Some(node) if self.may(who, node, perms::READ) || failpoint::on(Failpoint::CatchUpUnchecked) => {
                         self.missed(id, EventType::Created, path);
                     }
                     node => self.watch(id, path.as_str(), Modes::DATA, node)?,
@@ -264,7 +264,7 @@ impl Engine {
             List::Child => {
                 let changed = |engine: &Engine, node| {
                     let node = engine.tree.view(node);
-                    let changed = if plant::on(Plant::CatchUpByData) { node.mzxid } else { node.pzxid };
+                    let changed = if failpoint::on(Failpoint::CatchUpByData) { node.mzxid } else { node.pzxid };
                     changed.0 > since
                 };
                 self.catch_up(id, who, path, Modes::CHILD, EventType::ChildrenChanged, changed)

@@ -354,7 +354,7 @@ pub unsafe extern "C" fn zoa_server_command(
         with(server.cast_const().cast(), "server", |server: &ServerBox| {
             let place = out(text_out, "text_out")?;
             let name = text(word, "word")?;
-            let word = <[u8; 4]>::try_from(name.as_bytes()).ok().and_then(crate::words::Word::from_bytes);
+            let word = <[u8; 4]>::try_from(name.as_bytes()).ok().and_then(crate::four_letter::Word::from_bytes);
             let no_word = || Fail::because(ZOA_BAD_ARGUMENTS, format!("there is no word {name:?}"));
             let word = word.ok_or_else(no_word)?;
             let running = server.server.read().unwrap_or_else(PoisonError::into_inner);

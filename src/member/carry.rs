@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use super::feeding::Feeding;
 use super::{Failure, Host, Loading, Parts, Seat};
 use crate::engine::{Duty, Heard, Hearing, Outgoing};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{LinkId, Millis, Zxid};
-use crate::plant::{self, Plant};
 use crate::records::peer::{PacketType, QuorumPacket};
 use crate::records::txn::Proposal;
 use crate::store::{MemberState, Record, Store, StoreError};
@@ -331,7 +331,7 @@ impl Ensemble {
         };
         let records: Vec<Record<'_>> =
             self.zab.txns(parts.store.last_zxid(), upto).map(|(zxid, txn)| Record { zxid: *zxid, txn }).collect();
-        let lent = may_lend && !plant::on(Plant::AckBeforeSync) && parts.engine.duty() != Duty::None;
+        let lent = may_lend && !failpoint::on(Failpoint::AckBeforeSync) && parts.engine.duty() != Duty::None;
         if lent {
             parts.engine.lend();
         }

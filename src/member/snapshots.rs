@@ -2,8 +2,8 @@
 
 use super::Host;
 use crate::engine::Engine;
+use crate::four_letter::{Latency, Summary};
 use crate::store::{SnapshotDone, Store, StoreError};
-use crate::words::{Latency, Summary};
 
 /// Turns while a snapshot is being taken come at least this often, ms.
 const PACE_MS: u64 = 1;

@@ -1,14 +1,14 @@
 //! Four-letter words: gathers what they tell and sends it. The texts are made in `words`.
 
 use super::listening::descriptors_max;
-use super::words::packets;
+use super::word_memory::packets;
 use super::{Peer, environment, link};
 use crate::engine::{ConnStatus, Duty};
-use crate::ids::{Millis, SessionId, WallMillis, Zxid};
-use crate::words::{
+use crate::four_letter::{
     self, ConfStatus, ConnectionStatus, Counter, Dump, Mode, MonitorStatus, Percentiles, ServerStatus, SessionStatus,
     SessionsDump, Spread, Summary, WatchSummary, Word,
 };
+use crate::ids::{Millis, SessionId, WallMillis, Zxid};
 
 /// Longest answer; lists are cut there.
 const ANSWER_SIZE_MAX: usize = 16 << 20;
@@ -21,9 +21,9 @@ impl Peer {
         self.member.engine.word_received(conn);
         let limit = self.config.limits.words_per_second;
         let (now, _) = self.time();
-        let mut text = if !words::is_allowed(word, &self.config.whitelist, self.config.read_only_mode) {
-            words::refused(word)
-        } else if let Err(why) = self.words.admit(now, word, address, limit) {
+        let mut text = if !four_letter::is_allowed(word, &self.config.whitelist, self.config.read_only_mode) {
+            four_letter::refused(word)
+        } else if let Err(why) = self.word_memory.admit(now, word, address, limit) {
             why
         } else {
             self.word_text(word, rest)
@@ -39,8 +39,8 @@ impl Peer {
     /// A telnet client wants to go. Its interrupt counts as a word that only `*` allows.
     pub(super) fn answer_interrupt(&mut self, slot: u32) {
         match self.config.whitelist {
-            words::Whitelist::All => self.drop_link(slot, true),
-            words::Whitelist::Only(_) => {
+            four_letter::Whitelist::All => self.drop_link(slot, true),
+            four_letter::Whitelist::Only(_) => {
                 self.send_and_close(slot, b"telnet close is not executed because it is not in the whitelist.\n");
             }
         }
@@ -49,26 +49,26 @@ impl Peer {
     pub(super) fn word_text(&mut self, word: Word, rest: &[u8]) -> String {
         self.count_local_reads();
         if self.member.engine.duty() == Duty::None && !word.works_without_quorum() {
-            return words::NOT_SERVING.to_owned();
+            return four_letter::NOT_SERVING.to_owned();
         }
         match word {
-            Word::Ruok => words::IMOK.to_owned(),
-            Word::Isro => words::isro(is_read_only(self.member.engine.duty())).to_owned(),
-            Word::Srvr => words::srvr(&self.server_status()),
-            Word::Stat => words::stat(&self.server_status(), &self.connection_statuses()),
-            Word::Cons => words::cons(&self.connection_statuses()),
-            Word::Conf => words::conf(&self.conf_status()),
-            Word::Envi => words::envi(&environment::environment()),
+            Word::Ruok => four_letter::IMOK.to_owned(),
+            Word::Isro => four_letter::isro(is_read_only(self.member.engine.duty())).to_owned(),
+            Word::Srvr => four_letter::srvr(&self.server_status()),
+            Word::Stat => four_letter::stat(&self.server_status(), &self.connection_statuses()),
+            Word::Cons => four_letter::cons(&self.connection_statuses()),
+            Word::Conf => four_letter::conf(&self.conf_status()),
+            Word::Envi => four_letter::envi(&environment::environment()),
             Word::Dirs => {
                 let bytes = self.member.store.stats().file_bytes;
-                words::dirs(bytes, bytes)
+                four_letter::dirs(bytes, bytes)
             }
-            Word::Mntr => words::mntr(&self.monitor_status()),
-            Word::Dump => words::dump(&self.dump()),
-            Word::Wchs => words::wchs(self.watch_summary()),
+            Word::Mntr => four_letter::mntr(&self.monitor_status()),
+            Word::Dump => four_letter::dump(&self.dump()),
+            Word::Wchs => four_letter::wchs(self.watch_summary()),
             Word::Wchp => {
                 let watches = self.member.engine.data_watches();
-                words::wchp(watches.iter().map(|(path, sessions)| (path.as_str(), sessions.iter().copied())))
+                four_letter::wchp(watches.iter().map(|(path, sessions)| (path.as_str(), sessions.iter().copied())))
             }
             Word::Wchc => {
                 let mut by_session: std::collections::BTreeMap<SessionId, Vec<String>> = Default::default();
@@ -77,27 +77,27 @@ impl Peer {
                         by_session.entry(session).or_default().push(path.clone());
                     }
                 }
-                words::wchc(by_session.iter().map(|(&id, paths)| (id, paths.iter().map(String::as_str))))
+                four_letter::wchc(by_session.iter().map(|(&id, paths)| (id, paths.iter().map(String::as_str))))
             }
-            Word::Hash => words::hash(std::iter::empty::<(Zxid, u64)>()),
+            Word::Hash => four_letter::hash(std::iter::empty::<(Zxid, u64)>()),
             Word::Crst => {
                 self.member.engine.reset_connection_counters();
-                words::CRST.to_owned()
+                four_letter::CRST.to_owned()
             }
             Word::Srst => {
                 self.member.engine.reset_counters();
                 self.member.store.reset_sync_times();
                 self.fsync_max_seen_us = 0;
                 self.member.snapshots.reset_times();
-                self.words.reset(&self.counters());
-                words::SRST.to_owned()
+                self.word_memory.reset(&self.counters());
+                four_letter::SRST.to_owned()
             }
-            Word::Gtmk => words::trace_mask(self.words.trace_mask),
+            Word::Gtmk => four_letter::trace_mask(self.word_memory.trace_mask),
             Word::Stmk => {
                 if let Some(mask) = rest.first_chunk::<8>() {
-                    self.words.trace_mask = i64::from_be_bytes(*mask);
+                    self.word_memory.trace_mask = i64::from_be_bytes(*mask);
                 }
-                words::trace_mask(self.words.trace_mask)
+                four_letter::trace_mask(self.word_memory.trace_mask)
             }
         }
     }
@@ -125,7 +125,7 @@ impl Peer {
     fn connection_status(&self, conn: &ConnStatus) -> ConnectionStatus {
         let session = (conn.session != SessionId::NONE).then(|| SessionStatus {
             id: conn.session,
-            last_operation: conn.stats.last_op.map_or("NA", |op| words::operation_code(op.to_i32())),
+            last_operation: conn.stats.last_op.map_or("NA", |op| four_letter::operation_code(op.to_i32())),
             established: self.wall_at(conn.opened),
             timeout_ms: u64::try_from(conn.timeout_ms).unwrap_or(0),
             last_xid: i64::from(conn.stats.last_xid),
@@ -199,7 +199,7 @@ impl Peer {
             client_response_size: status.response_size,
             quorum_size: None,
             leader: None,
-            counters: self.words.since_reset(self.counters()),
+            counters: self.word_memory.since_reset(self.counters()),
             summaries: vec![
                 spread("readlatency", reads),
                 spread("updatelatency", writes),

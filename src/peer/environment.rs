@@ -1,6 +1,6 @@
 //! `envi`: the machine and the user, read from the files where the system tells them.
 
-use crate::words::Environment;
+use crate::four_letter::Environment;
 
 /// What `envi` tells.
 pub(super) fn environment() -> Environment {

@@ -10,9 +10,9 @@ use mio::{Interest, Token};
 use super::pool::FREE;
 use super::{LINKS, Peer};
 use crate::engine::{CloseReason, ConnId, Verdict};
+use crate::four_letter::Word;
 use crate::ids::Millis;
 use crate::process::Owned;
-use crate::words::Word;
 
 /// Bytes read in one turn; links that are left over come first in the next.
 const TURN_INPUT_MAX: usize = 8 << 20;

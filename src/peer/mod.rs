@@ -13,9 +13,9 @@ use mio::{Events, Poll, Token};
 
 use crate::config::Config;
 use crate::engine::{CloseReason, Duty, Engine, Room, Settings};
+use crate::four_letter::{Whitelist, Word};
 use crate::ids::{Millis, ServerId, SessionId, WallMillis};
 use crate::member::{Member, RoomChanged, Seat as _};
-use crate::words::{Whitelist, Word};
 use crate::{Error, engine};
 
 pub mod answer;
@@ -44,7 +44,7 @@ mod shortage;
 mod tests;
 mod tokens;
 mod wire;
-mod words;
+mod word_memory;
 
 use answer::Answer;
 use hearing::Hearing;
@@ -137,7 +137,7 @@ pub struct Peer {
     /// Connections whose handshake waits for its turn, and when that is looked at.
     delayed: Vec<u32>,
     delayed_until: Millis,
-    words: words::Words,
+    word_memory: word_memory::WordMemory,
 
     started: Instant,
     next_sweep: Millis,
@@ -202,7 +202,7 @@ impl Peer {
             read_in_turn: 0,
             delayed: Vec::new(),
             delayed_until: Millis(0),
-            words: words::Words::default(),
+            word_memory: word_memory::WordMemory::default(),
             started,
             next_sweep: Millis(SWEEP_MS),
             fsync_max_seen_us: 0,
@@ -435,7 +435,7 @@ impl Peer {
         self.next_sweep = now.plus(SWEEP_MS);
         self.lingering.sweep(now);
         self.close_the_stalled(now);
-        self.words.sweep();
+        self.word_memory.sweep();
         let fsync = self.member.store.stats();
         if fsync.file_bytes != self.file_bytes_seen {
             log::debug!("the file has grown from {} to {} bytes", self.file_bytes_seen, fsync.file_bytes);

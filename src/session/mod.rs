@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, ServerId, SessionId};
-use crate::plant::{self, Plant};
 
 #[cfg(test)]
 mod model;
@@ -173,7 +173,7 @@ impl Sessions {
     pub fn touch(&mut self, now: Millis, id: SessionId) -> bool {
         let tick_ms = self.tick_ms;
         match self.sessions.get_mut(&id) {
-            Some(_) if plant::on(Plant::TouchForgotten) => true,
+            Some(_) if failpoint::on(Failpoint::TouchForgotten) => true,
             Some(session) if !session.closing => {
                 session.deadline = session.deadline.max(deadline(now, session.timeout_ms, tick_ms));
                 true
@@ -279,7 +279,7 @@ fn following(id: SessionId) -> SessionId {
 }
 
 fn deadline(now: Millis, timeout_ms: i32, tick_ms: u64) -> u64 {
-    let timeout_ms = if plant::on(Plant::ExpireEarly) { timeout_ms / 2 } else { timeout_ms };
+    let timeout_ms = if failpoint::on(Failpoint::ExpireEarly) { timeout_ms / 2 } else { timeout_ms };
     now.plus(u64::try_from(timeout_ms).unwrap_or(0)).0 / tick_ms + 1
 }
 

@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Seen, World};
-use crate::plant::{self, Plant};
+use crate::failpoint::{self, Failpoint};
 
 const STEPS: u32 = 1500;
 
@@ -60,68 +60,68 @@ fn the_same_seed_gives_the_same_run() {
 }
 
 /// Each planted bug, the IDs of the promises that it breaks, and a seed that finds it fast.
-const PLANTED: &[(Plant, &[&str], u64)] = &[
-    (Plant::AckBeforeSync, &["G-09"], 2),
-    (Plant::LastRecordForgotten, &["G-09", "S-02"], 1),
-    (Plant::PublishUnsynced, &["G-09", "S-40"], 7),
-    (Plant::RetireByNewest, &["D-09"], 9),
-    (Plant::BuildInPlace, &["G-09", "S-40"], 5),
-    (Plant::EverythingTorn, &["S-41"], 2),
-    (Plant::NeverSaysSynced, &["S-41"], 2),
-    (Plant::EndUnchecked, &["S-41"], 4),
-    (Plant::SyncedTooSoon, &["S-40"], 12),
-    (Plant::NumbersReused, &["P3"], 12),
-    (Plant::FileUnnamed, &["G-09"], 2),
-    (Plant::ZxidReused, &["S-02"], 1),
-    (Plant::SessionsForgotten, &["S-25"], 1),
-    (Plant::HighestIdForgotten, &["S-27"], 173),
-    (Plant::ExpireEarly, &["G-10"], 1),
-    (Plant::ExpireByWall, &["G-10", "L-05"], 2),
-    (Plant::ExpireNever, &["L-05"], 1),
-    (Plant::TouchForgotten, &["G-10"], 1),
-    (Plant::PasswordUnchecked, &["SC-40"], 1),
-    (Plant::PasswordTooLate, &["SC-40"], 2),
-    (Plant::FreshSessionInstead, &["G-10"], 1),
-    (Plant::AheadServed, &["G-08"], 1),
-    (Plant::EndedSessionActs, &["S-28"], 1),
-    (Plant::EphemeralOutlives, &["G-11"], 1),
-    (Plant::SequenceReused, &["G-12"], 1),
-    (Plant::CversionStuck, &["S-26", "G-12"], 1),
-    (Plant::PzxidStale, &["S-26"], 1),
-    (Plant::MzxidKept, &["S-26"], 1),
-    (Plant::AclKept, &["S-21", "S-36", "SC-70"], 2),
-    (Plant::MultiKeepsCounters, &["G-12", "G-13", "S-26", "S-20"], 2),
-    (Plant::MultiHalfApplied, &["S-21", "S-33", "G-03"], 2),
-    (Plant::QuotaIgnored, &["R-21"], 14),
-    (Plant::QuotaUnbooked, &["R-21", "S-21"], 1),
-    (Plant::AclUncheckedSet, &["SC-70"], 4),
-    (Plant::AclUncheckedCheck, &["SC-70"], 56),
-    (Plant::AclWrongBit, &["SC-70"], 37),
-    (Plant::ReapEarly, &["TTL"], 1),
-    (Plant::ReapNever, &["L-12"], 1),
-    (Plant::ReadAhead, &["G-03"], 1),
-    (Plant::ReadsOvertake, &["G-02"], 1),
-    (Plant::SyncEarly, &["G-04"], 1),
-    (Plant::SyncForgotten, &["L-02"], 1),
-    (Plant::AclUncheckedChildren, &["S-36"], 2),
-    (Plant::SecretsShown, &["SC-68"], 4),
-    (Plant::ReplyBeforeEvents, &["G-05"], 1),
-    (Plant::EventSkipped, &["S-33"], 1),
-    (Plant::EventDoubled, &["S-33"], 1),
-    (Plant::EventKindWrong, &["S-33"], 1),
-    (Plant::EventUnchecked, &["S-33"], 2),
-    (Plant::DeletionUnheard, &["S-33"], 1),
-    (Plant::OneShotStays, &["S-33"], 1),
-    (Plant::RecursiveForgotten, &["S-33"], 1),
-    (Plant::AwaitForgotten, &["S-33", "SC-60"], 2),
-    (Plant::CatchUpAgain, &["G-07"], 1),
-    (Plant::CatchUpByData, &["G-07"], 5),
-    (Plant::CatchUpUnchecked, &["G-07"], 5),
+const FAILPOINTS: &[(Failpoint, &[&str], u64)] = &[
+    (Failpoint::AckBeforeSync, &["G-09"], 2),
+    (Failpoint::LastRecordForgotten, &["G-09", "S-02"], 1),
+    (Failpoint::PublishUnsynced, &["G-09", "S-40"], 7),
+    (Failpoint::RetireByNewest, &["D-09"], 9),
+    (Failpoint::BuildInPlace, &["G-09", "S-40"], 5),
+    (Failpoint::EverythingTorn, &["S-41"], 2),
+    (Failpoint::NeverSaysSynced, &["S-41"], 2),
+    (Failpoint::EndUnchecked, &["S-41"], 4),
+    (Failpoint::SyncedTooSoon, &["S-40"], 12),
+    (Failpoint::NumbersReused, &["P3"], 12),
+    (Failpoint::FileUnnamed, &["G-09"], 2),
+    (Failpoint::ZxidReused, &["S-02"], 1),
+    (Failpoint::SessionsForgotten, &["S-25"], 1),
+    (Failpoint::HighestIdForgotten, &["S-27"], 173),
+    (Failpoint::ExpireEarly, &["G-10"], 1),
+    (Failpoint::ExpireByWall, &["G-10", "L-05"], 2),
+    (Failpoint::ExpireNever, &["L-05"], 1),
+    (Failpoint::TouchForgotten, &["G-10"], 1),
+    (Failpoint::PasswordUnchecked, &["SC-40"], 1),
+    (Failpoint::PasswordTooLate, &["SC-40"], 2),
+    (Failpoint::FreshSessionInstead, &["G-10"], 1),
+    (Failpoint::AheadServed, &["G-08"], 1),
+    (Failpoint::EndedSessionActs, &["S-28"], 1),
+    (Failpoint::EphemeralOutlives, &["G-11"], 1),
+    (Failpoint::SequenceReused, &["G-12"], 1),
+    (Failpoint::CversionStuck, &["S-26", "G-12"], 1),
+    (Failpoint::PzxidStale, &["S-26"], 1),
+    (Failpoint::MzxidKept, &["S-26"], 1),
+    (Failpoint::AclKept, &["S-21", "S-36", "SC-70"], 2),
+    (Failpoint::MultiKeepsCounters, &["G-12", "G-13", "S-26", "S-20"], 2),
+    (Failpoint::MultiHalfApplied, &["S-21", "S-33", "G-03"], 2),
+    (Failpoint::QuotaIgnored, &["R-21"], 14),
+    (Failpoint::QuotaUnbooked, &["R-21", "S-21"], 1),
+    (Failpoint::AclUncheckedSet, &["SC-70"], 4),
+    (Failpoint::AclUncheckedCheck, &["SC-70"], 56),
+    (Failpoint::AclWrongBit, &["SC-70"], 37),
+    (Failpoint::ReapEarly, &["TTL"], 1),
+    (Failpoint::ReapNever, &["L-12"], 1),
+    (Failpoint::ReadAhead, &["G-03"], 1),
+    (Failpoint::ReadsOvertake, &["G-02"], 1),
+    (Failpoint::SyncEarly, &["G-04"], 1),
+    (Failpoint::SyncForgotten, &["L-02"], 1),
+    (Failpoint::AclUncheckedChildren, &["S-36"], 2),
+    (Failpoint::SecretsShown, &["SC-68"], 4),
+    (Failpoint::ReplyBeforeEvents, &["G-05"], 1),
+    (Failpoint::EventSkipped, &["S-33"], 1),
+    (Failpoint::EventDoubled, &["S-33"], 1),
+    (Failpoint::EventKindWrong, &["S-33"], 1),
+    (Failpoint::EventUnchecked, &["S-33"], 2),
+    (Failpoint::DeletionUnheard, &["S-33"], 1),
+    (Failpoint::OneShotStays, &["S-33"], 1),
+    (Failpoint::RecursiveForgotten, &["S-33"], 1),
+    (Failpoint::AwaitForgotten, &["S-33", "SC-60"], 2),
+    (Failpoint::CatchUpAgain, &["G-07"], 1),
+    (Failpoint::CatchUpByData, &["G-07"], 5),
+    (Failpoint::CatchUpUnchecked, &["G-07"], 5),
 ];
 
 /// What a run with the bug complains of. A panic inside the server is no complaint of a checker.
-fn complaint(plant: Plant, seed: u64) -> Option<String> {
-    let run = || plant::with(plant, || World::new(seed).run(STEPS));
+fn complaint(failpoint: Failpoint, seed: u64) -> Option<String> {
+    let run = || failpoint::with(failpoint, || World::new(seed).run(STEPS));
     catch_unwind(AssertUnwindSafe(run)).ok()?.err()
 }
 
@@ -131,21 +131,21 @@ fn every_planted_bug_is_found_by_the_checker_that_ought_to() {
     let whole = number("ZOA_SIM_PLANTS");
     let mut missed = Vec::new();
     println!("{:22} {:>5}  complaint", "planted bug", "seeds");
-    for (plant, ids, known) in PLANTED {
+    for (failpoint, ids, known) in FAILPOINTS {
         let first = if whole.is_none() { Some(*known) } else { None };
         let others = 1..=whole.unwrap_or(400);
         let found = first.into_iter().chain(others).enumerate().find_map(|(tried, seed)| {
-            let why = complaint(*plant, seed)?;
+            let why = complaint(*failpoint, seed)?;
             ids.iter().any(|id| why.contains(id)).then_some((tried + 1, seed, why))
         });
         match found {
             Some((tried, seed, why)) => {
                 let why: String = why.chars().take(150).collect();
-                println!("{:22} {tried:>5}  seed {seed}: {why}", format!("{plant:?}"));
+                println!("{:22} {tried:>5}  seed {seed}: {why}", format!("{failpoint:?}"));
             }
-            None => missed.push(format!("{plant:?}")),
+            None => missed.push(format!("{failpoint:?}")),
         }
     }
-    println!("{} of {} found", PLANTED.len() - missed.len(), PLANTED.len());
+    println!("{} of {} found", FAILPOINTS.len() - missed.len(), FAILPOINTS.len());
     assert!(missed.is_empty(), "not found: {missed:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::plant::{self, Plant};
+use crate::failpoint::{self, Failpoint};
 use crate::store::layout::chunk;
 use crate::store::le;
 use crate::store::map::{AlignedBuf, Disk, ReadAt};
@@ -87,7 +87,7 @@ impl Verification {
     pub(crate) fn step(&mut self, disk: &dyn Disk) -> (usize, Option<Result<(), VerifyError>>) {
         if !self.synced {
             self.synced = true;
-            let synced = if plant::on(Plant::PublishUnsynced) { Ok(()) } else { disk.sync_all() };
+            let synced = if failpoint::on(Failpoint::PublishUnsynced) { Ok(()) } else { disk.sync_all() };
             return (0, synced.err().map(|error| Err(VerifyError::Sync(error))));
         }
         let plan = &self.plan;

@@ -4,8 +4,8 @@
 //! current complete generation is ever written (P6, S-43). What a generation releases is RETIRED in it and FREE in the
 //! next, so neither superblock slot ever names bytes that are being overwritten.
 
+use crate::failpoint::{self, Failpoint};
 use crate::ids::Millis;
-use crate::plant::{self, Plant};
 use crate::store::error::StoreError;
 use crate::store::file::Store;
 use crate::store::helper::{Done, Job};
@@ -123,7 +123,7 @@ impl Pool {
 
     /// The lowest extent that may be written now.
     pub(crate) fn first_free(&self, sb: &Superblock) -> Option<u32> {
-        let in_place = |e: &Extent| plant::on(Plant::BuildInPlace) && e.state == ExtentState::SnapA;
+        let in_place = |e: &Extent| failpoint::on(Failpoint::BuildInPlace) && e.state == ExtentState::SnapA;
         let free = |(i, e): (usize, &Extent)| (e.state == ExtentState::Free || in_place(e)) && !self.is_reserved(i);
         sb.map.iter().enumerate().position(free).map(|i| i as u32)
     }

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, Zxid};
-use crate::plant::{self, Plant};
 use crate::store::error::StoreError;
 use crate::store::extents::ExtentState;
 use crate::store::extents::{self, Pool};
@@ -175,7 +175,7 @@ impl Store {
         drop(image);
         disk.sync_all().map_err(failed)?;
         let in_place = |disk: &dyn Disk| disk.put_in_place().map_err(StoreError::io("put the new file in its place"));
-        if plant::on(Plant::NameBeforeContent) {
+        if failpoint::on(Failpoint::NameBeforeContent) {
             in_place(&*disk)?;
         }
         let extent = sb.extent_at(0);
@@ -201,7 +201,7 @@ impl Store {
         sb.incarnation = 1;
         store.update_superblock(sb)?;
         store.append_mark()?;
-        if !plant::on(Plant::NameBeforeContent) && !plant::on(Plant::FileUnnamed) {
+        if !failpoint::on(Failpoint::NameBeforeContent) && !failpoint::on(Failpoint::FileUnnamed) {
             in_place(&*store.disk)?;
         }
         store.marked_fseq = store.log.fseq;
@@ -318,7 +318,7 @@ impl Store {
     /// Refuses when a write or a sync has failed before.
     pub(crate) fn alive(&self) -> Result<(), StoreError> {
         match &self.poison {
-            Some(error) if !plant::on(Plant::NoPoison) => Err(error.clone()),
+            Some(error) if !failpoint::on(Failpoint::NoPoison) => Err(error.clone()),
             _ => Ok(()),
         }
     }
@@ -332,7 +332,7 @@ impl Store {
 
     fn write_copy(&mut self, copy: &Superblock, at: u64) -> Result<(), StoreError> {
         copy.encode(at, self.sb_buf.bytes_mut());
-        let together = plant::on(Plant::MirrorsTogether);
+        let together = failpoint::on(Failpoint::MirrorsTogether);
         if let Some(rest_at) = copy.map_rest_at(at) {
             let rest = copy.map_rest();
             let written = match self.options.sync {
@@ -368,7 +368,7 @@ impl Store {
         let slot = (next.generation % 2) as usize;
         self.write_copy(&next, SLOT_AT[slot][0])?;
         self.write_copy(&next, SLOT_AT[slot][1])?;
-        if plant::on(Plant::MirrorsTogether) {
+        if failpoint::on(Failpoint::MirrorsTogether) {
             self.disk.sync_all().map_err(|error| self.poison_sync(&error))?;
         }
         self.sb = next;

@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::plant::{self, Plant};
+use crate::failpoint::{self, Failpoint};
 use crate::store::chunks::{Verification, VerifyError};
 use crate::store::map::{AlignedBuf, Disk};
 
@@ -99,7 +99,7 @@ impl Queue {
     fn take(&mut self, now: u64, hurry: bool) -> Option<Job> {
         let grows = self.growth.is_due(now, hurry);
         let snapshot_due = self.snapshot.is_due(now, hurry);
-        if plant::on(Plant::GrowthBeforeChunks) && !self.growth.jobs.is_empty() {
+        if failpoint::on(Failpoint::GrowthBeforeChunks) && !self.growth.jobs.is_empty() {
             return if grows { self.growth.jobs.pop_front() } else { None };
         }
         if snapshot_due && (!grows || self.grew) {
@@ -400,7 +400,10 @@ mod tests {
     #[test]
     fn a_chunk_waits_for_one_piece_of_growth_at_most_and_growth_for_one_chunk() {
         assert!(growth_before_a_chunk() <= 1);
-        assert!(plant::with(Plant::GrowthBeforeChunks, growth_before_a_chunk) > 1, "the planted bug was not found");
+        assert!(
+            failpoint::with(Failpoint::GrowthBeforeChunks, growth_before_a_chunk) > 1,
+            "the planted bug was not found"
+        );
         let mut queue = Queue::default();
         queue.snapshot.jobs.extend((0..9).map(|_| chunk()));
         queue.growth.jobs.push_back(Job::Grow { at: 0, len: 1 << 22, done: 0 });

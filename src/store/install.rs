@@ -3,8 +3,8 @@
 //!
 //! Before that update the file is the old one, whatever happens; after it the new one.
 
+use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
-use crate::plant::{self, Plant};
 use crate::store::error::StoreError;
 use crate::store::extents::{ExtentState, count};
 use crate::store::file::Store;
@@ -110,7 +110,7 @@ impl Store {
         next.map[log as usize] = Extent { state: ExtentState::Log, order: next.log_head_lseq };
         next.end_zxid = kept.zxid;
         next.flags &= !(sb::FLAG_DAMAGED | sb::FLAG_RESYNC);
-        if plant::on(Plant::EpochsBeforeState) {
+        if failpoint::on(Failpoint::EpochsBeforeState) {
             let mut early = self.sb.clone();
             early.member = state.clone();
             self.update_superblock(early)?;

@@ -3,8 +3,8 @@
 //! A *frame* is what one sync makes durable. Frames form a chain (own offset, number, incarnation, checksum of the frame
 //! before), and each says up to which frame the syncs had returned when it was made: that tells a torn tail from damage.
 
+use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
-use crate::plant::{self, Plant};
 use crate::store::error::StoreError;
 use crate::store::extents::ExtentState;
 use crate::store::file::Store;
@@ -355,7 +355,7 @@ impl Store {
     /// When the zxids do not grow: the log would go backwards.
     pub fn append(&mut self, records: &[Record<'_>]) -> Result<(), StoreError> {
         self.has_history()?;
-        let forgets = plant::on(Plant::LastRecordForgotten) && records.len() > 1;
+        let forgets = failpoint::on(Failpoint::LastRecordForgotten) && records.len() > 1;
         let records = if forgets { &records[..records.len() - 1] } else { records };
         let mut last = self.log.last_zxid;
         for one in records {
@@ -522,15 +522,15 @@ impl Store {
         }
         // One sync at a time, so all frames before this one are synced; unless syncing is off, then none can be said to be.
         let synced_fseq = match self.options.sync {
-            SyncMode::Always if plant::on(Plant::SyncedTooSoon) => self.log.fseq + 1,
-            SyncMode::Always if plant::on(Plant::NeverSaysSynced) => 0,
+            SyncMode::Always if failpoint::on(Failpoint::SyncedTooSoon) => self.log.fseq + 1,
+            SyncMode::Always if failpoint::on(Failpoint::NeverSaysSynced) => 0,
             SyncMode::Always => self.log.fseq,
             SyncMode::Never => 0,
         };
         let mut head = FrameHead {
             header_crc: 0,
             own_offset: at,
-            fseq: self.log.fseq.max(if plant::on(Plant::NumbersReused) { 0 } else { self.fseq_floor }) + 1,
+            fseq: self.log.fseq.max(if failpoint::on(Failpoint::NumbersReused) { 0 } else { self.fseq_floor }) + 1,
             incarnation: self.sb.incarnation,
             kind,
             body_len: batch.body_len as u32,
@@ -594,7 +594,7 @@ impl Store {
 
         let begun = self.disk.now_us();
         let written = match self.options.sync {
-            SyncMode::Always if !plant::on(Plant::AckBeforeSync) => {
+            SyncMode::Always if !failpoint::on(Failpoint::AckBeforeSync) => {
                 self.disk.write_at_synced(&self.log.buf.bytes()[..written_len], at - lead as u64)
             }
             _ => self.disk.write_at(&self.log.buf.bytes()[..written_len], at - lead as u64),

@@ -4,7 +4,7 @@
 //! snapshot does. So the writers are slowed in proportion, nobody is refused, and when the allowance is used up the
 //! snapshot is published. [`Store::log_budget`](crate::store::Store::log_budget) fills in the numbers.
 
-use crate::plant::{self, Plant};
+use crate::failpoint::{self, Failpoint};
 
 /// How far the running snapshot is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +50,10 @@ pub(crate) struct Load {
 
 /// What a turn may log, in bytes; 0: writes wait.
 pub(crate) fn budget(load: &Load) -> u64 {
-    if plant::on(Plant::SlowSlowsNobody) {
+    if failpoint::on(Failpoint::SlowSlowsNobody) {
         return u64::MAX;
     }
-    if load.running.is_some() && load.waiting > load.waiting_max && !plant::on(Plant::PreimagesUnbounded) {
+    if load.running.is_some() && load.waiting > load.waiting_max && !failpoint::on(Failpoint::PreimagesUnbounded) {
         return 0;
     }
     let free = match &load.running {
@@ -144,7 +144,11 @@ mod tests {
     fn too_many_bytes_of_a_snapshot_in_memory_stop_the_writers() {
         let crowded = Load { waiting: 17 * MIB, ..load(1, 0, 0) };
         assert_eq!(budget(&crowded), 0);
-        assert_ne!(plant::with(Plant::PreimagesUnbounded, || budget(&crowded)), 0, "the planted bug was not found");
+        assert_ne!(
+            failpoint::with(Failpoint::PreimagesUnbounded, || budget(&crowded)),
+            0,
+            "the planted bug was not found"
+        );
         assert!(is_behind(&Load { waiting: 9 * MIB, ..load(0, 1, 1) }));
     }
 

@@ -8,8 +8,8 @@
 
 use std::io;
 
+use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
-use crate::plant::{self, Plant};
 use crate::store::chunks;
 use crate::store::error::StoreError;
 use crate::store::layout::{frame, sb};
@@ -276,7 +276,7 @@ impl Chain {
             if head.fseq != sb.base_fseq || lseq != Some(sb.log_base_lseq) {
                 return Ok(Err("an OPEN frame of an earlier use of the extent"));
             }
-        } else if !plant::on(Plant::ChainUnchecked) {
+        } else if !failpoint::on(Failpoint::ChainUnchecked) {
             let follows = head.fseq == self.fseq + 1 && head.incarnation == self.incarnation;
             let resumes = head.fseq > self.fseq && head.incarnation > self.incarnation;
             if !follows && !resumes {
@@ -334,17 +334,17 @@ impl Chain {
         let expected = self.expected_fseq(sb);
         let damaged = |what: String, lost_to: Option<Zxid>| Verdict::Damaged { what, lost_to };
         let known = Some(sb.end_zxid).filter(|zxid| *zxid > self.last_zxid);
-        if plant::on(Plant::EverythingTorn) {
+        if failpoint::on(Failpoint::EverythingTorn) {
             return Verdict::Torn { highest_fseq: self.fseq.max(sb.end_fseq).max(sb.base_fseq) + 1000 };
         }
         if sb.clean() {
-            if (self.at, self.fseq) == (sb.end_offset, sb.end_fseq) || plant::on(Plant::EndUnchecked) {
+            if (self.at, self.fseq) == (sb.end_offset, sb.end_fseq) || failpoint::on(Failpoint::EndUnchecked) {
                 return Verdict::Clean;
             }
             let (at, fseq) = (sb.end_offset, sb.end_fseq);
             return damaged(format!("{}, though a clean stop left frame {fseq} to end at {at}", self.why), known);
         }
-        if sb.end_fseq >= expected && !plant::on(Plant::EndUnchecked) {
+        if sb.end_fseq >= expected && !failpoint::on(Failpoint::EndUnchecked) {
             return damaged(format!("{}, though frame {} was durable", self.why, sb.end_fseq), known);
         }
         // Headers suffice as witnesses: one was made only after the syncs it speaks of had returned.

@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 
+use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
-use crate::plant::{self, Plant};
 use crate::store::chunks::{Verification, VerifyError, plan_of};
 use crate::store::error::StoreError;
 use crate::store::extents::{ExtentState, count};
@@ -429,7 +429,7 @@ impl Store {
     fn retire_log(&mut self, next: &mut Superblock) {
         self.tend_pins();
         let kept = next.snapshots.iter().flatten().map(|kept| kept.zxid);
-        let bound = if plant::on(Plant::RetireByNewest) { kept.max() } else { kept.min() };
+        let bound = if failpoint::on(Failpoint::RetireByNewest) { kept.max() } else { kept.min() };
         let Some(needed_after) = bound else { return };
         // The extent that holds the end stays, whatever a snapshot covers: the chain goes on from there.
         let covered =
@@ -469,7 +469,7 @@ impl Build {
     /// Says in the map where it lies.
     pub(crate) fn name_extents(&self, next: &mut Superblock, slot: usize) {
         for (order, index) in self.extents.iter().enumerate() {
-            let free = next.map[*index as usize].state == ExtentState::Free || plant::on(Plant::BuildInPlace);
+            let free = next.map[*index as usize].state == ExtentState::Free || failpoint::on(Failpoint::BuildInPlace);
             assert!(free, "a snapshot in an extent that is not free");
             next.map[*index as usize] = Extent { state: ExtentState::snapshot(slot), order: order as u64 };
         }

@@ -3,7 +3,7 @@
 //! The log never takes what the running snapshot still needs, nor what the next one of the *live* state would need. So
 //! there is always a snapshot that can be written, and what it releases lets the log go on.
 
-use crate::plant::{self, Plant};
+use crate::failpoint::{self, Failpoint};
 use crate::store::extents::{ExtentState, GROW_STEP_MIN, count, extents_most};
 use crate::store::file::Store;
 use crate::store::layout::{EXTENTS_AT, chunk};
@@ -78,7 +78,7 @@ impl Store {
 
     /// Extents that a snapshot of the live state would take.
     fn next_snapshot_extents(&self) -> u32 {
-        let by_last = self.state_size == 0 || plant::on(Plant::ReserveByLastSnapshot);
+        let by_last = self.state_size == 0 || failpoint::on(Failpoint::ReserveByLastSnapshot);
         self.extents_for_snapshot(if by_last { self.largest_snapshot() } else { self.state_size })
     }
 

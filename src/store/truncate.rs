@@ -1,7 +1,7 @@
 //! Dropping the end of the history, as a leader asks that does not have it (TRUNC), and reading back what is left.
 
+use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
-use crate::plant::{self, Plant};
 use crate::store::error::StoreError;
 use crate::store::file::Store;
 use crate::store::recover::{self, Replay};
@@ -30,7 +30,9 @@ impl Store {
         self.pins.drop_all();
         // Before the log is cut: a snapshot that holds what was cut off must never be loaded again (S-15). Until then the log
         // has everything that is given up here.
-        if self.sb.snapshots.iter().flatten().any(|kept| kept.zxid > to) && !plant::on(Plant::TruncKeepsSnapshot) {
+        if self.sb.snapshots.iter().flatten().any(|kept| kept.zxid > to)
+            && !failpoint::on(Failpoint::TruncKeepsSnapshot)
+        {
             let mut next = self.sb.clone();
             for slot in [0, 1] {
                 if next.snapshots[slot].is_some_and(|kept| kept.zxid > to) {
@@ -39,7 +41,7 @@ impl Store {
             }
             self.update_superblock(next)?;
         }
-        if plant::on(Plant::TruncInMemoryOnly) {
+        if failpoint::on(Failpoint::TruncInMemoryOnly) {
             self.log.last_zxid = to;
             return Ok(true);
         }

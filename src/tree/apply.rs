@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::node::{Name, Node};
 use super::{AclList, NodeId, Owner, Tree};
+use crate::failpoint::{self, Failpoint};
 use crate::jute::{Buffer, Decoder, JuteError, Text};
 use crate::path;
-use crate::plant::{self, Plant};
 use crate::records::txn::{SubTxn, Txn, TxnHeader};
 use crate::records::{Acl, ErrorCode, EventType, OpCode, Stat};
 
@@ -126,7 +126,7 @@ impl Tree {
     ) -> Result<Outcome<'t>, ApplyError> {
         // All are read before the first is applied, so that damage in one leaves no half of a multi behind.
         let txns = parts.iter().map(decode_part).collect::<Result<Vec<_>, _>>()?;
-        if plant::on(Plant::MultiHalfApplied) {
+        if failpoint::on(Failpoint::MultiHalfApplied) {
             let _ = txns
                 .iter()
                 .map(|txn| self.apply_one(header, txn, observe))
@@ -235,7 +235,7 @@ impl Tree {
             Txn::CloseSession(t) => {
                 let listed = t.iter().flat_map(|t| &t.paths);
                 for path in listed {
-                    if plant::on(Plant::EphemeralOutlives) {
+                    if failpoint::on(Failpoint::EphemeralOutlives) {
                         return Outcome::SessionClosed;
                     }
                     // Those that are gone already were deleted by their owner in the meantime, or by this same
@@ -285,7 +285,7 @@ impl Tree {
 
     /// Brings a parent's counter of creations up to `cversion`. It never falls, lest a sequence number come twice.
     fn count_child(&mut self, parent: NodeId, cversion: i32, zxid: i64) {
-        if cversion > self.nodes[parent].cversion && !(plant::on(Plant::CversionStuck) && cversion % 8 == 7) {
+        if cversion > self.nodes[parent].cversion && !(failpoint::on(Failpoint::CversionStuck) && cversion % 8 == 7) {
             self.edit(parent, |node| (node.cversion, node.pzxid) = (cversion, zxid));
         }
     }
@@ -311,7 +311,7 @@ impl Tree {
     }
 
     fn mark_parent(&mut self, parent: NodeId, zxid: i64) {
-        if zxid > self.nodes[parent].pzxid && !plant::on(Plant::PzxidStale) {
+        if zxid > self.nodes[parent].pzxid && !failpoint::on(Failpoint::PzxidStale) {
             self.edit(parent, |node| node.pzxid = zxid);
         }
     }
@@ -373,7 +373,7 @@ impl Tree {
         let growth = self.replace_data(id, data);
         self.edit(id, |node| {
             node.version = version;
-            if !plant::on(Plant::MzxidKept) {
+            if !failpoint::on(Failpoint::MzxidKept) {
                 node.mzxid = header.zxid.0;
             }
             node.mtime = header.time;
@@ -390,7 +390,7 @@ impl Tree {
 
     fn set_acl<'t>(&mut self, path: &str, acl: &[Acl<'_>], version: i32) -> Outcome<'t> {
         let Some(id) = self.lookup(path) else { return Outcome::Error(ErrorCode::NoNode) };
-        if !plant::on(Plant::AclKept) {
+        if !failpoint::on(Failpoint::AclKept) {
             self.put_acl(id, acl);
         }
         self.edit(id, |node| node.aversion = version);

@@ -12,9 +12,9 @@ use std::fmt::Write;
 use hashbrown::HashTable;
 
 use super::{NodeId, PathHash, Tree};
+use crate::failpoint::{self, Failpoint};
 use crate::meter;
 use crate::path::{self, LIMITS_NAME, QUOTA, STATS_NAME};
-use crate::plant::{self, Plant};
 use crate::records::ErrorCode;
 
 /// Key of the soft limit on znodes, and of their number.
@@ -341,7 +341,7 @@ impl Tree {
                 place.remove();
             }
         }
-        if !plant::on(Plant::QuotaUnbooked) {
+        if !failpoint::on(Failpoint::QuotaUnbooked) {
             self.quota_moved(path, -1, -(data_length as i64));
         }
     }

@@ -8,8 +8,8 @@ use super::event::{Action, Leaving, MemberRecord, Standing};
 use super::own::{Ending, Own};
 use super::plan::{self, Plan};
 use super::{LinkId, Payload};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, ServerId, Zxid};
-use crate::plant::{self, Plant};
 use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, decode_epoch_ack, leader_info};
 
 /// Counters of an epoch from here on are left unused when nothing is outstanding: better a pause chosen than one forced.
@@ -262,7 +262,7 @@ impl Leader {
         }
         if own.settings.quorums.committed.is_quorum_of(|voter| self.infos.contains(&voter)) {
             self.phase = Phase::Accepting;
-            if plant::on(Plant::EpochToldBeforeKept) {
+            if failpoint::on(Failpoint::EpochToldBeforeKept) {
                 let waiting = self.links(|learner| learner.stage == Stage::AwaitEpoch);
                 waiting.into_iter().for_each(|link| self.greet(own, link));
             }
@@ -478,7 +478,7 @@ impl Leader {
     fn feed(&mut self, own: &mut Own, link: LinkId) {
         let committed = self.committed(own);
         let Some(learner) = self.learners.get_mut(&link) else { return };
-        let forgets = plant::on(Plant::ListedWithoutOutstanding);
+        let forgets = failpoint::on(Failpoint::ListedWithoutOutstanding);
         let last = if learner.is_observer || forgets { committed } else { own.history.last() };
         let missing: Vec<_> = own.history.between(learner.sent, last).cloned().collect();
         for (zxid, txn) in missing {
@@ -593,7 +593,7 @@ impl Leader {
             let durable = own.history.durable();
             let has_head = |voter: ServerId| {
                 if voter == me {
-                    return durable >= head || plant::on(Plant::LeaderCountsUnsynced);
+                    return durable >= head || failpoint::on(Failpoint::LeaderCountsUnsynced);
                 }
                 self.learners.values().any(|learner| {
                     learner.server == voter
@@ -608,7 +608,7 @@ impl Leader {
             own.history.commit(head);
         }
         if own.history.committed() > before {
-            let early = plant::on(Plant::CommitsBeforeUpToDate);
+            let early = failpoint::on(Failpoint::CommitsBeforeUpToDate);
             for link in self.links(|learner| learner.is_up_to_date || (early && learner.is_listed())) {
                 self.tell_commits(own, link);
             }

@@ -4,8 +4,8 @@ use super::event::{Action, Leaving, MemberRecord, Standing};
 use super::history::History;
 use super::own::{Ending, Own};
 use super::{LinkId, Payload};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, ServerId, Zxid};
-use crate::plant::{self, Plant};
 use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, epoch_ack};
 
 /// How often the leader's port is dialled: it may open a moment after the election.
@@ -254,7 +254,7 @@ impl Learner {
         } else {
             self.phase = Phase::Promising;
             own.keep(MemberRecord { accepted_epoch: epoch, ..own.record });
-            if plant::on(Plant::PromiseNotKept) {
+            if failpoint::on(Failpoint::PromiseNotKept) {
                 own.actions.pop_back();
                 own.keeping = None;
                 self.acknowledge_epoch(own, link, own.record.current_epoch as i32);
@@ -292,7 +292,7 @@ impl Learner {
         let run = own.run;
         own.act(Action::Truncate { run, to });
         // What follows is received while the disk works, as if it were done.
-        if !plant::on(Plant::TruncatedOnDiskOnly) {
+        if !failpoint::on(Failpoint::TruncatedOnDiskOnly) {
             own.history.cut(to);
         }
         own.history.commit(own.history.last());
@@ -331,7 +331,7 @@ impl Learner {
         if self.phase != Phase::Hearing {
             return Ok(());
         }
-        if !is_whole && !plant::on(Plant::BrokenStateTaken) {
+        if !is_whole && !failpoint::on(Failpoint::BrokenStateTaken) {
             return Err(Ending::LeaderBroke("the state it sent was not whole"));
         }
         self.phase = Phase::Syncing;
@@ -421,11 +421,11 @@ impl Learner {
 
     /// Keeps the epoch once the whole history is durable.
     fn settle(&mut self, own: &mut Own) {
-        let is_durable = own.history.durable() >= self.end || plant::on(Plant::EpochBeforeHistory);
+        let is_durable = own.history.durable() >= self.end || failpoint::on(Failpoint::EpochBeforeHistory);
         if self.phase != Phase::Settling || own.truncating.is_some() || !is_durable {
             return;
         }
-        if plant::on(Plant::HistoryAckedBeforeEpoch)
+        if failpoint::on(Failpoint::HistoryAckedBeforeEpoch)
             && let Some(link) = self.link
         {
             own.send_bare(link, PacketType::ACK, Zxid::new(self.epoch, 0));
@@ -446,7 +446,7 @@ impl Learner {
         if self.phase < Phase::Acked || !own.settings.is_participant {
             return;
         }
-        let upto = match plant::on(Plant::FollowerAcksBeforeSync) {
+        let upto = match failpoint::on(Failpoint::FollowerAcksBeforeSync) {
             true => own.history.last(),
             false => own.history.durable(),
         };

@@ -29,9 +29,9 @@ use own::Own;
 pub use own::{Ending, Settings};
 pub use quorum::{Groups, Majority, Quorum, Quorums};
 
+use crate::failpoint::{self, Failpoint};
 pub use crate::ids::LinkId;
 use crate::ids::{Millis, ServerId, Zxid};
-use crate::plant::{self, Plant};
 use crate::records::peer::{Notification, PeerState, QuorumPacket};
 pub use crate::records::txn::{Payload, Proposal};
 
@@ -317,7 +317,7 @@ impl Zab {
             return Ok(());
         }
         // Received and not appended: it is not ours.
-        let durable = match plant::on(Plant::TailForgotten) {
+        let durable = match failpoint::on(Failpoint::TailForgotten) {
             true => self.own.history.delivered(),
             false => self.own.history.durable(),
         };

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::failpoint::{self, Failpoint};
 use crate::ids::ServerId;
-use crate::plant::{self, Plant};
 
 /// More than half of the voters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,7 +27,7 @@ impl Majority {
     /// Whether those voters are a quorum for which `is_present` holds.
     pub fn is_quorum_of(&self, is_present: impl Fn(ServerId) -> bool) -> bool {
         let count = self.voters.iter().filter(|voter| is_present(**voter)).count();
-        let is_enough = plant::on(Plant::HalfIsQuorum) && count * 2 == self.voters.len();
+        let is_enough = failpoint::on(Failpoint::HalfIsQuorum) && count * 2 == self.voters.len();
         count * 2 > self.voters.len() || is_enough
     }
 }

@@ -227,7 +227,7 @@ fn a_future_of_a_watch_that_is_dropped_leaves_no_watch() {
         assert!(matches!(setting.as_mut().poll(&mut context), Poll::Pending | Poll::Ready(_)));
     }
     eventually("the server has no watch left", || {
-        let answer = site.server().word(zoarium::words::Word::Wchs).unwrap();
+        let answer = site.server().word(zoarium::four_letter::Word::Wchs).unwrap();
         answer.contains("Total watches:0")
     });
 }

@@ -1,5 +1,6 @@
 //! Decoders of single records: what they accept, they write back so that it reads the same (Z-02, Z-03, Z-05, Z-10, Z-12).
 
+use zoarium::four_letter::{Whitelist, Word, is_allowed, refused};
 use zoarium::jute::{Decoder, encode, encoded};
 use zoarium::path;
 use zoarium::records::connect::{ConnectRequest, ConnectResponse};
@@ -8,7 +9,6 @@ use zoarium::records::replies::*;
 use zoarium::records::requests::*;
 use zoarium::records::txn::{Txn, decode_txn, encode_txn};
 use zoarium::records::{Acl, Id, Stat};
-use zoarium::words::{Whitelist, Word, is_allowed, refused};
 use zoarium::{Config, config};
 
 /// What decodes is written back as bytes that decode to the same. They need no more room, but for what is no UTF-8: each

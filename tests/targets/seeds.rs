@@ -43,7 +43,7 @@ pub(crate) fn all() -> Vec<Seed> {
     for (name, body) in multis() {
         add("multi", name, [vec![20], body].concat());
     }
-    for word in zoarium::words::Word::ALL {
+    for word in zoarium::four_letter::Word::ALL {
         add("words", word.as_str(), word.as_str().as_bytes().to_vec());
     }
     for (index, text) in ["ruok\n", "RUOK", "ruo", "srvs", "*", "ruok, srvr,mntr", " conf ,*", ""].iter().enumerate() {

@@ -1,10 +1,10 @@
 //! Transactions as lines a human can read.
 
+use zoarium::four_letter::civil;
 use zoarium::ids::WallMillis;
 use zoarium::jute::{Buffer, Decoder};
 use zoarium::records::txn::{Txn, TxnHeader, decode_txn};
 use zoarium::records::{Acl, ErrorCode, OpCode, perms};
-use zoarium::words::civil;
 
 /// Bytes of data shown per znode, when data is shown at all.
 const DATA_SHOWN_MAX: usize = 64;

@@ -1,7 +1,7 @@
 //! A state told to another server and heard by it: everything is equal afterwards, and a broken stream leaves nothing.
 
 use super::*;
-use crate::plant::{self, Plant};
+use crate::failpoint::{self, Failpoint};
 use crate::records::javasnap::{
     StatPersisted, put_acl, put_count, put_end_of_znodes, put_session, put_signature, put_znode,
 };
@@ -317,7 +317,7 @@ fn what_no_tree_can_be_is_refused() {
 #[test]
 fn sessions_left_out_of_the_stream_are_noticed() {
     let world = rich();
-    let planted = plant::with(Plant::SessionsForgotten, || told(&world.engine, 1 << 20));
+    let planted = failpoint::with(Failpoint::SessionsForgotten, || told(&world.engine, 1 << 20));
     let (heard, _) = hear(&planted, 4096, world.engine.applied()).unwrap();
     assert_ne!(picture(&heard), picture(&world.engine), "the planted bug was not found");
 }

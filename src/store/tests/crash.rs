@@ -1,7 +1,7 @@
 //! Power cuts at any call, torn and reordered sectors, crashes during recovery (F-01 to F-04, S-40 to S-43).
 
 use super::world::{World, tiny};
-use crate::plant::{self, Plant};
+use crate::failpoint::{self, Failpoint};
 use crate::store::StoreOptions;
 
 /// `ZOA_SEED` replays one seed, `ZOA_RUNS` sets how many are tried.
@@ -36,8 +36,8 @@ fn no_crash_loses_or_revives_anything_or_looks_like_damage() {
 }
 
 /// How many seeds it takes to find `bug`.
-fn found_after(bug: Plant, most: u64) -> Option<u64> {
-    plant::with(bug, || {
+fn found_after(bug: Failpoint, most: u64) -> Option<u64> {
+    failpoint::with(bug, || {
         (0..most).find(|seed| {
             let run = std::panic::catch_unwind(|| World::new(*seed, options(*seed)).run(25));
             !matches!(run, Ok(Ok(())))
@@ -50,13 +50,13 @@ fn found_after(bug: Plant, most: u64) -> Option<u64> {
 fn every_planted_bug_of_the_crash_kind_is_found() {
     let mut missed = Vec::new();
     for bug in [
-        Plant::AckBeforeSync,
-        Plant::MirrorsTogether,
-        Plant::ChainUnchecked,
-        Plant::BuildInPlace,
-        Plant::PublishUnsynced,
-        Plant::SyncedTooSoon,
-        Plant::NameBeforeContent,
+        Failpoint::AckBeforeSync,
+        Failpoint::MirrorsTogether,
+        Failpoint::ChainUnchecked,
+        Failpoint::BuildInPlace,
+        Failpoint::PublishUnsynced,
+        Failpoint::SyncedTooSoon,
+        Failpoint::NameBeforeContent,
     ] {
         let after = found_after(bug, 400);
         println!("{bug:?}: seed {after:?}");

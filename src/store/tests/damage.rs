@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::Model;
 use super::sim_disk::{Rng, SimDisk};
 use super::world::{World, tiny};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
-use crate::plant::{self, Plant};
 use crate::store::layout::{EXTENTS_AT, PAGE, SLOT_AT, SLOT_LEN};
 use crate::store::log::Kind;
 use crate::store::parallel;
@@ -210,8 +210,8 @@ fn rot_in_any_sector_is_repaired_reported_or_harmless() {
 
 #[test]
 fn planted_bugs_of_the_rot_kind_are_found() {
-    for bug in [Plant::EverythingTorn, Plant::RetireByNewest] {
-        let found = plant::with(bug, || {
+    for bug in [Failpoint::EverythingTorn, Failpoint::RetireByNewest] {
+        let found = failpoint::with(bug, || {
             (0..12).step_by(2).find(|seed| !matches!(std::panic::catch_unwind(|| rot(*seed..seed + 2)), Ok(Ok(()))))
         });
         println!("{bug:?}: {found:?}");

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::Model;
 use super::sim_disk::{SimDisk, Trap};
 use super::world::{World, tiny};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, Zxid};
-use crate::plant::{self, Plant};
 use crate::store::{Disk, Record, SpaceLevel, Store, StoreError, StoreOptions, SyncMode};
 
 /// One run with a fault at the k-th call.
@@ -67,7 +67,7 @@ fn a_failure_of_any_call_loses_nothing_acknowledged() {
 
 #[test]
 fn a_store_that_writes_on_after_a_failed_sync_is_found_out() {
-    let found = plant::with(Plant::NoPoison, || all_faults(150));
+    let found = failpoint::with(Failpoint::NoPoison, || all_faults(150));
     println!("{found:?}");
     assert!(found.is_err());
 }

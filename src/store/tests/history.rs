@@ -8,8 +8,8 @@ use super::Model;
 use super::crash::seeds;
 use super::sim_disk::{Rng, SimDisk, Trap};
 use super::world::{Wrong, tiny};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, Zxid};
-use crate::plant::{self, Plant};
 use crate::store::{Disk, LogCursor, MemberState, Record, Store, StoreError, StoreOptions};
 
 /// A state, and what led to it as far as the test remembers.
@@ -365,14 +365,14 @@ fn what_is_cut_read_and_installed_is_so_after_any_crash() {
 fn planted_bugs_of_cutting_and_installing_are_found() {
     let mut missed = Vec::new();
     for bug in [
-        Plant::TruncKeepsSnapshot,
-        Plant::TruncInMemoryOnly,
-        Plant::EpochsBeforeState,
-        Plant::PublishUnsynced,
-        Plant::MirrorsTogether,
-        Plant::AckBeforeSync,
+        Failpoint::TruncKeepsSnapshot,
+        Failpoint::TruncInMemoryOnly,
+        Failpoint::EpochsBeforeState,
+        Failpoint::PublishUnsynced,
+        Failpoint::MirrorsTogether,
+        Failpoint::AckBeforeSync,
     ] {
-        let found = plant::with(bug, || {
+        let found = failpoint::with(bug, || {
             (0..200).find(|seed| {
                 let run = std::panic::catch_unwind(|| World::new(*seed).run(25));
                 !matches!(run, Ok(Ok(())))

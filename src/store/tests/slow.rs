@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use super::world::{World, tiny};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::Millis;
-use crate::plant::{self, Plant};
 use crate::store::{SpaceLevel, StoreError, StoreOptions};
 
 /// What a run is about.
@@ -201,8 +201,8 @@ fn a_file_that_is_small_for_its_state_takes_writes_for_ever() {
 
 #[test]
 fn planted_bugs_of_the_pace_are_found() {
-    for bug in [Plant::SlowSlowsNobody, Plant::ReserveByLastSnapshot] {
-        let found = plant::with(bug, || {
+    for bug in [Failpoint::SlowSlowsNobody, Failpoint::ReserveByLastSnapshot] {
+        let found = failpoint::with(bug, || {
             [FAST_LOG].into_iter().chain(tight()).find_map(|load| {
                 std::panic::catch_unwind(|| check(load)).unwrap_or_else(|_| Err("an assertion".into())).err()
             })

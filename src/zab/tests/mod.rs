@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use world::{Rng, Shape, World};
 
-use crate::plant::{self, Plant};
+use crate::failpoint::{self, Failpoint};
 
 /// A shape drawn from the seed: leaving things out finds what "everything always" hides.
 fn shape_of(seed: u64) -> Shape {
@@ -64,24 +64,24 @@ fn one_seed_is_one_trace() {
 }
 
 /// Each planted bug, the rules whose checkers may find it, and a seed that does.
-const PLANTS: &[(Plant, &[&str], u64)] = &[
-    (Plant::FollowerAcksBeforeSync, &["S-12"], 0),
-    (Plant::EpochBeforeHistory, &["S-11", "S-10"], 0),
-    (Plant::HistoryAckedBeforeEpoch, &["D-03"], 0),
-    (Plant::PromiseNotKept, &["D-01"], 0),
-    (Plant::EpochToldBeforeKept, &["D-01"], 0),
-    (Plant::LeaderCountsUnsynced, &["S-11"], 0),
-    (Plant::HalfIsQuorum, &["S-07", "S-10", "S-11"], 19),
-    (Plant::TruncatedOnDiskOnly, &["D-06", "S-01"], 15),
-    (Plant::ListedWithoutOutstanding, &["protocol"], 0),
-    (Plant::CommitsBeforeUpToDate, &["S-14"], 0),
-    (Plant::BrokenStateTaken, &["S-13", "S-01"], 1),
-    (Plant::TailForgotten, &["D-06"], 0),
+const FAILPOINTS: &[(Failpoint, &[&str], u64)] = &[
+    (Failpoint::FollowerAcksBeforeSync, &["S-12"], 0),
+    (Failpoint::EpochBeforeHistory, &["S-11", "S-10"], 0),
+    (Failpoint::HistoryAckedBeforeEpoch, &["D-03"], 0),
+    (Failpoint::PromiseNotKept, &["D-01"], 0),
+    (Failpoint::EpochToldBeforeKept, &["D-01"], 0),
+    (Failpoint::LeaderCountsUnsynced, &["S-11"], 0),
+    (Failpoint::HalfIsQuorum, &["S-07", "S-10", "S-11"], 19),
+    (Failpoint::TruncatedOnDiskOnly, &["D-06", "S-01"], 15),
+    (Failpoint::ListedWithoutOutstanding, &["protocol"], 0),
+    (Failpoint::CommitsBeforeUpToDate, &["S-14"], 0),
+    (Failpoint::BrokenStateTaken, &["S-13", "S-01"], 1),
+    (Failpoint::TailForgotten, &["D-06"], 0),
 ];
 
 /// The rule that one seed breaks under a planted bug.
-fn broken_by(plant: Plant, seed: u64) -> Option<String> {
-    let run = || plant::with(plant, || World::new(seed, shape_of(seed)).run());
+fn broken_by(failpoint: Failpoint, seed: u64) -> Option<String> {
+    let run = || failpoint::with(failpoint, || World::new(seed, shape_of(seed)).run());
     let cause = catch_unwind(AssertUnwindSafe(run)).err()?;
     let text = cause.downcast_ref::<String>().cloned().unwrap_or_default();
     Some(text.split(':').next().unwrap_or_default().to_owned())
@@ -93,18 +93,18 @@ fn every_planted_bug_is_found_by_a_checker_that_ought_to() {
     let only = std::env::var("ZOA_PLANT").ok();
     let search = std::env::var("ZOA_SEEDS").ok().and_then(|text| text.parse::<u64>().ok());
     let mut missed = Vec::new();
-    for (plant, rules, known) in PLANTS {
-        if only.as_ref().is_some_and(|only| *only != format!("{plant:?}")) {
+    for (failpoint, rules, known) in FAILPOINTS {
+        if only.as_ref().is_some_and(|only| *only != format!("{failpoint:?}")) {
             continue;
         }
         let seeds = search.map_or(*known..*known + 1, |count| 0..count);
         let found = seeds.clone().find_map(|seed| {
-            let rule = broken_by(*plant, seed)?;
+            let rule = broken_by(*failpoint, seed)?;
             rules.contains(&rule.as_str()).then_some((seed, rule))
         });
-        println!("{plant:?}: {found:?}");
+        println!("{failpoint:?}: {found:?}");
         if found.is_none() {
-            missed.push(format!("{plant:?} is not found by {rules:?} in seeds {seeds:?}"));
+            missed.push(format!("{failpoint:?} is not found by {rules:?} in seeds {seeds:?}"));
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));

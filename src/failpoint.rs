@@ -4,7 +4,7 @@
 
 /// A bug that a test can switch on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Plant {
+pub(crate) enum Failpoint {
     // ---- The ensemble -------------------------------------------------------------------------------------------
     /// A follower acknowledges what it has received (S-12).
     FollowerAcksBeforeSync,
@@ -179,25 +179,25 @@ pub(crate) enum Plant {
 
 #[cfg(test)]
 thread_local! {
-    static ON: std::cell::Cell<Option<Plant>> = const { std::cell::Cell::new(None) };
+    static ON: std::cell::Cell<Option<Failpoint>> = const { std::cell::Cell::new(None) };
 }
 
 /// Whether the bug is switched on.
 #[cfg(test)]
-pub(crate) fn on(plant: Plant) -> bool {
-    ON.get() == Some(plant)
+pub(crate) fn on(failpoint: Failpoint) -> bool {
+    ON.get() == Some(failpoint)
 }
 
 /// Whether the bug is switched on.
 #[cfg(not(test))]
 #[inline(always)]
-pub(crate) fn on(_plant: Plant) -> bool {
+pub(crate) fn on(_failpoint: Failpoint) -> bool {
     false
 }
 
 /// Runs `body` with one bug switched on in this thread.
 #[cfg(test)]
-pub(crate) fn with<T>(plant: Plant, body: impl FnOnce() -> T) -> T {
+pub(crate) fn with<T>(failpoint: Failpoint, body: impl FnOnce() -> T) -> T {
     struct Off;
     impl Drop for Off {
         fn drop(&mut self) {
@@ -205,6 +205,6 @@ pub(crate) fn with<T>(plant: Plant, body: impl FnOnce() -> T) -> T {
         }
     }
     let _off = Off;
-    ON.set(Some(plant));
+    ON.set(Some(failpoint));
     body()
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use crate::four_letter::{self, Counter, Word};
 use crate::ids::Millis;
-use crate::words::{self, Counter, Word};
 
 /// Log lines about addresses that ask too often come at most this often, ms.
 const COMPLAINT_MS: u64 = 1000;
@@ -12,7 +12,7 @@ const COMPLAINT_MS: u64 = 1000;
 const PACKET_SIZE: usize = 8192;
 
 /// Between words.
-pub(super) struct Words {
+pub(super) struct WordMemory {
     pub(super) trace_mask: i64,
     /// Costly words asked for per address in this second.
     recent: HashMap<IpAddr, u64>,
@@ -21,19 +21,24 @@ pub(super) struct Words {
     reset: HashMap<&'static str, u64>,
 }
 
-impl Default for Words {
-    fn default() -> Words {
-        Words { trace_mask: words::TRACE_MASK, recent: HashMap::new(), complained: None, reset: HashMap::new() }
+impl Default for WordMemory {
+    fn default() -> WordMemory {
+        WordMemory {
+            trace_mask: four_letter::TRACE_MASK,
+            recent: HashMap::new(),
+            complained: None,
+            reset: HashMap::new(),
+        }
     }
 }
 
-/// Words that cost next to nothing, whatever the server holds. Whoever watches over a server asks these, and takes silence
+/// WordMemory that cost next to nothing, whatever the server holds. Whoever watches over a server asks these, and takes silence
 /// for its end.
 fn is_cheap(word: Word) -> bool {
     matches!(word, Word::Ruok | Word::Srvr | Word::Isro)
 }
 
-impl Words {
+impl WordMemory {
     /// A second has passed.
     pub(super) fn sweep(&mut self) {
         self.recent.clear();
@@ -81,14 +86,14 @@ pub(super) fn packets(answer: &str) -> u64 {
 mod tests {
     use super::*;
 
-    fn asked(words: &mut Words, word: Word, address: &str, times: u64) -> u64 {
+    fn asked(words: &mut WordMemory, word: Word, address: &str, times: u64) -> u64 {
         let address = address.parse().unwrap();
         (0..times).filter(|_| words.admit(Millis(5), word, address, 10).is_ok()).count() as u64
     }
 
     #[test]
     fn costly_words_beyond_the_limit_are_told_why_until_the_second_is_over() {
-        let mut words = Words::default();
+        let mut words = WordMemory::default();
         assert_eq!(asked(&mut words, Word::Mntr, "10.0.0.1", 25), 10);
         assert_eq!(asked(&mut words, Word::Cons, "10.0.0.1", 5), 0, "they share one count");
         assert_eq!(asked(&mut words, Word::Mntr, "::ffff:10.0.0.1", 5), 0, "one address in two forms is one");
@@ -101,7 +106,7 @@ mod tests {
 
     #[test]
     fn loopback_and_what_watchdogs_ask_are_always_answered() {
-        let mut words = Words::default();
+        let mut words = WordMemory::default();
         for address in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             assert_eq!(asked(&mut words, Word::Mntr, address, 60), 60, "{address}");
         }
@@ -113,7 +118,7 @@ mod tests {
 
     #[test]
     fn counters_begin_again_at_a_reset() {
-        let mut words = Words::default();
+        let mut words = WordMemory::default();
         assert_eq!(words.since_reset(vec![("a", 7), ("b", 2)]), [("a", 7), ("b", 2)]);
         words.reset(&[("a", 7), ("b", 2)]);
         assert_eq!(words.since_reset(vec![("a", 9), ("b", 2), ("c", 1)]), [("a", 2), ("b", 0), ("c", 1)]);
