@@ -11,7 +11,7 @@ use zoarium::ids::{SessionId, Zxid};
 use zoarium::jute::Buffer;
 use zoarium::records::txn::{CreateTxn, DeleteTxn, SetDataTxn, Txn, TxnHeader};
 use zoarium::records::{Acl, OpCode};
-use zoarium::tree::{NodeId, Outcome, Tree, TreeLoader};
+use zoarium::tree::{Applied, NodeId, Tree, TreeLoader};
 
 const SEED: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
 const DATA: [u8; 100] = [0x5a; 100];
@@ -41,7 +41,7 @@ impl Bench {
         let outcome = self.tree.apply(&header, txn, &mut |change| {
             black_box(change.path);
         });
-        assert!(!matches!(outcome, Err(_) | Ok(Outcome::Error(_))), "{txn:?}: {outcome:?}");
+        assert!(!matches!(outcome, Err(_) | Ok(Applied::Error(_))), "{txn:?}: {outcome:?}");
     }
 
     /// Time of the apply alone; making the transaction is the decoder's work.

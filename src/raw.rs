@@ -21,7 +21,7 @@ use crate::records::{ErrorCode, EventType, OpCode};
 mod calls;
 mod wire;
 
-pub use calls::Outcome;
+pub use calls::OpResult;
 pub use wire::{Wire, four_letter};
 
 /// Xid of watch events.

@@ -55,9 +55,9 @@ use crate::handle::{Chroot, Reply};
 /// # Ok::<(), Error>(())
 /// ```
 #[must_use = "a future says what became of its request only to whoever waits for it"]
-pub struct Pending<T>(Kind<T>);
+pub struct Pending<T>(PendingState<T>);
 
-enum Kind<T> {
+enum PendingState<T> {
     /// It was not sent.
     Refused(Option<Error>),
     Sent {
@@ -99,11 +99,11 @@ impl Slot {
 
 impl<T> Pending<T> {
     pub(super) fn refused(error: impl Into<Error>) -> Pending<T> {
-        Pending(Kind::Refused(Some(error.into())))
+        Pending(PendingState::Refused(Some(error.into())))
     }
 
     pub(super) fn sent(slot: Arc<Slot>, reading: Reading<T>, chroot: Chroot) -> Pending<T> {
-        Pending(Kind::Sent { slot, reading, chroot })
+        Pending(PendingState::Sent { slot, reading, chroot })
     }
 }
 
@@ -112,8 +112,10 @@ impl<T> Future for Pending<T> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, Error>> {
         match &mut self.get_mut().0 {
-            Kind::Refused(error) => Poll::Ready(Err(error.take().expect("a future is not polled after its end"))),
-            Kind::Sent { slot, reading, chroot } => {
+            PendingState::Refused(error) => {
+                Poll::Ready(Err(error.take().expect("a future is not polled after its end")))
+            }
+            PendingState::Sent { slot, reading, chroot } => {
                 let mut inner = slot.lock();
                 let Some(reply) = inner.reply.take() else {
                     match &mut inner.waker {
@@ -132,8 +134,8 @@ impl<T> Future for Pending<T> {
 impl<T> std::fmt::Debug for Pending<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match &self.0 {
-            Kind::Refused(_) => "Pending(refused)",
-            Kind::Sent { .. } => "Pending(sent)",
+            PendingState::Refused(_) => "Pending(refused)",
+            PendingState::Sent { .. } => "Pending(sent)",
         })
     }
 }

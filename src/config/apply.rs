@@ -1,6 +1,6 @@
 //! Puts one value into the [`Config`], or says why not.
 
-use super::keys::{Key, Kind, Set};
+use super::keys::{Key, KeyKind, Set};
 use super::{Config, ConfigError, Fate, Note, Origin};
 
 /// A setting about to be applied.
@@ -36,20 +36,20 @@ pub(super) fn shown<'a>(name: &str, value: &'a str) -> &'a str {
 /// [`ConfigError::Value`] and [`ConfigError::Refused`].
 pub(super) fn apply(config: &mut Config, given: &Given<'_>, notes: &mut Vec<Note>) -> Result<Fate, ConfigError> {
     match &given.key.kind {
-        Kind::Honoured(set) => put(config, given, set, notes).map(|()| Fate::Honoured),
-        Kind::Ensemble(set) => put(config, given, set, notes).map(|()| Fate::Ensemble),
-        Kind::Kept(set, _) => put(config, given, set, notes).map(|()| Fate::WithoutEffect),
-        Kind::WithoutEffect(_) => Ok(Fate::WithoutEffect),
-        Kind::NotYet(_) if given.value.eq_ignore_ascii_case(given.key.default) => Ok(Fate::WithoutEffect),
+        KeyKind::Honoured(set) => put(config, given, set, notes).map(|()| Fate::Honoured),
+        KeyKind::Ensemble(set) => put(config, given, set, notes).map(|()| Fate::Ensemble),
+        KeyKind::Kept(set, _) => put(config, given, set, notes).map(|()| Fate::WithoutEffect),
+        KeyKind::WithoutEffect(_) => Ok(Fate::WithoutEffect),
+        KeyKind::NotYet(_) if given.value.eq_ignore_ascii_case(given.key.default) => Ok(Fate::WithoutEffect),
         // A provider of what is always there asks for nothing that is missing.
-        Kind::NotYet(_)
+        KeyKind::NotYet(_)
             if ["DigestAuthenticationProvider", "IPAuthenticationProvider"]
                 .iter()
                 .any(|class| given.value.ends_with(class)) =>
         {
             Ok(Fate::WithoutEffect)
         }
-        Kind::NotYet(reason) => {
+        KeyKind::NotYet(reason) => {
             if given.name == "secureClientPort" {
                 let port = given.value.parse().map_err(|_| given.refused("a port from 0 to 65535"))?;
                 config.secure_client_port = Some(port);
@@ -61,13 +61,13 @@ pub(super) fn apply(config: &mut Config, given: &Given<'_>, notes: &mut Vec<Note
             });
             Ok(Fate::NotYet)
         }
-        Kind::RefusedIfTrue(reason) if given.value.eq_ignore_ascii_case("true") => Err(ConfigError::Refused {
+        KeyKind::RefusedIfTrue(reason) if given.value.eq_ignore_ascii_case("true") => Err(ConfigError::Refused {
             key: given.name.to_owned(),
             value: given.value.to_owned(),
             origin: given.origin.clone(),
             reason: (*reason).to_owned(),
         }),
-        Kind::RefusedIfTrue(_) => Ok(Fate::WithoutEffect),
+        KeyKind::RefusedIfTrue(_) => Ok(Fate::WithoutEffect),
     }
 }
 

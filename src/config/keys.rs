@@ -10,11 +10,11 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     pub(super) default: &'static str,
     pub(super) meaning: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: KeyKind,
 }
 
 /// What becomes of a key.
-pub(super) enum Kind {
+pub(super) enum KeyKind {
     /// Acted upon.
     Honoured(Set),
     /// Understood and kept; matters only in an ensemble.
@@ -52,25 +52,25 @@ pub(super) enum Set {
     Keep,
 }
 
-pub(super) const fn key(name: &'static str, default: &'static str, meaning: &'static str, kind: Kind) -> Key {
+pub(super) const fn key(name: &'static str, default: &'static str, meaning: &'static str, kind: KeyKind) -> Key {
     Key { name, default, meaning, kind }
 }
 
-pub(super) const fn int(min: i64, max: i64, set: fn(&mut Config, i64)) -> Kind {
-    Kind::Honoured(Set::Int { min, max, set })
+pub(super) const fn int(min: i64, max: i64, set: fn(&mut Config, i64)) -> KeyKind {
+    KeyKind::Honoured(Set::Int { min, max, set })
 }
 
 /// As [`int`], for a property of Java.
-const fn lenient(min: i64, max: i64, set: fn(&mut Config, i64)) -> Kind {
-    Kind::Honoured(Set::Lenient { min, max, set })
+const fn lenient(min: i64, max: i64, set: fn(&mut Config, i64)) -> KeyKind {
+    KeyKind::Honoured(Set::Lenient { min, max, set })
 }
 
-const fn text(allowed: &'static str, set: fn(&mut Config, &str) -> Option<()>) -> Kind {
-    Kind::Honoured(Set::Text { allowed, set })
+const fn text(allowed: &'static str, set: fn(&mut Config, &str) -> Option<()>) -> KeyKind {
+    KeyKind::Honoured(Set::Text { allowed, set })
 }
 
-const fn property(set: fn(&mut Config, bool)) -> Kind {
-    Kind::Honoured(Set::Property(set))
+const fn property(set: fn(&mut Config, bool)) -> KeyKind {
+    KeyKind::Honoured(Set::Property(set))
 }
 
 pub(super) const I32_MIN: i64 = i32::MIN as i64;
@@ -95,7 +95,7 @@ static HONOURED: &[Key] = &[
         text("a path", |c, v| { c.data_dir = nonempty(v)?.into(); Some(()) })),
     key("datadir.autocreate", "true", "make a missing data folder", property(|c, v| c.data_dir_autocreate = v)),
     key("dataLogDir", "dataDir", "folder of ZooKeeper's transaction log",
-        Kind::Kept(Set::Text { allowed: "a path", set: |c, v| { c.data_log_dir = Some(nonempty(v)?.into()); Some(()) } },
+        KeyKind::Kept(Set::Text { allowed: "a path", set: |c, v| { c.data_log_dir = Some(nonempty(v)?.into()); Some(()) } },
             "one file holds log and snapshots; looked at for ZooKeeper's own data at the first start")),
     key("clientPort", "2181", "port for clients; 0 picks a free one", int(0, 65535, |c, v| c.client_port = v as u16)),
     key("clientPortAddress", "all", "addresses to listen on, separated by commas; loopback when there is no configuration file",
@@ -117,7 +117,7 @@ static HONOURED: &[Key] = &[
         int(I32_MIN, I32_MAX, |c, v| c.min_session_timeout_ms = optional(v))),
     key("maxSessionTimeout", "-1", "longest session timeout in milliseconds, -1 for 20 ticks",
         int(I32_MIN, I32_MAX, |c, v| c.max_session_timeout_ms = optional(v))),
-    key("snapCount", "100000", "transactions between snapshots", Kind::Kept(
+    key("snapCount", "100000", "transactions between snapshots", KeyKind::Kept(
         Set::Lenient { min: 2, max: I32_MAX, set: |c, v| c.snap_count = v as u64 },
         "snapshots follow the size of the log: zoarium.logWindow")),
     key("forceSync", "yes", "sync the log before acknowledging; no may lose acknowledged writes in a power cut",
@@ -131,7 +131,7 @@ static HONOURED: &[Key] = &[
         "serve reads without a quorum, which a server on its own always has; isro is answered without a whitelist",
         property(|c, v| c.read_only_mode = v)),
     key("reconfigEnabled", "false", "membership may change while running",
-        Kind::Honoured(Set::Bool(|c, v| c.reconfig_enabled = v))),
+        KeyKind::Honoured(Set::Bool(|c, v| c.reconfig_enabled = v))),
     key("extendedTypesEnabled", "false", "TTL nodes exist", property(|c, v| c.extended_types_enabled = v)),
     key("enforceQuota", "false", "hard quota limits refuse writes", property(|c, v| c.enforce_quota = v)),
     key("znode.container.checkIntervalMs", "60000", "pause between two looks for containers and TTL nodes to remove",
@@ -143,15 +143,15 @@ static HONOURED: &[Key] = &[
     key("skipACL", "no", "yes switches all ACL checks off",
         text("yes or no", |c, v| { c.skip_acl = yes_no(v)?; Some(()) })),
     key("DigestAuthenticationProvider.superDigest", "none", "super:<hash> lets that user do anything",
-        Kind::Honoured(Set::Secret { allowed: "name:base64 of the hash of name:password",
+        KeyKind::Honoured(Set::Secret { allowed: "name:base64 of the hash of name:password",
             set: |c, v| { c.super_digest = Some(Secret::new(v.contains(':').then_some(v)?)); Some(()) } })),
     key("DigestAuthenticationProvider.digestAlg", "SHA1", "hash of scheme digest",
         text(DigestAlg::ALLOWED, |c, v| { c.digest_alg = DigestAlg::parse(v)?; Some(()) })),
     key("DigestAuthenticationProvider.enabled", "true", "scheme digest exists", property(|c, v| c.digest_auth_enabled = v)),
     key("digest.enabled", "true", "keep a content digest of the tree (word hash)",
-        Kind::Kept(Set::Property(|c, v| c.digest_enabled = v), "no content digest is kept yet")),
+        KeyKind::Kept(Set::Property(|c, v| c.digest_enabled = v), "no content digest is kept yet")),
     key("enforce.auth.enabled", "false", "requests need an identity of enforce.auth.schemes",
-        Kind::Honoured(Set::Property(|_, _| {}))), // applied together with the schemes, in `apply`
+        KeyKind::Honoured(Set::Property(|_, _| {}))), // applied together with the schemes, in `apply`
     key("enforce.auth.schemes", "none", "schemes of which one is needed, when enforce.auth.enabled",
         text("schemes separated by commas: digest (sasl and x509 are not there yet)",
             |c, v| { c.enforce_auth_schemes = schemes(v)?; Some(()) })),

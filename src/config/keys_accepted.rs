@@ -1,31 +1,31 @@
 //! Keys that a standalone server accepts and does not act upon: the ensemble's, and what has no counterpart here.
 
 use super::Role;
-use super::keys::{I32_MAX, I32_MIN, Key, Kind, Set, key, set_group, set_server, set_weight};
+use super::keys::{I32_MAX, I32_MIN, Key, KeyKind, Set, key, set_group, set_server, set_weight};
 
 /// Looked at when an ensemble starts, which refuses what it asks for and cannot have.
-const KEEP: Kind = Kind::Ensemble(Set::Keep);
-const FIXED: Kind = Kind::WithoutEffect("what it sets is fixed, or decided by other limits");
-const MISSING: Kind = Kind::WithoutEffect("what it is for is not there yet");
-const NO_THREADS: Kind = Kind::WithoutEffect("there are no threads or queues of that kind");
-const JVM: Kind = Kind::WithoutEffect("there is no Java virtual machine");
-const LOOP: Kind = Kind::WithoutEffect("one loop does this work, there is no pool or queue to size");
-const FILE: Kind = Kind::WithoutEffect("one file holds log and snapshots and reclaims its own space");
-const THROTTLE: Kind = Kind::WithoutEffect("back-pressure and the limits zoarium.* take its place");
-const TLS: Kind = Kind::WithoutEffect("TLS is not served yet");
-const SASL: Kind = Kind::WithoutEffect("SASL is not there yet");
-const ADMIN: Kind = Kind::WithoutEffect("the admin server is not there yet");
-const METRICS: Kind = Kind::WithoutEffect("the metrics page is not there yet; mntr has the numbers");
-const LOGGING: Kind = Kind::WithoutEffect("logging is set with -v, -q and ZOARIUM_LOG");
+const KEEP: KeyKind = KeyKind::Ensemble(Set::Keep);
+const FIXED: KeyKind = KeyKind::WithoutEffect("what it sets is fixed, or decided by other limits");
+const MISSING: KeyKind = KeyKind::WithoutEffect("what it is for is not there yet");
+const NO_THREADS: KeyKind = KeyKind::WithoutEffect("there are no threads or queues of that kind");
+const JVM: KeyKind = KeyKind::WithoutEffect("there is no Java virtual machine");
+const LOOP: KeyKind = KeyKind::WithoutEffect("one loop does this work, there is no pool or queue to size");
+const FILE: KeyKind = KeyKind::WithoutEffect("one file holds log and snapshots and reclaims its own space");
+const THROTTLE: KeyKind = KeyKind::WithoutEffect("back-pressure and the limits zoarium.* take its place");
+const TLS: KeyKind = KeyKind::WithoutEffect("TLS is not served yet");
+const SASL: KeyKind = KeyKind::WithoutEffect("SASL is not there yet");
+const ADMIN: KeyKind = KeyKind::WithoutEffect("the admin server is not there yet");
+const METRICS: KeyKind = KeyKind::WithoutEffect("the metrics page is not there yet; mntr has the numbers");
+const LOGGING: KeyKind = KeyKind::WithoutEffect("logging is set with -v, -q and ZOARIUM_LOG");
 
 /// A whole number that goes into the ensemble's part. Below one it is as if it were not set, as in ZooKeeper.
-const fn ticks(set: fn(&mut super::Config, i64)) -> Kind {
-    Kind::Ensemble(Set::Int { min: I32_MIN, max: I32_MAX, set })
+const fn ticks(set: fn(&mut super::Config, i64)) -> KeyKind {
+    KeyKind::Ensemble(Set::Int { min: I32_MIN, max: I32_MAX, set })
 }
 
 /// A whole number that ZooKeeper reads as a property of Java.
-const fn property(min: i64, max: i64, set: fn(&mut super::Config, i64)) -> Kind {
-    Kind::Ensemble(Set::Lenient { min, max, set })
+const fn property(min: i64, max: i64, set: fn(&mut super::Config, i64)) -> KeyKind {
+    KeyKind::Ensemble(Set::Lenient { min, max, set })
 }
 
 fn count(value: i64) -> Option<u64> {
@@ -35,33 +35,33 @@ fn count(value: i64) -> Option<u64> {
 /// Keys that matter only when several servers work together.
 #[rustfmt::skip]
 pub(super) static ENSEMBLE: &[Key] = &[
-    key("server.N", "none", "address and role of server N", Kind::Ensemble(Set::Numbered {
+    key("server.N", "none", "address and role of server N", KeyKind::Ensemble(Set::Numbered {
         allowed: "host:quorumPort:electionPort[:participant|observer][;[clientHost:]clientPort]", set: set_server })),
     key("group.N", "none", "servers of group N of a hierarchical quorum",
-        Kind::Ensemble(Set::Numbered { allowed: "server ids separated by colons", set: set_group })),
-    key("weight.N", "1", "votes of server N in its group", Kind::Ensemble(Set::Numbered { allowed: "a number", set: set_weight })),
-    key("peerType", "participant", "role of this server; its server line wins", Kind::Ensemble(Set::Text {
+        KeyKind::Ensemble(Set::Numbered { allowed: "server ids separated by colons", set: set_group })),
+    key("weight.N", "1", "votes of server N in its group", KeyKind::Ensemble(Set::Numbered { allowed: "a number", set: set_weight })),
+    key("peerType", "participant", "role of this server; its server line wins", KeyKind::Ensemble(Set::Text {
         allowed: "participant or observer", set: |c, v| { c.ensemble.peer_type = Role::parse(v)?; Some(()) } })),
     key("initLimit", "none", "ticks for a follower to connect and sync", ticks(|c, v| c.ensemble.init_limit = count(v))),
     key("syncLimit", "none", "ticks a follower may lag", ticks(|c, v| c.ensemble.sync_limit = count(v))),
     key("connectToLearnerMasterLimit", "initLimit", "ticks for a follower to connect",
-        Kind::Kept(Set::Int { min: I32_MIN, max: I32_MAX, set: |c, v| c.ensemble.connect_to_learner_master_limit = count(v) },
+        KeyKind::Kept(Set::Int { min: I32_MIN, max: I32_MAX, set: |c, v| c.ensemble.connect_to_learner_master_limit = count(v) },
             "initLimit counts")),
     key("standaloneEnabled", "true", "a single server line makes a standalone server",
-        Kind::Ensemble(Set::Bool(|c, v| c.ensemble.standalone_enabled = v))),
-    key("dynamicConfigFile", "none", "file with the server lines", Kind::Ensemble(Set::Text {
+        KeyKind::Ensemble(Set::Bool(|c, v| c.ensemble.standalone_enabled = v))),
+    key("dynamicConfigFile", "none", "file with the server lines", KeyKind::Ensemble(Set::Text {
         allowed: "a path", set: |c, v| { c.ensemble.dynamic_config_file = Some((!v.is_empty()).then_some(v)?.into()); Some(()) } })),
-    key("version", "0", "zxid of the dynamic configuration, in hexadecimal", Kind::Ensemble(Set::Text {
+    key("version", "0", "zxid of the dynamic configuration, in hexadecimal", KeyKind::Ensemble(Set::Text {
         allowed: "a hexadecimal number", set: |c, v| { c.ensemble.version = Some(i64::from_str_radix(v, 16).ok()?); Some(()) } })),
-    key("electionAlg", "3", "election algorithm", Kind::Ensemble(Set::Int { min: 3, max: 3, set: |_, _| {} })),
-    key("electionPort", "2182", "unused by ZooKeeper too", Kind::WithoutEffect("ZooKeeper does not use it either")),
-    key("leaderServes", "yes", "the leader accepts clients", Kind::WithoutEffect("every server serves clients")),
+    key("electionAlg", "3", "election algorithm", KeyKind::Ensemble(Set::Int { min: 3, max: 3, set: |_, _| {} })),
+    key("electionPort", "2182", "unused by ZooKeeper too", KeyKind::WithoutEffect("ZooKeeper does not use it either")),
+    key("leaderServes", "yes", "the leader accepts clients", KeyKind::WithoutEffect("every server serves clients")),
     key("cnxTimeout", "5000", "time for a connection to another server in milliseconds",
         property(1, I32_MAX, |c, v| c.ensemble.cnx_timeout_ms = v as u64)),
     key("quorumCnxnTimeoutMs", "-1", "time for the first message of another server in milliseconds, -1 for syncLimit",
         property(-1, I32_MAX, |c, v| c.ensemble.quorum_cnxn_timeout_ms = count(v))),
     key("quorumListenOnAllIPs", "false", "listen for servers on every address",
-        Kind::Ensemble(Set::Bool(|c, v| c.ensemble.listen_on_all = v))),
+        KeyKind::Ensemble(Set::Bool(|c, v| c.ensemble.listen_on_all = v))),
     key("electionPortBindRetry", "3", "tries to bind a port for other servers, 0 without end",
         property(-1, I32_MAX, |c, v| c.ensemble.bind_tries = u32::try_from(v).unwrap_or(3))),
     key("localSessionsEnabled", "false", "sessions known to one server only", MISSING),
@@ -75,7 +75,7 @@ pub(super) static ENSEMBLE: &[Key] = &[
     key("maxConcurrentSnapSyncs", "10", "older name of leader.maxConcurrentSnapSyncs", FIXED),
     key("maxConcurrentDiffSyncs", "100", "older name of leader.maxConcurrentDiffSyncs", FIXED),
     key("multiAddress.enabled", "false", "a server may have several addresses",
-        Kind::WithoutEffect("a server line may always name several; the first that answers is used")),
+        KeyKind::WithoutEffect("a server line may always name several; the first that answers is used")),
     key("oraclePath", "none", "a file that decides when one of two servers is gone", KEEP),
     key("multiAddress.reachabilityCheckTimeoutMs", "1000", "time to find a reachable address", FIXED),
     key("multiAddress.reachabilityCheckEnabled", "true", "look for a reachable address", FIXED),
@@ -128,7 +128,7 @@ pub(super) static ACCEPTED: &[Key] = &[
     key("snapshot.trust.empty", "false", "start with logs and no snapshot", FILE),
     key("snapshot.compression.method", "none", "compression of snapshots", FILE),
     key("serializeLastProcessedZxid.enabled", "true", "part of ZooKeeper's snapshot format", FILE),
-    key("emulate353TTLNodes", "false", "owner encoding of 3.5.3 for TTL nodes", Kind::NotYet("TTL nodes use the encoding of 3.5.4 and later")),
+    key("emulate353TTLNodes", "false", "owner encoding of 3.5.3 for TTL nodes", KeyKind::NotYet("TTL nodes use the encoding of 3.5.4 and later")),
     // Threads, queues, caches.
     key("flushDelay", "0", "wait to gather writes before a sync", LOOP),
     key("maxWriteQueuePollTime", "flushDelay/3", "wait of the writing thread", LOOP),
@@ -184,10 +184,10 @@ pub(super) static ACCEPTED: &[Key] = &[
     key("pathStats.X", "none", "statistics of the paths most asked for", METRICS),
     // TLS for clients.
     key("secureClientPort", "none", "port for clients with TLS",
-        Kind::NotYet("the TLS port is not served yet; only the plain client port is")),
+        KeyKind::NotYet("the TLS port is not served yet; only the plain client port is")),
     key("secureClientPortAddress", "all", "address of the TLS port", TLS),
     key("client.portUnification", "false", "TLS and plain on the client port",
-        Kind::NotYet("TLS is not served yet; the client port takes plain connections only")),
+        KeyKind::NotYet("TLS is not served yet; the client port takes plain connections only")),
     key("client.certReload", "false", "read certificates again when they change", TLS),
     key("client.secure", "false", "a client's setting", TLS),
     key("clientCnxnSocket", "none", "a client's setting", TLS),
@@ -216,10 +216,10 @@ pub(super) static ACCEPTED: &[Key] = &[
     key("ssl.authProvider", "x509", "scheme of certificates", TLS),
     key("X509AuthenticationProvider.superUser", "none", "certificate of the super user", TLS),
     // Authentication.
-    key("authProvider.X", "none", "class of an authentication scheme: digest, ip and world are always there", Kind::NotYet(
+    key("authProvider.X", "none", "class of an authentication scheme: digest, ip and world are always there", KeyKind::NotYet(
         "this authentication scheme is not there yet; digest, ip and world are")),
     key("sessionRequireClientSASLAuth", "false", "clients must log in by SASL",
-        Kind::RefusedIfTrue("SASL is not there yet, and without it everybody would be let in")),
+        KeyKind::RefusedIfTrue("SASL is not there yet, and without it everybody would be let in")),
     key("requireClientAuthScheme", "none", "has no effect in ZooKeeper either", SASL),
     key("jaasLoginRenew", "none", "renewal of the login", SASL),
     key("superUser", "none", "SASL name of the super user", SASL),
@@ -238,7 +238,7 @@ pub(super) static ACCEPTED: &[Key] = &[
     key("security.auth_to_local", "DEFAULT", "rules for Kerberos names", SASL),
     key("sasl.X", "none", "SASL login", SASL),
     key("IPAuthenticationProvider.usexforwardedfor", "false", "trust a header of the admin server", ADMIN),
-    key("audit.enable", "false", "write an audit log", Kind::NotYet("the audit log is not written")),
+    key("audit.enable", "false", "write an audit log", KeyKind::NotYet("the audit log is not written")),
     key("audit.impl.class", "log4j", "class that writes the audit log", LOGGING),
     // Admin server and metrics.
     key("admin.enableServer", "true", "HTTP admin server", ADMIN),

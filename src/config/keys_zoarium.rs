@@ -1,35 +1,35 @@
 //! Keys of our own: where the file lies, its shape, and the limits.
 
 use super::Config;
-use super::keys::{I32_MAX, Key, Kind, Set, key};
+use super::keys::{I32_MAX, Key, KeyKind, Set, key};
 use crate::ids::ServerId;
 
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
 
-const fn size(min: u64, max: u64, set: fn(&mut Config, u64)) -> Kind {
-    Kind::Honoured(Set::Size { min, max, set })
+const fn size(min: u64, max: u64, set: fn(&mut Config, u64)) -> KeyKind {
+    KeyKind::Honoured(Set::Size { min, max, set })
 }
 
 /// A count or a time of at least one.
-const fn some(set: fn(&mut Config, i64)) -> Kind {
-    Kind::Honoured(Set::Int { min: 1, max: I32_MAX, set })
+const fn some(set: fn(&mut Config, i64)) -> KeyKind {
+    KeyKind::Honoured(Set::Int { min: 1, max: I32_MAX, set })
 }
 
 /// As [`some`], for a limit that is fixed so far.
-const fn unenforced(set: fn(&mut Config, i64)) -> Kind {
-    Kind::Kept(Set::Int { min: 1, max: I32_MAX, set }, "this limit cannot be changed yet")
+const fn unenforced(set: fn(&mut Config, i64)) -> KeyKind {
+    KeyKind::Kept(Set::Int { min: 1, max: I32_MAX, set }, "this limit cannot be changed yet")
 }
 
 /// The keys that begin with `zoarium.`.
 #[rustfmt::skip]
 pub(super) static ZOARIUM: &[Key] = &[
     key("zoarium.file", "dataDir/zoarium.db", "the file itself",
-        Kind::Honoured(Set::Text { allowed: "a path", set: |c, v| { c.file = Some((!v.is_empty()).then_some(v)?.into()); Some(()) } })),
+        KeyKind::Honoured(Set::Text { allowed: "a path", set: |c, v| { c.file = Some((!v.is_empty()).then_some(v)?.into()); Some(()) } })),
     key("zoarium.serverId", "myid", "this server's number, for hosts without a file myid in dataDir",
-        Kind::Honoured(Set::Int { min: 0, max: 255, set: |c, v| c.server_id = ServerId(v as u64) })),
+        KeyKind::Honoured(Set::Int { min: 0, max: 255, set: |c, v| c.server_id = ServerId(v as u64) })),
     key("zoarium.ignoreZooKeeperData", "false", "begin with an empty tree although ZooKeeper's own data lies in dataDir or dataLogDir",
-        Kind::Honoured(Set::Bool(|c, v| c.ignore_zookeeper_data = v))),
+        KeyKind::Honoured(Set::Bool(|c, v| c.ignore_zookeeper_data = v))),
     key("zoarium.fileSizeInitial", "1M", "what a new file grows to at once", size(MIB, TIB, |c, v| c.storage.file_size_initial = v)),
     key("zoarium.fileSizeMax", "6G", "the file never grows past this", size(8 * MIB, TIB, |c, v| c.storage.file_size_max = v)),
     key("zoarium.extentSize", "4M", "unit of space in the file, fixed when it is made",
@@ -38,13 +38,13 @@ pub(super) static ZOARIUM: &[Key] = &[
         size(MIB, TIB, |c, v| c.storage.log_window = v)),
     key("zoarium.followerWindow", "16M", "log kept for followers to catch up", size(0, TIB, |c, v| c.storage.follower_window = v)),
     key("zoarium.keepSnapshots", "2", "snapshots kept",
-        Kind::Honoured(Set::Int { min: 1, max: 2, set: |c, v| c.storage.keep_snapshots = v as usize })),
+        KeyKind::Honoured(Set::Int { min: 1, max: 2, set: |c, v| c.storage.keep_snapshots = v as usize })),
     key("zoarium.snapshotRate", "64M", "bytes per second a snapshot writes, 0 as fast as possible",
         size(0, TIB, |c, v| c.storage.snapshot_rate = v)),
     key("zoarium.markAfterMs", "50", "idle time after which the end of the log is marked as durable, 0 never",
-        Kind::Honoured(Set::Int { min: 0, max: I32_MAX, set: |c, v| c.storage.mark_after_ms = v as u64 })),
+        KeyKind::Honoured(Set::Int { min: 0, max: I32_MAX, set: |c, v| c.storage.mark_after_ms = v as u64 })),
     key("zoarium.logLevel", "info", "how much the tool logs; -v and -q win; read again on SIGHUP",
-        Kind::Honoured(Set::Text { allowed: "off, error, warn, info, debug or trace",
+        KeyKind::Honoured(Set::Text { allowed: "off, error, warn, info, debug or trace",
             set: |c, v| { c.log_level = Some(v.parse().ok()?); Some(()) } })),
     key("zoarium.firstFrameMax", "1K", "first frame of a connection",
         size(64, MIB, |c, v| c.limits.first_frame_max = v as usize)),

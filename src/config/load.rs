@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::apply::{Given, apply, shown};
-use super::keys::{self, Found, Key, Kind};
+use super::keys::{self, Found, Key, KeyKind};
 use super::{Config, ConfigError, Fate, Limits, Note, Origin, properties};
 use crate::ids::ServerId;
 use crate::store::os_text;
@@ -65,12 +65,12 @@ pub struct KeyInfo {
 
 fn fate(key: &Key) -> (Fate, &'static str) {
     match &key.kind {
-        Kind::Honoured(_) => (Fate::Honoured, ""),
-        Kind::Ensemble(_) => (Fate::Ensemble, "matters only in an ensemble"),
-        Kind::Kept(_, reason) | Kind::WithoutEffect(reason) | Kind::RefusedIfTrue(reason) => {
+        KeyKind::Honoured(_) => (Fate::Honoured, ""),
+        KeyKind::Ensemble(_) => (Fate::Ensemble, "matters only in an ensemble"),
+        KeyKind::Kept(_, reason) | KeyKind::WithoutEffect(reason) | KeyKind::RefusedIfTrue(reason) => {
             (Fate::WithoutEffect, reason)
         }
-        Kind::NotYet(reason) => (Fate::NotYet, reason),
+        KeyKind::NotYet(reason) => (Fate::NotYet, reason),
     }
 }
 

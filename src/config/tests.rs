@@ -5,7 +5,7 @@ mod guide;
 
 use std::path::PathBuf;
 
-use super::keys::{self, Key, Kind, Set};
+use super::keys::{self, Key, KeyKind, Set};
 use super::*;
 use crate::four_letter::Whitelist;
 
@@ -147,11 +147,11 @@ fn every_number_is_taken_at_its_bounds_and_refused_one_past_them() {
     let mut walked = 0;
     for key in keys::all() {
         let (min, max) = match &key.kind {
-            Kind::Honoured(Set::Int { min, max, .. })
-            | Kind::Kept(Set::Int { min, max, .. }, _)
-            | Kind::Ensemble(Set::Int { min, max, .. }) => (i128::from(*min), i128::from(*max)),
-            Kind::Honoured(Set::Size { min, max, .. }) => (i128::from(*min), i128::from(*max)),
-            Kind::Honoured(Set::Lenient { min, max, .. }) | Kind::Kept(Set::Lenient { min, max, .. }, _) => {
+            KeyKind::Honoured(Set::Int { min, max, .. })
+            | KeyKind::Kept(Set::Int { min, max, .. }, _)
+            | KeyKind::Ensemble(Set::Int { min, max, .. }) => (i128::from(*min), i128::from(*max)),
+            KeyKind::Honoured(Set::Size { min, max, .. }) => (i128::from(*min), i128::from(*max)),
+            KeyKind::Honoured(Set::Lenient { min, max, .. }) | KeyKind::Kept(Set::Lenient { min, max, .. }, _) => {
                 walked += 1;
                 let taken = |value: i64| read(&[(key.name, &value.to_string())]).is_ok();
                 assert!(taken(*min) && taken(*max), "{} takes {min} and {max}", key.name);
@@ -176,7 +176,7 @@ fn every_number_is_taken_at_its_bounds_and_refused_one_past_them() {
 fn every_honoured_key_changes_the_config() {
     let unchanged = read(&[]).unwrap().config;
     for key in keys::all() {
-        let (Kind::Honoured(set) | Kind::Kept(set, _)) = &key.kind else { continue };
+        let (KeyKind::Honoured(set) | KeyKind::Kept(set, _)) = &key.kind else { continue };
         let values: Vec<String> = match set {
             Set::Int { min, max, .. } | Set::Lenient { min, max, .. } => {
                 vec![min.to_string(), (min + 1).to_string(), max.to_string()]

@@ -13,7 +13,7 @@ use crate::jute::{Buffer, encode};
 use crate::records::ErrorCode;
 use crate::records::multi::MultiHeader;
 use crate::records::txn::{SubTxn, Txn, TxnHeader};
-use crate::tree::{Outcome, Tree};
+use crate::tree::{Applied, Tree};
 
 /// Multis up to this many bytes are applied at once.
 const MULTI_AT_ONCE: usize = 16 << 10;
@@ -32,7 +32,7 @@ pub(super) struct Applying {
     failed: Option<usize>,
     results: Vec<u8>,
     /// Of other transactions.
-    outcome: Outcome<'static>,
+    outcome: Applied<'static>,
     firing: Firing,
 }
 
@@ -70,7 +70,7 @@ impl Engine {
             parts,
             failed: None,
             results: Vec::new(),
-            outcome: Outcome::SessionClosed,
+            outcome: Applied::SessionClosed,
             firing: Firing::default(),
         });
         true
@@ -80,7 +80,7 @@ impl Engine {
     pub(super) fn begin_telling(
         &mut self,
         header: &TxnHeader,
-        outcome: &Outcome<'_>,
+        outcome: &Applied<'_>,
         firing: Firing,
     ) -> Option<Firing> {
         if firing.count() <= EVENTS_AT_ONCE {
@@ -93,24 +93,24 @@ impl Engine {
             parts: Vec::new(),
             failed: None,
             results: Vec::new(),
-            outcome: Outcome::Deleted,
+            outcome: Applied::Deleted,
             firing,
         };
         match outcome {
-            Outcome::Multi(results) => {
-                applying.outcome = Outcome::Multi(Vec::new());
+            Applied::Multi(results) => {
+                applying.outcome = Applied::Multi(Vec::new());
                 results.iter().for_each(|result| encode_result(result, &mut applying.results));
             }
-            Outcome::Created { op, path, stat } => {
-                applying.outcome = Outcome::Created { op: *op, path: path.clone().into_owned(), stat: *stat };
+            Applied::Created { op, path, stat } => {
+                applying.outcome = Applied::Created { op: *op, path: path.clone().into_owned(), stat: *stat };
             }
-            Outcome::Deleted => applying.outcome = Outcome::Deleted,
-            Outcome::DataSet(stat) => applying.outcome = Outcome::DataSet(*stat),
-            Outcome::AclSet(stat) => applying.outcome = Outcome::AclSet(*stat),
-            Outcome::Checked => applying.outcome = Outcome::Checked,
-            Outcome::SessionCreated => applying.outcome = Outcome::SessionCreated,
-            Outcome::SessionClosed => applying.outcome = Outcome::SessionClosed,
-            Outcome::Error(code) => applying.outcome = Outcome::Error(*code),
+            Applied::Deleted => applying.outcome = Applied::Deleted,
+            Applied::DataSet(stat) => applying.outcome = Applied::DataSet(*stat),
+            Applied::AclSet(stat) => applying.outcome = Applied::AclSet(*stat),
+            Applied::Checked => applying.outcome = Applied::Checked,
+            Applied::SessionCreated => applying.outcome = Applied::SessionCreated,
+            Applied::SessionClosed => applying.outcome = Applied::SessionClosed,
+            Applied::Error(code) => applying.outcome = Applied::Error(*code),
         }
         self.start(applying);
         None
@@ -132,7 +132,7 @@ impl Engine {
         }
         self.conns.free_slots();
         let Applying { header, results, outcome, .. } = *applying;
-        let is_multi = matches!(outcome, Outcome::Multi(_)) || !results.is_empty();
+        let is_multi = matches!(outcome, Applied::Multi(_)) || !results.is_empty();
         if is_multi {
             self.reply_with_results(&header, results);
         } else {
@@ -152,7 +152,7 @@ impl Engine {
         let cost = |index: usize| 8 + parts[index].1.len() / 16;
         let mut spent = 0;
         if let Stage::Checking(next) = stage {
-            *outcome = Outcome::Multi(Vec::new());
+            *outcome = Applied::Multi(Vec::new());
             while *next < parts.len() {
                 if spent >= SLICE {
                     return Ok(false);
@@ -175,7 +175,7 @@ impl Engine {
                 let result = match *failed {
                     None => self.tree.apply_part(header, &part, &mut |change| firing.observe(watches, change)),
                     Some(failed) => Tree::check_part(&part).map(|error| {
-                        Outcome::Error(error.unwrap_or(match *next < failed {
+                        Applied::Error(error.unwrap_or(match *next < failed {
                             true => ErrorCode::Ok,
                             false => ErrorCode::RuntimeInconsistency,
                         }))

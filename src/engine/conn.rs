@@ -23,7 +23,7 @@ pub struct ConnId {
 
 /// How far a connection has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Phase {
+pub(super) enum ConnPhase {
     /// Nothing was accepted yet.
     New,
     /// Its session is being created; nothing more is read until then.
@@ -33,7 +33,7 @@ pub(super) enum Phase {
 }
 
 /// Something that must be answered in its turn.
-pub(super) enum Pending {
+pub(super) enum PendingReply {
     /// A write, answered when its transaction is applied. `zxid` is that of the transaction where it is decided here.
     Write { zxid: Option<Zxid>, xid: i32, op: OpCode, since: Millis },
     /// A read that waits for the writes before it. It is judged by the identities of the moment it came.
@@ -48,13 +48,13 @@ pub(super) enum Pending {
 /// How far a `sync` has to wait is not known yet.
 pub(super) const UNCONFIRMED: Zxid = Zxid(i64::MAX);
 
-impl Pending {
+impl PendingReply {
     fn size(&self) -> usize {
         64 + match self {
-            Pending::Read { body, .. } => body.len(),
-            Pending::Sync { path, .. } => path.len(),
-            Pending::Reply { body, .. } => body.len(),
-            Pending::Write { .. } => 0,
+            PendingReply::Read { body, .. } => body.len(),
+            PendingReply::Sync { path, .. } => path.len(),
+            PendingReply::Reply { body, .. } => body.len(),
+            PendingReply::Write { .. } => 0,
         }
     }
 }
@@ -108,7 +108,7 @@ pub(super) struct Conn {
     pub generation: u32,
     pub address: SocketAddr,
     pub opened: Millis,
-    pub phase: Phase,
+    pub phase: ConnPhase,
     /// Its handshake has come, whole; whether it was dealt with or waits.
     pub arrived: bool,
     pub session: SessionId,
@@ -116,7 +116,7 @@ pub(super) struct Conn {
     /// The read-only byte of the request, if it had one: the response has the same form.
     pub read_only: Option<bool>,
     pub who: Arc<Identities>,
-    pub pending: VecDeque<Pending>,
+    pub pending: VecDeque<PendingReply>,
     /// Bytes held by `pending`.
     pub pending_size: usize,
     pub out: Output,
@@ -140,12 +140,12 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) fn push(&mut self, pending: Pending) {
+    pub(super) fn push(&mut self, pending: PendingReply) {
         self.pending_size += pending.size();
         self.pending.push_back(pending);
     }
 
-    pub(super) fn pop(&mut self) -> Option<Pending> {
+    pub(super) fn pop(&mut self) -> Option<PendingReply> {
         let pending = self.pending.pop_front()?;
         self.pending_size -= pending.size();
         Some(pending)
@@ -154,7 +154,7 @@ impl Conn {
     /// Nothing beyond `applied` need be waited for any more.
     pub(super) fn sync_now(&mut self, applied: Zxid) {
         for pending in &mut self.pending {
-            if let Pending::Sync { upto, .. } = pending
+            if let PendingReply::Sync { upto, .. } = pending
                 && *upto != UNCONFIRMED
             {
                 *upto = applied.min(*upto);
@@ -165,7 +165,7 @@ impl Conn {
     /// The oldest `sync` that is not confirmed has to wait for `upto`. False if there is none.
     pub(super) fn confirm_sync(&mut self, reached: Zxid) -> bool {
         for pending in &mut self.pending {
-            if let Pending::Sync { upto, .. } = pending
+            if let PendingReply::Sync { upto, .. } = pending
                 && *upto == UNCONFIRMED
             {
                 *upto = reached;
@@ -235,7 +235,7 @@ impl Conns {
             generation: self.generation,
             address,
             opened: now,
-            phase: Phase::New,
+            phase: ConnPhase::New,
             arrived: false,
             session: SessionId::NONE,
             timeout_ms: 0,

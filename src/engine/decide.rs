@@ -9,7 +9,7 @@ use super::conn::ConnId;
 use super::identity::{Identities, fix_up};
 use super::outstanding::View;
 use super::receive::decoder;
-use super::{Duty, Engine, Room};
+use super::{Duty, Engine, LogSpace};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{LinkId, SessionId, Zxid};
 use crate::jute::{FIELD_SIZE_MAX, Text};
@@ -31,19 +31,19 @@ const LISTED_MAX: usize = 256;
 
 /// Who brings a request, and waits for what becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asker {
+pub(super) enum Requester {
     /// A client of ours.
     Client(ConnId),
     /// A client of a learner's, which waits for a transaction.
     Learner(LinkId),
 }
 
-impl Asker {
+impl Requester {
     /// Whether both come by way of the same server.
-    pub(super) fn is_same_server(self, other: Asker) -> bool {
+    pub(super) fn is_same_server(self, other: Requester) -> bool {
         match (self, other) {
-            (Asker::Client(_), Asker::Client(_)) => true,
-            (Asker::Learner(a), Asker::Learner(b)) => a == b,
+            (Requester::Client(_), Requester::Client(_)) => true,
+            (Requester::Learner(a), Requester::Learner(b)) => a == b,
             _ => false,
         }
     }
@@ -52,7 +52,7 @@ impl Asker {
 /// Who asks.
 pub(super) struct Caller {
     pub session: SessionId,
-    pub asker: Asker,
+    pub requester: Requester,
     pub who: Arc<Identities>,
 }
 
@@ -84,7 +84,8 @@ impl Engine {
         match self.duty {
             Duty::Alone { .. } | Duty::Decide { .. } => {
                 let Some(conn) = self.conns.get(id) else { return };
-                let caller = Caller { session: conn.session, asker: Asker::Client(id), who: Arc::clone(&conn.who) };
+                let caller =
+                    Caller { session: conn.session, requester: Requester::Client(id), who: Arc::clone(&conn.who) };
                 self.decide_for(caller, xid, op, body);
             }
             Duty::Forward { .. } => self.forward_write(id, xid, op, body),
@@ -95,7 +96,7 @@ impl Engine {
     /// Decides a write, whoever brings it.
     pub(super) fn decide_for(&mut self, caller: Caller, xid: i32, op: OpCode, body: &[u8]) {
         // The end of a session may come from anywhere.
-        if op != OpCode::CloseSession && !self.speaks_for(caller.session, caller.asker) {
+        if op != OpCode::CloseSession && !self.speaks_for(caller.session, caller.requester) {
             return self.propose_for(&caller, xid, op, &Txn::error(ErrorCode::SessionMoved));
         }
         if op == OpCode::Multi {
@@ -113,9 +114,9 @@ impl Engine {
 
     /// Refuses without a transaction, but where somebody waits for one.
     pub(super) fn refuse_unlogged(&mut self, caller: &Caller, xid: i32, op: OpCode, code: ErrorCode) {
-        match caller.asker {
-            Asker::Client(id) => self.answer(id, xid, None, code, Vec::new(), None),
-            Asker::Learner(_) => self.propose_for(caller, xid, op, &Txn::error(code)),
+        match caller.requester {
+            Requester::Client(id) => self.answer(id, xid, None, code, Vec::new(), None),
+            Requester::Learner(_) => self.propose_for(caller, xid, op, &Txn::error(code)),
         }
     }
 
@@ -148,7 +149,7 @@ impl Engine {
     /// transaction, since the refusal itself would take room.
     fn has_room_for(&self, op: OpCode, body: &[u8]) -> Result<(), Refused> {
         let full = self.tree.memory_bytes() >= self.settings.limits.tree_size_max;
-        if self.room == Room::Plenty && !full {
+        if self.log_space == LogSpace::Plenty && !full {
             return Ok(());
         }
         let grows = match op {
@@ -160,7 +161,11 @@ impl Engine {
             }
             _ => true,
         };
-        if grows || self.room == Room::None { Err(Refused::Unlogged(ErrorCode::QuotaExceeded)) } else { Ok(()) }
+        if grows || self.log_space == LogSpace::None {
+            Err(Refused::Unlogged(ErrorCode::QuotaExceeded))
+        } else {
+            Ok(())
+        }
     }
 
     fn is_live(&self, caller: &Caller) -> Result<(), ErrorCode> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::conn::{CloseReason, ConnId, Pending, Phase};
+use super::conn::{CloseReason, ConnId, ConnPhase, PendingReply};
 use super::read::encode_path;
 use super::watching::Firing;
 use super::{Awaiting, Duty, Engine};
@@ -13,7 +13,7 @@ use crate::records::multi::MultiHeader;
 use crate::records::replies::{ErrorReply, PathStatReply, StatReply};
 use crate::records::txn::{Txn, TxnHeader, decode_txn};
 use crate::records::{ErrorCode, OpCode};
-use crate::tree::Outcome;
+use crate::tree::Applied;
 
 /// A transaction that cannot be one: its bytes are damaged, or out of order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Engine {
         Ok(())
     }
 
-    fn apply<'t>(&mut self, header: &TxnHeader, txn: &Txn<'t>, firing: &mut Firing) -> Result<Outcome<'t>, Damage> {
+    fn apply<'t>(&mut self, header: &TxnHeader, txn: &Txn<'t>, firing: &mut Firing) -> Result<Applied<'t>, Damage> {
         let watches = &mut self.watches;
         let outcome = self
             .tree
@@ -116,7 +116,7 @@ impl Engine {
         let Some(id) = self.who_awaits(header) else { return };
         let mut any = false;
         while self.conns.get(id).is_some_and(|conn| {
-            conn.close.is_none() && !matches!(conn.pending.front(), None | Some(Pending::Write { .. }))
+            conn.close.is_none() && !matches!(conn.pending.front(), None | Some(PendingReply::Write { .. }))
         }) {
             self.answer_first(id);
             any = true;
@@ -126,8 +126,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn reply_to_write(&mut self, header: &TxnHeader, outcome: &Outcome<'_>) {
-        if let Outcome::SessionCreated = outcome {
+    pub(super) fn reply_to_write(&mut self, header: &TxnHeader, outcome: &Applied<'_>) {
+        if let Applied::SessionCreated = outcome {
             if let Some(id) = self.take_awaiting(header) {
                 let timeout_ms = self.sessions.get(header.session).map_or(0, |session| session.timeout_ms);
                 self.session_created(id, header.session, timeout_ms);
@@ -136,7 +136,7 @@ impl Engine {
         }
         let code = match outcome {
             // A failed multi is a success whose results say what failed; one that was refused whole is not.
-            Outcome::Error(code) => *code,
+            Applied::Error(code) => *code,
             _ => ErrorCode::Ok,
         };
         self.reply_with(header, code, |op, out| encode_outcome(op, outcome, out));
@@ -173,10 +173,10 @@ impl Engine {
         let Some(id) = self.take_awaiting(header) else { return };
         let zxid = header.zxid;
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if conn.phase == Phase::Creating {
+        if conn.phase == ConnPhase::Creating {
             return self.close(id, CloseReason::Violation(format!("the leader refuses a session: {code}")));
         }
-        if !matches!(conn.pending.front(), Some(Pending::Write { zxid, .. }) if zxid.is_none_or(|at| at == header.zxid))
+        if !matches!(conn.pending.front(), Some(PendingReply::Write { zxid, .. }) if zxid.is_none_or(|at| at == header.zxid))
         {
             // The connection was closed by us in the meantime and its queue emptied.
             return;
@@ -185,7 +185,7 @@ impl Engine {
         if code == ErrorCode::SessionMoved {
             return self.close(id, CloseReason::Moved);
         }
-        let Some(Pending::Write { xid, op, since, .. }) = conn.pop() else { return };
+        let Some(PendingReply::Write { xid, op, since, .. }) = conn.pop() else { return };
         conn.reply(xid, zxid.0, code, |out| body(op, out));
         self.replied(id, since, true);
         if op == OpCode::CloseSession {
@@ -210,46 +210,46 @@ impl Engine {
 }
 
 /// The reply's body. `op` is what was asked: it decides whether a create is answered with a stat.
-fn encode_outcome(op: OpCode, outcome: &Outcome<'_>, out: &mut Vec<u8>) {
+fn encode_outcome(op: OpCode, outcome: &Applied<'_>, out: &mut Vec<u8>) {
     match outcome {
-        Outcome::Created { path, .. } if op == OpCode::Create => encode_path(path, out),
-        Outcome::Created { path, stat, .. } => {
+        Applied::Created { path, .. } if op == OpCode::Create => encode_path(path, out),
+        Applied::Created { path, stat, .. } => {
             encode(&PathStatReply { path: path.as_str().into(), stat: *stat }, out);
         }
-        Outcome::DataSet(stat) | Outcome::AclSet(stat) => encode(&StatReply { stat: *stat }, out),
-        Outcome::Multi(results) => {
+        Applied::DataSet(stat) | Applied::AclSet(stat) => encode(&StatReply { stat: *stat }, out),
+        Applied::Multi(results) => {
             for result in results {
                 encode_result(result, out);
             }
             encode(&MultiHeader::END, out);
         }
-        Outcome::Deleted | Outcome::Checked | Outcome::SessionCreated | Outcome::SessionClosed | Outcome::Error(_) => {}
+        Applied::Deleted | Applied::Checked | Applied::SessionCreated | Applied::SessionClosed | Applied::Error(_) => {}
     }
 }
 
 /// One result of a multi. Every create but the plain one has type `create2`, and a stat.
-pub(super) fn encode_result(result: &Outcome<'_>, out: &mut Vec<u8>) {
+pub(super) fn encode_result(result: &Applied<'_>, out: &mut Vec<u8>) {
     match result {
-        Outcome::Created { op: OpCode::Create, path, .. } => {
+        Applied::Created { op: OpCode::Create, path, .. } => {
             encode(&MultiHeader::success(OpCode::Create), out);
             encode_path(path, out);
         }
-        Outcome::Created { path, stat, .. } => {
+        Applied::Created { path, stat, .. } => {
             encode(&MultiHeader::success(OpCode::Create2), out);
             encode(&PathStatReply { path: path.as_str().into(), stat: *stat }, out);
         }
-        Outcome::Deleted => encode(&MultiHeader::success(OpCode::Delete), out),
-        Outcome::DataSet(stat) => {
+        Applied::Deleted => encode(&MultiHeader::success(OpCode::Delete), out),
+        Applied::DataSet(stat) => {
             encode(&MultiHeader::success(OpCode::SetData), out);
             encode(&StatReply { stat: *stat }, out);
         }
-        Outcome::Checked => encode(&MultiHeader::success(OpCode::Check), out),
-        Outcome::Error(code) => {
+        Applied::Checked => encode(&MultiHeader::success(OpCode::Check), out),
+        Applied::Error(code) => {
             encode(&MultiHeader::failure(*code), out);
             encode(&ErrorReply { err: code.to_i32() }, out);
         }
         // None of these can be part of a multi: the decoder of transactions refuses them.
-        Outcome::AclSet(_) | Outcome::SessionCreated | Outcome::SessionClosed | Outcome::Multi(_) => {
+        Applied::AclSet(_) | Applied::SessionCreated | Applied::SessionClosed | Applied::Multi(_) => {
             encode(&MultiHeader::failure(ErrorCode::RuntimeInconsistency), out);
             encode(&ErrorReply { err: ErrorCode::RuntimeInconsistency.to_i32() }, out);
         }

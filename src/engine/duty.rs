@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use super::conn::{CloseReason, ConnId, Phase};
+use super::conn::{CloseReason, ConnId, ConnPhase};
 use super::{Damage, Engine};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{LinkId, Millis, SessionId, WallMillis, Zxid};
@@ -121,7 +121,7 @@ impl Engine {
             self.end_what_nobody_owns();
         }
         // Clients in this process have been waiting with their handshakes.
-        let waiting = self.conns.iter().filter(|(_, conn)| conn.phase == Phase::New && conn.arrived);
+        let waiting = self.conns.iter().filter(|(_, conn)| conn.phase == ConnPhase::New && conn.arrived);
         let waiting: Vec<ConnId> = waiting.map(|(id, _)| id).collect();
         waiting.into_iter().for_each(|id| self.touch(id));
     }

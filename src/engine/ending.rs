@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 
 use super::Engine;
-use super::conn::{ConnId, Phase};
-use super::decide::Asker;
+use super::conn::{ConnId, ConnPhase};
+use super::decide::Requester;
 use super::handshake::Handshake;
 use crate::ids::SessionId;
 
 /// Who waits to hear whether a session is over.
 #[derive(Default)]
-pub(super) struct Ending(BTreeMap<SessionId, Vec<Asker>>);
+pub(super) struct Ending(BTreeMap<SessionId, Vec<Requester>>);
 
 impl Engine {
     /// Whether the end of a session is under way.
@@ -24,31 +24,31 @@ impl Engine {
     /// A client wants to go on with such a session.
     pub(super) fn wait_for_the_end(&mut self, id: ConnId, session: SessionId) -> Handshake {
         if let Some(conn) = self.conns.get_mut(id) {
-            conn.phase = Phase::Creating;
+            conn.phase = ConnPhase::Creating;
             self.newcomers.left(conn.address.ip(), id);
         }
-        self.tell_of_the_end(session, Asker::Client(id));
+        self.tell_of_the_end(session, Requester::Client(id));
         Handshake::Done
     }
 
     /// Tells who asks once it is known, and only once.
-    pub(super) fn tell_of_the_end(&mut self, session: SessionId, asker: Asker) {
+    pub(super) fn tell_of_the_end(&mut self, session: SessionId, requester: Requester) {
         let waiting = self.ending.0.entry(session).or_default();
-        if !waiting.contains(&asker) {
-            waiting.push(asker);
+        if !waiting.contains(&requester) {
+            waiting.push(requester);
         }
     }
 
     /// The session is over.
     pub(super) fn end_is_certain(&mut self, session: SessionId) {
-        for asker in self.ending.0.remove(&session).unwrap_or_default() {
-            match asker {
-                Asker::Client(id) => {
+        for requester in self.ending.0.remove(&session).unwrap_or_default() {
+            match requester {
+                Requester::Client(id) => {
                     if self.conns.get(id).is_some_and(|conn| conn.close.is_none()) {
                         self.refuse_session(id, session);
                     }
                 }
-                Asker::Learner(link) => self.answer_learner(link, session, false),
+                Requester::Learner(link) => self.answer_learner(link, session, false),
             }
         }
     }
@@ -56,14 +56,14 @@ impl Engine {
     /// No end has come of what was proposed: sessions live on, and whoever asked last has them.
     pub(super) fn ends_are_off(&mut self) {
         for (session, waiting) in std::mem::take(&mut self.ending.0) {
-            for asker in waiting {
-                match asker {
-                    Asker::Client(id) => {
+            for requester in waiting {
+                match requester {
+                    Requester::Client(id) => {
                         if self.conns.get(id).is_some_and(|conn| conn.close.is_none()) {
                             self.resumed(id, session);
                         }
                     }
-                    Asker::Learner(link) => self.moves_to(link, session),
+                    Requester::Learner(link) => self.moves_to(link, session),
                 }
             }
         }

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::conn::{CloseReason, ConnId, Pending, Phase};
+use super::conn::{CloseReason, ConnId, ConnPhase, PendingReply};
 use super::decide::{RECORD_OVERHEAD, is_well_formed};
 use super::duty::{Outgoing, Violation};
 use super::handshake::Handshake;
@@ -119,7 +119,7 @@ impl Engine {
         let since = self.now;
         let Some(conn) = self.conns.get_mut(id) else { return };
         let (session, authinfo) = (conn.session, conn.who.ids().to_vec());
-        conn.push(Pending::Write { zxid: None, xid, op, since });
+        conn.push(PendingReply::Write { zxid: None, xid, op, since });
         let body = if op == OpCode::CloseSession { &[] } else { body };
         self.forward.push(session, xid, id, body);
         self.tell_leader(PacketType::REQUEST, request(session, xid, op, body), Some(authinfo));
@@ -150,7 +150,7 @@ impl Engine {
     /// same session before is displaced.
     pub(super) fn revalidate(&mut self, id: ConnId, session: SessionId, timeout_ms: i32) -> Handshake {
         if let Some(conn) = self.conns.get_mut(id) {
-            conn.phase = Phase::Creating;
+            conn.phase = ConnPhase::Creating;
             self.newcomers.left(conn.address.ip(), id);
         }
         if let Some(displaced) = self.forward.revalidating.insert(session, id) {
@@ -167,7 +167,7 @@ impl Engine {
     pub(super) fn note_touch(&mut self, id: ConnId) {
         if let Duty::Forward { .. } = self.duty
             && let Some(conn) = self.conns.get_mut(id)
-            && conn.phase == Phase::Open
+            && conn.phase == ConnPhase::Open
             && !std::mem::replace(&mut conn.touch_noted, true)
         {
             self.forward.touched.push_back((id, conn.session, conn.timeout_ms));

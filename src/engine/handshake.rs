@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::conn::{CloseReason, ConnId, Phase};
-use super::{Awaiting, Duty, Engine, Room};
+use super::conn::{CloseReason, ConnId, ConnPhase};
+use super::{Awaiting, Duty, Engine, LogSpace};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, SessionId};
 use crate::jute::Buffer;
@@ -122,7 +122,7 @@ impl Engine {
             self.close(id, CloseReason::Violation(why));
             return Handshake::Done;
         }
-        if self.room == Room::None && self.duty != Duty::ReadOnly {
+        if self.log_space == LogSpace::None && self.duty != Duty::ReadOnly {
             self.close(id, CloseReason::Violation("no room in the file for a new session".into()));
             return Handshake::Done;
         }
@@ -140,7 +140,7 @@ impl Engine {
             return Handshake::Later;
         }
         self.newcomers.left(address, id);
-        conn.phase = Phase::Creating;
+        conn.phase = ConnPhase::Creating;
         match self.duty {
             Duty::Forward { .. } => self.forward_new_session(id, timeout_ms),
             Duty::ReadOnly => return self.visit(id, timeout_ms),
@@ -221,7 +221,7 @@ impl Engine {
 
     fn bind(&mut self, id: ConnId, session: SessionId) {
         if let Some(conn) = self.conns.get_mut(id) {
-            conn.phase = Phase::Open;
+            conn.phase = ConnPhase::Open;
             conn.session = session;
             self.newcomers.left(conn.address.ip(), id);
             self.owners.insert(session, id);

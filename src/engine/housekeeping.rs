@@ -1,6 +1,6 @@
 //! What happens by itself: expiry, removal of containers and expired znodes, overdue handshakes.
 
-use super::conn::{CloseReason, ConnId, Phase};
+use super::conn::{CloseReason, ConnId, ConnPhase};
 use super::{Duty, Engine};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, SessionId, WallMillis};
@@ -172,7 +172,7 @@ impl Engine {
 
     /// The clock of a handshake stops when it has come: what it waits for then is us.
     fn waits_for_handshake(&self, id: ConnId) -> bool {
-        self.conns.get(id).is_some_and(|conn| conn.close.is_none() && conn.phase == Phase::New && !conn.arrived)
+        self.conns.get(id).is_some_and(|conn| conn.close.is_none() && conn.phase == ConnPhase::New && !conn.arrived)
     }
 
     /// At most so many per minute, spread over the looks in a minute.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::conn::{ConnId, Pending};
+use super::conn::{ConnId, PendingReply};
 use super::identity::Identities;
 use super::read::parse;
 use crate::records::OpCode;
@@ -59,9 +59,9 @@ impl Engine {
     pub(super) fn front_must_wait(&self, id: ConnId) -> bool {
         let Some(conn) = self.conns.get(id) else { return false };
         match conn.pending.front() {
-            Some(Pending::Read { op, body, who, .. }) => {
+            Some(PendingReply::Read { op, body, who, .. }) => {
                 self.must_wait_for_output(*op, body, who)
-                    && !conn.pending.iter().any(|pending| matches!(pending, Pending::Write { .. }))
+                    && !conn.pending.iter().any(|pending| matches!(pending, PendingReply::Write { .. }))
             }
             _ => false,
         }

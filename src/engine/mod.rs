@@ -54,15 +54,15 @@ mod tests;
 
 use complaints::Complaints;
 pub use conn::{CloseReason, ConnId, ConnStats};
-use conn::{Conns, Pending};
-use decide::{Asker, Caller};
+use conn::{Conns, PendingReply};
+use decide::{Caller, Requester};
 pub use deliver::Damage;
 pub use duty::{Duty, Outgoing, Violation};
 pub use hear::{Heard, Hearing};
 pub use identity::java_address;
 use outstanding::Outstanding;
 pub(crate) use receive::CREDENTIALS_SIZE_MAX;
-pub use receive::{Received, Verdict};
+pub use receive::{NextInput, Received};
 pub use retell::Retelling;
 pub use settings::{Limits, Settings};
 pub use status::{ConnStatus, SessionStatus, Status};
@@ -72,7 +72,7 @@ const SCRATCH_MAX: usize = 64 << 10;
 
 /// How much room the log has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Room {
+pub enum LogSpace {
     /// Enough.
     Plenty,
     /// Only the reserve: creates and growing sets are refused; deletes and the end of sessions go on.
@@ -122,7 +122,7 @@ pub struct Engine {
     wall: WallMillis,
     /// Time so far in which nobody listened to clients: their silence in it does not count, ms.
     unheard_ms: u64,
-    room: Room,
+    log_space: LogSpace,
     holding: holding::Holding,
     duty: Duty,
     /// For other servers.
@@ -174,7 +174,7 @@ impl Engine {
             now: Millis(0),
             wall: WallMillis(0),
             unheard_ms: 0,
-            room: Room::Plenty,
+            log_space: LogSpace::Plenty,
             holding: holding::Holding::default(),
             duty: Duty::None,
             packets: duty::Packets::new(),
@@ -224,8 +224,8 @@ impl Engine {
     }
 
     /// How much room the log has, once per turn.
-    pub fn set_room(&mut self, room: Room) {
-        self.room = room;
+    pub fn set_log_space(&mut self, log_space: LogSpace) {
+        self.log_space = log_space;
     }
 
     /// The last transaction applied.
@@ -392,7 +392,7 @@ impl Engine {
 
     /// Whether nothing was accepted from the connection yet.
     pub fn is_new(&self, id: ConnId) -> bool {
-        self.conns.get(id).is_some_and(|conn| conn.phase == conn::Phase::New)
+        self.conns.get(id).is_some_and(|conn| conn.phase == conn::ConnPhase::New)
     }
 
     /// Connections, with a session or not.
@@ -439,15 +439,15 @@ impl Engine {
     /// Proposes for who asks: a client of ours gets its reply when the transaction is delivered, a learner sees it then.
     fn propose_for(&mut self, caller: &Caller, xid: i32, op: OpCode, txn: &Txn<'_>) {
         let zxid = self.propose(caller.session, xid, txn);
-        match caller.asker {
-            Asker::Client(id) => {
+        match caller.requester {
+            Requester::Client(id) => {
                 let since = self.now;
                 self.awaiting.push_back(Awaiting { zxid, conn: id });
                 if let Some(conn) = self.conns.get_mut(id) {
-                    conn.push(Pending::Write { zxid: Some(zxid), xid, op, since });
+                    conn.push(PendingReply::Write { zxid: Some(zxid), xid, op, since });
                 }
             }
-            Asker::Learner(link) => self.remote.note_proposed(zxid, link),
+            Requester::Learner(link) => self.remote.note_proposed(zxid, link),
         }
     }
 

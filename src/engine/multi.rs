@@ -1,10 +1,10 @@
 //! Multis: their operations are decided one by one, each against what the ones before it leave, and become one
 //! transaction or, where one is refused, nothing but a list of results (G-13).
 
-use super::decide::{Asker, Caller, RECORD_OVERHEAD};
+use super::decide::{Caller, RECORD_OVERHEAD, Requester};
 use super::receive::decoder;
 use super::work::SLICE;
-use super::{Engine, Room};
+use super::{Engine, LogSpace};
 use crate::failpoint::{self, Failpoint};
 use crate::jute::Buffer;
 use crate::records::multi::{MultiOp, next_op};
@@ -59,9 +59,9 @@ impl Engine {
             return;
         }
         let Some(mut deciding) = self.work.deciding.take() else { return };
-        let is_gone = match deciding.caller.asker {
-            Asker::Client(id) => self.conns.get(id).is_none_or(|conn| conn.close.is_some()),
-            Asker::Learner(link) => !self.remote.is_there(link),
+        let is_gone = match deciding.caller.requester {
+            Requester::Client(id) => self.conns.get(id).is_none_or(|conn| conn.close.is_some()),
+            Requester::Learner(link) => !self.remote.is_there(link),
         };
         if is_gone {
             if deciding.multi.begun {
@@ -73,7 +73,7 @@ impl Engine {
         if self.decide_some(caller, multi, body) {
             let xid = *xid;
             self.propose_multi(xid, &deciding.caller, deciding.multi);
-            if let Asker::Client(id) = deciding.caller.asker {
+            if let Requester::Client(id) = deciding.caller.requester {
                 self.touch(id);
             }
         } else {
@@ -145,7 +145,8 @@ impl Engine {
 
     fn propose_multi(&mut self, xid: i32, caller: &Caller, multi: Multi) {
         let full = self.tree.memory_bytes() >= self.settings.limits.tree_size_max;
-        let has_no_room = self.room == Room::None || ((self.room == Room::Reserve || full) && multi.grows);
+        let has_no_room =
+            self.log_space == LogSpace::None || ((self.log_space == LogSpace::Reserve || full) && multi.grows);
         if multi.malformed || multi.unplaced || has_no_room || multi.failed.is_some() {
             // Nothing of it happened: sequence numbers are not used up, nothing stays pending (G-13).
             if failpoint::on(Failpoint::MultiKeepsCounters) {

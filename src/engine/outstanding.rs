@@ -49,7 +49,7 @@ type Replaced = (PathHash, Range<usize>, Option<Option<View>>);
 /// Pending views by path; `None` for a znode that will be gone.
 #[derive(Default)]
 pub(super) struct Outstanding {
-    views: HashTable<Pending>,
+    views: HashTable<PendingView>,
     /// The paths, one behind the other: they come one by one and go all together.
     texts: String,
     /// While a multi is decided: what its views replaced, oldest first. `None`: there was no view.
@@ -57,7 +57,7 @@ pub(super) struct Outstanding {
 }
 
 /// What is pending at one path.
-struct Pending {
+struct PendingView {
     hash: PathHash,
     /// Its path in `texts`.
     path: Range<usize>,
@@ -65,7 +65,7 @@ struct Pending {
 }
 
 impl Outstanding {
-    fn pending(&self, path: &str, hash: PathHash) -> Option<&Pending> {
+    fn pending(&self, path: &str, hash: PathHash) -> Option<&PendingView> {
         meter::steps(1);
         self.views.find(hash.number(), |one| one.hash == hash && self.texts[one.path.clone()] == *path)
     }
@@ -100,13 +100,13 @@ impl Outstanding {
     pub(super) fn set(&mut self, path: &str, hash: PathHash, view: Option<View>) {
         meter::steps(1);
         let texts = &self.texts;
-        let same = |one: &Pending| one.hash == hash && texts[one.path.clone()] == *path;
+        let same = |one: &PendingView| one.hash == hash && texts[one.path.clone()] == *path;
         let (at, before) = match self.views.find_mut(hash.number(), same) {
             Some(pending) => (pending.path.clone(), Some(std::mem::replace(&mut pending.view, view))),
             None => {
                 let at = self.texts.len()..self.texts.len() + path.len();
                 self.texts.push_str(path);
-                let pending = Pending { hash, path: at.clone(), view };
+                let pending = PendingView { hash, path: at.clone(), view };
                 self.views.insert_unique(hash.number(), pending, |one| one.hash.number());
                 (at, None)
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::conn::{ConnId, Pending};
+use super::conn::{ConnId, PendingReply};
 use super::identity::Identities;
 use super::read::parse;
 use super::receive::decoder;
@@ -116,7 +116,7 @@ impl Engine {
         while let Some(id) = self.work.long_reads.pop_front() {
             let Some(conn) = self.conns.get_mut(id) else { continue };
             conn.waits = false;
-            let Some(Pending::Read { xid, op, body, who, since }) = conn.pending.front() else { continue };
+            let Some(PendingReply::Read { xid, op, body, who, since }) = conn.pending.front() else { continue };
             let (xid, op, body, who, since) = (*xid, *op, body.clone(), Arc::clone(who), *since);
             if !self.is_long(id, op, &body) {
                 // It was, when it lined up.

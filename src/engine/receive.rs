@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::conn::{CloseReason, ConnId, Pending, Phase, UNCONFIRMED};
-use super::decide::Asker;
+use super::conn::{CloseReason, ConnId, ConnPhase, PendingReply, UNCONFIRMED};
+use super::decide::Requester;
 use super::handshake::Handshake;
 use super::identity::Identities;
 use super::{Awaiting, Duty, Engine, trace};
@@ -25,12 +25,12 @@ pub struct Received {
     /// Bytes that need not be offered again.
     pub consumed: usize,
     /// What to do with the rest.
-    pub verdict: Verdict,
+    pub next: NextInput,
 }
 
 /// What to do next with a connection's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum NextInput {
     /// Read more: what is left is no whole frame. The next frame is this long, its length included; 0 if not known.
     More(usize),
     /// Stop reading, offer the rest when the connection is touched again.
@@ -46,24 +46,24 @@ impl Engine {
         self.work.begin();
         for _ in 0..REQUESTS_PER_TURN_MAX {
             if self.work.is_spent() {
-                return Received { consumed, verdict: Verdict::Yield };
+                return Received { consumed, next: NextInput::Yield };
             }
             let rest = &input[consumed..];
             let Some(conn) = self.conns.get(id) else {
-                return Received { consumed: input.len(), verdict: Verdict::Blocked };
+                return Received { consumed: input.len(), next: NextInput::Blocked };
             };
             if conn.close.is_some() {
-                return Received { consumed: input.len(), verdict: Verdict::Blocked };
+                return Received { consumed: input.len(), next: NextInput::Blocked };
             }
             if !self.has_capacity(id) {
-                return Received { consumed, verdict: Verdict::Blocked };
+                return Received { consumed, next: NextInput::Blocked };
             }
             let Some((head, body)) = rest.split_first_chunk::<4>() else {
-                return Received { consumed, verdict: Verdict::More(0) };
+                return Received { consumed, next: NextInput::More(0) };
             };
             let length = i32::from_be_bytes(*head);
             let (limit, key) = match conn.phase {
-                Phase::New => (self.settings.limits.first_frame_size_max, "zoarium.firstFrameMax"),
+                ConnPhase::New => (self.settings.limits.first_frame_size_max, "zoarium.firstFrameMax"),
                 _ => (self.settings.limits.frame_size_max, "jute.maxbuffer"),
             };
             // refused by what it claims, before a byte of it is kept.
@@ -79,17 +79,17 @@ impl Engine {
                 }
             };
             let Some(frame) = body.get(..length) else {
-                return Received { consumed, verdict: Verdict::More(4 + length) };
+                return Received { consumed, next: NextInput::More(4 + length) };
             };
-            if conn.phase == Phase::New {
+            if conn.phase == ConnPhase::New {
                 match self.handshake(id, frame) {
                     Handshake::Done => {}
-                    Handshake::Later => return Received { consumed, verdict: Verdict::Blocked },
+                    Handshake::Later => return Received { consumed, next: NextInput::Blocked },
                 }
             } else if self.waits_for_work(id, frame) {
-                return Received { consumed, verdict: Verdict::Yield };
+                return Received { consumed, next: NextInput::Yield };
             } else if self.waits_for_sync(id, frame) || self.must_wait(id, frame) {
-                return Received { consumed, verdict: Verdict::Blocked };
+                return Received { consumed, next: NextInput::Blocked };
             } else {
                 self.request(id, frame);
             }
@@ -99,14 +99,14 @@ impl Engine {
                 conn.stats.received += 1;
             }
         }
-        Received { consumed, verdict: if consumed == input.len() { Verdict::More(0) } else { Verdict::Yield } }
+        Received { consumed, next: if consumed == input.len() { NextInput::More(0) } else { NextInput::Yield } }
     }
 
     /// Back-pressure: whether another request of this connection may be taken.
     pub(super) fn has_capacity(&self, id: ConnId) -> bool {
         let limits = &self.settings.limits;
         self.conns.get(id).is_some_and(|conn| {
-            conn.phase != Phase::Creating
+            conn.phase != ConnPhase::Creating
                 && !conn.waits_for_output
                 && conn.pending.len() < limits.in_flight_per_connection_max
                 && conn.pending_size < limits.waiting_size_max
@@ -256,12 +256,12 @@ impl Engine {
             }
         };
         let Some(conn) = self.conns.get_mut(id) else { return };
-        conn.push(Pending::Sync { upto, xid, path: request.path.as_str().into(), since });
+        conn.push(PendingReply::Sync { upto, xid, path: request.path.as_str().into(), since });
         let session = conn.session;
         if upto == UNCONFIRMED {
             conn.unconfirmed += 1;
             match self.duty {
-                Duty::Decide { .. } => self.ask(session, Asker::Client(id)),
+                Duty::Decide { .. } => self.ask(session, Requester::Client(id)),
                 _ => self.forward_sync(id, xid, body),
             }
         } else if upto > self.shown() && !failpoint::on(Failpoint::SyncForgotten) {
@@ -284,7 +284,7 @@ impl Engine {
             return self.serve_read(id, xid, op, body, &who, now);
         }
         if let Some(conn) = self.conns.get_mut(id) {
-            conn.push(Pending::Read { xid, op, body: body.into(), who, since: now });
+            conn.push(PendingReply::Read { xid, op, body: body.into(), who, since: now });
         }
         if waits {
             self.drain(id);
@@ -302,7 +302,7 @@ impl Engine {
         close: Option<CloseReason>,
     ) {
         if let Some(conn) = self.conns.get_mut(id) {
-            conn.push(Pending::Reply { xid, zxid, err, body, close });
+            conn.push(PendingReply::Reply { xid, zxid, err, body, close });
             self.drain(id);
         }
     }
@@ -317,21 +317,21 @@ impl Engine {
                 break;
             }
             match conn.pending.front() {
-                None | Some(Pending::Write { .. }) => break,
-                Some(Pending::Sync { upto, .. }) if *upto > shown && !failpoint::on(Failpoint::SyncEarly) => break,
+                None | Some(PendingReply::Write { .. }) => break,
+                Some(PendingReply::Sync { upto, .. }) if *upto > shown && !failpoint::on(Failpoint::SyncEarly) => break,
                 Some(_) if self.work.is_spent() => {
                     self.put_off(id);
                     break;
                 }
-                Some(Pending::Read { .. }) if self.work.is_applying() => {
+                Some(PendingReply::Read { .. }) if self.work.is_applying() => {
                     self.put_off(id);
                     break;
                 }
-                Some(Pending::Read { .. }) if self.front_must_wait(id) => {
+                Some(PendingReply::Read { .. }) if self.front_must_wait(id) => {
                     self.wait_for_output(id);
                     break;
                 }
-                Some(Pending::Read { op, body, .. }) if self.is_long(id, *op, body) => {
+                Some(PendingReply::Read { op, body, .. }) if self.is_long(id, *op, body) => {
                     self.line_up(id);
                     break;
                 }
@@ -347,9 +347,9 @@ impl Engine {
         let shown = self.shown();
         let Some(conn) = self.conns.get_mut(id) else { return };
         match conn.pop() {
-            Some(Pending::Read { xid, op, body, who, since }) => self.serve_read(id, xid, op, &body, &who, since),
-            Some(Pending::Sync { xid, path, since, .. }) => self.serve_sync(id, xid, &path, since),
-            Some(Pending::Reply { xid, zxid, err, body, close }) => {
+            Some(PendingReply::Read { xid, op, body, who, since }) => self.serve_read(id, xid, op, &body, &who, since),
+            Some(PendingReply::Sync { xid, path, since, .. }) => self.serve_sync(id, xid, &path, since),
+            Some(PendingReply::Reply { xid, zxid, err, body, close }) => {
                 conn.reply(xid, zxid.unwrap_or(shown.0), err, |out| out.extend_from_slice(&body));
                 self.counters.sent += 1;
                 self.counters.response_size.record(conn.last_frame);
@@ -357,7 +357,7 @@ impl Engine {
                     self.close(id, reason);
                 }
             }
-            Some(Pending::Write { .. }) | None => {}
+            Some(PendingReply::Write { .. }) | None => {}
         }
     }
 

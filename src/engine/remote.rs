@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::conn::{CloseReason, ConnId};
-use super::decide::{Asker, Caller};
+use super::decide::{Caller, Requester};
 use super::duty::{Outgoing, Violation};
 use super::forward::{REQUEST_HEAD_SIZE, TOUCH_SIZE};
 use super::identity::Identities;
@@ -64,7 +64,7 @@ struct Syncing {
     /// The question that was asked after it came.
     token: u64,
     session: SessionId,
-    asker: Asker,
+    requester: Requester,
 }
 
 /// What a leader knows of its learners and of who speaks for whom.
@@ -72,7 +72,7 @@ struct Syncing {
 pub(super) struct Remote {
     learners: BTreeMap<LinkId, Learner>,
     /// Which connection speaks for a session. That of a learner which is gone speaks for nobody.
-    speaks_for: BTreeMap<SessionId, Asker>,
+    speaks_for: BTreeMap<SessionId, Requester>,
     /// Requests that are not decided yet, oldest first.
     queue: VecDeque<Request>,
     /// Transactions of learners' requests that are not applied yet.
@@ -114,8 +114,8 @@ impl Remote {
     }
 
     /// It speaks for the session from now on.
-    pub(super) fn set_speaker(&mut self, session: SessionId, asker: Asker) {
-        self.speaks_for.insert(session, asker);
+    pub(super) fn set_speaker(&mut self, session: SessionId, requester: Requester) {
+        self.speaks_for.insert(session, requester);
     }
 
     /// The session has ended.
@@ -142,10 +142,10 @@ impl Remote {
         links
     }
 
-    fn speaks(&self, asker: Asker) -> bool {
-        match asker {
-            Asker::Client(_) => true,
-            Asker::Learner(link) => self.is_there(link),
+    fn speaks(&self, requester: Requester) -> bool {
+        match requester {
+            Requester::Client(_) => true,
+            Requester::Learner(link) => self.is_there(link),
         }
     }
 }
@@ -182,7 +182,7 @@ impl Engine {
         let Some(learner) = self.remote.learners.remove(&link) else { return };
         log::debug!("server {} is gone; nobody speaks for the sessions of its clients", learner.server);
         self.remote.queue.retain(|request| request.link != link);
-        let gone = |sync: &Syncing| matches!(sync.asker, Asker::Learner(of) if of == link);
+        let gone = |sync: &Syncing| matches!(sync.requester, Requester::Learner(of) if of == link);
         let (lost, kept) = std::mem::take(&mut self.remote.syncs).into_iter().partition(gone);
         self.remote.syncs = kept;
         let lost: VecDeque<Syncing> = lost;
@@ -280,13 +280,13 @@ impl Engine {
     fn decide_request(&mut self, request: Request) {
         self.work.spend(8 + request.data.len() / 32);
         let Request { link, session, cxid, op, ref who, .. } = request;
-        let asker = Asker::Learner(link);
-        let caller = Caller { session, asker, who: Arc::clone(who) };
+        let requester = Requester::Learner(link);
+        let caller = Caller { session, requester, who: Arc::clone(who) };
         match op {
-            OpCode::Sync => self.ask(session, asker),
+            OpCode::Sync => self.ask(session, requester),
             OpCode::CreateSession => {
                 let timeout = request.body().first_chunk::<4>().map_or(0, |timeout| i32::from_be_bytes(*timeout));
-                self.remote.set_speaker(session, asker);
+                self.remote.set_speaker(session, requester);
                 self.propose_for(&caller, cxid, op, &Txn::CreateSession(CreateSessionTxn { timeout }));
             }
             // What a client of ours may not ask for. A learner of ZooKeeper's forwards it.
@@ -299,14 +299,14 @@ impl Engine {
 
     /// Whether the request of a session may be decided for who brings it. Nobody speaks for a session until its first
     /// request after an election.
-    pub(super) fn speaks_for(&mut self, session: SessionId, asker: Asker) -> bool {
+    pub(super) fn speaks_for(&mut self, session: SessionId, requester: Requester) -> bool {
         if !matches!(self.duty, Duty::Decide { .. }) || !self.sessions.is_live(session) {
             return true;
         }
         match self.remote.speaks_for.get(&session) {
-            Some(&speaker) if self.remote.speaks(speaker) => speaker.is_same_server(asker),
+            Some(&speaker) if self.remote.speaks(speaker) => speaker.is_same_server(requester),
             _ => {
-                self.remote.set_speaker(session, asker);
+                self.remote.set_speaker(session, requester);
                 true
             }
         }
@@ -323,7 +323,7 @@ impl Engine {
         };
         let session = SessionId(i64::from_be_bytes(id));
         if self.is_ending(session) {
-            self.tell_of_the_end(session, Asker::Learner(link));
+            self.tell_of_the_end(session, Requester::Learner(link));
         } else if self.sessions.is_live(session) {
             self.sessions.set_timeout(self.listened(), session, timeout_ms.max(0));
             self.moves_to(link, session);
@@ -335,7 +335,7 @@ impl Engine {
 
     /// A learner speaks for the session from now on.
     pub(super) fn moves_to(&mut self, link: LinkId, session: SessionId) {
-        self.remote.set_speaker(session, Asker::Learner(link));
+        self.remote.set_speaker(session, Requester::Learner(link));
         self.counters.resumed += 1;
         if let Some(&moved) = self.owners.get(&session) {
             self.close(moved, CloseReason::Moved);
@@ -370,14 +370,14 @@ impl Engine {
 
     /// A `sync` is answered once what was proposed before it is applied and a quorum has confirmed, after it came, that
     /// this server leads (G-04). Those that come before the question has left share it.
-    pub(super) fn ask(&mut self, session: SessionId, asker: Asker) {
+    pub(super) fn ask(&mut self, session: SessionId, requester: Requester) {
         let upto = self.last_proposed();
         let remote = &mut self.remote;
         if !std::mem::replace(&mut remote.is_asking, true) {
             remote.token += 1;
             self.packets.push_back(Outgoing::Confirm { token: remote.token });
         }
-        remote.syncs.push_back(Syncing { upto, token: remote.token, session, asker });
+        remote.syncs.push_back(Syncing { upto, token: remote.token, session, requester });
         *remote.syncs_of.entry(session).or_default() += 1;
     }
 
@@ -397,9 +397,9 @@ impl Engine {
         while self.remote.syncs.front().is_some_and(is_due) {
             let Some(sync) = self.remote.syncs.pop_front() else { break };
             self.sync_done(sync.session);
-            match sync.asker {
-                Asker::Client(id) => self.sync_reached(id, shown),
-                Asker::Learner(link) => {
+            match sync.requester {
+                Requester::Client(id) => self.sync_reached(id, shown),
+                Requester::Learner(link) => {
                     let packet = QuorumPacket::bare(PacketType::SYNC, Zxid::ZERO);
                     self.packets.push_back(Outgoing::ToLearner { link, packet });
                 }
@@ -419,7 +419,7 @@ impl Engine {
     /// A connection of ours speaks for the session.
     pub(super) fn speaks_here(&mut self, session: SessionId, id: ConnId) {
         if matches!(self.duty, Duty::Decide { .. }) {
-            self.remote.set_speaker(session, Asker::Client(id));
+            self.remote.set_speaker(session, Requester::Client(id));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Reads by other threads of this process, on the state as applied.
 
 use super::Engine;
-use super::conn::{ConnId, Phase};
+use super::conn::{ConnId, ConnPhase};
 use super::read::parse_path;
 use crate::ids::Zxid;
 use crate::jute::{Buffer, encode};
@@ -15,7 +15,7 @@ impl Engine {
     /// Rules and codes are those of a request. `None` when the connection has no session (any more), or has to say who it
     /// is first: such requests are for the queue. The caller sees to it that no write of the session is under way.
     pub fn read_shared(&self, id: ConnId, op: OpCode, path: &str, out: &mut Vec<u8>) -> Option<(Zxid, ErrorCode)> {
-        let conn = self.conns.get(id).filter(|conn| conn.phase == Phase::Open && conn.close.is_none())?;
+        let conn = self.conns.get(id).filter(|conn| conn.phase == ConnPhase::Open && conn.close.is_none())?;
         // Half of a transaction is for nobody to see.
         if !self.is_authenticated_enough(id) || self.work.is_applying() {
             return None;

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::applying::Applying;
 use super::conn::ConnId;
-use super::decide::Asker;
+use super::decide::Requester;
 use super::multi::Deciding;
 use super::reading::Reading;
 use super::{Engine, OpCode};
@@ -134,7 +134,7 @@ impl Engine {
         if !self.work.is_deciding() {
             return false;
         }
-        if self.work.deciding.as_ref().is_some_and(|deciding| deciding.caller.asker == Asker::Client(id)) {
+        if self.work.deciding.as_ref().is_some_and(|deciding| deciding.caller.requester == Requester::Client(id)) {
             return true;
         }
         is_write(frame)

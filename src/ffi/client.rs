@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::codes::*;
 use super::guard::{
-    Fail, Head, Kind, Outcome, SignalsBlocked, SizedStruct, bytes, guard, guard_value, limit, look, out, path, sized,
-    take, text, with, write_sized,
+    Fail, Fallible, HandleKind, Head, SignalsBlocked, SizedStruct, bytes, guard, guard_value, limit, look, out, path,
+    sized, take, text, with, write_sized,
 };
 use super::queue::{queue_of, zoa_queue};
 use super::server::{ServerBox, zoa_server};
@@ -169,7 +169,7 @@ pub(super) struct ClientBox {
 }
 
 // SAFETY: it is `repr(C)` and begins with its head.
-unsafe impl Kind for ClientBox {
+unsafe impl HandleKind for ClientBox {
     const TAG: u32 = u32::from_le_bytes(*b"clie");
 }
 
@@ -221,7 +221,7 @@ pub(super) fn watch_of(
 }
 
 /// What C says of a session, as the handle wants it.
-unsafe fn options_of(options: *const zoa_client_options, client: *mut zoa_client) -> Outcome<Options> {
+unsafe fn options_of(options: *const zoa_client_options, client: *mut zoa_client) -> Fallible<Options> {
     let mut wanted = Options::default();
     if options.is_null() {
         return Ok(wanted);
@@ -262,8 +262,8 @@ unsafe fn begin(
     options: *const zoa_client_options,
     server_id: u64,
     client_out: *mut *mut zoa_client,
-    open: impl FnOnce(&Options) -> Outcome<Handle>,
-) -> Outcome<()> {
+    open: impl FnOnce(&Options) -> Fallible<Handle>,
+) -> Fallible<()> {
     // SAFETY: the caller gives NULL or a place for a pointer.
     let place = unsafe { out(client_out, "client_out") }?;
     let client = Box::new(ClientBox { head: Head::new::<ClientBox>(), handle: OnceLock::new(), server_id });

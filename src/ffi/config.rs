@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::codes::*;
-use super::guard::{Fail, Head, Kind, Outcome, guard, out, take, text, with};
+use super::guard::{Fail, Fallible, HandleKind, Head, guard, out, take, text, with};
 use crate::config::{Config, ConfigError, Loaded};
 
 /// Settings to start a server with: the keys of `zoo.cfg`, and ours under `zoarium.`. `zoarium check --all`, of the command line
@@ -48,13 +48,13 @@ struct Settings {
 }
 
 // SAFETY: it is `repr(C)` and begins with its head.
-unsafe impl Kind for ConfigBox {
+unsafe impl HandleKind for ConfigBox {
     const TAG: u32 = u32::from_le_bytes(*b"conf");
 }
 
 impl ConfigBox {
     /// What a server is started with. The environment is the host's own business and not read.
-    pub(super) fn load(&self) -> Outcome<(Config, Option<RoleCallback>)> {
+    pub(super) fn load(&self) -> Fallible<(Config, Option<RoleCallback>)> {
         let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let loaded = Config::load_called(settings.file.as_deref(), &settings.properties);
         let Loaded { config, notes, .. } = loaded.map_err(refused)?;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::codes::*;
-use crate::handle::code::Outcome as Fate;
+use crate::handle::code::Outcome;
 use crate::handle::{Refused, Reply};
 use crate::process;
 
@@ -18,7 +18,7 @@ pub(super) struct Fail {
     code: zoa_code,
     text: Option<Cow<'static, str>>,
     /// What became of a write, where more is known than its code says.
-    outcome: Option<Fate>,
+    outcome: Option<Outcome>,
 }
 
 impl Fail {
@@ -30,7 +30,7 @@ impl Fail {
         Fail { code, text: Some(text.into()), outcome: None }
     }
 
-    pub(super) fn with_outcome(self, outcome: Fate) -> Fail {
+    pub(super) fn with_outcome(self, outcome: Outcome) -> Fail {
         Fail { outcome: Some(outcome), ..self }
     }
 
@@ -48,7 +48,7 @@ impl Fail {
 
     /// A request that was not taken, about a path where there is one.
     pub(super) fn refused(why: Refused, about: Option<&str>) -> Fail {
-        Fail::because(why.code(), unsent_sentence(why.code(), why, about)).with_outcome(Fate::NotDone)
+        Fail::because(why.code(), unsent_sentence(why.code(), why, about)).with_outcome(Outcome::NotDone)
     }
 
     pub(super) fn null(what: &'static str) -> Fail {
@@ -56,11 +56,11 @@ impl Fail {
     }
 }
 
-pub(super) type Outcome<T> = Result<T, Fail>;
+pub(super) type Fallible<T> = Result<T, Fail>;
 
 thread_local! {
     static LAST_ERROR: RefCell<CString> = RefCell::new(CString::default());
-    static LAST_OUTCOME: Cell<Fate> = const { Cell::new(Fate::Done) };
+    static LAST_OUTCOME: Cell<Outcome> = const { Cell::new(Outcome::Done) };
 }
 
 /// What to say of a request that was not sent.
@@ -115,7 +115,7 @@ impl Drop for Errno {
 
 /// A bug at the entry of the next function, where a test has put one.
 #[cfg(test)]
-fn planted() -> Outcome<()> {
+fn planted() -> Fallible<()> {
     if super::tests::PLANTED.replace(false) {
         panic!("planted");
     }
@@ -123,12 +123,12 @@ fn planted() -> Outcome<()> {
 }
 
 #[cfg(not(test))]
-fn planted() -> Outcome<()> {
+fn planted() -> Fallible<()> {
     Ok(())
 }
 
 /// Runs the body of a function that belongs to no handle.
-pub(super) fn guard(body: impl FnOnce() -> Outcome<()>) -> zoa_code {
+pub(super) fn guard(body: impl FnOnce() -> Fallible<()>) -> zoa_code {
     let _errno = Errno::keep();
     match catch_unwind(AssertUnwindSafe(|| planted().and_then(|()| body()))) {
         Ok(Ok(())) => ZOA_OK,
@@ -138,7 +138,7 @@ pub(super) fn guard(body: impl FnOnce() -> Outcome<()>) -> zoa_code {
 }
 
 /// The same for functions that return something else than a code; `otherwise` stands for every failure.
-pub(super) fn guard_value<T>(otherwise: T, body: impl FnOnce() -> Outcome<T>) -> T {
+pub(super) fn guard_value<T>(otherwise: T, body: impl FnOnce() -> Fallible<T>) -> T {
     let _errno = Errno::keep();
     match catch_unwind(AssertUnwindSafe(|| planted().and_then(|()| body()))) {
         Ok(Ok(value)) => value,
@@ -204,7 +204,7 @@ pub(super) struct Head {
 ///
 /// # Safety
 /// The type is `repr(C)` and begins with a [`Head`].
-pub(super) unsafe trait Kind {
+pub(super) unsafe trait HandleKind {
     /// Four letters that no other kind has.
     const TAG: u32;
 }
@@ -212,7 +212,7 @@ pub(super) unsafe trait Kind {
 const FREED: u32 = u32::from_le_bytes(*b"gone");
 
 impl Head {
-    pub(super) fn new<K: Kind>() -> Head {
+    pub(super) fn new<K: HandleKind>() -> Head {
         // Named where every program comes by, so that no linker leaves it out of a static program.
         std::hint::black_box(&raw const WATCH_FORKS);
         Head { tag: AtomicU32::new(K::TAG), forks: process::forks(), broken: AtomicBool::new(false) }
@@ -233,7 +233,7 @@ impl Head {
 /// # Safety
 /// The pointer is NULL or points to memory that begins like a handle. That a freed one is noticed is luck; it remains the
 /// caller's bug.
-pub(super) unsafe fn look<'a, K: Kind>(handle: *const c_void, what: &'static str) -> Outcome<&'a K> {
+pub(super) unsafe fn look<'a, K: HandleKind>(handle: *const c_void, what: &'static str) -> Fallible<&'a K> {
     if handle.is_null() {
         return Err(Fail::null(what));
     }
@@ -259,10 +259,10 @@ pub(super) unsafe fn look<'a, K: Kind>(handle: *const c_void, what: &'static str
 ///
 /// # Safety
 /// As [`look`].
-pub(super) unsafe fn with<K: Kind>(
+pub(super) unsafe fn with<K: HandleKind>(
     handle: *const c_void,
     what: &'static str,
-    body: impl FnOnce(&K) -> Outcome<()>,
+    body: impl FnOnce(&K) -> Fallible<()>,
 ) -> zoa_code {
     guard(|| {
         // SAFETY: as the caller says.
@@ -283,7 +283,7 @@ pub(super) unsafe fn with<K: Kind>(
 ///
 /// # Safety
 /// As [`look`], and nobody uses the handle any more.
-pub(super) unsafe fn take<K: Kind>(handle: *mut c_void) -> Option<Box<K>> {
+pub(super) unsafe fn take<K: HandleKind>(handle: *mut c_void) -> Option<Box<K>> {
     // SAFETY: as the caller says.
     unsafe { take_if(handle, |head, _| head.is_ours()) }
 }
@@ -292,7 +292,10 @@ pub(super) unsafe fn take<K: Kind>(handle: *mut c_void) -> Option<Box<K>> {
 ///
 /// # Safety
 /// As [`take`].
-pub(super) unsafe fn take_if<K: Kind>(handle: *mut c_void, may_go: impl FnOnce(&Head, &K) -> bool) -> Option<Box<K>> {
+pub(super) unsafe fn take_if<K: HandleKind>(
+    handle: *mut c_void,
+    may_go: impl FnOnce(&Head, &K) -> bool,
+) -> Option<Box<K>> {
     if handle.is_null() || !handle.cast::<u64>().is_aligned() {
         return None;
     }
@@ -313,7 +316,7 @@ pub(super) unsafe fn take_if<K: Kind>(handle: *mut c_void, may_go: impl FnOnce(&
 /// The longest of anything that ZooKeeper's protocol can express.
 const FIELD_SIZE_MAX: usize = i32::MAX as usize;
 
-fn fits(size: usize, what: &str) -> Outcome<()> {
+fn fits(size: usize, what: &str) -> Fallible<()> {
     if size > FIELD_SIZE_MAX {
         let text =
             format!("{what} has {size} bytes, more than the {FIELD_SIZE_MAX} that ZooKeeper's protocol can express");
@@ -326,7 +329,7 @@ fn fits(size: usize, what: &str) -> Outcome<()> {
 ///
 /// # Safety
 /// NULL, or NUL-terminated, and unchanged while borrowed.
-pub(super) unsafe fn text<'a>(text: *const c_char, what: &'static str) -> Outcome<&'a str> {
+pub(super) unsafe fn text<'a>(text: *const c_char, what: &'static str) -> Fallible<&'a str> {
     if text.is_null() {
         return Err(Fail::null(what));
     }
@@ -340,7 +343,7 @@ pub(super) unsafe fn text<'a>(text: *const c_char, what: &'static str) -> Outcom
 ///
 /// # Safety
 /// As [`text`].
-pub(super) unsafe fn path<'a>(path: *const c_char) -> Outcome<&'a str> {
+pub(super) unsafe fn path<'a>(path: *const c_char) -> Fallible<&'a str> {
     // SAFETY: as the caller says.
     let path = unsafe { text(path, "path") }?;
     if !path.starts_with('/') {
@@ -353,7 +356,7 @@ pub(super) unsafe fn path<'a>(path: *const c_char) -> Outcome<&'a str> {
 ///
 /// # Safety
 /// NULL with length 0, or readable for `len` bytes and unchanged while borrowed.
-pub(super) unsafe fn bytes<'a>(data: *const c_void, len: usize) -> Outcome<Option<&'a [u8]>> {
+pub(super) unsafe fn bytes<'a>(data: *const c_void, len: usize) -> Fallible<Option<&'a [u8]>> {
     fits(len, "data")?;
     match (data.is_null(), len) {
         (true, 0) => Ok(None),
@@ -367,7 +370,7 @@ pub(super) unsafe fn bytes<'a>(data: *const c_void, len: usize) -> Outcome<Optio
 ///
 /// # Safety
 /// NULL, or writable and aligned.
-pub(super) unsafe fn out<'a, T>(place: *mut T, what: &'static str) -> Outcome<&'a mut MaybeUninit<T>> {
+pub(super) unsafe fn out<'a, T>(place: *mut T, what: &'static str) -> Fallible<&'a mut MaybeUninit<T>> {
     if place.is_null() || !place.is_aligned() {
         return Err(Fail::null(what));
     }
@@ -388,7 +391,7 @@ pub(super) unsafe trait SizedStruct: Copy {
 ///
 /// # Safety
 /// Readable for as many bytes as its first field says.
-pub(super) unsafe fn sized<T: SizedStruct>(place: *const T, what: &'static str) -> Outcome<T> {
+pub(super) unsafe fn sized<T: SizedStruct>(place: *const T, what: &'static str) -> Fallible<T> {
     if place.is_null() {
         return Err(Fail::null(what));
     }
@@ -411,7 +414,7 @@ pub(super) unsafe fn sized<T: SizedStruct>(place: *const T, what: &'static str) 
 ///
 /// # Safety
 /// NULL, or writable for as many bytes as its first field says.
-pub(super) unsafe fn write_sized<T: SizedStruct>(place: *mut T, value: T, what: &'static str) -> Outcome<()> {
+pub(super) unsafe fn write_sized<T: SizedStruct>(place: *mut T, value: T, what: &'static str) -> Fallible<()> {
     // SAFETY: as the caller says.
     let before = unsafe { sized(place.cast_const(), what) }?;
     let _ = before;

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 
 use super::client::{ClientBox, Foreign, NO_LIMIT, watch_of, zoa_client};
 use super::codes::*;
-use super::guard::{Fail, Outcome, limit, out, path, sized, with};
+use super::guard::{Fail, Fallible, limit, out, path, sized, with};
 use super::requests::*;
 use super::result::{ResultBox, zoa_acl, zoa_result, zoa_stat};
 use crate::handle::Handle;
@@ -15,7 +15,7 @@ pub type zoa_done_fn =
     Option<unsafe extern "C" fn(client: *mut zoa_client, result: *mut zoa_result, user_data: *mut c_void)>;
 
 /// A result's code; the sentence goes to `zoa_last_error`.
-pub(super) fn outcome_of(result: &ResultBox) -> Outcome<()> {
+pub(super) fn outcome_of(result: &ResultBox) -> Fallible<()> {
     match result.code() {
         ZOA_OK => Ok(()),
         code => Err(Fail::because(code, result.sentence()).with_outcome(result.outcome())),
@@ -28,7 +28,7 @@ unsafe fn run(
     handle: &Handle,
     op: &zoa_op,
     wait: Option<std::time::Duration>,
-) -> Outcome<Box<ResultBox>> {
+) -> Fallible<Box<ResultBox>> {
     let chroot = handle.chroot();
     // SAFETY: the caller vouches for the operation's pointers.
     unsafe {
@@ -60,7 +60,7 @@ unsafe fn read(
     kind: i32,
     at: *const c_char,
     wait: Option<std::time::Duration>,
-) -> Outcome<Box<ResultBox>> {
+) -> Fallible<Box<ResultBox>> {
     // SAFETY: the caller gives NULL or a text.
     let path = unsafe { path(at) }?;
     let code = read_code(kind);
@@ -69,7 +69,7 @@ unsafe fn read(
 }
 
 /// Gives a successful result to whoever wants it; a failed one is told by code and sentence alone.
-pub(super) unsafe fn hand_out(result: Box<ResultBox>, result_out: *mut *mut zoa_result) -> Outcome<()> {
+pub(super) unsafe fn hand_out(result: Box<ResultBox>, result_out: *mut *mut zoa_result) -> Fallible<()> {
     outcome_of(&result)?;
     if !result_out.is_null() {
         // SAFETY: the caller gives a place for a pointer.
@@ -78,7 +78,7 @@ pub(super) unsafe fn hand_out(result: Box<ResultBox>, result_out: *mut *mut zoa_
     Ok(())
 }
 
-unsafe fn hand_out_stat(result: &ResultBox, stat_out: *mut zoa_stat) -> Outcome<()> {
+unsafe fn hand_out_stat(result: &ResultBox, stat_out: *mut zoa_stat) -> Fallible<()> {
     outcome_of(result)?;
     if let (Some(stat), false) = (result.stat(), stat_out.is_null()) {
         // SAFETY: the caller gives a place for a stat.
@@ -322,7 +322,7 @@ fn completion(
     request: Request,
     done: zoa_done_fn,
     user_data: *mut c_void,
-) -> Outcome<((OpCode, Vec<u8>), impl FnOnce(crate::handle::Reply) + Send + use<>)> {
+) -> Fallible<((OpCode, Vec<u8>), impl FnOnce(crate::handle::Reply) + Send + use<>)> {
     let done = done.ok_or_else(|| Fail::null("done"))?;
     let (client, user_data, chroot) = (Foreign::new(client), Foreign::new(user_data), handle.chroot().clone());
     let Request { op, body, about } = request;

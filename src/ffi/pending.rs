@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::client::{ClientBox, watch_of, zoa_client};
 use super::codes::*;
-use super::guard::{Fail, Head, Kind, guard, limit, out, path, sized, take, with};
+use super::guard::{Fail, HandleKind, Head, guard, limit, out, path, sized, take, with};
 use super::operations::{hand_out, read_code};
 use super::requests::*;
 use super::result::{ResultBox, zoa_result};
@@ -32,7 +32,7 @@ struct PendingBox {
 }
 
 // SAFETY: it is `repr(C)` and begins with its head.
-unsafe impl Kind for PendingBox {
+unsafe impl HandleKind for PendingBox {
     const TAG: u32 = u32::from_le_bytes(*b"pend");
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use super::codes::*;
-use super::guard::{Fail, Head, Kind, Outcome, guard, guard_value, limit, look, out, take, with};
+use super::guard::{Fail, Fallible, HandleKind, Head, guard, guard_value, limit, look, out, take, with};
 use crate::handle::queue::{NotRun, Queue};
 
 /// Where callbacks of clients wait for the host to run them.
@@ -27,12 +27,12 @@ pub(super) struct QueueBox {
 }
 
 // SAFETY: it is `repr(C)` and begins with its head.
-unsafe impl Kind for QueueBox {
+unsafe impl HandleKind for QueueBox {
     const TAG: u32 = u32::from_le_bytes(*b"queu");
 }
 
 /// The queue behind a pointer; `None` for NULL.
-pub(super) unsafe fn queue_of(queue: *mut zoa_queue) -> Outcome<Option<Arc<Queue>>> {
+pub(super) unsafe fn queue_of(queue: *mut zoa_queue) -> Fallible<Option<Arc<Queue>>> {
     if queue.is_null() {
         return Ok(None);
     }

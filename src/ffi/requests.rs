@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 
 use super::client::zoa_watch_fn;
 use super::codes::*;
-use super::guard::{Fail, Outcome, SizedStruct, bytes, path, sized, text};
+use super::guard::{Fail, Fallible, SizedStruct, bytes, path, sized, text};
 use super::result::zoa_acl;
 use crate::handle::Chroot;
 use crate::jute::{Buffer, encode, encoded};
@@ -132,7 +132,7 @@ pub(super) struct Request {
 ///
 /// # Safety
 /// Its pointers are what its fields say.
-pub(super) unsafe fn request(op: &zoa_op, chroot: &Chroot) -> Outcome<Request> {
+pub(super) unsafe fn request(op: &zoa_op, chroot: &Chroot) -> Fallible<Request> {
     // SAFETY: as the caller says, here and below.
     unsafe {
         let about = if op.path.is_null() { None } else { Some(text(op.path, "op.path")?.to_owned()) };
@@ -198,7 +198,7 @@ fn path_body(chroot: &Chroot, path: &str) -> Vec<u8> {
 }
 
 /// One of the operations that may stand in a multi, appended to `body`.
-unsafe fn write(op: &zoa_op, chroot: &Chroot, body: &mut Vec<u8>) -> Outcome<OpCode> {
+unsafe fn write(op: &zoa_op, chroot: &Chroot, body: &mut Vec<u8>) -> Fallible<OpCode> {
     // SAFETY: as the caller says.
     unsafe {
         let path = chroot.outer(path(op.path)?);
@@ -236,7 +236,7 @@ unsafe fn write(op: &zoa_op, chroot: &Chroot, body: &mut Vec<u8>) -> Outcome<OpC
     }
 }
 
-unsafe fn acl_of(op: &zoa_op) -> Outcome<Vec<Acl<'_>>> {
+unsafe fn acl_of(op: &zoa_op) -> Fallible<Vec<Acl<'_>>> {
     if op.acl.is_null() {
         return Err(Fail::null("op.acl"));
     }
@@ -256,7 +256,7 @@ unsafe fn acl_of(op: &zoa_op) -> Outcome<Vec<Acl<'_>>> {
 ///
 /// # Safety
 /// `ops` are `count` operations, each as large as the first one's `struct_size` says.
-pub(super) unsafe fn multi(ops: *const zoa_op, count: usize, chroot: &Chroot) -> Outcome<Request> {
+pub(super) unsafe fn multi(ops: *const zoa_op, count: usize, chroot: &Chroot) -> Fallible<Request> {
     if ops.is_null() && count > 0 {
         return Err(Fail::null("ops"));
     }

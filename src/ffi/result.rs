@@ -4,8 +4,8 @@ use std::ffi::{CString, c_char, c_void};
 use std::sync::OnceLock;
 
 use super::codes::*;
-use super::guard::{Head, Kind, c_text, guard, guard_value, look, take_if, unsent_sentence, with};
-use crate::handle::code::Outcome as Fate;
+use super::guard::{HandleKind, Head, c_text, guard, guard_value, look, take_if, unsent_sentence, with};
+use crate::handle::code::Outcome;
 use crate::handle::{Chroot, Refused, Reply};
 use crate::jute::{Buffer, Decoder, JuteError};
 use crate::records::multi::{MultiResult, decode_results};
@@ -101,7 +101,7 @@ pub(super) struct ResultBox {
     is_part: bool,
     zxid: i64,
     /// Whether a write happened.
-    outcome: Fate,
+    outcome: Outcome,
     /// Why it never reached a server.
     unsent: Option<Refused>,
     content: Content,
@@ -117,7 +117,7 @@ pub(super) struct ResultBox {
 }
 
 // SAFETY: it is `repr(C)` and begins with its head.
-unsafe impl Kind for ResultBox {
+unsafe impl HandleKind for ResultBox {
     const TAG: u32 = u32::from_le_bytes(*b"resu");
 }
 
@@ -186,7 +186,7 @@ impl ResultBox {
         if result.fill(op, reply.body, chroot).is_err() {
             // The server has done something, and what it says of it cannot be read.
             result =
-                Box::new(ResultBox { outcome: Fate::Unknown, ..ResultBox::new(ZOA_MARSHALLING_ERROR, reply.zxid) });
+                Box::new(ResultBox { outcome: Outcome::Unknown, ..ResultBox::new(ZOA_MARSHALLING_ERROR, reply.zxid) });
         }
         if let Some(paths) = paths {
             result.name_the_culprits(paths);
@@ -277,8 +277,8 @@ impl ResultBox {
                 if op == OpCode::Multi {
                     self.code = any.map_or(ZOA_OK, |part| part.code);
                     if self.code != ZOA_OK {
-                        self.outcome = Fate::NotDone;
-                        parts.iter_mut().for_each(|part| part.outcome = Fate::NotDone);
+                        self.outcome = Outcome::NotDone;
+                        parts.iter_mut().for_each(|part| part.outcome = Outcome::NotDone);
                     }
                 }
                 self.content = Content::Parts(parts);
@@ -333,7 +333,7 @@ impl ResultBox {
         Box::into_raw(self).cast()
     }
 
-    pub(super) fn outcome(&self) -> Fate {
+    pub(super) fn outcome(&self) -> Outcome {
         self.outcome
     }
 

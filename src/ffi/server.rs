@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::codes::*;
 use super::config::{ConfigBox, RoleCallback, zoa_config};
 use super::guard::{
-    Fail, Head, Kind, Outcome, SignalsBlocked, SizedStruct, c_text, guard, guard_value, limit, look, out, take, text,
-    with, write_sized,
+    Fail, Fallible, HandleKind, Head, SignalsBlocked, SizedStruct, c_text, guard, guard_value, limit, look, out, take,
+    text, with, write_sized,
 };
 use crate::handle::load::Load;
 use crate::handle::queue::{Callbacks, Job};
@@ -98,7 +98,7 @@ pub(super) struct ServerBox {
 }
 
 // SAFETY: it is `repr(C)` and begins with its head.
-unsafe impl Kind for ServerBox {
+unsafe impl HandleKind for ServerBox {
     const TAG: u32 = u32::from_le_bytes(*b"serv");
 }
 
@@ -129,7 +129,7 @@ impl ServerBox {
         &self,
         session_id: i64,
         ask: impl FnOnce(&Server, SessionId) -> Result<bool, NoAnswer>,
-    ) -> Outcome<()> {
+    ) -> Fallible<()> {
         let running = self.server.read().unwrap_or_else(PoisonError::into_inner);
         let running = running.as_ref().ok_or_else(|| Fail::new(ZOA_CLOSED))?;
         match ask(running, SessionId(session_id)) {
@@ -139,7 +139,7 @@ impl ServerBox {
         }
     }
 
-    fn stop(&self, timeout_ms: i32) -> Outcome<()> {
+    fn stop(&self, timeout_ms: i32) -> Fallible<()> {
         {
             let server = self.server.read().unwrap_or_else(PoisonError::into_inner);
             let Some(server) = server.as_ref() else { return Ok(()) };
@@ -156,7 +156,7 @@ impl ServerBox {
     }
 
     /// Stops it, without waiting longer than [`Server::stop`] does, and keeps how it ended.
-    fn finish(&self) -> Outcome<()> {
+    fn finish(&self) -> Fallible<()> {
         // Others who stop it at the same time wait until it is known how it ended. The server's other locks
         // are taken one at a time: who asks how it is holds them in another order.
         let _alone = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);

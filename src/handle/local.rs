@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::code;
 use super::identities::Identities;
-use super::pending::{self, Pending, Waiting};
+use super::pending::{self, PendingRequests, SentRequest};
 use super::resume::set_watches;
 use super::transport::{Arriving, Completion, Listener, Refused, Reply, SessionInfo, SizeLimit, State, Transport};
 use super::{Options, Resume};
@@ -31,15 +31,15 @@ const NO_CONN: u64 = u64::MAX;
 
 /// A session with a server in this process.
 pub struct Local {
-    link: Arc<Link>,
+    link: Arc<LocalSession>,
 }
 
-struct Link {
+struct LocalSession {
     hub: Arc<Hub>,
     /// A longer request would cost the connection.
     size_limit: SizeLimit,
     listener: Weak<dyn Listener>,
-    me: Weak<Link>,
+    me: Weak<LocalSession>,
     out: Mutex<Out>,
     /// On the loop's list already.
     poked: AtomicBool,
@@ -56,11 +56,11 @@ struct Link {
 }
 
 /// A frame to be told: who waits for it (nobody for an event), its header, and where its body lies.
-type Arrived = (Option<Waiting>, ReplyHeader, std::ops::Range<usize>);
+type Arrived = (Option<SentRequest>, ReplyHeader, std::ops::Range<usize>);
 
 struct Out {
     bytes: Vec<u8>,
-    pending: Pending,
+    pending: PendingRequests,
     /// Not sent: there is no session yet.
     unsent: VecDeque<(OpCode, Vec<u8>, Completion)>,
     state: State,
@@ -79,14 +79,14 @@ impl Local {
     pub fn open(hub: Arc<Hub>, options: &Options, listener: Weak<dyn Listener>) -> Local {
         let Resume { id, password } = options.resume.unwrap_or(Resume { id: SessionId::NONE, password: [0; 16] });
         let of_server = SizeLimit::Server(hub.limits().frame_size_max);
-        let link = Arc::new_cyclic(|me: &Weak<Link>| Link {
+        let link = Arc::new_cyclic(|me: &Weak<LocalSession>| LocalSession {
             hub,
             size_limit: options.request_size_max.map_or(of_server, |bytes| of_server.and(SizeLimit::Client(bytes))),
             listener,
             me: Weak::clone(me),
             out: Mutex::new(Out {
                 bytes: Vec::new(),
-                pending: Pending::default(),
+                pending: PendingRequests::default(),
                 unsent: VecDeque::new(),
                 state: State::Connecting,
                 session: id,
@@ -165,9 +165,9 @@ impl Out {
     }
 
     /// Everything that was sent and will not be answered, and everything that was not sent.
-    fn take_all(&mut self) -> (VecDeque<Waiting>, VecDeque<Waiting>) {
+    fn take_all(&mut self) -> (VecDeque<SentRequest>, VecDeque<SentRequest>) {
         self.bytes.clear();
-        let unsent = self.unsent.drain(..).map(|(op, _, done)| Waiting { xid: 0, op, done }).collect();
+        let unsent = self.unsent.drain(..).map(|(op, _, done)| SentRequest { xid: 0, op, done }).collect();
         (self.pending.take(), unsent)
     }
 
@@ -204,7 +204,7 @@ fn auth_body(scheme: &str, credentials: &[u8]) -> Vec<u8> {
     encoded(&AuthRequest { kind: 0, scheme: scheme.into(), auth: Buffer::new(credentials) })
 }
 
-impl Link {
+impl LocalSession {
     fn lock(&self) -> MutexGuard<'_, Out> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -289,7 +289,7 @@ impl Link {
         }
     }
 
-    fn fail(&self, waiting: VecDeque<Waiting>, reply: &Reply) {
+    fn fail(&self, waiting: VecDeque<SentRequest>, reply: &Reply) {
         for one in waiting {
             self.answered(one.op);
             one.done.complete(reply.clone());
@@ -297,7 +297,7 @@ impl Link {
     }
 }
 
-impl LocalLink for Link {
+impl LocalLink for LocalSession {
     fn conn(&self) -> Option<ConnId> {
         let packed = self.conn.load(Ordering::SeqCst);
         (packed != NO_CONN).then_some(ConnId { slot: packed as u32, generation: (packed >> 32) as u32 })
@@ -368,7 +368,7 @@ impl LocalLink for Link {
         let burst: Option<Arc<[u8]>> = is_worth_it.then(|| bytes.into());
         for (waiting, header, body) in dispatch.drain(..) {
             match waiting {
-                Some(Waiting { op, done, .. }) => {
+                Some(SentRequest { op, done, .. }) => {
                     self.answered(op);
                     match &burst {
                         Some(burst) => done.complete_from(Arriving::new(&header, burst, body)),

@@ -36,7 +36,7 @@ pub use transport::{
     WatchedPaths,
 };
 pub use watching::WatchMode;
-use watching::{Kind, Removed, Watch, WatchFn, Watching};
+use watching::{Removed, Watch, WatchFn, WatchList, Watching};
 
 /// A session to take over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -397,8 +397,8 @@ impl Handle {
             match mode {
                 WatchMode::OnceData | WatchMode::OnceChildren => at_reply.register(op, &outer, watch, &reply),
                 _ if reply.code != code::OK => {}
-                WatchMode::Persistent => at_reply.watching().add(Kind::Persistent, &outer, watch),
-                WatchMode::Recursive => at_reply.watching().add(Kind::Recursive, &outer, watch),
+                WatchMode::Persistent => at_reply.watching().add(WatchList::Persistent, &outer, watch),
+                WatchMode::Recursive => at_reply.watching().add(WatchList::Recursive, &outer, watch),
             }
             then.complete(reply);
         };
@@ -440,15 +440,15 @@ impl Handle {
             return if removed == Removed::Nothing { Err(code::NO_WATCHER) } else { Ok(None) };
         };
         let number = match kind {
-            Kind::Child => 1,
-            Kind::Data | Kind::Exist => 2,
-            Kind::Persistent => 4,
-            Kind::Recursive => 5,
+            WatchList::Child => 1,
+            WatchList::Data | WatchList::Exist => 2,
+            WatchList::Persistent => 4,
+            WatchList::Recursive => 5,
         };
         // A path watched for data both before and after its creation has two lists here and one watch there.
         let other = match kind {
-            Kind::Data => Some(Kind::Exist),
-            Kind::Exist => Some(Kind::Data),
+            WatchList::Data => Some(WatchList::Exist),
+            WatchList::Exist => Some(WatchList::Data),
             _ => None,
         };
         if other.is_some_and(|other| self.core.watching().contains(other, &path)) {
@@ -600,9 +600,9 @@ impl Core {
     /// A read that asked for a watch was answered: whether the server set one, and in which list it belongs.
     fn register(&self, op: OpCode, path: &str, watch: Arc<Watch>, reply: &Reply) {
         let kind = match (op, reply.code) {
-            (OpCode::Exists, code::NO_NODE) => Kind::Exist,
-            (OpCode::GetChildren | OpCode::GetChildren2, code::OK) => Kind::Child,
-            (_, code::OK) => Kind::Data,
+            (OpCode::Exists, code::NO_NODE) => WatchList::Exist,
+            (OpCode::GetChildren | OpCode::GetChildren2, code::OK) => WatchList::Child,
+            (_, code::OK) => WatchList::Data,
             _ => return,
         };
         self.watching().add(kind, path, watch);

@@ -19,7 +19,7 @@ pub const XID_AUTH: i32 = -4;
 pub const XID_SET_WATCHES: i32 = -8;
 
 /// A request under way.
-pub struct Waiting {
+pub struct SentRequest {
     /// The number its reply will have.
     pub xid: i32,
     /// What was asked.
@@ -30,16 +30,16 @@ pub struct Waiting {
 
 /// The requests of one connection that were not answered yet, oldest first. Servers answer in this order.
 #[derive(Default)]
-pub struct Pending {
-    waiting: VecDeque<Waiting>,
+pub struct PendingRequests {
+    waiting: VecDeque<SentRequest>,
     last_xid: i32,
 }
 
 /// A frame that does not belong into this conversation: the connection cannot be used any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Nonsense(pub String);
+pub struct ProtocolError(pub String);
 
-impl Pending {
+impl PendingRequests {
     /// Numbers a request and appends it as a frame to `out`, length in front.
     pub fn push(&mut self, op: OpCode, body: &[u8], done: Completion, out: &mut Vec<u8>) {
         let xid = match op {
@@ -55,7 +55,7 @@ impl Pending {
         out.extend_from_slice(&length.to_be_bytes());
         encode(&RequestHeader { xid, op: op.to_i32() }, out);
         out.extend_from_slice(body);
-        self.waiting.push_back(Waiting { xid, op, done });
+        self.waiting.push_back(SentRequest { xid, op, done });
     }
 
     /// Takes the request that a reply with this xid answers.
@@ -63,8 +63,8 @@ impl Pending {
     /// An identity's may come before its turn: ZooKeeper answers those as soon as it reads them.
     ///
     /// # Errors
-    /// [`Nonsense`] when another reply was due.
-    pub fn pop(&mut self, xid: i32) -> Result<Waiting, Nonsense> {
+    /// [`ProtocolError`] when another reply was due.
+    pub fn pop(&mut self, xid: i32) -> Result<SentRequest, ProtocolError> {
         if xid == XID_AUTH
             && let Some(at) = self.waiting.iter().position(|waiting| waiting.xid == XID_AUTH)
         {
@@ -72,18 +72,18 @@ impl Pending {
         }
         match self.waiting.front() {
             Some(front) if front.xid == xid => Ok(self.waiting.pop_front().expect("it has a front")),
-            Some(front) => Err(Nonsense(format!("a reply to {xid} where one to {} was due", front.xid))),
-            None => Err(Nonsense(format!("a reply to {xid} that nobody waits for"))),
+            Some(front) => Err(ProtocolError(format!("a reply to {xid} where one to {} was due", front.xid))),
+            None => Err(ProtocolError(format!("a reply to {xid} that nobody waits for"))),
         }
     }
 
     /// Takes all of them, as when the connection is lost.
-    pub fn take(&mut self) -> VecDeque<Waiting> {
+    pub fn take(&mut self) -> VecDeque<SentRequest> {
         std::mem::take(&mut self.waiting)
     }
 
     /// Adds some that have their numbers already, behind all others.
-    pub fn append(&mut self, waiting: &mut VecDeque<Waiting>) {
+    pub fn append(&mut self, waiting: &mut VecDeque<SentRequest>) {
         self.waiting.append(waiting);
     }
 
@@ -99,7 +99,7 @@ impl Pending {
 }
 
 /// Completes requests that will never be answered.
-pub fn fail(waiting: VecDeque<Waiting>, reply: &Reply) {
+pub fn fail(waiting: VecDeque<SentRequest>, reply: &Reply) {
     for one in waiting {
         one.done.complete(reply.clone());
     }
@@ -108,20 +108,20 @@ pub fn fail(waiting: VecDeque<Waiting>, reply: &Reply) {
 /// A frame's header and what follows it, the length in front taken off already.
 ///
 /// # Errors
-/// [`Nonsense`] when it is too short.
-pub fn split_frame(frame: &[u8]) -> Result<(ReplyHeader, &[u8]), Nonsense> {
+/// [`ProtocolError`] when it is too short.
+pub fn split_frame(frame: &[u8]) -> Result<(ReplyHeader, &[u8]), ProtocolError> {
     let mut decoder = Decoder::new(frame);
-    let header = decoder.read().map_err(|_| Nonsense(format!("a reply of {} bytes", frame.len())))?;
+    let header = decoder.read().map_err(|_| ProtocolError(format!("a reply of {} bytes", frame.len())))?;
     Ok((header, decoder.rest()))
 }
 
 /// Tells the listener of an event, given a frame's header and body.
 ///
 /// # Errors
-/// [`Nonsense`] when it is none.
-pub fn tell_event(header: &ReplyHeader, body: &[u8], listener: &dyn Listener) -> Result<(), Nonsense> {
+/// [`ProtocolError`] when it is none.
+pub fn tell_event(header: &ReplyHeader, body: &[u8], listener: &dyn Listener) -> Result<(), ProtocolError> {
     let mut decoder = Decoder::new(body);
-    let event: WatcherEvent<'_> = decoder.read().map_err(|error| Nonsense(format!("a bad event: {error}")))?;
+    let event: WatcherEvent<'_> = decoder.read().map_err(|error| ProtocolError(format!("a bad event: {error}")))?;
     // Servers send session events to nobody; a kind from the future is not worth a connection.
     if let Some(kind) = EventType::from_i32(event.kind) {
         listener.event(Event { kind, path: event.path.as_str().to_owned(), zxid: header.zxid });

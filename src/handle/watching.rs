@@ -46,7 +46,7 @@ const NAMELESS: u64 = 0;
 
 /// In which list of `setWatches` a path belongs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Kind {
+pub enum WatchList {
     /// The znode was there.
     Data,
     /// It was not.
@@ -62,7 +62,7 @@ pub enum Kind {
 /// All watches of one session, by the server's paths.
 #[derive(Default)]
 pub struct Watching {
-    by_path: HashMap<(Kind, String), Vec<Arc<Watch>>>,
+    by_path: HashMap<(WatchList, String), Vec<Arc<Watch>>>,
     last_id: u64,
     recursive: usize,
 }
@@ -75,7 +75,7 @@ pub enum Removed {
     /// Others watch the same path in the same way.
     OthersRemain,
     /// The server need not tell any more.
-    Last(Kind),
+    Last(WatchList),
 }
 
 impl Watching {
@@ -91,8 +91,8 @@ impl Watching {
     }
 
     /// Registers a watch.
-    pub fn add(&mut self, kind: Kind, path: &str, watch: Arc<Watch>) {
-        self.recursive += usize::from(kind == Kind::Recursive);
+    pub fn add(&mut self, kind: WatchList, path: &str, watch: Arc<Watch>) {
+        self.recursive += usize::from(kind == WatchList::Recursive);
         self.by_path.entry((kind, path.to_owned())).or_default().push(watch);
     }
 
@@ -115,31 +115,31 @@ impl Watching {
         if is_last {
             self.by_path.remove(&key);
         }
-        self.recursive -= usize::from(key.0 == Kind::Recursive);
+        self.recursive -= usize::from(key.0 == WatchList::Recursive);
         (if is_last { Removed::Last(key.0) } else { Removed::OthersRemain }, Some(key.1))
     }
 
     /// Whether a path is watched in this way.
-    pub fn contains(&self, kind: Kind, path: &str) -> bool {
+    pub fn contains(&self, kind: WatchList, path: &str) -> bool {
         self.by_path.contains_key(&(kind, path.to_owned()))
     }
 
     /// Who is to be told of an event; one-shot watches are spent by it.
     pub fn trigger(&mut self, kind: EventType, path: &str) -> Vec<Arc<Watch>> {
-        let once: &[Kind] = match kind {
-            EventType::Created | EventType::DataChanged => &[Kind::Data, Kind::Exist],
-            EventType::ChildrenChanged => &[Kind::Child],
-            EventType::Deleted => &[Kind::Data, Kind::Exist, Kind::Child],
+        let once: &[WatchList] = match kind {
+            EventType::Created | EventType::DataChanged => &[WatchList::Data, WatchList::Exist],
+            EventType::ChildrenChanged => &[WatchList::Child],
+            EventType::Deleted => &[WatchList::Data, WatchList::Exist, WatchList::Child],
         };
         let mut told = Vec::new();
         for &kind in once {
             told.extend(self.by_path.remove(&(kind, path.to_owned())).unwrap_or_default());
         }
-        told.extend(self.by_path.get(&(Kind::Persistent, path.to_owned())).into_iter().flatten().cloned());
+        told.extend(self.by_path.get(&(WatchList::Persistent, path.to_owned())).into_iter().flatten().cloned());
         if self.recursive > 0 && kind != EventType::ChildrenChanged {
             let mut above = Some(path);
             while let Some(at) = above {
-                told.extend(self.by_path.get(&(Kind::Recursive, at.to_owned())).into_iter().flatten().cloned());
+                told.extend(self.by_path.get(&(WatchList::Recursive, at.to_owned())).into_iter().flatten().cloned());
                 above = if at == "/" { None } else { crate::path::split(at).map(|(parent, _)| parent) };
             }
         }
@@ -151,11 +151,11 @@ impl Watching {
         let mut paths = WatchedPaths::default();
         for (kind, path) in self.by_path.keys() {
             let list = match kind {
-                Kind::Data => &mut paths.data,
-                Kind::Exist => &mut paths.exist,
-                Kind::Child => &mut paths.child,
-                Kind::Persistent => &mut paths.persistent,
-                Kind::Recursive => &mut paths.recursive,
+                WatchList::Data => &mut paths.data,
+                WatchList::Exist => &mut paths.exist,
+                WatchList::Child => &mut paths.child,
+                WatchList::Persistent => &mut paths.persistent,
+                WatchList::Recursive => &mut paths.recursive,
             };
             list.push(path.clone());
         }

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::ops::DerefMut;
 
-use crate::engine::{Damage, Duty, Engine, Room};
+use crate::engine::{Damage, Duty, Engine, LogSpace};
 use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
 use crate::records::peer::{Notification, QuorumPacket};
 use crate::records::txn::Proposal;
@@ -129,9 +129,9 @@ pub enum Appended {
 
 /// The log has more or less room than before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RoomChanged {
+pub struct LogSpaceChanged {
     /// How much.
-    pub room: Room,
+    pub log_space: LogSpace,
     /// Whether the disk is what has no space, not the file's own limit.
     pub is_disk_full: bool,
 }
@@ -161,7 +161,7 @@ pub struct Member<S> {
     pub snapshots: Snapshots,
     agreement: Agreement,
     /// What the engine was last told of the space for the log.
-    room: Room,
+    log_space: LogSpace,
     /// Something was applied whose events have not left yet.
     untold: bool,
 }
@@ -173,7 +173,7 @@ impl<S: Seat> Member<S> {
         let broadcast = Broadcast::new(me, Majority::new(vec![me]), engine.applied());
         let snapshots = Snapshots::default();
         let agreement = Agreement::Alone { broadcast, me };
-        Member { engine, store, snapshots, agreement, room: Room::Plenty, untold: false }
+        Member { engine, store, snapshots, agreement, log_space: LogSpace::Plenty, untold: false }
     }
 
     /// Begins to serve alone.
@@ -243,24 +243,24 @@ impl<S: Seat> Member<S> {
 
     /// Tells the store what a snapshot would take now, and the engine how much it may decide in this turn. `Some` when the
     /// room for the log is another than it was.
-    pub fn pace(&mut self) -> Option<RoomChanged> {
+    pub fn pace(&mut self) -> Option<LogSpaceChanged> {
         self.store.set_state_size(self.engine.snapshot_estimate());
         let budget = self.store.log_budget(self.engine.tree().snapshot_preimage_bytes() as u64);
         self.engine.set_log_budget(budget);
         let space = self.store.space();
-        let room = match space.level {
-            SpaceLevel::Ample | SpaceLevel::Low | SpaceLevel::Slow => Room::Plenty,
-            SpaceLevel::Reserve => Room::Reserve,
-            SpaceLevel::Exhausted => Room::None,
+        let log_space = match space.level {
+            SpaceLevel::Ample | SpaceLevel::Low | SpaceLevel::Slow => LogSpace::Plenty,
+            SpaceLevel::Reserve => LogSpace::Reserve,
+            SpaceLevel::Exhausted => LogSpace::None,
         };
-        self.engine.set_room(room);
-        let has_changed = std::mem::replace(&mut self.room, room) != room;
-        has_changed.then_some(RoomChanged { room, is_disk_full: space.disk_full })
+        self.engine.set_log_space(log_space);
+        let has_changed = std::mem::replace(&mut self.log_space, log_space) != log_space;
+        has_changed.then_some(LogSpaceChanged { log_space, is_disk_full: space.disk_full })
     }
 
     /// How much room the log had at the last [`Member::pace`].
-    pub fn room(&self) -> Room {
-        self.room
+    pub fn log_space(&self) -> LogSpace {
+        self.log_space
     }
 
     /// Whatever was decided goes to disk as one frame with one sync; what is committed by that is applied.

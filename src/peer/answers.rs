@@ -16,7 +16,7 @@ const ANSWER_SIZE_MAX: usize = 16 << 20;
 impl Peer {
     /// Answers a word and closes. `rest` is what came behind it.
     pub(super) fn answer_word(&mut self, slot: u32, word: Word, rest: &[u8]) {
-        let Some(Some(link::Link { address, conn, .. })) = self.links.get(slot as usize) else { return };
+        let Some(Some(link::ClientSocket { address, conn, .. })) = self.links.get(slot as usize) else { return };
         let (address, conn) = (*address, *conn);
         self.member.engine.word_received(conn);
         let limit = self.config.limits.words_per_second;

@@ -9,7 +9,7 @@ use mio::{Interest, Token};
 
 use super::pool::FREE;
 use super::{LINKS, Peer};
-use crate::engine::{CloseReason, ConnId, Verdict};
+use crate::engine::{CloseReason, ConnId, NextInput};
 use crate::four_letter::Word;
 use crate::ids::Millis;
 use crate::process::Owned;
@@ -21,7 +21,7 @@ const TURN_INPUT_MAX: usize = 8 << 20;
 const TELNET_INTERRUPT: [u8; 4] = [0xff, 0xf4, 0xff, 0xfd];
 
 /// A client's socket.
-pub(super) struct Link {
+pub(super) struct ClientSocket {
     stream: Owned<TcpStream>,
     pub conn: ConnId,
     pub address: IpAddr,
@@ -52,7 +52,7 @@ enum Reading {
     Gone,
 }
 
-impl Link {
+impl ClientSocket {
     fn read(&mut self, buffer: &mut [u8]) -> Reading {
         loop {
             return match self.stream.read(buffer) {
@@ -74,7 +74,7 @@ impl Link {
     }
 }
 
-impl Link {
+impl ClientSocket {
     pub(super) fn input_len(&self) -> usize {
         self.input.len()
     }
@@ -117,7 +117,7 @@ impl Peer {
             self.links.resize_with(slot + 1, || None);
         }
         self.listening.counts.enter(address.ip());
-        self.links[slot] = Some(Link {
+        self.links[slot] = Some(ClientSocket {
             stream,
             conn,
             address: address.ip(),
@@ -294,19 +294,19 @@ impl Peer {
         }
         let conn = link.conn;
         let received = self.member.engine.receive(conn, input);
-        let waits = received.verdict == Verdict::Blocked;
+        let waits = received.next == NextInput::Blocked;
         let delayed = waits && self.member.engine.is_new(conn);
         if let Some(Some(link)) = self.links.get_mut(slot as usize) {
             link.blocked = waits;
-            link.has_frames = waits || received.verdict == Verdict::Yield;
-            link.wanted = match received.verdict {
-                Verdict::More(size) if size > FREE => size,
+            link.has_frames = waits || received.next == NextInput::Yield;
+            link.wanted = match received.next {
+                NextInput::More(size) if size > FREE => size,
                 _ => 0,
             };
-            match received.verdict {
-                Verdict::Yield => self.enqueue(slot),
-                Verdict::Blocked if delayed => self.delayed.push(slot),
-                Verdict::Blocked | Verdict::More(_) => {}
+            match received.next {
+                NextInput::Yield => self.enqueue(slot),
+                NextInput::Blocked if delayed => self.delayed.push(slot),
+                NextInput::Blocked | NextInput::More(_) => {}
             }
         }
         received.consumed
@@ -377,7 +377,7 @@ impl Peer {
         }
     }
 
-    fn forget(&mut self, link: &mut Link) {
+    fn forget(&mut self, link: &mut ClientSocket) {
         self.input_total -= link.input.len();
         self.pool.forget(link.conn.slot);
         self.listening.counts.leave(link.address);

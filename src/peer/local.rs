@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Peer;
 use super::seat::Lent;
-use crate::engine::{CREDENTIALS_SIZE_MAX, CloseReason, ConnId, Engine, Settings, Verdict};
+use crate::engine::{CREDENTIALS_SIZE_MAX, CloseReason, ConnId, Engine, NextInput, Settings};
 
 /// Times one link is offered to the engine in a turn. More requests in a turn share one sync; fewer let others in.
 const ROUNDS_MAX: usize = 16;
@@ -366,8 +366,8 @@ impl Peer {
         for _ in 0..ROUNDS_MAX {
             let received = self.member.engine.receive(conn, &local.input[local.consumed..]);
             local.consumed += received.consumed;
-            match received.verdict {
-                Verdict::More(_) => {
+            match received.next {
+                NextInput::More(_) => {
                     assert!(local.consumed == local.input.len(), "a client in this process sent half a frame");
                     if local.asked {
                         // It poked while the engine had not taken what came before.
@@ -375,14 +375,14 @@ impl Peer {
                     }
                     return;
                 }
-                Verdict::Blocked => {
+                NextInput::Blocked => {
                     local.blocked = true;
                     if self.member.engine.is_new(conn) {
                         self.delayed.push(slot);
                     }
                     return;
                 }
-                Verdict::Yield => {}
+                NextInput::Yield => {}
             }
         }
         self.locals.enqueue(slot);

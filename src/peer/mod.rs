@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Token};
 
 use crate::config::Config;
-use crate::engine::{CloseReason, Duty, Engine, Room, Settings};
+use crate::engine::{CloseReason, Duty, Engine, LogSpace, Settings};
 use crate::four_letter::{Whitelist, Word};
 use crate::ids::{Millis, ServerId, SessionId, WallMillis};
-use crate::member::{Member, RoomChanged, Seat as _};
+use crate::member::{LogSpaceChanged, Member, Seat as _};
 use crate::{Error, engine};
 
 pub mod answer;
@@ -50,7 +50,7 @@ use answer::Answer;
 use hearing::Hearing;
 use hosting::Hosting;
 use lingering::Lingering;
-use link::Link;
+use link::ClientSocket;
 use listening::Listening;
 use local::{Hub, LinkLimits, Locals};
 use network::Network;
@@ -119,7 +119,7 @@ pub struct Peer {
     /// The sockets of an ensemble.
     network: Option<Network>,
     /// By the engine's slot.
-    links: Vec<Option<Link>>,
+    links: Vec<Option<ClientSocket>>,
     /// Clients in this process.
     locals: Locals,
     lingering: Lingering,
@@ -328,22 +328,22 @@ impl Peer {
 
     /// Tells how much may be decided in this turn, by the space that there is for it.
     fn pace_the_log(&mut self) {
-        if let Some(RoomChanged { room, is_disk_full }) = self.member.pace() {
-            self.tell_of_room(room, is_disk_full);
+        if let Some(LogSpaceChanged { log_space, is_disk_full }) = self.member.pace() {
+            self.tell_of_log_space(log_space, is_disk_full);
         }
     }
 
-    fn tell_of_room(&mut self, room: Room, disk_full: bool) {
-        self.locals.hub.set_no_space(room != Room::Plenty);
+    fn tell_of_log_space(&mut self, log_space: LogSpace, disk_full: bool) {
+        self.locals.hub.set_no_space(log_space != LogSpace::Plenty);
         let file = self.config.file();
         let why = match disk_full {
             true => format!("the disk of {} has no space (dataDir, zoarium.file)", file.display()),
             false => format!("{} is as large as zoarium.fileSizeMax allows", file.display()),
         };
-        match room {
-            Room::Plenty => log::info!("there is space again: all writes are taken"),
-            Room::Reserve => log::error!("{why}: creates and growing sets are refused, deletes make room"),
-            Room::None => log::error!("{why}: all writes are refused"),
+        match log_space {
+            LogSpace::Plenty => log::info!("there is space again: all writes are taken"),
+            LogSpace::Reserve => log::error!("{why}: creates and growing sets are refused, deletes make room"),
+            LogSpace::None => log::error!("{why}: all writes are refused"),
         }
     }
 

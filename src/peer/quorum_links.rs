@@ -23,7 +23,7 @@ use super::wire::{Reading, Wire};
 use crate::Error;
 use crate::ids::{LinkId, Millis, ServerId};
 use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket};
-use link::{Input, Link, Next};
+use link::{Input, Next, QuorumLink};
 
 /// Connections taken in one turn.
 const ACCEPTS_MAX: usize = 64;
@@ -100,7 +100,7 @@ enum Slot {
     /// A dial under way; there is one at most.
     Dialling { to: ServerId, dial: Dial },
     /// A connection.
-    Link(Link),
+    Link(QuorumLink),
 }
 
 enum Report {
@@ -367,7 +367,7 @@ impl QuorumLinks {
     // -----------------------------------------------------------------------------------------------------------
     // Slots
 
-    fn open(&mut self, name: LinkId) -> Option<&mut Link> {
+    fn open(&mut self, name: LinkId) -> Option<&mut QuorumLink> {
         match self.slots.get_mut(name.slot as usize) {
             Some(Some(Slot::Link(link))) if link.name == name => Some(link),
             _ => None,
@@ -432,7 +432,7 @@ impl QuorumLinks {
                 self.reports.push_back(Report::DialFailed(to, why));
             }
             Progress::Connected(stream) => {
-                self.slots[slot] = Some(Slot::Link(Link::ours(name, Wire::new(stream))));
+                self.slots[slot] = Some(Slot::Link(QuorumLink::ours(name, Wire::new(stream))));
                 self.reports.push_back(Report::Opened(name, true));
                 self.read(now, slot);
             }
@@ -457,7 +457,7 @@ impl QuorumLinks {
         let interest = Interest::READABLE | Interest::WRITABLE;
         if self.registry.register(wire.stream(), token(slot), interest).is_ok() {
             let until = now.plus(self.settings.first_ms);
-            self.slots[slot] = Some(Slot::Link(Link::theirs(self.name(slot), wire, address, until)));
+            self.slots[slot] = Some(Slot::Link(QuorumLink::theirs(self.name(slot), wire, address, until)));
         }
     }
 

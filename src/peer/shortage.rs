@@ -4,7 +4,7 @@
 //! a few KiB. So small frames never wait behind large ones.
 
 use super::Peer;
-use super::link::Link;
+use super::link::ClientSocket;
 use super::pool::{FREE, Share};
 use crate::engine::{CloseReason, ConnId};
 use crate::ids::Millis;
@@ -54,7 +54,7 @@ impl Peer {
     pub(super) fn close_the_stalled(&mut self, now: Millis) {
         let most_ms = self.config.limits.output_stall_ms;
         let others_wait = self.member.engine.reads_wait_for_output();
-        let stalled = |link: &&Link| {
+        let stalled = |link: &&ClientSocket| {
             let size = self.member.engine.output(link.conn).map_or(0, |(output, _)| output.len());
             let most_ms = if others_wait && size >= LARGE_OUTPUT { most_ms.min(TAKEN_MS) } else { most_ms };
             link.has_stalled(now, most_ms)
@@ -70,7 +70,7 @@ impl Peer {
     pub(super) fn close_the_largest(&mut self) {
         while self.member.engine.output_total() > self.config.limits.output_bytes_max {
             let (now, _) = self.time();
-            let weight = |link: &&Link| {
+            let weight = |link: &&ClientSocket| {
                 let size = self.member.engine.output(link.conn).map_or(0, |(output, _)| output.len());
                 (size > 0 && link.has_stalled(now, TAKEN_MS), size)
             };

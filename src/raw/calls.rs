@@ -14,7 +14,7 @@ use crate::records::{Acl, CreateMode, ErrorCode, OpCode, Stat};
 
 /// Result of one operation of a multi.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum OpResult {
     /// A create: path and, for all but opcode 1, the stat.
     Created(String, Option<Stat>),
     /// A delete or a check.
@@ -148,12 +148,12 @@ impl Client {
     }
 
     /// Performs all operations or none. When one fails the call succeeds all the same and the results say which.
-    pub fn multi(&mut self, ops: &[MultiOp<'_>]) -> Result<Vec<Outcome>, ClientError> {
+    pub fn multi(&mut self, ops: &[MultiOp<'_>]) -> Result<Vec<OpResult>, ClientError> {
         outcomes(&self.call(OpCode::Multi.to_i32(), &encode_ops(ops))?)
     }
 
     /// Performs several reads in one request; each may fail on its own.
-    pub fn multi_read(&mut self, ops: &[MultiOp<'_>]) -> Result<Vec<Outcome>, ClientError> {
+    pub fn multi_read(&mut self, ops: &[MultiOp<'_>]) -> Result<Vec<OpResult>, ClientError> {
         outcomes(&self.call(OpCode::MultiRead.to_i32(), &encode_ops(ops))?)
     }
 
@@ -264,20 +264,20 @@ fn encode_ops(ops: &[MultiOp<'_>]) -> Vec<u8> {
     body
 }
 
-fn outcomes(body: &[u8]) -> Result<Vec<Outcome>, ClientError> {
+fn outcomes(body: &[u8]) -> Result<Vec<OpResult>, ClientError> {
     decode_results(body)?.into_iter().map(outcome).collect()
 }
 
-fn outcome(result: MultiResult<'_>) -> Result<Outcome, ClientError> {
+fn outcome(result: MultiResult<'_>) -> Result<OpResult, ClientError> {
     Ok(match result {
-        MultiResult::Path(reply) => Outcome::Created(reply.path.as_str().to_owned(), None),
-        MultiResult::PathStat(reply) => Outcome::Created(reply.path.as_str().to_owned(), Some(reply.stat)),
-        MultiResult::Done(_) => Outcome::Done,
-        MultiResult::Stat(reply) => Outcome::Set(reply.stat),
-        MultiResult::Data(reply) => Outcome::Data(reply.data.0.map(<[u8]>::to_vec), reply.stat),
-        MultiResult::Names(reply) => Outcome::Children(names(&reply.names)),
+        MultiResult::Path(reply) => OpResult::Created(reply.path.as_str().to_owned(), None),
+        MultiResult::PathStat(reply) => OpResult::Created(reply.path.as_str().to_owned(), Some(reply.stat)),
+        MultiResult::Done(_) => OpResult::Done,
+        MultiResult::Stat(reply) => OpResult::Set(reply.stat),
+        MultiResult::Data(reply) => OpResult::Data(reply.data.0.map(<[u8]>::to_vec), reply.stat),
+        MultiResult::Names(reply) => OpResult::Children(names(&reply.names)),
         MultiResult::Error(err) => match refused(err) {
-            ClientError::Refused(code) => Outcome::Failed(code),
+            ClientError::Refused(code) => OpResult::Failed(code),
             error => return Err(error),
         },
     })
@@ -311,7 +311,7 @@ mod tests {
             jute::encode(&code.to_i32(), &mut body);
         }
         jute::encode(&MultiHeader::END, &mut body);
-        let failed = [ErrorCode::Ok, ErrorCode::NoNode, ErrorCode::RuntimeInconsistency].map(Outcome::Failed);
+        let failed = [ErrorCode::Ok, ErrorCode::NoNode, ErrorCode::RuntimeInconsistency].map(OpResult::Failed);
         assert_eq!(outcomes(&body).expect("well-formed"), failed);
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Wrong;
 use super::model::{Model, Owner};
 use super::who::{Rule, USERS};
-use crate::engine::{CloseReason, Engine, Room, Settings};
+use crate::engine::{CloseReason, Engine, LogSpace, Settings};
 use crate::ids::{Millis, ServerId, SessionId, WallMillis, Zxid};
 use crate::member::{Appended, Failure, Host, Loading, Member, Slices};
 use crate::records::txn::Proposal;
@@ -152,7 +152,7 @@ impl Node {
 
     /// Whether writes may be refused for want of room.
     pub(super) fn tight(&self) -> bool {
-        self.member.room() != Room::Plenty
+        self.member.log_space() != LogSpace::Plenty
     }
 
     pub(super) fn applied(&self) -> Zxid {

@@ -73,7 +73,7 @@ pub(super) type Decision = Result<Change, i32>;
 
 /// What a client is told of one change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum ChangeReply {
     Path(String),
     PathStat(String, Stat),
     Stat(Stat),
@@ -426,49 +426,49 @@ pub(super) fn read_answer(request: &Request, err: i32, body: &[u8]) -> Result<An
 }
 
 /// What the server told of a write, as the model would say it.
-pub(super) fn read_outcomes(request: &Request, err: i32, body: &[u8]) -> Result<Vec<Outcome>, String> {
+pub(super) fn read_outcomes(request: &Request, err: i32, body: &[u8]) -> Result<Vec<ChangeReply>, String> {
     let broken = |error: crate::jute::JuteError| format!("S-30: the reply cannot be read: {error}");
     if err != OK {
         return if body.is_empty() {
-            Ok(vec![Outcome::Error(err)])
+            Ok(vec![ChangeReply::Error(err)])
         } else {
             Err("S-30: a body behind an error".to_owned())
         };
     }
-    let path_stat = |reply: PathStatReply<'_>| Outcome::PathStat(reply.path.as_str().to_owned(), reply.stat);
-    let path = |reply: PathReply<'_>| Outcome::Path(reply.path.as_str().to_owned());
+    let path_stat = |reply: PathStatReply<'_>| ChangeReply::PathStat(reply.path.as_str().to_owned(), reply.stat);
+    let path = |reply: PathReply<'_>| ChangeReply::Path(reply.path.as_str().to_owned());
     let mut decoder = Decoder::new(body);
     Ok(vec![match request {
         Request::Write(Write::Create { op: OpCode::Create, .. }) => path(decoder.read().map_err(broken)?),
         Request::Write(Write::Create { .. }) => path_stat(decoder.read().map_err(broken)?),
         Request::Write(Write::Set { .. } | Write::SetAcl { .. }) => {
-            Outcome::Stat(decoder.read::<StatReply>().map_err(broken)?.stat)
+            ChangeReply::Stat(decoder.read::<StatReply>().map_err(broken)?.stat)
         }
         Request::Multi(_) => {
             let results = decode_results(body).map_err(broken)?;
             let one = |result| match result {
                 MultiResult::Path(reply) => path(reply),
                 MultiResult::PathStat(reply) => path_stat(reply),
-                MultiResult::Stat(reply) => Outcome::Stat(reply.stat),
-                MultiResult::Error(code) => Outcome::Error(code),
-                _ => Outcome::Done,
+                MultiResult::Stat(reply) => ChangeReply::Stat(reply.stat),
+                MultiResult::Error(code) => ChangeReply::Error(code),
+                _ => ChangeReply::Done,
             };
             return Ok(results.into_iter().map(one).collect());
         }
-        _ if body.is_empty() => Outcome::Done,
+        _ if body.is_empty() => ChangeReply::Done,
         _ => return Err("S-30: a body where none is due".to_owned()),
     }])
 }
 
 /// What the client of a change is told, the state being the one right after it.
-pub(super) fn outcome(model: &Model, decision: &Decision) -> Outcome {
+pub(super) fn outcome(model: &Model, decision: &Decision) -> ChangeReply {
     match decision {
-        Err(code) => Outcome::Error(*code),
-        Ok(Change::Create { op: OpCode::Create, path, .. }) => Outcome::Path(path.clone()),
-        Ok(Change::Create { path, .. }) => Outcome::PathStat(path.clone(), model.stat(path).unwrap_or_default()),
+        Err(code) => ChangeReply::Error(*code),
+        Ok(Change::Create { op: OpCode::Create, path, .. }) => ChangeReply::Path(path.clone()),
+        Ok(Change::Create { path, .. }) => ChangeReply::PathStat(path.clone(), model.stat(path).unwrap_or_default()),
         Ok(Change::Set { path, .. } | Change::SetAcl { path, .. }) => {
-            Outcome::Stat(model.stat(path).unwrap_or_default())
+            ChangeReply::Stat(model.stat(path).unwrap_or_default())
         }
-        Ok(Change::Delete { .. } | Change::Check { .. }) => Outcome::Done,
+        Ok(Change::Delete { .. } | Change::Check { .. }) => ChangeReply::Done,
     }
 }

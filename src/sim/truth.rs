@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::Wrong;
 use super::model::{Model, Touched};
-use super::oracle::{self, Change, Outcome, Quotas};
+use super::oracle::{self, Change, ChangeReply, Quotas};
 use super::request::Request;
 use super::who::Who;
 use crate::ids::Zxid;
@@ -34,7 +34,7 @@ struct Tried {
 /// A committed write whose client has no reply yet.
 pub(super) struct Done {
     pub zxid: i64,
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<ChangeReply>,
     pub code: i32,
 }
 
@@ -171,7 +171,7 @@ impl Truth {
             Txn::CloseSession(listed) => {
                 if header.cxid != 0 {
                     self.take_wanted(session, header.cxid, zxid)?;
-                    let outcomes = vec![Outcome::Done];
+                    let outcomes = vec![ChangeReply::Done];
                     self.done.insert((session, header.cxid), Done { zxid: zxid.0, outcomes, code: oracle::OK });
                 }
                 self.lives.remove(&session);

@@ -124,8 +124,8 @@ impl Queue {
         lane.charge(now, piece.bytes);
         self.checked = piece.checked.unwrap_or(self.checked);
         match piece.outcome {
-            Outcome::Done(done) => self.done.push_back(done),
-            Outcome::GoesOn(job) => lane.jobs.push_front(job),
+            JobStep::Done(done) => self.done.push_back(done),
+            JobStep::GoesOn(job) => lane.jobs.push_front(job),
         }
     }
 }
@@ -327,10 +327,10 @@ struct Piece {
     /// What the pace counts.
     bytes: usize,
     checked: Option<u64>,
-    outcome: Outcome,
+    outcome: JobStep,
 }
 
-enum Outcome {
+enum JobStep {
     Done(Done),
     /// The rest of the job.
     GoesOn(Job),
@@ -341,15 +341,15 @@ fn carry_out(job: Job, disk: &dyn Disk) -> Piece {
         Job::Grow { at, len, done } => grow(disk, at, len, done),
         Job::Chunk { at, buf, len } => {
             let result = disk.write_at_direct(&buf.bytes()[..len], at);
-            let outcome = Outcome::Done(Done::Chunk { at, len, buf, result });
+            let outcome = JobStep::Done(Done::Chunk { at, len, buf, result });
             Piece { grows: false, bytes: len, checked: None, outcome }
         }
         Job::Verify(mut check) => {
             let (bytes, ended) = check.step(disk);
             let checked = Some(check.checked());
             let outcome = match ended {
-                Some(result) => Outcome::Done(Done::Verified(result)),
-                None => Outcome::GoesOn(Job::Verify(check)),
+                Some(result) => JobStep::Done(Done::Verified(result)),
+                None => JobStep::GoesOn(Job::Verify(check)),
             };
             // To read costs less than to write.
             Piece { grows: false, bytes: bytes / 4, checked, outcome }
@@ -371,8 +371,8 @@ fn grow(disk: &dyn Disk, at: u64, len: u64, done: u64) -> Piece {
         Ok(())
     };
     let outcome = match step() {
-        Ok(()) if done + (piece as u64) < len => Outcome::GoesOn(Job::Grow { at, len, done: done + piece as u64 }),
-        result => Outcome::Done(Done::Grown(result)),
+        Ok(()) if done + (piece as u64) < len => JobStep::GoesOn(Job::Grow { at, len, done: done + piece as u64 }),
+        result => JobStep::Done(Done::Grown(result)),
     };
     Piece { grows: true, bytes: piece, checked: None, outcome }
 }
@@ -418,7 +418,7 @@ mod tests {
         let grow = || Job::Grow { at: 0, len: 1 << 22, done: 0 };
         queue.growth.jobs.extend([grow(), grow()]);
         queue.snapshot.jobs.extend([chunk(), chunk()]);
-        let written = |job, grows| Piece { grows, bytes: 4000, checked: None, outcome: Outcome::GoesOn(job) };
+        let written = |job, grows| Piece { grows, bytes: 4000, checked: None, outcome: JobStep::GoesOn(job) };
         let job = queue.take(0, false).expect("both are due");
         let grows = matches!(job, Job::Grow { .. });
         queue.put(0, written(job, grows));

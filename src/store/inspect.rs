@@ -8,9 +8,9 @@ use crate::ids::Zxid;
 use crate::store::chunks;
 use crate::store::error::StoreError;
 use crate::store::layout::{SLOT_AT, sb};
-use crate::store::log::{Kind, Records};
+use crate::store::log::{FrameKind, Records};
 use crate::store::map::{MappedFile, ReadAt, is_being_created};
-use crate::store::recover::{Chain, Replay, Verdict};
+use crate::store::recover::{Chain, ChainEnd, Replay};
 use crate::store::superblock::{Copies, CopyFault, Superblock};
 
 /// What a file is worth.
@@ -221,9 +221,9 @@ fn look(source: &dyn ReadAt) -> Result<Seen, StoreError> {
         }
     };
     let verdict = match chain.judge(source, &root) {
-        Verdict::Clean => InspectVerdict::Good { end: chain.at },
-        Verdict::Torn { .. } => InspectVerdict::Torn { at: chain.at, why: chain.why.to_owned() },
-        Verdict::Damaged { what, lost_to } => {
+        ChainEnd::Clean => InspectVerdict::Good { end: chain.at },
+        ChainEnd::Torn { .. } => InspectVerdict::Torn { at: chain.at, why: chain.why.to_owned() },
+        ChainEnd::Damaged { what, lost_to } => {
             InspectVerdict::Damaged { at: chain.at, what, good_to: chain.last_zxid, lost_to }
         }
     };
@@ -318,7 +318,7 @@ impl Seen {
                 last_zxid: head.last_zxid,
                 records: head.records,
             });
-            if head.kind == Kind::Txns {
+            if head.kind == FrameKind::Txns {
                 for one in Records::of(body).flatten() {
                     each(InspectLine::Record { zxid: one.zxid, txn: one.txn });
                 }

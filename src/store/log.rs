@@ -25,7 +25,7 @@ pub struct Record<'a> {
 
 /// What a frame carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FrameKind {
     /// The first frame of a log extent.
     Open,
     /// Records.
@@ -36,32 +36,32 @@ pub(crate) enum Kind {
     Trunc,
 }
 
-impl Kind {
+impl FrameKind {
     fn code(self) -> u16 {
         match self {
-            Kind::Open => 1,
-            Kind::Txns => 2,
-            Kind::Mark => 3,
-            Kind::Trunc => 4,
+            FrameKind::Open => 1,
+            FrameKind::Txns => 2,
+            FrameKind::Mark => 3,
+            FrameKind::Trunc => 4,
         }
     }
 
     /// Its name for people.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Kind::Open => "OPEN",
-            Kind::Txns => "TXNS",
-            Kind::Mark => "MARK",
-            Kind::Trunc => "TRUNC",
+            FrameKind::Open => "OPEN",
+            FrameKind::Txns => "TXNS",
+            FrameKind::Mark => "MARK",
+            FrameKind::Trunc => "TRUNC",
         }
     }
 
-    fn of_code(code: u16) -> Option<Kind> {
+    fn of_code(code: u16) -> Option<FrameKind> {
         match code {
-            1 => Some(Kind::Open),
-            2 => Some(Kind::Txns),
-            3 => Some(Kind::Mark),
-            4 => Some(Kind::Trunc),
+            1 => Some(FrameKind::Open),
+            2 => Some(FrameKind::Txns),
+            3 => Some(FrameKind::Mark),
+            4 => Some(FrameKind::Trunc),
             _ => None,
         }
     }
@@ -74,7 +74,7 @@ pub(crate) struct FrameHead {
     pub(crate) own_offset: u64,
     pub(crate) fseq: u64,
     pub(crate) incarnation: u32,
-    pub(crate) kind: Kind,
+    pub(crate) kind: FrameKind,
     pub(crate) body_len: u32,
     pub(crate) body_crc: u32,
     pub(crate) synced_fseq: u64,
@@ -98,7 +98,7 @@ impl FrameHead {
             own_offset: le::u64_at(bytes, frame::OWN_OFFSET),
             fseq: le::u64_at(bytes, frame::FSEQ),
             incarnation: le::u32_at(bytes, frame::INCARNATION),
-            kind: Kind::of_code(le::u16_at(bytes, frame::KIND))?,
+            kind: FrameKind::of_code(le::u16_at(bytes, frame::KIND))?,
             body_len: le::u32_at(bytes, frame::BODY_LEN),
             body_crc: le::u32_at(bytes, frame::BODY_CRC),
             synced_fseq: le::u64_at(bytes, frame::SYNCED_FSEQ),
@@ -283,11 +283,11 @@ enum Content<'a> {
 }
 
 impl<'a> Content<'a> {
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> FrameKind {
         match self {
-            Content::Txns(_) => Kind::Txns,
-            Content::Mark => Kind::Mark,
-            Content::Trunc(_) => Kind::Trunc,
+            Content::Txns(_) => FrameKind::Txns,
+            Content::Mark => FrameKind::Mark,
+            Content::Trunc(_) => FrameKind::Trunc,
         }
     }
 
@@ -560,7 +560,7 @@ impl Store {
             body.encode(&mut mine[frame::HEADER_LEN..]);
             let body_crc = crc32c::crc32c(&mine[frame::HEADER_LEN..][..open::BODY_LEN]);
             let opening = FrameHead {
-                kind: Kind::Open,
+                kind: FrameKind::Open,
                 body_len: open::BODY_LEN as u32,
                 body_crc,
                 last_zxid: self.log.last_zxid,
@@ -625,7 +625,7 @@ impl Store {
         let current = tail.extents.last_mut().expect("an extent that holds a frame was opened");
         // What was cut off is still in it.
         (current.last_zxid, current.end) = (current.last_zxid.max(tail.last_zxid), tail.at);
-        if kind != Kind::Mark {
+        if kind != FrameKind::Mark {
             tail.last_txns_fseq = tail.fseq;
             self.idle_since = None;
         }

@@ -13,9 +13,9 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 use crate::ids::Zxid;
 use crate::store::chunks::{self, Chunks};
 use crate::store::error::StoreError;
-use crate::store::log::{Kind, Records};
+use crate::store::log::{FrameKind, Records};
 use crate::store::map::{AlignedBuf, ReadAt};
-use crate::store::recover::{Chain, Replay, Verdict};
+use crate::store::recover::{Chain, ChainEnd, Replay};
 use crate::store::superblock::{SnapshotSlot, Superblock};
 
 /// Chunks of the snapshot that are read ahead of the loading.
@@ -41,7 +41,7 @@ type Piece = Option<(AlignedBuf, usize)>;
 pub(crate) struct Whole {
     pub(crate) chain: Chain,
     /// No damage.
-    pub(crate) verdict: Verdict,
+    pub(crate) verdict: ChainEnd,
     pub(crate) snapshot: SnapshotSlot,
     pub(crate) replayed: u64,
 }
@@ -65,7 +65,7 @@ pub(crate) fn recover(source: &dyn ReadAt, sb: &Superblock, replay: &mut dyn Rep
         if kept.zxid < from || kept.zxid > chain.last_zxid {
             return None;
         }
-        if matches!(verdict, Verdict::Damaged { .. }) {
+        if matches!(verdict, ChainEnd::Damaged { .. }) {
             return None;
         }
         Some(Whole { chain, verdict, snapshot: kept, replayed })
@@ -91,17 +91,17 @@ fn walk(
     after: Zxid,
     batches: &SyncSender<Batch>,
     empty: &Receiver<Batch>,
-) -> Option<(Chain, Verdict)> {
+) -> Option<(Chain, ChainEnd)> {
     let mut batch = Batch::default();
     let mut handed_to = Zxid::ZERO;
     // Ends the walk; nobody reads it.
     let stop = || StoreError::NoSnapshot;
     let chain = Chain::walk(source, sb, &mut |head, body| {
         // What was handed over cannot be taken back.
-        if head.kind == Kind::Trunc && head.last_zxid < handed_to {
+        if head.kind == FrameKind::Trunc && head.last_zxid < handed_to {
             return Err(stop());
         }
-        if head.kind != Kind::Txns || head.last_zxid <= after {
+        if head.kind != FrameKind::Txns || head.last_zxid <= after {
             return Ok(());
         }
         handed_to = head.last_zxid;

@@ -10,7 +10,7 @@ use crate::ids::{Millis, Zxid};
 use crate::store::error::StoreError;
 use crate::store::file::Store;
 use crate::store::layout::frame;
-use crate::store::log::{FrameHead, Kind, LogExtent, Records};
+use crate::store::log::{FrameHead, FrameKind, LogExtent, Records};
 use crate::store::options::SpaceLevel;
 use crate::store::recover::frame_at;
 use crate::store::window::Window;
@@ -171,7 +171,7 @@ impl Store {
                 continue;
             }
             let head = self.frame_again(&mut window, cursor, extent)?;
-            if head.kind == Kind::Txns {
+            if head.kind == FrameKind::Txns {
                 let body_at = cursor.at + frame::HEADER_LEN as u64;
                 let body = window.bytes(body_at, head.body_len as usize, extent.end);
                 let body = body.map_err(|error| unreadable(cursor, error.to_string()))?;
@@ -203,7 +203,7 @@ impl Store {
             frame_at(window, &self.sb, cursor.at, extent.end).map_err(|error| unreadable(cursor, error.to_string()))?;
         let head = head.map_err(|why| unreadable(cursor, why))?;
         let follows = match cursor.behind {
-            None => head.kind == Kind::Open && head.fseq == extent.first_fseq,
+            None => head.kind == FrameKind::Open && head.fseq == extent.first_fseq,
             Some((crc, fseq)) => head.prev_crc == crc && head.fseq > fseq && head.fseq <= self.log.fseq,
         };
         if !follows {

@@ -13,7 +13,7 @@ use crate::ids::Zxid;
 use crate::store::chunks;
 use crate::store::error::StoreError;
 use crate::store::layout::{frame, sb};
-use crate::store::log::{FrameHead, Kind, LogExtent, OpenBody, Records, Tail};
+use crate::store::log::{FrameHead, FrameKind, LogExtent, OpenBody, Records, Tail};
 use crate::store::map::ReadAt;
 use crate::store::parallel::{self, Whole};
 use crate::store::superblock::{Copies, Superblock};
@@ -107,7 +107,7 @@ pub(crate) struct Chain {
 
 /// What the end of the chain means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ChainEnd {
     Clean,
     /// The highest frame number seen anywhere.
     Torn {
@@ -158,15 +158,15 @@ pub(crate) fn frame_at(
 /// Whether the body is what the header says, given the last zxid before it.
 fn check_body(head: &FrameHead, body: &[u8], last_zxid: Zxid) -> Result<(), &'static str> {
     match head.kind {
-        Kind::Open => match OpenBody::decode(body) {
+        FrameKind::Open => match OpenBody::decode(body) {
             Some(open) if open.base_zxid == head.last_zxid => Ok(()),
             _ => Err("an OPEN frame that contradicts itself"),
         },
-        Kind::Mark if body.is_empty() && head.last_zxid == last_zxid => Ok(()),
-        Kind::Mark => Err("a MARK frame with content"),
-        Kind::Trunc if trunc_to(body) == Some(head.last_zxid) && head.last_zxid <= last_zxid => Ok(()),
-        Kind::Trunc => Err("a TRUNC frame that contradicts itself"),
-        Kind::Txns => {
+        FrameKind::Mark if body.is_empty() && head.last_zxid == last_zxid => Ok(()),
+        FrameKind::Mark => Err("a MARK frame with content"),
+        FrameKind::Trunc if trunc_to(body) == Some(head.last_zxid) && head.last_zxid <= last_zxid => Ok(()),
+        FrameKind::Trunc => Err("a TRUNC frame that contradicts itself"),
+        FrameKind::Txns => {
             let (mut last, mut count) = (last_zxid, 0);
             for one in Records::of(body) {
                 let one = one?;
@@ -266,7 +266,7 @@ impl Chain {
         };
         let first = self.extents.is_empty();
         let opens = first || from.is_some();
-        if opens != (head.kind == Kind::Open) {
+        if opens != (head.kind == FrameKind::Open) {
             return Ok(Err("an OPEN frame in the wrong place, or none in the right one"));
         }
         let body = window.bytes(at + frame::HEADER_LEN as u64, head.body_len as usize, end)?;
@@ -303,7 +303,7 @@ impl Chain {
         let body = window.bytes(at + frame::HEADER_LEN as u64, head.body_len as usize, sb.extent_end(self.index));
         let body = body.map_err(|error| unreadable(at, self.last_zxid, &error))?;
         match head.kind {
-            Kind::Open => self.extents.push(LogExtent {
+            FrameKind::Open => self.extents.push(LogExtent {
                 lseq: self.lseq,
                 index: self.index,
                 first_fseq: head.fseq,
@@ -311,12 +311,12 @@ impl Chain {
                 last_zxid: head.last_zxid,
                 end: at,
             }),
-            Kind::Txns => {
+            FrameKind::Txns => {
                 self.last_txns_fseq = head.fseq;
                 self.records += u64::from(head.records);
             }
-            Kind::Trunc => self.truncs.push((head.fseq, head.last_zxid)),
-            Kind::Mark => {}
+            FrameKind::Trunc => self.truncs.push((head.fseq, head.last_zxid)),
+            FrameKind::Mark => {}
         }
         visit(head, body)?;
         self.frames += 1;
@@ -330,16 +330,16 @@ impl Chain {
     }
 
     /// Tells a torn tail from damage (S-41).
-    pub(crate) fn judge(&self, source: &dyn ReadAt, sb: &Superblock) -> Verdict {
+    pub(crate) fn judge(&self, source: &dyn ReadAt, sb: &Superblock) -> ChainEnd {
         let expected = self.expected_fseq(sb);
-        let damaged = |what: String, lost_to: Option<Zxid>| Verdict::Damaged { what, lost_to };
+        let damaged = |what: String, lost_to: Option<Zxid>| ChainEnd::Damaged { what, lost_to };
         let known = Some(sb.end_zxid).filter(|zxid| *zxid > self.last_zxid);
         if failpoint::on(Failpoint::EverythingTorn) {
-            return Verdict::Torn { highest_fseq: self.fseq.max(sb.end_fseq).max(sb.base_fseq) + 1000 };
+            return ChainEnd::Torn { highest_fseq: self.fseq.max(sb.end_fseq).max(sb.base_fseq) + 1000 };
         }
         if sb.clean() {
             if (self.at, self.fseq) == (sb.end_offset, sb.end_fseq) || failpoint::on(Failpoint::EndUnchecked) {
-                return Verdict::Clean;
+                return ChainEnd::Clean;
             }
             let (at, fseq) = (sb.end_offset, sb.end_fseq);
             return damaged(format!("{}, though a clean stop left frame {fseq} to end at {at}", self.why), known);
@@ -383,7 +383,7 @@ impl Chain {
                 known.max(lost.filter(|zxid| *zxid > self.last_zxid)),
             );
         }
-        Verdict::Torn { highest_fseq: highest }
+        ChainEnd::Torn { highest_fseq: highest }
     }
 }
 
@@ -430,9 +430,9 @@ pub(crate) fn recover(
         }
     };
     let (clean, highest_fseq) = match verdict {
-        Verdict::Clean => (true, chain.fseq),
-        Verdict::Torn { highest_fseq } => (false, highest_fseq),
-        Verdict::Damaged { what, lost_to } => {
+        ChainEnd::Clean => (true, chain.fseq),
+        ChainEnd::Torn { highest_fseq } => (false, highest_fseq),
+        ChainEnd::Damaged { what, lost_to } => {
             return Err(StoreError::Corrupt { offset: chain.at, what, good_to: chain.last_zxid, lost_to });
         }
     };
@@ -577,7 +577,7 @@ impl StateSource<'_> {
                 let body = window
                     .bytes(body_at, head.body_len as usize, extent.end)
                     .map_err(|error| unreadable(at, after, &error))?;
-                if head.kind == Kind::Txns {
+                if head.kind == FrameKind::Txns {
                     for one in Records::of(body) {
                         let one = one.map_err(|why| StoreError::corrupt(at, why))?;
                         let void = self.truncs.iter().any(|(fseq, to)| *fseq > head.fseq && one.zxid > *to);

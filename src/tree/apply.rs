@@ -36,7 +36,7 @@ pub struct Change<'a> {
 
 /// What a transaction came to: the substance of the reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome<'t> {
+pub enum Applied<'t> {
     /// A znode is there.
     Created {
         /// Which of the creates it was, for they are answered differently.
@@ -62,7 +62,7 @@ pub enum Outcome<'t> {
     Error(ErrorCode),
     /// One for each part. When the multi failed, all are errors: `Ok` before the part that failed,
     /// `RuntimeInconsistency` after it.
-    Multi(Vec<Outcome<'t>>),
+    Multi(Vec<Applied<'t>>),
 }
 
 /// A committed transaction that cannot be one: the log or the leader is damaged. Nothing was changed.
@@ -101,7 +101,7 @@ impl Tree {
     /// Carries out one committed transaction, all of it or nothing.
     ///
     /// `observe` is called for each znode that was created, deleted or set, in order. What does not fit (a parent that is
-    /// missing, a znode that is there already) ends in [`Outcome::Error`], as it may when a log is replayed over a newer
+    /// missing, a znode that is there already) ends in [`Applied::Error`], as it may when a log is replayed over a newer
     /// tree; then nothing of the client's has changed.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ impl Tree {
         header: &TxnHeader,
         txn: &Txn<'t>,
         observe: &mut dyn FnMut(&Change<'_>),
-    ) -> Result<Outcome<'t>, ApplyError> {
+    ) -> Result<Applied<'t>, ApplyError> {
         match txn {
             Txn::Multi(parts) => self.apply_multi(header, parts, observe),
             txn => Ok(self.apply_one(header, txn, observe)),
@@ -123,25 +123,25 @@ impl Tree {
         header: &TxnHeader,
         parts: &[SubTxn<'t>],
         observe: Observer<'_>,
-    ) -> Result<Outcome<'t>, ApplyError> {
+    ) -> Result<Applied<'t>, ApplyError> {
         // All are read before the first is applied, so that damage in one leaves no half of a multi behind.
         let txns = parts.iter().map(decode_part).collect::<Result<Vec<_>, _>>()?;
         if failpoint::on(Failpoint::MultiHalfApplied) {
             let _ = txns
                 .iter()
                 .map(|txn| self.apply_one(header, txn, observe))
-                .take_while(|o| !matches!(o, Outcome::Error(_)))
+                .take_while(|o| !matches!(o, Applied::Error(_)))
                 .count();
         }
         let Some(failed) = txns.iter().position(|txn| matches!(txn, Txn::Error(_))) else {
-            return Ok(Outcome::Multi(txns.iter().map(|txn| self.apply_one(header, txn, observe)).collect()));
+            return Ok(Applied::Multi(txns.iter().map(|txn| self.apply_one(header, txn, observe)).collect()));
         };
         let codes = txns.iter().enumerate().map(|(at, txn)| match txn {
             Txn::Error(error) => error_code(error.err),
             _ if at < failed => ErrorCode::Ok,
             _ => ErrorCode::RuntimeInconsistency,
         });
-        Ok(Outcome::Multi(codes.map(Outcome::Error).collect()))
+        Ok(Applied::Multi(codes.map(Applied::Error).collect()))
     }
 
     /// Carries out one part of a multi none of whose parts is an error: for who does a long one in slices, and lets nobody
@@ -154,7 +154,7 @@ impl Tree {
         header: &TxnHeader,
         part: &SubTxn<'t>,
         observe: &mut dyn FnMut(&Change<'_>),
-    ) -> Result<Outcome<'t>, ApplyError> {
+    ) -> Result<Applied<'t>, ApplyError> {
         decode_part(part).map(|txn| self.apply_one(header, &txn, observe))
     }
 
@@ -203,7 +203,7 @@ impl Tree {
         true
     }
 
-    fn apply_one<'t>(&mut self, header: &TxnHeader, txn: &Txn<'t>, observe: Observer<'_>) -> Outcome<'t> {
+    fn apply_one<'t>(&mut self, header: &TxnHeader, txn: &Txn<'t>, observe: Observer<'_>) -> Applied<'t> {
         let zxid = header.zxid.0;
         match txn {
             Txn::Create(t) | Txn::Create2(t) => {
@@ -219,48 +219,48 @@ impl Tree {
             Txn::CreateTtl(t) => {
                 let owner = match u64::try_from(t.ttl) {
                     Ok(ttl @ 1..=Owner::TTL_MAX) => Owner::Ttl(ttl),
-                    _ => return Outcome::Error(ErrorCode::BadArguments),
+                    _ => return Applied::Error(ErrorCode::BadArguments),
                 };
                 let (path, acl, parent_cversion) = (&t.path, t.acl.as_slice(), t.parent_cversion);
                 self.create(header, NewNode { op: txn.op(), path, data: t.data, acl, owner, parent_cversion }, observe)
             }
             Txn::Delete(t) | Txn::DeleteContainer(t) => match self.delete(t.path.as_str(), zxid, observe) {
-                Ok(()) => Outcome::Deleted,
-                Err(code) => Outcome::Error(code),
+                Ok(()) => Applied::Deleted,
+                Err(code) => Applied::Error(code),
             },
             Txn::SetData(t) | Txn::Reconfig(t) => self.set_data(header, t.path.as_str(), t.data.0, t.version, observe),
             Txn::SetAcl(t) => self.set_acl(t.path.as_str(), &t.acl, t.version),
-            Txn::Check(_) => Outcome::Checked,
-            Txn::CreateSession(_) => Outcome::SessionCreated,
+            Txn::Check(_) => Applied::Checked,
+            Txn::CreateSession(_) => Applied::SessionCreated,
             Txn::CloseSession(t) => {
                 let listed = t.iter().flat_map(|t| &t.paths);
                 for path in listed {
                     if failpoint::on(Failpoint::EphemeralOutlives) {
-                        return Outcome::SessionClosed;
+                        return Applied::SessionClosed;
                     }
                     // Those that are gone already were deleted by their owner in the meantime, or by this same
                     // transaction before a restart (SC-47).
                     let _ = self.delete(path.as_str(), zxid, observe);
                 }
                 self.end_session_slice(header, usize::MAX, observe);
-                Outcome::SessionClosed
+                Applied::SessionClosed
             }
-            Txn::Error(t) => Outcome::Error(error_code(t.err)),
+            Txn::Error(t) => Applied::Error(error_code(t.err)),
             Txn::Multi(_) => unreachable!("parts of a multi are no multis, and a whole one does not come here"),
         }
     }
 
-    fn create<'t>(&mut self, header: &TxnHeader, new: NewNode<'_, 't>, observe: Observer<'_>) -> Outcome<'t> {
+    fn create<'t>(&mut self, header: &TxnHeader, new: NewNode<'_, 't>, observe: Observer<'_>) -> Applied<'t> {
         let zxid = header.zxid.0;
         let path = new.path.as_str();
         let (parent_path, name) = match path::split(path) {
             Some((parent, name)) if path.starts_with('/') && !name.is_empty() => (parent, name),
-            _ => return Outcome::Error(ErrorCode::BadArguments),
+            _ => return Applied::Error(ErrorCode::BadArguments),
         };
         let parent_hash = self.hash(parent_path);
-        let Some(parent) = self.find(parent_path, parent_hash) else { return Outcome::Error(ErrorCode::NoNode) };
+        let Some(parent) = self.find(parent_path, parent_hash) else { return Applied::Error(ErrorCode::NoNode) };
         if self.nodes[parent].is_ephemeral() {
-            return Outcome::Error(ErrorCode::NoChildrenForEphemerals);
+            return Applied::Error(ErrorCode::NoChildrenForEphemerals);
         }
         let hash = self.hash_below(parent_hash, name).number();
         if let Some(id) = self.child(parent, name.as_bytes(), hash) {
@@ -269,7 +269,7 @@ impl Tree {
             if new.parent_cversion != -1 {
                 self.count_child(parent, new.parent_cversion, zxid);
             }
-            return Outcome::Error(ErrorCode::NodeExists);
+            return Applied::Error(ErrorCode::NodeExists);
         }
         let acl = self.acls.intern(new.acl);
         let data = new.data.0.map(Box::from);
@@ -280,7 +280,7 @@ impl Tree {
         let stat = self.stat(id);
         self.quota_created(id, path);
         self.report(EventType::Created, path, parent_path, acl, 0, parent, observe);
-        Outcome::Created { op: new.op, path: new.path.clone(), stat }
+        Applied::Created { op: new.op, path: new.path.clone(), stat }
     }
 
     /// Brings a parent's counter of creations up to `cversion`. It never falls, lest a sequence number come twice.
@@ -368,8 +368,8 @@ impl Tree {
         data: Option<&[u8]>,
         version: i32,
         observe: Observer<'_>,
-    ) -> Outcome<'t> {
-        let Some(id) = self.lookup(path) else { return Outcome::Error(ErrorCode::NoNode) };
+    ) -> Applied<'t> {
+        let Some(id) = self.lookup(path) else { return Applied::Error(ErrorCode::NoNode) };
         let growth = self.replace_data(id, data);
         self.edit(id, |node| {
             node.version = version;
@@ -385,16 +385,16 @@ impl Tree {
         let path = if path.is_empty() { "/" } else { path };
         let (parent_path, _) = path::split(path).expect("the path of a znode has a slash");
         self.report(EventType::DataChanged, path, parent_path, acl, watched, parent, observe);
-        Outcome::DataSet(stat)
+        Applied::DataSet(stat)
     }
 
-    fn set_acl<'t>(&mut self, path: &str, acl: &[Acl<'_>], version: i32) -> Outcome<'t> {
-        let Some(id) = self.lookup(path) else { return Outcome::Error(ErrorCode::NoNode) };
+    fn set_acl<'t>(&mut self, path: &str, acl: &[Acl<'_>], version: i32) -> Applied<'t> {
+        let Some(id) = self.lookup(path) else { return Applied::Error(ErrorCode::NoNode) };
         if !failpoint::on(Failpoint::AclKept) {
             self.put_acl(id, acl);
         }
         self.edit(id, |node| node.aversion = version);
-        Outcome::AclSet(self.stat(id))
+        Applied::AclSet(self.stat(id))
     }
 
     fn put_acl(&mut self, id: NodeId, acl: &[Acl<'_>]) {

@@ -25,7 +25,7 @@ impl Bench {
             TxnHeader { session: SessionId(7), cxid: 0, zxid: Zxid(self.zxid), time: self.zxid, op: txn.op().to_i32() };
         let before = meter::counted();
         let outcome = self.tree.apply(&header, &txn, &mut |_| {}).unwrap();
-        assert!(!matches!(outcome, Outcome::Error(_)), "{outcome:?}");
+        assert!(!matches!(outcome, Applied::Error(_)), "{outcome:?}");
         meter::counted() - before
     }
 

@@ -31,7 +31,7 @@ mod tests;
 
 pub use acls::AclList;
 pub(crate) use acls::id_hash;
-pub use apply::{ApplyError, Change, Outcome};
+pub use apply::{Applied, ApplyError, Change};
 #[doc(hidden)]
 pub use entry::snapshot_trailer;
 pub use loader::TreeLoader;

@@ -374,7 +374,7 @@ struct Logged {
 }
 
 impl Logged {
-    fn apply(&self, tree: &mut Tree) -> (Outcome<'static>, Vec<(EventType, String)>) {
+    fn apply(&self, tree: &mut Tree) -> (Applied<'static>, Vec<(EventType, String)>) {
         let mut seen = Vec::new();
         let mut observe = |change: &Change<'_>| seen.push((change.kind, change.path.to_owned()));
         let outcome = tree.apply(&self.header, &self.txn, &mut observe).expect("no damage");
@@ -404,14 +404,14 @@ fn step(tree: &mut Tree, model: &mut Model, op: Op, zxid: i64) -> Result<Logged,
     prop_assert_eq!(now_there, model.0.keys().cloned().collect::<BTreeSet<_>>());
     match (&logged.txn, outcome) {
         (Txn::Error(error), outcome) => {
-            prop_assert_eq!(outcome, Outcome::Error(ErrorCode::from_i32(error.err).expect("one of ours")));
+            prop_assert_eq!(outcome, Applied::Error(ErrorCode::from_i32(error.err).expect("one of ours")));
         }
-        (Txn::Multi(parts), Outcome::Multi(outcomes)) => {
-            let errors = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Error(_))).count();
+        (Txn::Multi(parts), Applied::Multi(outcomes)) => {
+            let errors = outcomes.iter().filter(|outcome| matches!(outcome, Applied::Error(_))).count();
             let failed = parts.iter().any(|part| part.op == -1);
             prop_assert_eq!((outcomes.len(), errors), (parts.len(), if failed { parts.len() } else { 0 }));
         }
-        (_, outcome) => prop_assert!(!matches!(outcome, Outcome::Error(_)), "{:?}", outcome),
+        (_, outcome) => prop_assert!(!matches!(outcome, Applied::Error(_)), "{:?}", outcome),
     }
     Ok(logged)
 }

@@ -18,12 +18,12 @@ impl Bench {
         Bench { tree: Tree::new([1, 2]), zxid: 0, seen: Vec::new() }
     }
 
-    fn run_as<'t>(&mut self, session: i64, txn: Txn<'t>) -> Outcome<'t> {
+    fn run_as<'t>(&mut self, session: i64, txn: Txn<'t>) -> Applied<'t> {
         self.zxid += 1;
         self.run_at(session, self.zxid, txn)
     }
 
-    fn run_at<'t>(&mut self, session: i64, zxid: i64, txn: Txn<'t>) -> Outcome<'t> {
+    fn run_at<'t>(&mut self, session: i64, zxid: i64, txn: Txn<'t>) -> Applied<'t> {
         let header = TxnHeader {
             session: SessionId(session),
             cxid: 0,
@@ -42,7 +42,7 @@ impl Bench {
         outcome
     }
 
-    fn run<'t>(&mut self, txn: Txn<'t>) -> Outcome<'t> {
+    fn run<'t>(&mut self, txn: Txn<'t>) -> Applied<'t> {
         self.run_as(7, txn)
     }
 
@@ -221,7 +221,7 @@ fn what_cannot_be_done_is_an_error_and_changes_nothing() {
     ];
     b.seen.clear();
     for (txn, code) in expected {
-        assert_eq!(b.run(txn.clone()), Outcome::Error(code), "{txn:?}");
+        assert_eq!(b.run(txn.clone()), Applied::Error(code), "{txn:?}");
     }
     assert_eq!((b.tree.node_count(), b.seen.len()), (5, 0));
     assert_eq!(b.text("/e"), "");
@@ -281,15 +281,15 @@ fn a_session_ends_with_its_ephemerals_and_no_others() {
     b.seen.clear();
     let paths = vec![Text::from("/c"), Text::from("/gone")];
     let close = Txn::CloseSession(Some(CloseSessionTxn { paths }));
-    assert_eq!(b.run_as(1, close.clone()), Outcome::SessionClosed);
+    assert_eq!(b.run_as(1, close.clone()), Applied::SessionClosed);
     assert_eq!(b.names("/"), ["zookeeper", "b"]);
     assert_eq!((b.tree.ephemeral_count(), b.tree.ephemerals(SessionId(1)).count()), (1, 0));
     assert_eq!(b.seen[0].1, "/c", "the listed ones come first");
     assert_eq!(b.seen.len(), 3);
     let root = b.stat("/");
-    assert_eq!(b.run_at(1, 5, close), Outcome::SessionClosed);
+    assert_eq!(b.run_at(1, 5, close), Applied::SessionClosed);
     assert_eq!(b.stat("/"), root, "the same end again changes nothing");
-    assert_eq!(b.run_as(2, Txn::CloseSession(None)), Outcome::SessionClosed);
+    assert_eq!(b.run_as(2, Txn::CloseSession(None)), Applied::SessionClosed);
     assert_eq!(b.tree.ephemeral_owners().count(), 0);
 }
 
@@ -326,11 +326,11 @@ fn a_multi_applies_all_of_its_parts() {
     let check = Txn::Check(CheckVersionTxn { path: "/m".into(), version: 2 });
     let parts = [create("/m", b""), create("/m/a", b""), set("/m", b"xy", 1), check, delete("/m/a"), container("/m/c")];
     with_parts(&parts, |multi| {
-        let Outcome::Multi(outcomes) = b.run(multi) else { panic!("not a multi") };
-        assert!(matches!(&outcomes[0], Outcome::Created { op: OpCode::Create, stat, .. } if stat.num_children == 0));
-        assert!(matches!(&outcomes[2], Outcome::DataSet(stat) if stat.num_children == 1 && stat.data_length == 2));
-        assert_eq!(outcomes[3..5], [Outcome::Checked, Outcome::Deleted]);
-        assert!(matches!(&outcomes[5], Outcome::Created { op: OpCode::CreateContainer, path, .. }
+        let Applied::Multi(outcomes) = b.run(multi) else { panic!("not a multi") };
+        assert!(matches!(&outcomes[0], Applied::Created { op: OpCode::Create, stat, .. } if stat.num_children == 0));
+        assert!(matches!(&outcomes[2], Applied::DataSet(stat) if stat.num_children == 1 && stat.data_length == 2));
+        assert_eq!(outcomes[3..5], [Applied::Checked, Applied::Deleted]);
+        assert!(matches!(&outcomes[5], Applied::Created { op: OpCode::CreateContainer, path, .. }
             if path.as_str() == "/m/c"));
     });
     let m = b.stat("/m");
@@ -343,10 +343,10 @@ fn a_failed_multi_changes_nothing_and_says_which_part_failed() {
     let mut b = Bench::new();
     with_parts(&[create("/m", b""), Txn::error(ErrorCode::NoNode), create("/n", b"")], |multi| {
         let codes = [ErrorCode::Ok, ErrorCode::NoNode, ErrorCode::RuntimeInconsistency];
-        assert_eq!(b.run(multi), Outcome::Multi(codes.map(Outcome::Error).to_vec()));
+        assert_eq!(b.run(multi), Applied::Multi(codes.map(Applied::Error).to_vec()));
     });
     assert_eq!((b.tree.node_count(), b.seen.len()), (4, 0));
-    assert_eq!(b.run(Txn::Multi(vec![])), Outcome::Multi(vec![]));
+    assert_eq!(b.run(Txn::Multi(vec![])), Applied::Multi(vec![]));
 }
 
 #[test]
@@ -488,7 +488,7 @@ fn quotas_count_what_is_below_the_nearest_of_them() {
     assert!(b.tree.quota("/q/x").unwrap().usage.is_none());
     assert_eq!(b.tree.quota("/q/x").unwrap().check_create(1000, 0, 0), Ok(()), "nothing is enforced without stats");
     let stats = "/zookeeper/quota/q/zookeeper_stats";
-    let Outcome::Created { stat, .. } = b.run(create(stats, b"count=0,bytes=0")) else { panic!("not created") };
+    let Applied::Created { stat, .. } = b.run(create(stats, b"count=0,bytes=0")) else { panic!("not created") };
     assert_eq!(stat.data_length, 15, "as it was written, not as it was counted");
     assert_eq!(b.text(stats), "count=2,bytes=5");
     let before = b.stat(stats);

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use zoarium::engine::{ConnId, Engine, Limits, Proposal, Settings, Verdict};
+use zoarium::engine::{ConnId, Engine, Limits, NextInput, Proposal, Settings};
 use zoarium::ids::{Millis, WallMillis};
 use zoarium::jute::{Buffer, Decoder, encode, encoded};
 use zoarium::records::connect::{ConnectRequest, ConnectResponse};
@@ -167,8 +167,8 @@ impl World {
         } else if !closing {
             line.take_note_in_part(&taken);
         }
-        line.blocked = received.verdict == Verdict::Blocked;
-        if let Verdict::More(wanted) = received.verdict {
+        line.blocked = received.next == NextInput::Blocked;
+        if let NextInput::More(wanted) = received.next {
             assert!(wanted == 0 || wanted > line.input.len(), "{wanted} bytes are wanted, {} there", line.input.len());
         }
         received.consumed > 0

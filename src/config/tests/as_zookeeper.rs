@@ -7,9 +7,9 @@ fn numbers_that_are_properties_of_java_never_keep_a_server_from_starting() {
     // As Apache ZooKeeper 3.9.5 started with each kind of value: too small, too large, no number.
     let mut walked = 0;
     for key in keys::all() {
-        let (Kind::Honoured(Set::Lenient { min, max, .. })
-        | Kind::Ensemble(Set::Lenient { min, max, .. })
-        | Kind::Kept(Set::Lenient { min, max, .. }, _)) = &key.kind
+        let (KeyKind::Honoured(Set::Lenient { min, max, .. })
+        | KeyKind::Ensemble(Set::Lenient { min, max, .. })
+        | KeyKind::Kept(Set::Lenient { min, max, .. }, _)) = &key.kind
         else {
             continue;
         };

@@ -31,7 +31,7 @@ fn requests_in_flight_of_all_stop_whoever_has_one_waiting_already() {
         world.request(greedy, OpCode::Create, &create(name, 0));
     }
     assert_eq!(world.engine.proposals.len(), 3);
-    assert_eq!(world.offer(greedy, &[]), Verdict::Blocked);
+    assert_eq!(world.offer(greedy, &[]), NextInput::Blocked);
     world.request(modest, OpCode::Create, &create("/e", 0));
     assert_eq!(world.engine.proposals.len(), 4);
     world.request(modest, OpCode::Create, &create("/f", 0));
@@ -53,7 +53,7 @@ fn bytes_of_requests_that_wait_stop_the_reading() {
     }
     let queued = world.engine.connections().next().unwrap().queued;
     assert_eq!(queued, 4, "one write and three reads of 105 bytes");
-    assert_eq!(world.offer(conn, &[]), Verdict::Blocked);
+    assert_eq!(world.offer(conn, &[]), NextInput::Blocked);
     world.commit();
     assert_eq!(world.frames(conn).len(), 6);
     // Nothing is left on the account.
@@ -71,15 +71,15 @@ fn a_connection_with_many_requests_lets_others_in_between() {
     let bytes: Vec<u8> = (0..100).flat_map(|xid| framed(xid, OpCode::Exists, &get("/"))).collect();
     let one = bytes.len() / 100;
     let received = world.engine.receive(conn, &bytes);
-    assert_eq!(received, Received { consumed: 64 * one, verdict: Verdict::Yield });
-    assert_eq!(world.engine.receive(conn, &bytes[..64 * one]).verdict, Verdict::More(0), "nothing is left to offer");
+    assert_eq!(received, Received { consumed: 64 * one, next: NextInput::Yield });
+    assert_eq!(world.engine.receive(conn, &bytes[..64 * one]).next, NextInput::More(0), "nothing is left to offer");
     assert_eq!(world.frames(conn).len(), 128);
     // A frame that is not whole says how long it will be.
     let part = framed(7, OpCode::Exists, &get("/"));
     let received = world.engine.receive(conn, &[&part[..], &part[..10]].concat());
-    assert_eq!(received, Received { consumed: part.len(), verdict: Verdict::More(part.len()) });
+    assert_eq!(received, Received { consumed: part.len(), next: NextInput::More(part.len()) });
     let received = world.engine.receive(conn, &part[..3]);
-    assert_eq!(received, Received { consumed: 0, verdict: Verdict::More(0) });
+    assert_eq!(received, Received { consumed: 0, next: NextInput::More(0) });
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn what_comes_after_the_end_of_a_connection_is_thrown_away() {
     world.engine.closed(gone);
     for id in [conn, gone] {
         let received = world.engine.receive(id, &[1, 2, 3]);
-        assert_eq!(received, Received { consumed: 3, verdict: Verdict::Blocked });
+        assert_eq!(received, Received { consumed: 3, next: NextInput::Blocked });
     }
     assert!(world.engine.output(gone).is_none());
     world.engine.closed(gone);

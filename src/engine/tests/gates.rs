@@ -80,9 +80,9 @@ fn what_came_with_a_request_that_has_to_wait_is_not_done_twice() {
         bytes.extend_from_slice(&(payload.len() as u32).to_be_bytes());
         bytes.extend_from_slice(&payload);
     }
-    assert_eq!(world.offer(conn, &bytes), Verdict::Blocked);
+    assert_eq!(world.offer(conn, &bytes), NextInput::Blocked);
     assert_eq!(world.frames(conn).len(), 1);
-    assert_eq!(world.offer(conn, &[]), Verdict::Blocked);
+    assert_eq!(world.offer(conn, &[]), NextInput::Blocked);
     assert!(world.frames(conn).is_empty());
     world.engine.set_log_budget(u64::MAX);
     world.offer(conn, &[]);
@@ -122,14 +122,16 @@ fn a_multi_needs_room_when_a_part_of_it_does() {
     let makes_room = multi(&[(OpCode::Delete, "/a"), (OpCode::Check, "/b")]);
     let grows = multi(&[(OpCode::Delete, "/b"), (OpCode::Create, "/d")]);
     let fails = multi(&[(OpCode::Delete, "/c"), (OpCode::Delete, "/nowhere")]);
-    for room in [Room::None, Room::Reserve] {
-        world.engine.set_room(room);
+    for room in [LogSpace::None, LogSpace::Reserve] {
+        world.engine.set_log_space(room);
         let applied = world.engine.applied();
         assert_eq!(world.raw(conn, OpCode::Multi, &grows).code(), ErrorCode::QuotaExceeded, "{room:?}");
         assert_eq!(world.engine.applied(), applied, "the refusal takes no room");
         let frame = world.raw(conn, OpCode::Multi, &makes_room);
         match room {
-            Room::Reserve => assert_eq!((frame.code(), decode_results(&frame.body).unwrap().len()), (ErrorCode::Ok, 2)),
+            LogSpace::Reserve => {
+                assert_eq!((frame.code(), decode_results(&frame.body).unwrap().len()), (ErrorCode::Ok, 2))
+            }
             _ => assert_eq!(frame.code(), ErrorCode::QuotaExceeded),
         }
     }
@@ -138,7 +140,7 @@ fn a_multi_needs_room_when_a_part_of_it_does() {
     assert_eq!(decode_results(&frame.body).unwrap(), codes);
     assert!(!world.exists(conn, "/a", false) && world.exists(conn, "/b", false) && world.exists(conn, "/c", false));
     // The memory for the tree is a limit of the same kind.
-    world.engine.set_room(Room::Plenty);
+    world.engine.set_log_space(LogSpace::Plenty);
     world.engine.settings.limits.tree_size_max = world.engine.tree().memory_bytes();
     assert_eq!(world.raw(conn, OpCode::Multi, &grows).code(), ErrorCode::QuotaExceeded);
     assert_eq!(world.create(conn, "/d", 0).code(), ErrorCode::QuotaExceeded);
@@ -150,8 +152,8 @@ fn without_any_room_no_session_begins_and_those_that_are_there_go_on() {
     //
     let mut world = limited(|_| ());
     let conn = world.client();
-    for (room, admitted) in [(Room::Reserve, true), (Room::None, false), (Room::Plenty, true)] {
-        world.engine.set_room(room);
+    for (room, admitted) in [(LogSpace::Reserve, true), (LogSpace::None, false), (LogSpace::Plenty, true)] {
+        world.engine.set_log_space(room);
         let newcomer = world.open();
         world.send(newcomer, &handshake(0, &[0; 16], 0));
         world.commit();

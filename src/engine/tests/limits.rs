@@ -43,7 +43,7 @@ fn the_first_frame_has_a_limit_of_its_own() {
     world.offer(conn, &1025u32.to_be_bytes());
     assert!(world.is_closing(conn));
     let conn = world.open();
-    assert_eq!(world.offer(conn, &1024u32.to_be_bytes()), Verdict::More(1028));
+    assert_eq!(world.offer(conn, &1024u32.to_be_bytes()), NextInput::More(1028));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn requests_in_flight_stop_the_reading_and_an_answer_lets_it_go_on() {
     world.request(conn, OpCode::Create, &create("/b", 0));
     world.request(conn, OpCode::Create, &create("/c", 0));
     assert_eq!(world.engine.proposals.len(), 2);
-    assert_eq!(world.offer(conn, &[]), Verdict::Blocked);
+    assert_eq!(world.offer(conn, &[]), NextInput::Blocked);
     world.commit();
     world.commit();
     assert_eq!(world.frames(conn).len(), 3);
@@ -105,7 +105,7 @@ fn a_client_that_does_not_read_is_not_served_and_one_that_is_sent_too_much_is_cl
     let queued = world.engine.output(conn).unwrap().0.len();
     assert!((1000..1100).contains(&queued), "{queued} bytes");
     world.engine.flushed(conn, queued);
-    assert_eq!(world.offer(conn, &[]), Verdict::Blocked, "and goes on once it reads");
+    assert_eq!(world.offer(conn, &[]), NextInput::Blocked, "and goes on once it reads");
     assert!(world.engine.output(conn).unwrap().0.len() > 900);
     world.bytes(conn);
     let frame = world.call_after_drain(conn);
@@ -209,8 +209,8 @@ fn a_full_tree_takes_deletes_and_refuses_what_grows() {
     let conn = world.client();
     world.create(conn, "/a", 0);
     world.create(conn, "/b", 0);
-    for room in [Room::Reserve, Room::None] {
-        world.engine.set_room(room);
+    for room in [LogSpace::Reserve, LogSpace::None] {
+        world.engine.set_log_space(room);
         let zxid = world.engine.applied();
         assert_eq!(world.create(conn, "/c", 0).code(), ErrorCode::QuotaExceeded);
         let grow = SetDataRequest { path: "/a".into(), data: Buffer::new(b"longer"), version: -1 };
@@ -218,11 +218,11 @@ fn a_full_tree_takes_deletes_and_refuses_what_grows() {
         assert_eq!(world.engine.applied(), zxid, "the refusal itself takes no room");
     }
     assert_eq!(world.delete(conn, "/a").code(), ErrorCode::QuotaExceeded);
-    world.engine.set_room(Room::Reserve);
+    world.engine.set_log_space(LogSpace::Reserve);
     assert_eq!(world.delete(conn, "/a").code(), ErrorCode::Ok);
     let shrink = SetDataRequest { path: "/b".into(), data: Buffer::new(b""), version: -1 };
     assert_eq!(world.call(conn, OpCode::SetData, &shrink).code(), ErrorCode::Ok);
-    world.engine.set_room(Room::Plenty);
+    world.engine.set_log_space(LogSpace::Plenty);
     world.engine.settings.limits.tree_size_max = 0;
     assert_eq!(world.create(conn, "/d", 0).code(), ErrorCode::QuotaExceeded);
     assert_eq!(world.delete(conn, "/b").code(), ErrorCode::Ok);

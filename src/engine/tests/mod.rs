@@ -96,20 +96,20 @@ impl World {
     }
 
     /// Offers a payload as one frame.
-    fn send(&mut self, conn: ConnId, payload: &[u8]) -> Verdict {
+    fn send(&mut self, conn: ConnId, payload: &[u8]) -> NextInput {
         let mut frame = (payload.len() as u32).to_be_bytes().to_vec();
         frame.extend_from_slice(payload);
         self.offer(conn, &frame)
     }
 
     /// Offers raw bytes after what was not taken yet.
-    fn offer(&mut self, conn: ConnId, bytes: &[u8]) -> Verdict {
+    fn offer(&mut self, conn: ConnId, bytes: &[u8]) -> NextInput {
         let mut input = self.inputs.remove(&conn).unwrap_or_default();
         input.extend_from_slice(bytes);
         let received = self.measured(|engine| engine.receive(conn, &input));
         input.drain(..received.consumed);
         self.inputs.insert(conn, input);
-        received.verdict
+        received.next
     }
 
     /// Sends a request without committing anything.

@@ -45,7 +45,7 @@ fn what_is_pipelined_behind_a_handshake_waits_for_it_and_is_not_lost() {
     let mut bytes = 45u32.to_be_bytes().to_vec();
     bytes.extend_from_slice(&handshake(0, &[0; 16], 0));
     bytes.extend_from_slice(&[0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 11]);
-    assert_eq!(world.offer(conn, &bytes), Verdict::Blocked);
+    assert_eq!(world.offer(conn, &bytes), NextInput::Blocked);
     world.commit();
     assert_eq!(world.bytes(conn).len(), 41 + 20);
 }

@@ -381,5 +381,5 @@ fn clients_of_this_process_do_not_wait_among_strangers() {
         assert_eq!(world.bytes(conn).len(), 41);
     }
     let stranger = world.open();
-    assert_eq!(world.send(stranger, &handshake(0, &[0; 16], 0)), Verdict::Blocked);
+    assert_eq!(world.send(stranger, &handshake(0, &[0; 16], 0)), NextInput::Blocked);
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::hosts::{Host, Hosts};
 use super::input::Input;
 use super::random::Random;
-use super::session::{Session, Verdict, Welcome, first_unsent, ping};
+use super::session::{BurstEnd, Session, Welcome, first_unsent, ping};
 use crate::ids::Millis;
 
 /// The first rest after every server was tried in vain, ms; the next ones double.
@@ -51,7 +51,7 @@ enum Phase {
     Resolving,
     Connecting,
     /// The handshake was sent, or is.
-    Shaking,
+    Handshaking,
     /// Requests go.
     Up,
     Over,
@@ -124,7 +124,7 @@ impl Conn {
         match self.phase {
             Phase::Over => None,
             Phase::Resting => Some(self.since),
-            Phase::Resolving | Phase::Connecting | Phase::Shaking => Some(self.since.plus(self.attempt_limit())),
+            Phase::Resolving | Phase::Connecting | Phase::Handshaking => Some(self.since.plus(self.attempt_limit())),
             Phase::Up => {
                 let silence = self.full_until.unwrap_or(self.last_heard.plus(self.silence_limit()));
                 let search = self.search.map(|(at, _)| at);
@@ -140,7 +140,7 @@ impl Conn {
 
     /// Whether to read. Not while the host cannot follow.
     pub(super) fn wants_input(&self) -> bool {
-        matches!(self.phase, Phase::Shaking | Phase::Up) && self.full_until.is_none()
+        matches!(self.phase, Phase::Handshaking | Phase::Up) && self.full_until.is_none()
     }
 
     /// As Java's client: a server has the session's time, shared among all of them.
@@ -214,7 +214,7 @@ impl Conn {
     pub(super) fn connected(&mut self) {
         if self.phase == Phase::Connecting {
             // The time is that of the attempt.
-            self.phase = Phase::Shaking;
+            self.phase = Phase::Handshaking;
             self.input.clear();
             (self.writing, self.written) = (self.session.hello(), 0);
         }
@@ -223,7 +223,7 @@ impl Conn {
     /// The connection is gone, or was never there.
     pub(super) fn closed(&mut self, now: Millis, why: &str) {
         match self.phase {
-            Phase::Connecting | Phase::Shaking => {
+            Phase::Connecting | Phase::Handshaking => {
                 log::debug!("{}: {why}", self.host);
                 self.drop_connection();
                 self.begin_attempt(now);
@@ -266,22 +266,22 @@ impl Conn {
     pub(super) fn received(&mut self, now: Millis, bytes: &[u8]) {
         self.last_heard = now;
         self.input.extend(bytes);
-        if self.phase == Phase::Shaking {
+        if self.phase == Phase::Handshaking {
             match self.input.frame() {
                 Ok(None) => return,
                 Ok(Some(frame)) => match self.session.welcome(self.input.payload(frame)) {
                     Welcome::Up { timeout_ms, introduction } => self.up(now, timeout_ms, introduction),
                     Welcome::Over => return self.end(),
-                    Welcome::Nonsense(nonsense) => return self.refuse(now, &nonsense.0),
+                    Welcome::ProtocolError(nonsense) => return self.refuse(now, &nonsense.0),
                 },
                 Err(nonsense) => return self.refuse(now, &nonsense.0),
             }
         }
         if self.phase == Phase::Up {
             match self.session.answers(&mut self.input) {
-                Verdict::Go => {}
-                Verdict::Over => return self.end(),
-                Verdict::Nonsense(nonsense) => return self.refuse(now, &nonsense.0),
+                BurstEnd::Go => {}
+                BurstEnd::Over => return self.end(),
+                BurstEnd::ProtocolError(nonsense) => return self.refuse(now, &nonsense.0),
             }
             self.look_at_queue(now);
         }
@@ -327,7 +327,7 @@ impl Conn {
                 log::debug!("looking up {} takes too long", self.host.name);
                 self.next_host(now);
             }
-            Phase::Connecting | Phase::Shaking => self.closed(now, "no answer in time"),
+            Phase::Connecting | Phase::Handshaking => self.closed(now, "no answer in time"),
             Phase::Up => self.care(now),
         }
     }
@@ -381,7 +381,7 @@ impl Conn {
             self.session.take(&mut self.writing);
         }
         match self.phase {
-            Phase::Shaking | Phase::Up => &self.writing[self.written..],
+            Phase::Handshaking | Phase::Up => &self.writing[self.written..],
             _ => &[],
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::handle::pending::Nonsense;
+use crate::handle::pending::ProtocolError;
 
 /// What is kept of a buffer's room between bursts, in bytes.
 const ROOM_KEPT: usize = 256 << 10;
@@ -42,13 +42,16 @@ impl Input {
     /// Takes the next whole frame: where its payload lies until the next [`Input::extend`].
     ///
     /// # Errors
-    /// [`Nonsense`] for a length that no frame has.
-    pub(super) fn frame(&mut self) -> Result<Option<Range<usize>>, Nonsense> {
+    /// [`ProtocolError`] for a length that no frame has.
+    pub(super) fn frame(&mut self) -> Result<Option<Range<usize>>, ProtocolError> {
         let Some(head) = self.bytes[self.start..].first_chunk::<4>() else { return Ok(None) };
         let length = i32::from_be_bytes(*head);
         let fits = usize::try_from(length).ok().filter(|&length| length <= self.frame_size_max);
         let length = fits.ok_or_else(|| {
-            Nonsense(format!("a frame of {length} bytes came, and {} are the most taken here", self.frame_size_max))
+            ProtocolError(format!(
+                "a frame of {length} bytes came, and {} are the most taken here",
+                self.frame_size_max
+            ))
         })?;
         let payload = self.start + 4..self.start + 4 + length;
         if payload.end > self.bytes.len() {

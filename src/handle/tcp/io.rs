@@ -47,7 +47,7 @@ pub(super) struct Shared {
 }
 
 enum Message {
-    Add(Arc<Link>),
+    Add(Arc<TcpLink>),
     /// Something to be sent, or the end.
     Look(usize),
     Resolved(String, Found),
@@ -55,7 +55,7 @@ enum Message {
 }
 
 /// One session, with its connection.
-pub(super) struct Link {
+pub(super) struct TcpLink {
     /// What any thread may use.
     pub(super) session: Arc<Session>,
     wire: Mutex<Wire>,
@@ -142,7 +142,7 @@ impl Shared {
     }
 }
 
-impl Link {
+impl TcpLink {
     /// Begins to connect.
     pub(super) fn begin(
         io: &Io,
@@ -150,11 +150,11 @@ impl Link {
         hosts: Vec<Host>,
         frame_size_max: usize,
         seed: u64,
-    ) -> Arc<Link> {
+    ) -> Arc<TcpLink> {
         let shared = Arc::clone(&io.shared);
         let conn = Conn::new(Arc::clone(&session), hosts, frame_size_max, seed, shared.now());
         let wire = Wire { conn, stream: None, is_connecting: false, readable: false, writable: false, probe: None };
-        let link = Arc::new(Link {
+        let link = Arc::new(TcpLink {
             session,
             wire: Mutex::new(wire),
             id: shared.last_id.fetch_add(1, Ordering::Relaxed) + 1,
@@ -204,7 +204,7 @@ impl Link {
 struct Running {
     poll: Poll,
     shared: Arc<Shared>,
-    links: HashMap<usize, (Arc<Link>, Option<Millis>)>,
+    links: HashMap<usize, (Arc<TcpLink>, Option<Millis>)>,
     timers: BTreeSet<(Millis, usize)>,
     lookups: Lookups,
     /// Sessions that have more to do without anything happening.
@@ -429,7 +429,7 @@ impl Wire {
     fn carry_out(
         &mut self,
         now: Millis,
-        link: &Link,
+        link: &TcpLink,
         registry: &Registry,
         lookups: &mut Lookups,
         shared: &Arc<Shared>,

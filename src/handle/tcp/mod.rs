@@ -24,12 +24,12 @@ mod session;
 mod tests;
 
 pub(super) use hosts::{Host, parse};
-use io::{Io, Link};
+use io::{Io, TcpLink};
 use session::Session;
 
 /// A session over TCP.
 pub(super) struct Tcp {
-    link: Arc<Link>,
+    link: Arc<TcpLink>,
     io: Arc<Io>,
 }
 
@@ -44,7 +44,7 @@ impl Tcp {
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(|error| std::io::Error::other(error.to_string()))?;
         let session = Arc::new(Session::new(options, listener));
-        let link = Link::begin(&io, session, hosts, options.reply_size_max, u64::from_ne_bytes(seed));
+        let link = TcpLink::begin(&io, session, hosts, options.reply_size_max, u64::from_ne_bytes(seed));
         Ok(Tcp { link, io })
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::input::Input;
 use crate::handle::code::{self, Code};
-use crate::handle::pending::{self, Nonsense, Pending, Waiting, XID_AUTH, XID_EVENT, XID_PING};
+use crate::handle::pending::{self, PendingRequests, ProtocolError, SentRequest, XID_AUTH, XID_EVENT, XID_PING};
 use crate::handle::resume::set_watches;
 use crate::handle::transport::{Completion, Listener, Refused, Reply, SessionInfo, SizeLimit, State};
 use crate::handle::{Options, Resume};
@@ -48,7 +48,7 @@ struct Out {
     /// Frames that the I/O thread did not take yet.
     queued: Vec<u8>,
     /// All requests that were not answered; the last of them belong to `queued`.
-    pending: Pending,
+    pending: PendingRequests,
     credentials: Vec<Credential>,
     closing: Vec<Completion>,
     asked_to_close: bool,
@@ -75,21 +75,21 @@ pub(super) enum Welcome {
     /// The session is over, and everybody has been told.
     Over,
     /// No server says such things, or none that we want.
-    Nonsense(Nonsense),
+    ProtocolError(ProtocolError),
 }
 
 /// How a burst of answers ended.
-pub(super) enum Verdict {
+pub(super) enum BurstEnd {
     /// The conversation goes on.
     Go,
     /// The session is over, and everybody has been told.
     Over,
     /// The connection cannot be used any more.
-    Nonsense(Nonsense),
+    ProtocolError(ProtocolError),
 }
 
 /// A frame to be told: who waits for it (nobody for an event), its header, and where its body lies.
-type Arrived = (Option<Waiting>, ReplyHeader, Range<usize>);
+type Arrived = (Option<SentRequest>, ReplyHeader, Range<usize>);
 
 impl Session {
     /// A session that begins, or is resumed, with the first connection.
@@ -105,7 +105,7 @@ impl Session {
                 last_zxid: 0,
                 is_lasting: id != SessionId::NONE,
                 queued: Vec::new(),
-                pending: Pending::default(),
+                pending: PendingRequests::default(),
                 credentials: Vec::new(),
                 closing: Vec::new(),
                 asked_to_close: false,
@@ -207,7 +207,9 @@ impl Session {
         let mut decoder = Decoder::new(frame);
         let response = match decoder.read::<ConnectResponse<'_>>() {
             Ok(response) => response,
-            Err(error) => return Welcome::Nonsense(Nonsense(format!("a bad answer to the handshake: {error}"))),
+            Err(error) => {
+                return Welcome::ProtocolError(ProtocolError(format!("a bad answer to the handshake: {error}")));
+            }
         };
         // Servers before 3.4 do not say, and have no such mode.
         let is_read_only = decoder.rest().first().is_some_and(|&flag| flag != 0);
@@ -216,10 +218,10 @@ impl Session {
             return Welcome::Over;
         }
         let Some(Ok(password)) = response.password.0.map(<[u8; 16]>::try_from) else {
-            return Welcome::Nonsense(Nonsense("a session whose password has not 16 bytes".to_owned()));
+            return Welcome::ProtocolError(ProtocolError("a session whose password has not 16 bytes".to_owned()));
         };
         if is_read_only && !self.allow_read_only {
-            return Welcome::Nonsense(Nonsense("a server without quorum".to_owned()));
+            return Welcome::ProtocolError(ProtocolError("a server without quorum".to_owned()));
         }
         let id = SessionId(response.session_id);
         let watches = self.listener().map(|listener| listener.watches()).unwrap_or_default();
@@ -269,16 +271,16 @@ impl Session {
     }
 
     /// Takes all whole frames of `input` as answers and events, and tells of them.
-    pub(super) fn answers(&self, input: &mut Input) -> Verdict {
+    pub(super) fn answers(&self, input: &mut Input) -> BurstEnd {
         let mut arrived: Vec<Arrived> = Vec::new();
-        let mut verdict = Verdict::Go;
+        let mut verdict = BurstEnd::Go;
         // The last of them says that the session is over: its state, and what becomes of the rest.
         let mut last = None;
         {
             // One lock for all of them, and none while they are told.
             let mut out = self.lock();
             if out.state.is_final() {
-                return Verdict::Over;
+                return BurstEnd::Over;
             }
             while last.is_none() {
                 match out.next_answer(input) {
@@ -290,7 +292,7 @@ impl Session {
                         last = Some((state, code, closing));
                     }
                     Err(nonsense) => {
-                        verdict = Verdict::Nonsense(nonsense);
+                        verdict = BurstEnd::ProtocolError(nonsense);
                         break;
                     }
                 }
@@ -304,7 +306,7 @@ impl Session {
                 (None, Some(listener)) => {
                     if let Err(nonsense) = pending::tell_event(&header, body, &**listener) {
                         // Those behind it were answered all the same.
-                        verdict = Verdict::Nonsense(nonsense);
+                        verdict = BurstEnd::ProtocolError(nonsense);
                     }
                 }
                 (None, None) => {}
@@ -312,7 +314,7 @@ impl Session {
         }
         if let Some((state, code, closing)) = last {
             self.end(state, code, closing);
-            return Verdict::Over;
+            return BurstEnd::Over;
         }
         if let Some(listener) = listener {
             listener.flush();
@@ -447,7 +449,7 @@ impl Out {
         is_connected
     }
 
-    fn next_answer(&mut self, input: &mut Input) -> Result<Option<Answer>, Nonsense> {
+    fn next_answer(&mut self, input: &mut Input) -> Result<Option<Answer>, ProtocolError> {
         let Some(frame) = input.frame()? else { return Ok(None) };
         let (header, _) = pending::split_frame(input.payload(frame.clone()))?;
         let body = frame.start + REPLY_HEADER_SIZE..frame.end;
@@ -473,7 +475,7 @@ impl Out {
 
     /// Keeps the frames that nobody has seen, with those who wait for them, and returns all others who wait. What every
     /// connection says for itself is not kept.
-    fn keep_unsent(&mut self, unsent: &[u8]) -> VecDeque<Waiting> {
+    fn keep_unsent(&mut self, unsent: &[u8]) -> VecDeque<SentRequest> {
         let mut all = unsent.to_vec();
         all.append(&mut self.queued);
         let mut frames = frames(&all).filter(|(xid, _)| *xid > 0).peekable();

@@ -39,7 +39,7 @@ pub(super) enum Next {
 }
 
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct QuorumLink {
     pub(super) name: LinkId,
     pub(super) wire: Wire,
     /// The other end, for the log.
@@ -62,11 +62,11 @@ pub(super) struct Link {
     pub(super) is_unflushed: bool,
 }
 
-impl Link {
+impl QuorumLink {
     /// One that we dialled.
-    pub(super) fn ours(name: LinkId, mut wire: Wire) -> Link {
+    pub(super) fn ours(name: LinkId, mut wire: Wire) -> QuorumLink {
         let address = wire.stream().peer_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
-        Link {
+        QuorumLink {
             name,
             wire,
             address,
@@ -84,8 +84,8 @@ impl Link {
     }
 
     /// One that was accepted.
-    pub(super) fn theirs(name: LinkId, wire: Wire, address: SocketAddr, until: Millis) -> Link {
-        Link { is_ours: false, until: Some(until), address, ..Link::ours(name, wire) }
+    pub(super) fn theirs(name: LinkId, wire: Wire, address: SocketAddr, until: Millis) -> QuorumLink {
+        QuorumLink { is_ours: false, until: Some(until), address, ..QuorumLink::ours(name, wire) }
     }
 
     pub(super) fn is_late(&self, now: Millis) -> bool {

@@ -9,7 +9,7 @@ use super::world::{World, tiny};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
 use crate::store::layout::{EXTENTS_AT, PAGE, SLOT_AT, SLOT_LEN};
-use crate::store::log::Kind;
+use crate::store::log::FrameKind;
 use crate::store::parallel;
 use crate::store::recover::{self, Chain, recover_image};
 use crate::store::superblock::{Copies, Superblock};
@@ -55,10 +55,10 @@ fn specimen(seed: u64, clean: bool) -> Specimen {
     let sb = Copies::read(&source).unwrap().newest().unwrap().clone();
     let mut last_group = 0..0;
     let (mut group_fseq, mut last_zxid, mut frames) = (0, Zxid::ZERO, Vec::new());
-    let mut previous = (Kind::Mark, 0);
+    let mut previous = (FrameKind::Mark, 0);
     let chain = Chain::walk(&source, &sb, &mut |head, _| {
-        if head.kind == Kind::Txns {
-            let from = if previous.0 == Kind::Open { previous.1 } else { head.own_offset };
+        if head.kind == FrameKind::Txns {
+            let from = if previous.0 == FrameKind::Open { previous.1 } else { head.own_offset };
             (last_group, group_fseq) = (from..head.own_offset + head.len(), head.fseq);
             frames.push((head.fseq, last_group.clone(), last_zxid));
         } else if head.synced_fseq >= group_fseq {

@@ -71,7 +71,7 @@ pub(crate) fn histogram() -> Histogram<u64> {
 }
 
 /// One connection, its session begun already.
-pub(crate) struct Link {
+pub(crate) struct Connection {
     stream: TcpStream,
     out: Vec<u8>,
     written: usize,
@@ -94,10 +94,10 @@ struct Batch {
     full: bool,
 }
 
-impl Link {
-    pub(crate) fn new(stream: std::net::TcpStream) -> std::io::Result<Link> {
+impl Connection {
+    pub(crate) fn new(stream: std::net::TcpStream) -> std::io::Result<Connection> {
         stream.set_nonblocking(true)?;
-        Ok(Link {
+        Ok(Connection {
             stream: TcpStream::from_std(stream),
             out: Vec::new(),
             written: 0,
@@ -182,7 +182,7 @@ fn frame_head(frame: &[u8]) -> Result<(i32, i32), Trouble> {
 
 /// Keeps `outstanding` requests on their way on every link until `limit`, then waits for the last replies.
 pub(crate) fn run(
-    links: &mut [Link],
+    links: &mut [Connection],
     work: &mut dyn Work,
     outstanding: usize,
     limit: Limit,
@@ -255,7 +255,7 @@ impl Run {
     fn top_up(
         &mut self,
         rank: usize,
-        link: &mut Link,
+        link: &mut Connection,
         work: &mut dyn Work,
         outstanding: usize,
         now: Instant,
@@ -276,7 +276,7 @@ impl Run {
         &mut self,
         batch: &Batch,
         rank: usize,
-        links: &mut [Link],
+        links: &mut [Connection],
         work: &mut dyn Work,
         outstanding: usize,
         now: Instant,
@@ -300,7 +300,7 @@ impl Run {
     fn take_events(
         &mut self,
         batch: &Batch,
-        links: &mut [Link],
+        links: &mut [Connection],
         work: &mut dyn Work,
         now: Instant,
     ) -> Result<(), Trouble> {

@@ -7,7 +7,7 @@ use zoarium::raw::{Client, ClientError};
 use zoarium::records::requests::{CreateRequest, PathVersionRequest, PathWatchRequest, RequestHeader, SetDataRequest};
 use zoarium::records::{Acl, CreateMode, OpCode};
 
-use super::load::{self, Limit, Link, Reading, Work};
+use super::load::{self, Connection, Limit, Reading, Work};
 use super::{Trouble, Workload};
 
 /// Digits that number a connection's znodes, at the end of each path.
@@ -21,7 +21,7 @@ const PREPARE_OUTSTANDING: usize = 16;
 pub(crate) struct Session {
     pub(super) root: String,
     clients: Vec<Client>,
-    pub(super) links: Vec<Link>,
+    pub(super) links: Vec<Connection>,
     size: usize,
     /// How many znodes each connection has made, and not deleted from the front.
     made: Vec<std::ops::Range<u32>>,
@@ -38,7 +38,7 @@ impl Session {
             clients[0].create(&folder(&root, rank), None, &[Acl::open()], CreateMode::Persistent)?;
         }
         let links: Result<_, _> =
-            clients.iter_mut().map(|client| Link::new(client.wire().stream().try_clone()?)).collect();
+            clients.iter_mut().map(|client| Connection::new(client.wire().stream().try_clone()?)).collect();
         Ok(Session { root, links: links?, size, made: vec![0..0; connections], clients })
     }
 
@@ -84,7 +84,7 @@ impl Session {
         let mut requests = work(self);
         let warmed = load::run(&mut self.links, &mut requests, outstanding, warm);
         let reading = warmed.and_then(|_| load::run(&mut self.links, &mut requests, outstanding, limit));
-        if requests.kind == Kind::Create {
+        if requests.kind == RequestKind::Create {
             self.made = requests.next.iter().map(|&next| 0..next).collect();
         }
         reading
@@ -101,7 +101,7 @@ impl Session {
 
     /// Sets a persistent watch on the first connection's first znode, on every connection.
     fn watch(&mut self) -> Result<(), Trouble> {
-        let mut work = self.requests(Kind::AddWatch, |_, root| {
+        let mut work = self.requests(RequestKind::AddWatch, |_, root| {
             let path = format!("{}/{:0DIGITS$}", folder(root, 0), 0);
             let watch = zoarium::records::requests::WatchRequest { path: path.as_str().into(), kind: 0 };
             frame(OpCode::AddWatch, &watch, None)
@@ -131,7 +131,7 @@ impl Session {
 
     fn creates(&self) -> Requests {
         let data = vec![b'z'; self.size];
-        self.requests(Kind::Create, |rank, root| {
+        self.requests(RequestKind::Create, |rank, root| {
             let path = numbered(root, rank);
             let request = CreateRequest {
                 path: path.as_str().into(),
@@ -144,7 +144,7 @@ impl Session {
     }
 
     fn deletes(&self) -> Requests {
-        let mut work = self.requests(Kind::Delete, |rank, root| {
+        let mut work = self.requests(RequestKind::Delete, |rank, root| {
             let path = numbered(root, rank);
             frame(OpCode::Delete, &PathVersionRequest { path: path.as_str().into(), version: -1 }, Some(&path))
         });
@@ -164,7 +164,7 @@ impl Session {
             let path = numbered(root, rank);
             frame(OpCode::GetData, &PathWatchRequest { path: path.as_str().into(), watch: false }, Some(&path))
         };
-        let kind = Kind::Visit { keys: keys.max(1), fan_out: workload == Workload::Watch };
+        let kind = RequestKind::Visit { keys: keys.max(1), fan_out: workload == Workload::Watch };
         let mut work = match workload {
             Workload::Get | Workload::Mixed => self.requests(kind, get),
             _ => self.requests(kind, set),
@@ -175,7 +175,7 @@ impl Session {
         work
     }
 
-    fn requests(&self, kind: Kind, template: impl Fn(usize, &str) -> Template) -> Requests {
+    fn requests(&self, kind: RequestKind, template: impl Fn(usize, &str) -> Template) -> Requests {
         let templates = (0..self.links.len()).map(|rank| template(rank, &self.root)).collect();
         let next = vec![0; self.links.len()];
         Requests { kind, templates, every_tenth: Vec::new(), next, end: None }
@@ -222,7 +222,7 @@ impl Template {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum RequestKind {
     Create,
     Delete,
     AddWatch,
@@ -234,7 +234,7 @@ enum Kind {
 }
 
 struct Requests {
-    kind: Kind,
+    kind: RequestKind,
     templates: Vec<Template>,
     every_tenth: Vec<Template>,
     /// The number of each connection's next request.
@@ -250,8 +250,8 @@ impl Work for Requests {
         }
         let mut template = &self.templates[connection];
         let number = match self.kind {
-            Kind::Visit { fan_out: true, .. } if connection != 0 => return false,
-            Kind::Visit { keys, .. } => *next % keys,
+            RequestKind::Visit { fan_out: true, .. } if connection != 0 => return false,
+            RequestKind::Visit { keys, .. } => *next % keys,
             _ => *next,
         };
         if *next % 10 == 9 {
@@ -264,7 +264,7 @@ impl Work for Requests {
 
     fn events_per_request(&self) -> u64 {
         match self.kind {
-            Kind::Visit { fan_out: true, .. } => self.templates.len() as u64,
+            RequestKind::Visit { fan_out: true, .. } => self.templates.len() as u64,
             _ => 0,
         }
     }

@@ -81,7 +81,7 @@ fn every_request_of_a_learner_brings_one_transaction_whatever_is_in_it() {
 fn writes_without_room_are_transactions_for_a_learner_and_none_for_a_client_here() {
     let mut ensemble = Ensemble::new(2);
     let (local, remote) = (ensemble.client(0), ensemble.client(1));
-    ensemble.members[0].engine.set_room(Room::None);
+    ensemble.members[0].engine.set_log_space(LogSpace::None);
     let before = ensemble.history.len();
     assert_eq!(ensemble.create(local, "/a", 0), ErrorCode::QuotaExceeded);
     assert_eq!(ensemble.history.len(), before);

@@ -9,7 +9,7 @@ use zoarium::records::requests::{CreateRequest, PathVersionRequest, PathWatchReq
 use zoarium::records::{Acl, CreateMode, ErrorCode, OpCode};
 
 use crate::bench::Trouble;
-use crate::bench::load::{self, Limit, Link, Reading, Work};
+use crate::bench::load::{self, Connection, Limit, Reading, Work};
 use crate::bench::work::{self, DIGITS, Session, Template, folder, frame, numbered};
 
 /// What is written.
@@ -137,7 +137,7 @@ impl Writes {
             self.next.fill(0);
         }
         // The links are lent, for the requests come from the rest of this.
-        let mut links: Vec<Link> = std::mem::take(&mut self.session.links);
+        let mut links: Vec<Connection> = std::mem::take(&mut self.session.links);
         let outstanding = self.outstanding;
         let reading = load::run(&mut links, self, outstanding, Limit::WorkDone);
         self.session.links = links;
