@@ -3,13 +3,14 @@
 
     tests/clients/kazoo_suite.py                      # the release build of Zoarium
     tests/clients/kazoo_suite.py --server zookeeper   # the baseline: Apache ZooKeeper
+    tests/clients/kazoo_suite.py --members 3          # an ensemble of three
     tests/clients/kazoo_suite.py test_lock.py         # only these files
 
 The suite ships inside kazoo's wheel and starts its server by calling `java`. A stand-in of that name, first on PATH,
 starts Zoarium in its place. Each test file is one pytest run with ports and a temporary folder of its own; a few run
-side by side, since most tests wait. `kazoo_expected.txt` names the tests that cannot pass on one plain server: they
-run too, and one that passes, or fails in another way than listed, is an error, as is any other test that fails, is
-skipped or never ran. What went wrong is run once more, alone, because some of the suite's tests depend on timing;
+side by side, since most tests wait. `kazoo_expected.txt` names the tests that cannot pass on one plain server, and
+`kazoo_ensemble_expected.txt` those that cannot on several: they run too, and one that passes, or fails in another way
+than listed, is an error, as is any other test that fails, is skipped or never ran. What went wrong is run once more, alone, because some of the suite's tests depend on timing;
 those are named. In the closing line the listed tests are the skipped ones.
 """
 
@@ -30,15 +31,16 @@ import servers
 HERE = pathlib.Path(__file__).resolve().parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", servers.ROOT / "target"))
 VENV = TARGET / "kazoo-venv"
-RUN_FOLDER = TARGET / "kazoo-run"
 # The version Zoarium names in its four-letter words; one test of the suite compares it.
 ZOARIUM_SPEAKS_VERSION = "3.9.5"
 TEST_SECONDS_MAX = 60
 FILE_SECONDS_MAX = 300
 # For a test that is known to hang; while it could still pass it would take 3 s.
 HANG_SECONDS_MAX = 12
-# The kinds of `kazoo_expected.txt` that hold for a single Apache ZooKeeper as well.
-KINDS_OF_ANY_SERVER = {"ensemble", "kerberos"}
+# The kinds of listed tests that hold for Apache ZooKeeper as well.
+KINDS_OF_ANY_SERVER = {"ensemble", "kerberos", "suite"}
+# The ports of one member begin so far behind those of the member before it.
+PORTS_OF_A_MEMBER = 10
 # Files that mostly wait go first, so that no long one is left running alone at the end.
 LONG_FILES = [
     "test_client.py",
@@ -77,14 +79,17 @@ def tests_folder():
 
 
 class Suite:
-    """The suite in one virtual environment, pointed at one kind of server."""
+    """The suite in one virtual environment, pointed at one kind of server, alone or with others of its kind."""
 
-    def __init__(self, server):
+    def __init__(self, server, members=1):
         self.server = server
+        self.members = members
+        self.ports = PORTS_OF_A_MEMBER * members
+        self.run_folder = TARGET / ("kazoo-run" if members == 1 else f"kazoo-run-{members}")
         self.folder = tests_folder()
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("ZOOKEEPER_")}
         # CI lets the suite check the version the server reports, which it skips otherwise.
-        self.environment |= {"CI": "true", "ZOOKEEPER_CLUSTER_SIZE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        self.environment |= {"CI": "true", "ZOOKEEPER_CLUSTER_SIZE": str(members), "PYTHONDONTWRITEBYTECODE": "1"}
         if server == "zoarium":
             stand_in = HERE / "java-stand-in"
             self.environment |= {
@@ -98,9 +103,9 @@ class Suite:
                 "ZOOKEEPER_CLASSPATH": servers.zookeeper_classpath(),
                 "ZOOKEEPER_VERSION": servers.zookeeper_version(),
             }
-        RUN_FOLDER.mkdir(parents=True, exist_ok=True)
+        self.run_folder.mkdir(parents=True, exist_ok=True)
         # pytest looks for its settings in the folders above the tests; an empty file of ours ends that.
-        self.settings = RUN_FOLDER / "pytest.ini"
+        self.settings = self.run_folder / "pytest.ini"
         self.settings.write_text("[pytest]\n")
 
     def pytest(self, *arguments):
@@ -110,7 +115,7 @@ class Suite:
     def collect(self, files):
         """The ids of all tests in `files`, such as `test_lock.py::KazooLockTests::test_lock`."""
         command = self.pytest("--collect-only", *(self.folder / name for name in files))
-        done = subprocess.run(command, env=self.environment, cwd=RUN_FOLDER, capture_output=True, text=True)
+        done = subprocess.run(command, env=self.environment, cwd=self.run_folder, capture_output=True, text=True)
         ids = [line.strip() for line in done.stdout.splitlines() if "::" in line and not line.startswith(" ")]
         if done.returncode != 0 or not ids:
             end = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
@@ -119,7 +124,7 @@ class Suite:
 
     def run(self, name, ids, port, seconds_max=FILE_SECONDS_MAX):
         """Runs `ids` in one pytest process; returns their outcomes. A test without a result counts as failed."""
-        folder = RUN_FOLDER / name
+        folder = self.run_folder / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         results = folder / "junit.xml"
@@ -172,10 +177,15 @@ def read_results(path):
     return outcomes
 
 
-def read_expected(server):
+def list_of(members):
+    """Where the tests are listed that cannot pass on so many servers."""
+    return HERE / ("kazoo_expected.txt" if members == 1 else "kazoo_ensemble_expected.txt")
+
+
+def read_expected(server, members):
     """The listed tests that apply to `server`, by id."""
     expected = {}
-    for line in (HERE / "kazoo_expected.txt").read_text().splitlines():
+    for line in list_of(members).read_text().splitlines():
         if not line.strip() or line.startswith("#"):
             continue
         test, *listed = (column.strip() for column in line.split("|"))
@@ -198,12 +208,12 @@ def run_side_by_side(suite, ids, expected, jobs):
         runs = []
         port = None
         for name in names:
-            # The suite uses five ports from its offset on: client, two for peers, admin, TLS.
-            port = servers.free_ports(count=10, start=port)
+            # The suite uses five ports of a member from its offset on: client, two for peers, admin, TLS.
+            port = servers.free_ports(count=suite.ports, start=port)
             seconds_max = HANG_SECONDS_MAX if "::" in name else FILE_SECONDS_MAX
             folder = name.replace(".py", "").replace("::", "-")
             runs.append(pool.submit(suite.run, folder, by_run[name], port, seconds_max))
-            port += 10
+            port += suite.ports
         for run in concurrent.futures.as_completed(runs):
             outcomes |= run.result()
     return outcomes
@@ -215,11 +225,11 @@ def judge(outcomes, expected):
     for test, outcome in outcomes.items():
         if test in expected:
             if outcome.verdict == "passed":
-                wrong[test] = "passes, but kazoo_expected.txt says it cannot: take it off the list"
+                wrong[test] = "passes, but the list says it cannot: take it off"
             elif expected[test].message_part not in outcome.message:
                 wrong[test] = f"expected a message with {expected[test].message_part!r}, came: {outcome.message}"
         elif outcome.verdict == "skipped":
-            wrong[test] = f"skipped, but not listed in kazoo_expected.txt: {outcome.message}"
+            wrong[test] = f"skipped, but not listed: {outcome.message}"
         elif outcome.verdict == "failed":
             wrong[test] = outcome.message
     return wrong
@@ -228,6 +238,7 @@ def judge(outcomes, expected):
 def main():
     parser = argparse.ArgumentParser(description="kazoo's own test suite against Zoarium or Apache ZooKeeper")
     parser.add_argument("--server", choices=["zoarium", "zookeeper"], default="zoarium")
+    parser.add_argument("--members", type=int, choices=[1, 3], default=1, help="of the ensemble; 1 is a server by itself")
     parser.add_argument("--jobs", type=int, default=4, help="test files run side by side (default 4)")
     parser.add_argument("files", nargs="*", metavar="test_NAME.py", help="only these files of the suite")
     options = parser.parse_args()
@@ -235,23 +246,23 @@ def main():
     begin = time.monotonic()
     try:
         prepare_venv()
-        suite = Suite(options.server)
+        suite = Suite(options.server, options.members)
     except servers.Missing as missing:
         sys.exit(f"kazoo_suite: {missing}")
     files = options.files or sorted(path.name for path in suite.folder.glob("test_*.py"))
     ids = suite.collect(files)
-    expected = read_expected(options.server)
+    expected = read_expected(options.server, options.members)
     expected_here = {test: listed for test, listed in expected.items() if test.partition("::")[0] in files}
-    print(f"kazoo's own suite on {options.server}: {len(ids)} tests in {len(files)} files, {options.jobs} at a time")
+    print(f"kazoo's own suite on {options.members} × {options.server}: {len(ids)} tests in {len(files)} files, {options.jobs} at a time")
 
     outcomes = run_side_by_side(suite, ids, expected_here, options.jobs)
     wrong = judge(outcomes, expected_here)
     for index, test in enumerate(sorted(wrong)):
         print(f"once more, alone: {test}: {wrong[test].splitlines()[0] if wrong[test] else ''}", flush=True)
-        outcomes |= suite.run(f"again-{index}", [test], servers.free_ports(count=10))
+        outcomes |= suite.run(f"again-{index}", [test], servers.free_ports(count=suite.ports))
     wrong = judge(outcomes, expected_here)
     for test in expected_here.keys() - outcomes.keys():
-        wrong[test] = "listed in kazoo_expected.txt, but the suite has no such test"
+        wrong[test] = f"listed in {list_of(options.members).name}, but the suite has no such test"
 
     print()
     listed = [test for test in expected_here if test not in wrong]
