@@ -183,7 +183,7 @@ impl Engine {
     }
 
     /// Whether the epoch has no zxids left to be decided with. Alone, the counter runs over into the epoch.
-    pub(super) fn epoch_is_used_up(&self) -> bool {
+    pub fn epoch_is_used_up(&self) -> bool {
         matches!(self.duty, Duty::Decide { .. }) && self.proposed.counter() >= COUNTER_SPARED
     }
 

@@ -100,6 +100,11 @@ impl Engine {
         }
     }
 
+    /// Whether there is a session of that id here, also one whose end is under way.
+    pub fn has_session(&self, session: SessionId) -> bool {
+        self.sessions.get(session).is_some()
+    }
+
     /// Ends a session as its timeout would, only now. False when there is none of that id (any more).
     pub fn expire(&mut self, session: SessionId) -> bool {
         if !self.sessions.is_live(session) || self.epoch_is_used_up() {

@@ -25,6 +25,7 @@ mod dial;
 mod door;
 pub mod ensemble;
 mod environment;
+mod expiring;
 mod hearing;
 mod hosting;
 mod intake;
@@ -47,6 +48,7 @@ mod wire;
 mod word_memory;
 
 use answer::Answer;
+use expiring::Expirings;
 use hearing::Hearing;
 use hosting::Hosting;
 use lingering::Lingering;
@@ -115,6 +117,7 @@ pub struct Peer {
     put_off: VecDeque<Command>,
     /// Who is told at the end of the turn, and what.
     answers: Vec<(Answer<bool>, bool)>,
+    expirings: Expirings,
     listening: Listening,
     /// The sockets of an ensemble.
     network: Option<Network>,
@@ -189,6 +192,7 @@ impl Peer {
             commands,
             put_off: VecDeque::new(),
             answers: Vec::new(),
+            expirings: Expirings::default(),
             listening,
             network,
             links: Vec::new(),
@@ -314,9 +318,8 @@ impl Peer {
         let (now, wall) = self.time();
         self.member.engine.set_time(now, wall);
         self.send_output();
-        // What was asked for may be applied in a later turn only: a session's end may be long, or behind something long.
-        let answers = if self.member.is_settled() { std::mem::take(&mut self.answers) } else { Vec::new() };
-        for (waiting, answer) in answers {
+        self.expirings.answer(&self.member.engine);
+        for (waiting, answer) in std::mem::take(&mut self.answers) {
             waiting.give(answer);
         }
         self.member.tick(&Hosting { locals: &mut self.locals, started: self.started, network: None })?;
@@ -381,8 +384,7 @@ impl Peer {
             match command {
                 Command::Stop => return false,
                 Command::Expire(session, reply) => {
-                    let known = self.member.engine.expire(session);
-                    self.answers.push((reply, known));
+                    self.expirings.push(session, reply);
                 }
                 Command::Disconnect(session, reply) => {
                     let known = self.member.engine.disconnect(session);
@@ -413,6 +415,7 @@ impl Peer {
                 }
             }
         }
+        self.expirings.ask(&mut self.member.engine);
         true
     }
 
