@@ -15,9 +15,7 @@ pub use date::{civil, java_date};
 pub use dump::{Dump, SessionsDump, WatchSummary, dump, hash, wchc, wchp, wchs};
 pub use monitor::{Counter, LeaderStatus, MonitorStatus, Percentiles, Summary, mntr};
 pub use numbers::{Latency, Sizes, Spread, java_address};
-pub use status::{
-    ConfStatus, Environment, Membership, Mode, ProposalSizes, ServerStatus, conf, dirs, envi, srvr, stat,
-};
+pub use status::{ConfStatus, Environment, Membership, Mode, ServerStatus, conf, dirs, envi, srvr, stat};
 pub use whitelist::{Whitelist, Word, is_allowed, refused};
 
 use crate::ids::WallMillis;

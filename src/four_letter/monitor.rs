@@ -38,9 +38,9 @@ pub struct Percentiles {
 pub struct LeaderStatus {
     /// Connected followers and observers.
     pub learners: usize,
-    /// Followers that have the history and vote.
+    /// Followers that have the history.
     pub synced_followers: usize,
-    /// Followers that have the history and do not vote.
+    /// Those of them that do not vote.
     pub synced_non_voting_followers: usize,
     /// Observers that have the history.
     pub synced_observers: usize,

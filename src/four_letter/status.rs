@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::connections::{ConnectionStatus, short_line};
-use super::{Latency, version_line};
+use super::{Latency, Sizes, version_line};
 use crate::ids::Zxid;
 
 /// What part a server plays.
@@ -34,17 +34,6 @@ impl fmt::Display for Mode {
     }
 }
 
-/// Sizes of proposals in bytes; -1 where there was none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProposalSizes {
-    /// The last one.
-    pub last: i64,
-    /// The smallest.
-    pub min: i64,
-    /// The largest.
-    pub max: i64,
-}
-
 /// The numbers of `srvr`, `stat` and the head of `mntr`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ServerStatus {
@@ -65,7 +54,7 @@ pub struct ServerStatus {
     /// Znodes, reserved ones included.
     pub node_count: usize,
     /// A leader's proposals.
-    pub proposals: Option<ProposalSizes>,
+    pub proposals: Option<Sizes>,
 }
 
 /// The answer to `srvr`.
@@ -93,7 +82,7 @@ fn head(status: &ServerStatus) -> String {
 fn body(status: &ServerStatus) -> String {
     let ServerStatus { mode, latency, received, sent, connections, outstanding, zxid, node_count, proposals } = status;
     let proposals = match proposals {
-        Some(ProposalSizes { last, min, max }) => format!("Proposal sizes last/min/max: {last}/{min}/{max}\n"),
+        Some(Sizes { last, min, max }) => format!("Proposal sizes last/min/max: {last}/{min}/{max}\n"),
         None => String::new(),
     };
     format!(

@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 
 use super::feeding::Feeding;
+use super::numbers::{EnsembleStatus, Numbers};
 use super::{Failure, Host, Loading, Parts, Seat};
 use crate::engine::{Duty, Heard, Hearing, Outgoing};
 use crate::failpoint::{self, Failpoint};
@@ -55,6 +56,7 @@ pub(super) struct Ensemble {
     leader_link: Option<LinkId>,
     /// Events that follow from what was carried out.
     follow_ups: VecDeque<Event>,
+    numbers: Numbers,
 }
 
 impl Ensemble {
@@ -81,6 +83,20 @@ impl Ensemble {
             read_only_after_ms,
             leader_link: None,
             follow_ups: VecDeque::new(),
+            numbers: Numbers::new(now),
+        }
+    }
+
+    /// What it tells about itself.
+    pub(super) fn status(&self, now: Millis) -> EnsembleStatus {
+        let counts = match self.standing {
+            Standing::Leading { .. } => self.zab.learner_counts(),
+            _ => None,
+        };
+        EnsembleStatus {
+            numbers: self.numbers,
+            voters: self.zab.voter_count(),
+            leading: counts.map(|counts| (counts, self.numbers.age_ms(now))),
         }
     }
 
@@ -154,6 +170,7 @@ impl Ensemble {
         }
         self.follow_ups.push_back(event);
         while let Some(event) = self.follow_ups.pop_front() {
+            self.numbers.note_event(&event);
             self.zab.handle(host.time().0, event);
             while let Some(action) = self.zab.poll_action() {
                 self.carry_out(parts, host, action)?;
@@ -171,6 +188,7 @@ impl Ensemble {
         host: &mut impl Host,
         action: Action,
     ) -> Result<(), Failure> {
+        self.numbers.note_action(&action);
         match action {
             Action::Ballot { to, notification } => host.ballot(to, &notification),
             Action::LinkBallots(peers) => host.link_ballots(&peers),
@@ -258,7 +276,7 @@ impl Ensemble {
         }
         self.held.clear();
         self.feeding.clear(parts.store);
-        self.standing = standing;
+        self.numbers.stands(host.time().0, std::mem::replace(&mut self.standing, standing), standing);
         let duty = match standing {
             Standing::Looking => {
                 self.read_only_at = self.read_only_after_ms.map(|ms| host.time().0.plus(ms));

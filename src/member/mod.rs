@@ -18,12 +18,14 @@ use crate::zab::{self, Broadcast, Event, Majority, Standing};
 mod carry;
 mod feeding;
 mod installing;
+mod numbers;
 mod recovery;
 mod snapshots;
 #[cfg(test)]
 mod tests;
 
 use carry::Ensemble;
+pub use numbers::{EnsembleStatus, Numbers};
 pub use recovery::Loading;
 pub use snapshots::{Slices, Snapshots};
 
@@ -207,6 +209,14 @@ impl<S: Seat> Member<S> {
         match &self.agreement {
             Agreement::Alone { .. } => None,
             Agreement::Ensemble(ensemble) => Some(ensemble.standing()),
+        }
+    }
+
+    /// What this member of an ensemble tells about itself; `None` for a server that is alone.
+    pub fn ensemble_status(&self, now: Millis) -> Option<EnsembleStatus> {
+        match &self.agreement {
+            Agreement::Alone { .. } => None,
+            Agreement::Ensemble(ensemble) => Some(ensemble.status(now)),
         }
     }
 
@@ -425,11 +435,6 @@ impl<S: Seat> Member<S> {
                 self.engine.has_proposals() || self.engine.has_work() || ensemble.has_deliveries()
             }
         }
-    }
-
-    /// Whether everything that was decided is applied.
-    pub fn is_settled(&self) -> bool {
-        !self.has_undelivered() && !self.engine.has_proposals()
     }
 
     /// Whether something that was proposed is not applied yet.

@@ -2,13 +2,14 @@
 
 use super::listening::descriptors_max;
 use super::word_memory::packets;
-use super::{Peer, environment, link};
+use super::{Peer, ensemble, environment, link};
 use crate::engine::{ConnStatus, Duty};
 use crate::four_letter::{
-    self, ConfStatus, ConnectionStatus, Counter, Dump, Mode, MonitorStatus, Percentiles, ServerStatus, SessionStatus,
-    SessionsDump, Spread, Summary, WatchSummary, Word,
+    self, ConfStatus, ConnectionStatus, Counter, Dump, Latency, LeaderStatus, Mode, MonitorStatus, Percentiles,
+    ServerStatus, SessionStatus, SessionsDump, Spread, Summary, WatchSummary, Word,
 };
 use crate::ids::{Millis, SessionId, WallMillis, Zxid};
+use crate::member::EnsembleStatus;
 
 /// Longest answer; lists are cut there.
 const ANSWER_SIZE_MAX: usize = 16 << 20;
@@ -114,8 +115,16 @@ impl Peer {
             zxid: self.member.engine.zxid(),
             // ZooKeeper counts an alias of the root too.
             node_count: status.znodes + 1,
-            proposals: None,
+            proposals: self
+                .ensemble_status()
+                .filter(|ensemble| ensemble.leading.is_some())
+                .map(|ensemble| ensemble.numbers.proposal_sizes),
         }
+    }
+
+    fn ensemble_status(&self) -> Option<EnsembleStatus> {
+        let (now, _) = self.time();
+        self.member.ensemble_status(now)
     }
 
     fn connection_statuses(&self) -> Vec<ConnectionStatus> {
@@ -168,14 +177,15 @@ impl Peer {
             max_session_timeout: config.session_timeout_max_ms(),
             client_port_listen_backlog: config.client_port_listen_backlog,
             // Whoever is alone has none, whatever `myid` says.
-            server_id: 0,
-            membership: None,
+            server_id: if config.ensemble.is_standalone() { 0 } else { config.server_id.0 },
+            membership: ensemble::membership(config),
         }
     }
 
     fn monitor_status(&self) -> MonitorStatus {
         let (status, store) = (self.member.engine.status(), self.member.store.stats());
         let (now, _) = self.time();
+        let ensemble = self.member.ensemble_status(now);
         let (reads, writes) = self.member.engine.latencies();
         let fsync = Summary {
             name: "fsynctime",
@@ -197,15 +207,25 @@ impl Peer {
             max_file_descriptor_count: descriptors_max().map(|max| max as u64),
             uptime_ms: now.0,
             client_response_size: status.response_size,
-            quorum_size: None,
-            leader: None,
+            quorum_size: ensemble.map(|ensemble| ensemble.voters),
+            leader: ensemble.and_then(|ensemble| ensemble.leading).map(|(counts, uptime_ms)| LeaderStatus {
+                learners: counts.learners,
+                synced_followers: counts.synced_followers,
+                synced_non_voting_followers: counts.synced_non_voting_followers,
+                synced_observers: counts.synced_observers,
+                pending_syncs: status.syncs,
+                leader_uptime_ms: uptime_ms,
+            }),
             counters: self.word_memory.since_reset(self.counters()),
-            summaries: vec![
+            summaries: [
                 spread("readlatency", reads),
                 spread("updatelatency", writes),
                 fsync,
                 self.member.snapshots.summary(),
-            ],
+            ]
+            .into_iter()
+            .chain(ensemble.map(|ensemble| election_time(ensemble.numbers.without_leader)))
+            .collect(),
             own: vec![
                 ("tree_memory_bytes", status.tree_memory),
                 ("output_queued_bytes", status.output_total as u64),
@@ -225,7 +245,7 @@ impl Peer {
     /// What `mntr` counts, since the start.
     fn counters(&self) -> Vec<Counter> {
         let (status, store) = (self.member.engine.status(), self.member.store.stats());
-        vec![
+        let mut counters = vec![
             // No connection is dropped by lot, and there is no TLS port yet.
             ("connection_drop_probability", 0),
             ("outstanding_tls_handshake", 0),
@@ -237,10 +257,21 @@ impl Peer {
             ("sessionless_connections_expired", status.handshakes_overdue),
             ("connection_revalidate_count", status.sessions_resumed),
             ("commit_count", status.transactions),
-            ("snap_count", store.snapshots),
             ("snapshot_error_count", store.snapshots_failed),
             ("unrecoverable_error_count", u64::from(store.poisoned.is_some())),
-        ]
+            ("zoarium_snapshots_taken", store.snapshots),
+        ];
+        if let Some(EnsembleStatus { numbers, .. }) = self.ensemble_status() {
+            counters.extend([
+                ("looking_count", numbers.elections),
+                ("proposal_count", numbers.proposals),
+                ("diff_count", numbers.diffs),
+                ("snap_count", numbers.snapshots),
+                ("learner_proposal_received_count", numbers.proposals_received),
+                ("learner_commit_received_count", numbers.commits_received),
+            ]);
+        }
+        counters
     }
 
     fn dump(&self) -> Dump {
@@ -306,6 +337,18 @@ fn peer_state(duty: Duty) -> Option<&'static str> {
 /// `None` where nothing is served.
 fn is_read_only(duty: Duty) -> Option<bool> {
     (duty != Duty::None).then_some(duty == Duty::ReadOnly)
+}
+
+/// How long there was no leader each time.
+fn election_time(times: Latency) -> Summary {
+    Summary {
+        name: "election_time",
+        count: times.count(),
+        sum: times.sum_ms(),
+        min: times.min_ms(),
+        max: times.max_ms(),
+        percentiles: None,
+    }
 }
 
 fn spread(name: &'static str, spread: &Spread) -> Summary {

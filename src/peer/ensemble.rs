@@ -8,6 +8,7 @@ use super::place::Place;
 use super::quorum_links::QuorumSettings;
 use crate::Error;
 use crate::config::{Config, PeerAddress, Role, ServerLine};
+use crate::four_letter::Membership;
 use crate::ids::ServerId;
 use crate::zab::{Groups, Majority, Quorum, Quorums, Settings};
 
@@ -83,6 +84,20 @@ fn quorum(config: &Config) -> Quorum {
     }
     let voters = |servers: &Vec<ServerId>| servers.iter().copied().filter(votes).collect();
     Quorum::Groups(Groups::new(ensemble.groups.values().map(voters), &ensemble.weights))
+}
+
+/// What `conf` tells of the ensemble; `None` for a server that is alone.
+pub fn membership(config: &Config) -> Option<Membership> {
+    let line = own_line(config).ok().filter(|_| !config.ensemble.is_standalone())?;
+    let address = line.addresses.first()?;
+    Some(Membership {
+        init_limit: config.ensemble.init_limit.unwrap_or(0),
+        sync_limit: config.ensemble.sync_limit.unwrap_or(0),
+        election_port: address.election_port,
+        quorum_port: address.quorum_port,
+        observer: line.role == Role::Observer,
+        text: text(config),
+    })
 }
 
 /// The configuration as servers tell it to each other, and as znode `/zookeeper/config` holds it.

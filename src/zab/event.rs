@@ -13,6 +13,19 @@ pub struct MemberRecord {
     pub current_epoch: u32,
 }
 
+/// What a leader tells of its learners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct LearnerCounts {
+    /// Connected, in sync or not.
+    pub learners: usize,
+    /// Followers that receive proposals as they are made.
+    pub synced_followers: usize,
+    /// Those of them that have no vote.
+    pub synced_non_voting_followers: usize,
+    /// Observers that are told of commits as they happen.
+    pub synced_observers: usize,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {

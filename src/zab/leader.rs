@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::confirm::Confirm;
-use super::event::{Action, Leaving, MemberRecord, Standing};
+use super::event::{Action, LearnerCounts, Leaving, MemberRecord, Standing};
 use super::own::{Ending, Own};
 use super::plan::{self, Plan};
 use super::{LinkId, Payload};
@@ -137,6 +137,21 @@ impl Leader {
 
     fn epoch_start(&self) -> Zxid {
         Zxid::new(self.epoch, 0)
+    }
+
+    /// How many learners there are, and how far they are.
+    pub(super) fn learner_counts(&self, own: &Own) -> LearnerCounts {
+        let mut counts = LearnerCounts { learners: self.learners.len(), ..LearnerCounts::default() };
+        for learner in self.learners.values().filter(|learner| learner.is_listed()) {
+            if learner.is_observer {
+                counts.synced_observers += 1;
+                continue;
+            }
+            counts.synced_followers += 1;
+            let votes = own.settings.quorums.is_voter(learner.server);
+            counts.synced_non_voting_followers += usize::from(!votes);
+        }
+        counts
     }
 
     /// When to call [`Leader::timeout`].

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub use broadcast::Broadcast;
 pub use election::Vote;
 use election::{Ask, Election};
-pub use event::{Action, Event, Leaving, MemberRecord, Standing};
+pub use event::{Action, Event, LearnerCounts, Leaving, MemberRecord, Standing};
 pub use history::History;
 use leader::Leader;
 use learner::Learner;
@@ -190,6 +190,19 @@ impl Zab {
             }
             _ => None,
         }
+    }
+
+    /// What a leader tells of its learners; `None` for who does not lead.
+    pub fn learner_counts(&self) -> Option<LearnerCounts> {
+        match &self.role {
+            Role::Leading(leader) => Some(leader.learner_counts(&self.own)),
+            _ => None,
+        }
+    }
+
+    /// How many vote.
+    pub fn voter_count(&self) -> usize {
+        self.own.settings.quorums.voters().len()
     }
 
     fn dispatch(&mut self, event: Event) -> Result<(), Ending> {

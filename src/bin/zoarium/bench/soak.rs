@@ -211,7 +211,7 @@ impl Soak<'_> {
         });
         let (seen, reads) = (seen.map_err(|_| "a thread panicked")??, reads.map_err(|_| "a thread panicked")??);
         let refused = self.shared.refused.load(Ordering::Relaxed) - refused;
-        let snapshots = Numbers::ask(&address)?.of("snap_count") - before.of("snap_count");
+        let snapshots = Numbers::ask(&address)?.of("zoarium_snapshots_taken") - before.of("zoarium_snapshots_taken");
         let quiet = seen.quiet;
         let longest_read = Duration::from_nanos(reads.max());
         Ok((Row { load, reading: reading?, quiet: None, longest_read, seen, snapshots, refused }, quiet))
@@ -239,7 +239,8 @@ impl Soak<'_> {
     fn snapshots_are_taken(&mut self, filled: &Numbers) -> Result<(), Trouble> {
         let now = Numbers::ask(self.server.address())?;
         let (log, window) = (now.of("zoarium_log_bytes") - filled.of("zoarium_log_bytes"), now.window());
-        let (published, least) = (now.of("snap_count") - filled.of("snap_count"), log / (WINDOWS * window));
+        let (published, least) =
+            (now.of("zoarium_snapshots_taken") - filled.of("zoarium_snapshots_taken"), log / (WINDOWS * window));
         println!(
             "  snapshots published: {published}, at least {least} for {} of log; given up: {}",
             size(log),
