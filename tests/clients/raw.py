@@ -7,7 +7,7 @@ import socket
 import struct
 import time
 
-CREATE, DELETE, EXISTS, GET_DATA, SET_DATA = 1, 2, 3, 4, 5
+CREATE, DELETE, EXISTS, GET_DATA, SET_DATA, SYNC = 1, 2, 3, 4, 5, 9
 PING, MULTI, MULTI_READ, ALL_CHILDREN, CLOSE = 11, 14, 22, 104, -11
 XID_PING = -2
 EPHEMERAL = 1
@@ -85,14 +85,14 @@ def parse_handshake(payload):
     return timeout_ms, session, payload[20 : 20 + length]
 
 
-def connect(port, source=None, wait=30):
+def connect(port, source=None, wait=30, host="127.0.0.1"):
     """A TCP connection to `port`, from loopback address `source` if one is given."""
     link = socket.socket()
     link.settimeout(wait)
     if source:
         link.setsockopt(socket.IPPROTO_IP, getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24), 1)
         link.bind((source, 0))
-    link.connect(("127.0.0.1", port))
+    link.connect((host, port))
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return link
 
@@ -100,10 +100,12 @@ def connect(port, source=None, wait=30):
 class Client:
     """One connection with a session. Replies are taken in order; watch events do not come, for none are set."""
 
-    def __init__(self, port, timeout_ms=10_000, session=0, password=NO_PASSWORD, source=None, wait=90):
-        self.link = connect(port, source, wait)
+    def __init__(self, port, timeout_ms=10_000, session=0, password=NO_PASSWORD, source=None, wait=90, host="127.0.0.1"):
+        self.link = connect(port, source, wait, host)
         self.wait = wait
         self.xid = 0
+        # The state that the last reply was of.
+        self.zxid = 0
         self.input = bytearray()
         self.link.sendall(handshake(timeout_ms, session, password))
         self.timeout_ms, self.session, self.password = parse_handshake(self._frame(time.monotonic() + wait))
@@ -116,6 +118,7 @@ class Client:
     def receive(self, wait=None):
         """Error code and body of the next reply."""
         payload = self._frame(time.monotonic() + (self.wait if wait is None else wait))
+        self.zxid = struct.unpack(">q", payload[4:12])[0]
         return struct.unpack(">i", payload[12:16])[0], payload[16:]
 
     def call(self, op, body=b"", wait=None):

@@ -28,6 +28,25 @@ pub(crate) enum Mode {
     None,
 }
 
+/// What the member there says.
+pub(crate) fn mode_of(address: &str) -> Mode {
+    match four_letter(address, "srvr", Duration::from_secs(2)) {
+        Ok(text) if text.contains("Mode: leader") => Mode::Leader,
+        Ok(text) if text.contains("Mode: follower") => Mode::Follower,
+        _ => Mode::None,
+    }
+}
+
+/// Waits.
+#[track_caller]
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "it never came true that {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 impl Cluster {
     /// `count` members that all serve.
     pub(crate) fn start(count: usize) -> Cluster {
@@ -47,7 +66,7 @@ impl Cluster {
             fs::write(data.join("myid"), format!("{}\n", at + 1)).unwrap();
             let settings = format!(
                 "tickTime=200\ninitLimit=20\nsyncLimit=10\nmaxSessionTimeout=120000\nclientPort={}\nclientPortAddress=127.0.0.1\ndataDir={}\n\
-                 admin.enableServer=false\n{servers}",
+                 admin.enableServer=false\n4lw.commands.whitelist=*\n{servers}",
                 port(at),
                 data.display(),
             );
@@ -83,6 +102,28 @@ impl Cluster {
         child.wait().unwrap();
     }
 
+    pub(crate) fn spawn_if_down(&mut self, at: usize) {
+        if self.members[at].is_none() {
+            self.spawn(at);
+        }
+    }
+
+    /// It stands still, and its connections stay.
+    pub(crate) fn pause(&self, at: usize) {
+        self.signal(at, "-STOP");
+    }
+
+    /// It goes on.
+    pub(crate) fn resume(&self, at: usize) {
+        self.signal(at, "-CONT");
+    }
+
+    fn signal(&self, at: usize, signal: &str) {
+        let process = self.members[at].as_ref().expect("it runs").id();
+        let sent = Command::new("kill").args([signal, &process.to_string()]).status().unwrap();
+        assert!(sent.success(), "kill {signal} {process}");
+    }
+
     /// Its data file is gone.
     pub(crate) fn wipe(&mut self, at: usize) {
         assert!(self.members[at].is_none(), "runs");
@@ -97,11 +138,7 @@ impl Cluster {
         if self.members[at].is_none() {
             return Mode::None;
         }
-        match four_letter(&self.address(at), "srvr", Duration::from_secs(2)) {
-            Ok(text) if text.contains("Mode: leader") => Mode::Leader,
-            Ok(text) if text.contains("Mode: follower") => Mode::Follower,
-            _ => Mode::None,
-        }
+        mode_of(&self.address(at))
     }
 
     /// Every member that runs serves, and one of them leads.
@@ -121,7 +158,7 @@ impl Cluster {
     }
 
     #[track_caller]
-    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Cluster) -> bool) {
+    pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut(&Cluster) -> bool) {
         let begin = Instant::now();
         while !is_so(self) {
             assert!(begin.elapsed() < PATIENCE, "it never came true that {what}\n{}", self.logs());

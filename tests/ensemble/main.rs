@@ -1,13 +1,18 @@
 //! Ensembles of real processes: they elect, replicate, and keep serving while members are killed and come back.
 //!
-//! `ZOA_ENSEMBLE_KILLS` says how often the leader is killed under load; what `cargo test` runs is the short form.
+//! `ZOA_ENSEMBLE_KILLS`, `ZOA_ENSEMBLE_FOLLOWER_KILLS` and `ZOA_ENSEMBLE_ALL_KILLS` say how often the leader, a follower and
+//! all of them are killed under load, `ZOA_ENSEMBLE_AWAY` for how many writes a member is away; what `cargo test` runs is the
+//! short form.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+mod five;
+mod in_process;
+mod load;
+mod paused;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cluster::{Cluster, Mode};
@@ -73,68 +78,37 @@ fn a_write_through_any_member_is_read_on_all() {
     all_agree(&cluster, 3);
 }
 
-/// Creates znodes one after the other, wherever a member serves, and keeps to the truth about which were acknowledged.
-fn load(addresses: &[String], name: &str, is_over: &AtomicBool) -> Vec<String> {
-    let mut acknowledged = Vec::new();
-    let mut number = 0;
-    while !is_over.load(Ordering::Relaxed) {
-        let address = &addresses[number % addresses.len()];
-        let Ok(mut client) = Client::connect_with(address, &options()) else { continue };
-        while !is_over.load(Ordering::Relaxed) {
-            number += 1;
-            let path = format!("/{name}-{number}");
-            match create(&mut client, &path, CreateMode::Persistent) {
-                Ok(made) => acknowledged.push(made),
-                // Each path is asked for once.
-                Err(ClientError::Refused(code)) => panic!("{path}: {code}"),
-                Err(_) => break,
-            }
-        }
-    }
-    acknowledged
+/// How often, from the environment; what `cargo test` runs is the short form.
+fn times(variable: &str, short: usize) -> usize {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(short)
 }
 
 #[test]
-fn the_leader_is_killed_under_load_and_comes_back_and_nothing_acknowledged_is_lost() {
-    let kills = std::env::var("ZOA_ENSEMBLE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
-    let mut cluster = Cluster::start(3);
-    let addresses: Vec<String> = (0..3).map(|at| cluster.address(at)).collect();
-    let is_over = AtomicBool::new(false);
-    let acknowledged = std::thread::scope(|scope| {
-        let loads: Vec<_> = (0..3)
-            .map(|number| {
-                let (addresses, is_over) = (&addresses, &is_over);
-                scope.spawn(move || load(addresses, &format!("load{number}"), is_over))
-            })
-            .collect();
-        for round in 0..kills {
-            let leader = cluster.leader();
-            // A session that began at the leader, with an ephemeral of its own, outlives it elsewhere.
-            let mut client = cluster.connect(leader, &options());
-            let mine = create(&mut client, &format!("/ephemeral{round}"), CreateMode::Ephemeral).unwrap();
-            cluster.kill(leader);
-            cluster.until("the others serve", Cluster::is_whole);
-            let elsewhere = cluster.find(Mode::Follower).unwrap();
-            let resume = Some((client.session(), client.password()));
-            let mut moved = cluster.connect(elsewhere, &ConnectOptions { resume, ..options() });
-            assert!(moved.exists(&mine, false).unwrap().is_some(), "{}", cluster.logs());
-            create(&mut moved, &format!("/after{round}"), CreateMode::Persistent).unwrap();
-            moved.close().unwrap();
-            cluster.spawn(leader);
-            cluster.until("all serve again", Cluster::is_whole);
-        }
-        is_over.store(true, Ordering::Relaxed);
-        loads.into_iter().flat_map(|load| load.join().unwrap()).collect::<Vec<String>>()
+fn the_leader_is_killed_under_load_and_comes_back_and_every_promise_is_kept() {
+    load::kept_through(3, times("ZOA_ENSEMBLE_KILLS", 3), |cluster, leader| {
+        cluster.kill(leader);
+        cluster.until("the others serve", Cluster::is_whole);
+        cluster.spawn(leader);
     });
-    assert!(acknowledged.len() > 10 * kills, "{} writes", acknowledged.len());
-    let tree = all_agree(&cluster, 3);
-    for path in &acknowledged {
-        assert!(tree.contains_key(path), "{path} was acknowledged and is lost\n{}", cluster.logs());
-    }
-    for round in 0..kills {
-        assert!(tree.contains_key(&format!("/after{round}")));
-        assert!(!tree.contains_key(&format!("/ephemeral{round}")), "it outlives its session");
-    }
+}
+
+#[test]
+fn a_follower_is_killed_under_load_and_comes_back_and_every_promise_is_kept() {
+    let mut round = 0;
+    load::kept_through(3, times("ZOA_ENSEMBLE_FOLLOWER_KILLS", 2), |cluster, leader| {
+        round += 1;
+        let follower = (leader + 1 + round % 2) % 3;
+        cluster.kill(follower);
+        cluster.spawn(follower);
+    });
+}
+
+#[test]
+fn all_are_killed_under_load_and_come_back_and_every_promise_is_kept() {
+    load::kept_through(3, times("ZOA_ENSEMBLE_ALL_KILLS", 2), |cluster, leader| {
+        (0..3).map(|step| (leader + step) % 3).for_each(|at| cluster.kill(at));
+        (0..3).for_each(|at| cluster.spawn(at));
+    });
 }
 
 #[test]
