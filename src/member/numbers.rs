@@ -98,3 +98,47 @@ impl Numbers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{LinkId, ServerId, Zxid};
+    use crate::records::peer::QuorumPacket;
+
+    #[test]
+    fn a_member_counts_its_elections_and_how_long_it_had_no_leader() {
+        let following = Standing::Following { leader: ServerId(2), epoch: 1, votes: true };
+        let leading = Standing::Leading { epoch: 2 };
+        let mut numbers = Numbers::new(Millis(100));
+        for (now, before, standing) in [
+            (Millis(130), Standing::Looking, following),
+            (Millis(500), following, Standing::Looking),
+            // The first candidate could not be followed.
+            (Millis(600), Standing::Looking, Standing::Looking),
+            (Millis(710), Standing::Looking, leading),
+        ] {
+            numbers.stands(now, before, standing);
+        }
+        let times = numbers.without_leader;
+        assert_eq!((numbers.elections, times.count(), times.min_ms(), times.max_ms()), (3, 2, 30, 210));
+        assert_eq!(numbers.age_ms(Millis(1000)), 290);
+    }
+
+    #[test]
+    fn proposals_and_learners_are_counted_once_and_each_leader_begins_with_new_sizes() {
+        let mut numbers = Numbers::new(Millis(0));
+        numbers.note_event(&Event::Decided(vec![(Zxid::new(1, 1), [7; 9].into()), (Zxid::new(1, 2), [7; 4].into())]));
+        assert_eq!((numbers.proposals, numbers.proposal_sizes), (2, Sizes { last: 4, min: 4, max: 9 }));
+        let link = LinkId { slot: 1, generation: 0 };
+        for kind in [PacketType::DIFF, PacketType::TRUNC, PacketType::SNAP, PacketType::PROPOSAL] {
+            numbers.note_action(&Action::Send { link, packet: QuorumPacket::bare(kind, Zxid::ZERO) });
+        }
+        assert_eq!((numbers.diffs, numbers.snapshots), (2, 1));
+        for kind in [PacketType::PROPOSAL, PacketType::COMMIT, PacketType::INFORM, PacketType::PING] {
+            numbers.note_event(&Event::Packet { link, packet: QuorumPacket::bare(kind, Zxid::ZERO) });
+        }
+        assert_eq!((numbers.proposals_received, numbers.commits_received), (2, 2));
+        numbers.stands(Millis(5), Standing::Looking, Standing::Leading { epoch: 2 });
+        assert_eq!(numbers.proposal_sizes, Sizes::default());
+    }
+}

@@ -38,7 +38,7 @@ FILE_SECONDS_MAX = 300
 # For a test that is known to hang; while it could still pass it would take 3 s.
 HANG_SECONDS_MAX = 12
 # The kinds of listed tests that hold for Apache ZooKeeper as well.
-KINDS_OF_ANY_SERVER = {"ensemble", "kerberos", "suite"}
+KINDS_OF_ANY_SERVER = {"ensemble", "kerberos"}
 # The ports of one member begin so far behind those of the member before it.
 PORTS_OF_A_MEMBER = 10
 # Files that mostly wait go first, so that no long one is left running alone at the end.
