@@ -41,11 +41,13 @@ MAIN_CLASS = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 class Member:
     """One process of an ensemble on a folder of its own, which survives all but `wipe`."""
 
-    def __init__(self, number, kind, folder, client_port, lines):
+    def __init__(self, number, kind, folder, client_port, lines, host="127.0.0.1", around=()):
         self.number = number
         self.kind = kind
         self.folder = pathlib.Path(folder)
+        self.host = host
         self.client_port = client_port
+        self.environment = None
         self.process = None
         self.is_paused = False
         self.is_meant_to_run = False
@@ -59,6 +61,7 @@ class Member:
             self.command = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
             self.command += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
             self.command += ["-cp", servers.zookeeper_classpath(), MAIN_CLASS, str(self.config)]
+        self.command = [*around, *self.command]
 
     @property
     def data(self):
@@ -66,12 +69,14 @@ class Member:
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.client_port}"
+        return f"{self.host}:{self.client_port}"
 
     def start(self):
         """Starts the process and waits for nothing."""
         with open(self.folder / "server.log", "ab") as log:
-            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment
+            )
         self.is_meant_to_run = True
 
     def is_running(self):
@@ -121,7 +126,7 @@ class Member:
             return ""
         answer = b""
         try:
-            with servers.socket.create_connection(("127.0.0.1", self.client_port), timeout=patience) as link:
+            with servers.socket.create_connection((self.host, self.client_port), timeout=patience) as link:
                 link.settimeout(patience)
                 link.sendall(word.encode())
                 while chunk := link.recv(65536):
@@ -144,27 +149,33 @@ class Member:
 class Cluster:
     """Members 1, 2, 3 … of one ensemble, none started."""
 
-    def __init__(self, folder, kinds, observers=0, settings=(), tick_ms=500):
+    def __init__(self, folder, kinds, observers=0, settings=(), tick_ms=500, hosts=None, around=None, sync_limit=4):
+        """`hosts` and `around`: where each member is, and the command around its own; else all are on loopback."""
         self.folder = pathlib.Path(folder)
         base = servers.free_ports(3 * len(kinds))
         numbers = range(1, len(kinds) + 1)
         ports = {number: base + 3 * (number - 1) for number in numbers}
+        hosts = hosts or {number: "127.0.0.1" for number in numbers}
+        around = around or {}
         role = {number: "observer" if number > len(kinds) - observers else "participant" for number in numbers}
         lines = [
             f"tickTime={tick_ms}",
             "initLimit=20",
-            "syncLimit=4",
+            f"syncLimit={sync_limit}",
             "maxClientCnxns=0",
             "admin.enableServer=false",
             "4lw.commands.whitelist=*",
             *settings,
         ]
         for number, port in ports.items():
-            lines.append(f"server.{number}=127.0.0.1:{port + 1}:{port + 2}:{role[number]};127.0.0.1:{port}")
+            host = hosts[number]
+            lines.append(f"server.{number}={host}:{port + 1}:{port + 2}:{role[number]};{host}:{port}")
         self.members = {}
         for number, kind in zip(numbers, kinds):
             own = [*lines, *(["peerType=observer"] if role[number] == "observer" else [])]
-            self.members[number] = Member(number, kind, self.folder / f"member{number}", ports[number], own)
+            self.members[number] = Member(
+                number, kind, self.folder / f"member{number}", ports[number], own, hosts[number], around.get(number, ())
+            )
 
     @property
     def hosts(self):
