@@ -1,8 +1,8 @@
 //! A small blocking client: for the command line, tests and benches, and for programs that need no more.
 //!
 //! One thread, one connection, one call at a time; watch events that arrive meanwhile are kept for
-//! [`Client::take_events`]. It neither reconnects nor pings behind the caller's back: whoever lets a connection rest
-//! calls [`Client::ping`] or waits in [`Client::next_event`]. [`Wire`] is the layer below, frames without meaning.
+//! [`RawClient::take_events`]. It neither reconnects nor pings behind the caller's back: whoever lets a connection rest
+//! calls [`RawClient::ping`] or waits in [`RawClient::next_event`]. [`RawWire`] is the layer below, frames without meaning.
 //!
 //! The client for services is [`crate::handle::Handle::connect`]: it reconnects, resumes, pings, watches and calls back.
 
@@ -22,7 +22,7 @@ mod calls;
 mod wire;
 
 pub use calls::OpResult;
-pub use wire::{Wire, four_letter};
+pub use wire::{RawWire, four_letter};
 
 /// Xid of watch events.
 const XID_EVENT: i32 = -1;
@@ -90,7 +90,7 @@ impl From<JuteError> for ClientError {
 /// What to ask for when connecting.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
-    /// Session timeout to ask for, ms. The server clamps it, see [`Client::timeout_ms`].
+    /// Session timeout to ask for, ms. The server clamps it, see [`RawClient::timeout_ms`].
     pub timeout_ms: i32,
     /// The session to resume, with its password. `None` begins a new one.
     pub resume: Option<(SessionId, [u8; 16])>,
@@ -116,7 +116,7 @@ impl Default for ConnectOptions {
 
 /// A change of a watched znode.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct RawEvent {
     /// What happened.
     pub kind: EventType,
     /// To which znode. Under a recursive watch that is the changed one, not the watched one.
@@ -125,26 +125,26 @@ pub struct Event {
     pub zxid: i64,
 }
 
-/// A connection with a session. Dropping it leaves the session to expire; [`Client::close`] ends it.
+/// A connection with a session. Dropping it leaves the session to expire; [`RawClient::close`] ends it.
 #[derive(Debug)]
-pub struct Client {
-    wire: Wire,
+pub struct RawClient {
+    wire: RawWire,
     session: SessionId,
     password: [u8; 16],
     timeout_ms: i32,
     next_xid: i32,
     last_zxid: i64,
-    events: VecDeque<Event>,
+    events: VecDeque<RawEvent>,
     scratch: Vec<u8>,
 }
 
-impl Client {
+impl RawClient {
     /// Connects to `address` (`host:port`) with a new session.
     ///
     /// # Errors
-    /// As [`Client::connect_with`].
-    pub fn connect(address: &str) -> Result<Client, ClientError> {
-        Client::connect_with(address, &ConnectOptions::default())
+    /// As [`RawClient::connect_with`].
+    pub fn connect(address: &str) -> Result<RawClient, ClientError> {
+        RawClient::connect_with(address, &ConnectOptions::default())
     }
 
     /// Connects to `address` (`host:port`).
@@ -152,8 +152,8 @@ impl Client {
     /// # Errors
     /// [`ClientError::Expired`] when the session to resume is refused, [`ClientError::Io`] when there is no server, or
     /// one that is behind `last_zxid_seen`.
-    pub fn connect_with(address: &str, options: &ConnectOptions) -> Result<Client, ClientError> {
-        let mut wire = Wire::connect(address, options.wait)?;
+    pub fn connect_with(address: &str, options: &ConnectOptions) -> Result<RawClient, ClientError> {
+        let mut wire = RawWire::connect(address, options.wait)?;
         let (session, password) = options.resume.unwrap_or((SessionId::NONE, [0; 16]));
         let mut request = jute::encoded(&ConnectRequest {
             protocol_version: 0,
@@ -172,7 +172,7 @@ impl Client {
         }
         let password = response.password.0.and_then(|bytes| bytes.try_into().ok());
         let password = password.ok_or_else(|| ClientError::Protocol("a password is 16 bytes".into()))?;
-        Ok(Client {
+        Ok(RawClient {
             wire,
             session: SessionId(response.session_id),
             password,
@@ -205,7 +205,7 @@ impl Client {
     }
 
     /// The frames below. A reply taken from there is one a later call will miss.
-    pub fn wire(&mut self) -> &mut Wire {
+    pub fn wire(&mut self) -> &mut RawWire {
         &mut self.wire
     }
 
@@ -244,7 +244,7 @@ impl Client {
     }
 
     /// Watch events that came so far, oldest first.
-    pub fn take_events(&mut self) -> Vec<Event> {
+    pub fn take_events(&mut self) -> Vec<RawEvent> {
         self.events.drain(..).collect()
     }
 
@@ -252,7 +252,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Io`] when the connection is gone.
-    pub fn next_event(&mut self, wait: Duration) -> Result<Option<Event>, ClientError> {
+    pub fn next_event(&mut self, wait: Duration) -> Result<Option<RawEvent>, ClientError> {
         let deadline = Instant::now() + wait;
         let ping_every = Duration::from_millis(u64::from(self.timeout_ms.unsigned_abs()) / 3);
         loop {
@@ -299,7 +299,7 @@ impl Client {
         let event: WatcherEvent<'_> = decoder.read()?;
         let kind = EventType::from_i32(event.kind);
         let kind = kind.ok_or_else(|| ClientError::Protocol(format!("no event has type {}", event.kind)))?;
-        self.events.push_back(Event { kind, path: event.path.as_str().to_owned(), zxid: header.zxid });
+        self.events.push_back(RawEvent { kind, path: event.path.as_str().to_owned(), zxid: header.zxid });
         Ok(None)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
 
 /// What a look-up found, or why it found nothing.
-pub(crate) type Found = Result<Vec<IpAddr>, String>;
+pub(crate) type LookupResult = Result<Vec<IpAddr>, String>;
 
 /// Look-ups under way. There is one thread per name at most, for as long as the system's resolver takes; it has no way
 /// of being stopped.
@@ -16,7 +16,12 @@ pub(crate) struct Lookups {
 impl Lookups {
     /// Looks up `name` for the connection with this number; `done` is called on another thread. `Some` when that cannot
     /// even begin. A name that is being looked up already is not asked for again: its answer is for all who asked.
-    pub(crate) fn ask(&mut self, name: &str, id: usize, done: impl FnOnce(Found) + Send + 'static) -> Option<Found> {
+    pub(crate) fn ask(
+        &mut self,
+        name: &str,
+        id: usize,
+        done: impl FnOnce(LookupResult) + Send + 'static,
+    ) -> Option<LookupResult> {
         if let Some(waiting) = self.waiting.get_mut(name) {
             // A resolver that hangs is asked again and again by who redials.
             if !waiting.contains(&id) {
@@ -41,7 +46,7 @@ impl Lookups {
     }
 }
 
-fn look_up(name: &str) -> Found {
+fn look_up(name: &str) -> LookupResult {
     let found = (name, 0).to_socket_addrs().map_err(|error| error.to_string())?;
     let mut addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
     addresses.sort();

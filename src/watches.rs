@@ -83,7 +83,7 @@ impl WatchKind {
 }
 
 #[derive(Default)]
-struct Entry {
+struct WatchedPath {
     path: Box<str>,
     /// Sorted by watcher.
     watches: Vec<(Watcher, Modes)>,
@@ -95,7 +95,7 @@ struct Entry {
 /// 2. `by_watcher[w]` names every entry that holds `w`; it may name others too, left over from removed watches.
 #[derive(Default)]
 pub struct Watches {
-    entries: Vec<Entry>,
+    entries: Vec<WatchedPath>,
     free: Vec<u32>,
     table: HashTable<u32>,
     hasher: std::hash::RandomState,
@@ -276,7 +276,7 @@ impl Watches {
     }
 
     fn insert_entry(&mut self, path: &str) -> u32 {
-        let entry = Entry { path: path.into(), watches: Vec::with_capacity(1) };
+        let entry = WatchedPath { path: path.into(), watches: Vec::with_capacity(1) };
         self.path_bytes += path.len();
         let index = match self.free.pop() {
             Some(index) => {
@@ -301,7 +301,7 @@ impl Watches {
             if let Ok(found) = self.table.find_entry(hash, |&other| other == index) {
                 found.remove();
                 self.path_bytes -= entry.path.len();
-                *entry = Entry::default();
+                *entry = WatchedPath::default();
                 self.free.push(index);
             }
         }

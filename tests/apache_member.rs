@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Token, Waker};
 use zoarium::ids::{LinkId, Millis, ServerId, Zxid};
 use zoarium::peer::ballots::{BallotEvent, Ballots, ElectionSettings};
-use zoarium::peer::place::Place;
+use zoarium::peer::place::HostPort;
 use zoarium::peer::quorum_links::{LinkEvent, QuorumLinks, QuorumSettings};
 use zoarium::records::peer::{LearnerInfo, Notification, PacketType, PeerState, QuorumPacket, epoch_ack};
 
@@ -153,7 +153,7 @@ fn joins_as(me: u64, class_path: &str) {
     let common = "tickTime=500\ninitLimit=40\nsyncLimit=20\nadmin.enableServer=false\n";
     let apache = Apache::start(class_path, me, &format!("{common}clientPort={client}\n{servers}"));
 
-    let place = |port: u16| vec![Place { host: "127.0.0.1".to_owned(), port }];
+    let place = |port: u16| vec![HostPort { host: "127.0.0.1".to_owned(), port }];
     let peers = |port: u16| BTreeMap::from([(JAVA, place(port))]);
     let poll = Poll::new().unwrap();
     let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());

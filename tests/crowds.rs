@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use zoarium::raw::{Client, ConnectOptions};
+use zoarium::raw::{ConnectOptions, RawClient};
 use zoarium::records::{Acl, CreateMode};
 use zoarium::{Config, Server};
 
@@ -92,8 +92,8 @@ fn frames_that_are_begun_and_not_sent_hold_up_nobody() {
         scope.spawn(move || hoard(200, 60_000));
         scope.spawn(move || hoard(200, 999_000));
         let options = ConnectOptions { timeout_ms: 4000, ..ConnectOptions::default() };
-        let mut honest: Vec<Client> =
-            (0..4).map(|_| Client::connect_with(&address(&server), &options).unwrap()).collect();
+        let mut honest: Vec<RawClient> =
+            (0..4).map(|_| RawClient::connect_with(&address(&server), &options).unwrap()).collect();
         for (number, client) in honest.iter_mut().enumerate() {
             client.create(&format!("/{number}"), None, &[Acl::open()], CreateMode::Ephemeral).unwrap();
         }
@@ -167,7 +167,7 @@ fn many_clients_read_a_large_list_at_once() {
     config.limits.reply_size_max = 8 << 20;
     config.limits.session_burst = 10_000;
     let server = Server::start(config).unwrap();
-    let mut writer = Client::connect(&address(&server)).unwrap();
+    let mut writer = RawClient::connect(&address(&server)).unwrap();
     let name = "n".repeat(2000);
     for number in 0..1000 {
         writer.create(&format!("/{name}{number}"), None, &[Acl::open()], CreateMode::Persistent).unwrap();
@@ -175,7 +175,7 @@ fn many_clients_read_a_large_list_at_once() {
     std::thread::scope(|scope| {
         for _ in 0..40 {
             scope.spawn(|| {
-                let mut client = Client::connect(&address(&server)).unwrap();
+                let mut client = RawClient::connect(&address(&server)).unwrap();
                 for _ in 0..5 {
                     assert_eq!(client.get_children("/", false).unwrap().len(), 1001);
                 }

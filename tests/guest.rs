@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use zoarium::handle::queue::Queue;
+use zoarium::handle::queue::CallbackQueue;
 use zoarium::handle::{Handle, Options, WatchMode, code};
 use zoarium::jute::{Buffer, encoded};
 use zoarium::records::requests::CreateRequest;
@@ -30,7 +30,7 @@ fn held() -> (usize, usize, usize) {
 fn round(folder: &Path, number: usize) {
     let config = Config { data_dir: folder.to_owned(), client_port: 0, ..Config::default() };
     let server = Server::start(config).unwrap();
-    let queue = (number % 2 == 1).then(|| Arc::new(Queue::with_descriptor().unwrap()));
+    let queue = (number % 2 == 1).then(|| Arc::new(CallbackQueue::with_descriptor().unwrap()));
     let handle = Handle::open(Arc::clone(server.hub()), &Options { queue, ..Options::default() }).unwrap();
     handle.watch("/a", WatchMode::Recursive, Box::new(|_| {}), LIMIT).unwrap();
     let acl = Some(vec![Acl::open()]);

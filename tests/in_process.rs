@@ -10,10 +10,10 @@ use std::time::Duration;
 use zoarium::four_letter::Word;
 use zoarium::handle::code::Outcome;
 use zoarium::handle::load::{BYTES_MAX, JOBS_MAX};
-use zoarium::handle::queue::{NotRun, Queue};
+use zoarium::handle::queue::{CallbackQueue, NotRun};
 use zoarium::handle::{Chroot, Handle, Options, Refused, Reply, Resume, SizeLimit, State, WatchMode, code};
 use zoarium::jute::{Buffer, decode, encoded};
-use zoarium::raw::Client;
+use zoarium::raw::RawClient;
 use zoarium::records::replies::{DataReply, StatReply};
 use zoarium::records::requests::{CreateRequest, PathRequest, PathVersionRequest, SetDataRequest};
 use zoarium::records::{Acl, CreateMode, EventType, OpCode};
@@ -49,8 +49,8 @@ impl Peer {
         handle
     }
 
-    fn tcp(&self) -> Client {
-        Client::connect(&self.server().addresses()[0].to_string()).unwrap()
+    fn tcp(&self) -> RawClient {
+        RawClient::connect(&self.server().addresses()[0].to_string()).unwrap()
     }
 }
 
@@ -153,7 +153,7 @@ fn a_client_let_go_below_two_callbacks_does_not_wait_for_the_outer_one() {
     let hub = Arc::clone(peer.server().hub());
     let (told, is_over) = mpsc::channel();
     let job = move |_: Reply| {
-        let queue = Arc::new(Queue::with_descriptor().unwrap());
+        let queue = Arc::new(CallbackQueue::with_descriptor().unwrap());
         let options = Options { queue: Some(Arc::clone(&queue)), ..Options::default() };
         let inner = Handle::open(Arc::clone(&hub), &options).unwrap();
         let beside = Handle::open(hub, &Options::default()).unwrap();
@@ -422,7 +422,7 @@ fn an_idle_session_in_process_does_not_expire() {
     assert_eq!(handle.session().timeout_ms, 40);
     handle.call(OpCode::Create, &create("/e", b"", CreateMode::Ephemeral), LIMIT);
     // A session over TCP that nobody keeps alive shows that time enough has passed.
-    let mut witness = Client::connect_with(
+    let mut witness = RawClient::connect_with(
         &peer.server().addresses()[0].to_string(),
         &zoarium::raw::ConnectOptions { timeout_ms: 200, ..Default::default() },
     )
@@ -469,7 +469,7 @@ fn a_chroot_is_invisible_from_inside() {
 #[test]
 fn a_queue_runs_callbacks_where_it_is_told_to() {
     let peer = Peer::start("queue");
-    let queue = Arc::new(Queue::with_descriptor().unwrap());
+    let queue = Arc::new(CallbackQueue::with_descriptor().unwrap());
     let handle = peer.open_with(&Options { queue: Some(Arc::clone(&queue)), ..Options::default() });
     assert!(queue.descriptor().is_some());
     let here = std::thread::current().id();
@@ -548,7 +548,7 @@ fn a_storm_that_nobody_drains_stays_within_bounds_and_loses_nothing() {
     writer.call(OpCode::Create, &create("/a", b"", CreateMode::Persistent), LIMIT);
     let address = peer.server().addresses()[0].to_string();
     for over_tcp in [false, true] {
-        let queue = Arc::new(Queue::with_descriptor().unwrap());
+        let queue = Arc::new(CallbackQueue::with_descriptor().unwrap());
         let options = Options { queue: Some(Arc::clone(&queue)), ..Options::default() };
         let watcher = if over_tcp { Handle::connect(&address, &options).unwrap() } else { peer.open_with(&options) };
         let zxids = Arc::new(Mutex::new(Vec::new()));
@@ -589,7 +589,7 @@ fn a_client_that_is_full_goes_on_when_it_is_drained() {
     let peer = Peer::start("full");
     let address = peer.server().addresses()[0].to_string();
     for over_tcp in [false, true] {
-        let queue = Arc::new(Queue::with_descriptor().unwrap());
+        let queue = Arc::new(CallbackQueue::with_descriptor().unwrap());
         let options = Options { queue: Some(Arc::clone(&queue)), ..Options::default() };
         let handle = if over_tcp { Handle::connect(&address, &options).unwrap() } else { peer.open_with(&options) };
         let answers = Arc::new(AtomicUsize::new(0));

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use zoarium::raw::{Client, ConnectOptions};
+use zoarium::raw::{ConnectOptions, RawClient};
 use zoarium::records::{Acl, CreateMode};
 
 /// Longer than any of this takes; a test that hits it has failed.
@@ -259,7 +259,7 @@ fn inspect(arguments: &[&str], folder: &Path) -> (Option<i32>, String) {
 fn inspect_shows_transactions_as_lines_and_gives_a_verdict() {
     let folder = Folder::new();
     let server = Serve::start(folder.path(), &["--port", "0"]);
-    let mut client = Client::connect(&server.address).unwrap();
+    let mut client = RawClient::connect(&server.address).unwrap();
     let acl = [Acl::open(), Acl::new(1, "digest", "bob:c2VjcmV0")];
     client.create("/a", Some(b"top secret"), &acl, CreateMode::Ephemeral).unwrap();
     client.set_data("/a", None, 0).unwrap();
@@ -300,7 +300,7 @@ fn inspect_tells_damage_from_what_is_no_file_of_ours() {
     assert!(code == Some(2) && text.contains("missing: No such file or directory (ENOENT)"), "{text}");
 
     let server = Serve::start(folder.path(), &["--port", "0"]);
-    let mut client = Client::connect(&server.address).unwrap();
+    let mut client = RawClient::connect(&server.address).unwrap();
     for name in ["/a", "/b", "/c"] {
         client.create(name, Some(b"findme-findme"), &[Acl::open()], CreateMode::Persistent).unwrap();
     }
@@ -323,14 +323,14 @@ fn a_larger_jute_maxbuffer_lets_larger_writes_in_and_keeps_them() {
     let arguments = ["--port", "0", "-Djute.maxbuffer=0x400000"];
     let data = vec![7; 3_500_000];
     let server = Serve::start(folder.path(), &arguments);
-    let mut client = Client::connect(&server.address).unwrap();
+    let mut client = RawClient::connect(&server.address).unwrap();
     client.create("/large", Some(&data), &[Acl::open()], CreateMode::Persistent).unwrap();
     drop(client);
     server.signal("TERM");
     let (code, log) = server.end();
     assert_eq!(code, Some(0), "{log}");
     let server = Serve::start(folder.path(), &arguments);
-    let mut client = Client::connect(&server.address).unwrap();
+    let mut client = RawClient::connect(&server.address).unwrap();
     // Our client takes no reply as large as that; the stat tells.
     assert_eq!(client.exists("/large", false).unwrap().unwrap().data_length, 3_500_000);
 }
@@ -342,8 +342,8 @@ fn a_write_too_large_for_the_extents_of_an_older_file_stops_nobody_else() {
     server.signal("TERM");
     assert_eq!(server.end().0, Some(0));
     let server = Serve::start(folder.path(), &["--port", "0", "-Djute.maxbuffer=0x400000"]);
-    let mut healthy = Client::connect(&server.address).unwrap();
-    let mut client = Client::connect(&server.address).unwrap();
+    let mut healthy = RawClient::connect(&server.address).unwrap();
+    let mut client = RawClient::connect(&server.address).unwrap();
     let data = vec![7; 3_500_000];
     assert!(client.create("/large", Some(&data), &[Acl::open()], CreateMode::Persistent).is_err());
     healthy.create("/small", None, &[Acl::open()], CreateMode::Persistent).unwrap();
@@ -410,13 +410,13 @@ fn a_server_hashes_passwords_with_the_algorithm_it_is_told() {
     let folder = Folder::new();
     let arguments = ["--port", "0", "-Dzookeeper.DigestAuthenticationProvider.digestAlg=SHA-256"];
     let server = Serve::start(folder.path(), &arguments);
-    let mut client = Client::connect(&server.address).unwrap();
+    let mut client = RawClient::connect(&server.address).unwrap();
     client.auth("digest", b"user:password").unwrap();
     client.create("/a", None, &[Acl::new(31, "auth", "")], CreateMode::Persistent).unwrap();
     let (acl, _) = client.get_acl("/a").unwrap();
     // As ZooKeeper with that setting.
     assert_eq!(acl[0].id.id.as_str(), "user:yRsdas04PETE7CDJcj51jDEYKh9PAjHWPZElmi6hS50=");
-    assert!(Client::connect(&server.address).unwrap().get_data("/a", false).is_err());
+    assert!(RawClient::connect(&server.address).unwrap().get_data("/a", false).is_err());
 }
 
 #[test]
@@ -425,7 +425,7 @@ fn limits_as_small_as_zookeeper_takes_them_still_serve() {
     let arguments =
         ["--port", "0", "-DglobalOutstandingLimit=0", "-DmaxClientCnxns=-1", "-DmaxCnxns=-1", "-DsnapCount=1"];
     let server = Serve::start(folder.path(), &[&arguments[..], &["-Djute.maxbuffer=100"]].concat());
-    let mut clients: Vec<Client> = (0..4).map(|_| Client::connect(&server.address).unwrap()).collect();
+    let mut clients: Vec<RawClient> = (0..4).map(|_| RawClient::connect(&server.address).unwrap()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
         client.create(&format!("/{number}"), None, &[Acl::open()], CreateMode::Persistent).unwrap();
     }
@@ -439,7 +439,7 @@ fn a_limit_on_file_sizes_is_an_error_and_never_a_signal() {
     refuses(limited(folder.path(), 64, &["--port", "0", "--data-dir", "a"]), 1, "EFBIG, see ulimit -f");
     // Enough to begin: writes end with an answer, and the server goes on.
     let server = Serve::of(limited(folder.path(), 96 << 11, &["--port", "0", "--data-dir", "b"]));
-    let mut client = Client::connect(&server.address).unwrap();
+    let mut client = RawClient::connect(&server.address).unwrap();
     let data = vec![7; 1_000_000];
     let written = (0..200).take_while(|number| {
         client.create(&format!("/{number}"), Some(&data), &[Acl::open()], CreateMode::Persistent).is_ok()
@@ -473,7 +473,7 @@ fn verbose_tells_of_sessions_and_twice_of_requests_and_never_a_secret() {
     for (flag, requests) in [("-v", false), ("-vv", true)] {
         let server = Serve::start(folder.path(), &["--port", "0", flag]);
         let address = server.address.clone();
-        let mut client = Client::connect(&address).unwrap();
+        let mut client = RawClient::connect(&address).unwrap();
         client.auth("digest", b"bob:correct-horse").unwrap();
         client.create("/a", Some(b"battery-staple"), &[Acl::new(31, "auth", "")], CreateMode::Persistent).unwrap();
         client.set_data("/a", Some(b"battery-staple2"), -1).unwrap();
@@ -483,7 +483,7 @@ fn verbose_tells_of_sessions_and_twice_of_requests_and_never_a_secret() {
         let (session, password) = (client.session(), client.password());
         let resume = |password| {
             let options = ConnectOptions { resume: Some((session, password)), ..ConnectOptions::default() };
-            Client::connect_with(&address, &options)
+            RawClient::connect_with(&address, &options)
         };
         assert!(resume([1; 16]).is_err());
         let mut client = resume(password).unwrap();

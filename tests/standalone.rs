@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use zoarium::raw::{Client, ConnectOptions};
+use zoarium::raw::{ConnectOptions, RawClient};
 use zoarium::records::{Acl, CreateMode, ErrorCode, EventType};
 use zoarium::{Config, Server};
 
@@ -42,7 +42,7 @@ fn a_znode_and_its_session_outlive_a_restart() {
     // G-09, G-10, D-11
     let folder = Folder::new("restart");
     let server = Server::start(folder.config()).unwrap();
-    let mut client = Client::connect(&address(&server)).unwrap();
+    let mut client = RawClient::connect(&address(&server)).unwrap();
     client.create("/kept", Some(b"data"), &open(), CreateMode::Persistent).unwrap();
     client.create("/mine", None, &open(), CreateMode::Ephemeral).unwrap();
     let (resume, seen) = ((client.session(), client.password()), client.last_zxid());
@@ -50,12 +50,12 @@ fn a_znode_and_its_session_outlive_a_restart() {
 
     let server = Server::start(folder.config()).unwrap();
     let options = ConnectOptions { resume: Some(resume), last_zxid_seen: seen, ..ConnectOptions::default() };
-    let mut client = Client::connect_with(&address(&server), &options).unwrap();
+    let mut client = RawClient::connect_with(&address(&server), &options).unwrap();
     assert_eq!(client.get_data("/kept", false).unwrap().0.as_deref(), Some(&b"data"[..]));
     let (_, stat) = client.get_data("/mine", false).unwrap();
     assert_eq!(stat.ephemeral_owner, client.session().0);
     client.close().unwrap();
-    let mut other = Client::connect(&address(&server)).unwrap();
+    let mut other = RawClient::connect(&address(&server)).unwrap();
     assert_eq!(other.exists("/mine", false).unwrap(), None);
     server.stop().unwrap();
 }
@@ -64,8 +64,8 @@ fn a_znode_and_its_session_outlive_a_restart() {
 fn a_change_is_told_to_who_watches() {
     let folder = Folder::new("watch");
     let server = Server::start(folder.config()).unwrap();
-    let mut watcher = Client::connect(&address(&server)).unwrap();
-    let mut writer = Client::connect(&address(&server)).unwrap();
+    let mut watcher = RawClient::connect(&address(&server)).unwrap();
+    let mut writer = RawClient::connect(&address(&server)).unwrap();
     watcher.exists("/a", true).unwrap();
     writer.create("/a", None, &open(), CreateMode::Persistent).unwrap();
     let event = watcher.next_event(Duration::from_secs(10)).unwrap().expect("an event");
@@ -77,7 +77,7 @@ fn a_change_is_told_to_who_watches() {
 fn refusals_have_zookeepers_codes() {
     let folder = Folder::new("codes");
     let server = Server::start(folder.config()).unwrap();
-    let mut client = Client::connect(&address(&server)).unwrap();
+    let mut client = RawClient::connect(&address(&server)).unwrap();
     client.create("/a", None, &open(), CreateMode::Persistent).unwrap();
     let refused = |result: Result<String, zoarium::raw::ClientError>| result.unwrap_err().refusal();
     assert_eq!(refused(client.create("/a", None, &open(), CreateMode::Persistent)), Some(ErrorCode::NodeExists));

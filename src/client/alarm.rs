@@ -10,17 +10,17 @@ use std::time::Instant;
 /// Rung from anywhere, waited for by one future.
 #[derive(Default)]
 pub(crate) struct Alarm {
-    inner: Mutex<Inner>,
+    inner: Mutex<AlarmState>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct AlarmState {
     is_rung: bool,
     waker: Option<Waker>,
 }
 
 impl Alarm {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, AlarmState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

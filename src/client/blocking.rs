@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::call;
 use super::call::ANY;
 use super::ensuring::Ensuring;
-use super::session::Session;
+use super::session::ClientSession;
 use super::types::{Acl, CreateOptions, Created};
 use crate::Error;
 use crate::handle::{SessionInfo, State};
@@ -57,12 +57,12 @@ use crate::records::Stat;
 /// ```
 #[derive(Clone)]
 pub struct Client {
-    pub(crate) session: Arc<Session>,
+    pub(crate) session: Arc<ClientSession>,
     pub(super) limit: Option<Duration>,
 }
 
 impl Client {
-    pub(super) fn new(session: Arc<Session>, limit: Option<Duration>) -> Client {
+    pub(super) fn new(session: Arc<ClientSession>, limit: Option<Duration>) -> Client {
         Client { session, limit }
     }
 

@@ -21,11 +21,11 @@ pub(super) struct Call<T> {
     pub(super) op: OpCode,
     /// Its record, with the server's paths. Of a plain read it is made where it has to be sent.
     body: Vec<u8>,
-    pub(super) reading: Reading<T>,
+    pub(super) reading: ReplyReader<T>,
 }
 
 /// How to read a reply.
-pub(super) struct Reading<T> {
+pub(super) struct ReplyReader<T> {
     op: OpCode,
     /// The client's path, for what is said of a failure.
     pub(super) path: String,
@@ -56,11 +56,11 @@ pub(super) type ReadFn<T> = fn(&[u8], &Chroot, &[String]) -> Read<T>;
 
 impl<T> Call<T> {
     fn new(op: OpCode, path: &str, body: Vec<u8>, read: ReadFn<T>) -> Call<T> {
-        Call { op, body, reading: Reading { op, path: path.to_owned(), paths: Vec::new(), read, missing: None } }
+        Call { op, body, reading: ReplyReader { op, path: path.to_owned(), paths: Vec::new(), read, missing: None } }
     }
 
     pub(super) fn of_parts(op: OpCode, body: Vec<u8>, paths: Vec<String>, read: ReadFn<T>) -> Call<T> {
-        Call { op, body, reading: Reading { op, path: String::new(), paths, read, missing: None } }
+        Call { op, body, reading: ReplyReader { op, path: String::new(), paths, read, missing: None } }
     }
 
     /// Whether the handle knows a shorter way than a request: its record is made there.
@@ -69,7 +69,7 @@ impl<T> Call<T> {
     }
 
     /// Its record.
-    pub(super) fn into_record(self, chroot: &Chroot) -> (Vec<u8>, Reading<T>) {
+    pub(super) fn into_record(self, chroot: &Chroot) -> (Vec<u8>, ReplyReader<T>) {
         let path = chroot.outer(&self.reading.path);
         let body = match self.op {
             OpCode::GetAcl => encoded(&PathRequest { path: path.as_ref().into() }),
@@ -80,7 +80,7 @@ impl<T> Call<T> {
     }
 }
 
-impl<T> Reading<T> {
+impl<T> ReplyReader<T> {
     /// What the reply means.
     pub(super) fn finish(&self, reply: &Reply, chroot: &Chroot) -> Result<T, Failure> {
         if let (code::NO_NODE, Some(missing)) = (reply.code, self.missing) {
@@ -290,6 +290,6 @@ pub(super) fn who_am_i() -> Call<Vec<(String, String)>> {
 }
 
 /// Of these the handle makes the record.
-pub(super) fn reading_nothing(op: OpCode) -> Reading<()> {
-    Reading { op, path: String::new(), paths: Vec::new(), read: nothing, missing: None }
+pub(super) fn reading_nothing(op: OpCode) -> ReplyReader<()> {
+    ReplyReader { op, path: String::new(), paths: Vec::new(), read: nothing, missing: None }
 }

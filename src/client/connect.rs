@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::blocking::Client;
 use super::futures::AsyncClient;
 use super::options::ClientOptions;
-use super::session::Session;
+use super::session::ClientSession;
 use crate::Error;
 use crate::handle::Handle;
 use crate::peer::local::Hub;
@@ -87,16 +87,16 @@ impl ClientOptions {
         Ok(AsyncClient::new(session))
     }
 
-    fn begin_connect(&self, hosts: &str) -> Result<Arc<Session>, Error> {
-        Session::begin(self, |options| Handle::connect(hosts, options))
+    fn begin_connect(&self, hosts: &str) -> Result<Arc<ClientSession>, Error> {
+        ClientSession::begin(self, |options| Handle::connect(hosts, options))
     }
 
-    fn begin_open(&self, server: &impl Near) -> Result<Arc<Session>, Error> {
+    fn begin_open(&self, server: &impl Near) -> Result<Arc<ClientSession>, Error> {
         let hub = Arc::clone(server.door());
-        Session::begin(self, |options| Handle::open(hub, options))
+        ClientSession::begin(self, |options| Handle::open(hub, options))
     }
 
-    fn wait(&self, session: Arc<Session>) -> Result<Client, Error> {
+    fn wait(&self, session: Arc<ClientSession>) -> Result<Client, Error> {
         session.wait(Some(self.connect_limit))?;
         Ok(Client::new(session, self.call_limit))
     }
@@ -112,7 +112,7 @@ pub trait Near {
 /// Either client.
 pub(crate) trait AnyClient: Clone {
     /// Its session.
-    fn shared(&self) -> &Arc<Session>;
+    fn shared(&self) -> &Arc<ClientSession>;
 
     /// The same session with verbs that are futures.
     fn as_async(&self) -> AsyncClient {
@@ -121,13 +121,13 @@ pub(crate) trait AnyClient: Clone {
 }
 
 impl AnyClient for Client {
-    fn shared(&self) -> &Arc<Session> {
+    fn shared(&self) -> &Arc<ClientSession> {
         &self.session
     }
 }
 
 impl AnyClient for AsyncClient {
-    fn shared(&self) -> &Arc<Session> {
+    fn shared(&self) -> &Arc<ClientSession> {
         &self.session
     }
 }

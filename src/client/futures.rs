@@ -6,7 +6,7 @@ use super::call;
 use super::call::ANY;
 use super::ensuring::Ensuring;
 use super::pending::Pending;
-use super::session::Session;
+use super::session::ClientSession;
 use super::types::{Acl, CreateOptions, Created};
 use crate::Error;
 use crate::error::Failure;
@@ -45,11 +45,11 @@ use crate::records::{OpCode, Stat};
 /// ```
 #[derive(Clone)]
 pub struct AsyncClient {
-    pub(crate) session: Arc<Session>,
+    pub(crate) session: Arc<ClientSession>,
 }
 
 impl AsyncClient {
-    pub(super) fn new(session: Arc<Session>) -> AsyncClient {
+    pub(super) fn new(session: Arc<ClientSession>) -> AsyncClient {
         AsyncClient { session }
     }
 

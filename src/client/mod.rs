@@ -1,6 +1,6 @@
 //! The client that programs hold: one session, in this process or over TCP, with typed verbs.
 //!
-//! [`Client`] waits for replies, [`AsyncClient`] has the same verbs as futures. Both stand on a [`Session`], which is a
+//! [`Client`] waits for replies, [`AsyncClient`] has the same verbs as futures. Both stand on a [`ClientSession`], which is a
 //! handle ([`crate::handle`]) and those who hear of its state. Verbs are values ([`call`]): how they are sent is the
 //! clients' business.
 
@@ -26,6 +26,6 @@ pub use futures::AsyncClient;
 pub use multi::{Multi, MultiRead, ReadResult, WriteResult};
 pub use options::ClientOptions;
 pub use pending::Pending;
-pub(crate) use session::{Listening, Session};
+pub(crate) use session::{ClientSession, ListenerGuard};
 pub use types::{Acl, CreateOptions, Created, Permissions};
 pub use watch::{AsyncWatch, Watch, WatchEnd, WatchGuard};

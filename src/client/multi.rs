@@ -19,14 +19,14 @@ use crate::records::{OpCode, Stat};
 
 /// Operations in a row, as they are sent.
 #[derive(Default)]
-struct Parts {
+struct MultiParts {
     body: Vec<u8>,
     paths: Vec<String>,
     /// What is wrong with the first that cannot be sent.
     failure: Option<Failure>,
 }
 
-impl Parts {
+impl MultiParts {
     fn push(&mut self, op: OpCode, path: &str, record: impl FnOnce(&mut Vec<u8>)) {
         encode(&MultiHeader::request(op), &mut self.body);
         record(&mut self.body);
@@ -46,7 +46,7 @@ impl Parts {
 #[must_use = "nothing is sent before the commit"]
 pub struct Multi<C> {
     client: C,
-    parts: Parts,
+    parts: MultiParts,
 }
 
 /// What one write of a multi has done. [`Client::multi`] has an example.
@@ -67,7 +67,7 @@ pub enum WriteResult {
 #[must_use = "nothing is sent before the commit"]
 pub struct MultiRead<C> {
     client: C,
-    parts: Parts,
+    parts: MultiParts,
 }
 
 /// What one read of a multi has found. [`Client::multi_read`] has an example.
@@ -83,7 +83,7 @@ pub enum ReadResult {
 #[allow(private_bounds, reason = "the two clients are all there are")]
 impl<C: AnyClient> Multi<C> {
     fn new(client: C) -> Multi<C> {
-        Multi { client, parts: Parts::default() }
+        Multi { client, parts: MultiParts::default() }
     }
 
     /// Adds a create, of a persistent znode that is open to everybody. [`Client::multi`] has an example, for this and for
@@ -146,7 +146,7 @@ impl<C: AnyClient> Multi<C> {
 #[allow(private_bounds, reason = "the two clients are all there are")]
 impl<C: AnyClient> MultiRead<C> {
     fn new(client: C) -> MultiRead<C> {
-        MultiRead { client, parts: Parts::default() }
+        MultiRead { client, parts: MultiParts::default() }
     }
 
     /// Adds a get. [`Client::multi_read`] has an example.

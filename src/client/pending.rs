@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::call::Reading;
+use super::call::ReplyReader;
 use crate::Error;
 use crate::handle::{Chroot, Reply};
 
@@ -61,26 +61,26 @@ enum PendingState<T> {
     /// It was not sent.
     Refused(Option<Error>),
     Sent {
-        slot: Arc<Slot>,
-        reading: Reading<T>,
+        slot: Arc<FutureSlot>,
+        reading: ReplyReader<T>,
         chroot: Chroot,
     },
 }
 
 /// Where a reply waits for its future, and the other way round.
 #[derive(Default)]
-pub(super) struct Slot {
-    inner: Mutex<Inner>,
+pub(super) struct FutureSlot {
+    inner: Mutex<FutureReply>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct FutureReply {
     reply: Option<Reply>,
     waker: Option<Waker>,
 }
 
-impl Slot {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+impl FutureSlot {
+    fn lock(&self) -> MutexGuard<'_, FutureReply> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -102,7 +102,7 @@ impl<T> Pending<T> {
         Pending(PendingState::Refused(Some(error.into())))
     }
 
-    pub(super) fn sent(slot: Arc<Slot>, reading: Reading<T>, chroot: Chroot) -> Pending<T> {
+    pub(super) fn sent(slot: Arc<FutureSlot>, reading: ReplyReader<T>, chroot: Chroot) -> Pending<T> {
         Pending(PendingState::Sent { slot, reading, chroot })
     }
 }

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::alarm::{Alarm, block_on};
-use super::call::{Call, Reading, check_path, failure_of, reading_nothing};
+use super::call::{Call, ReplyReader, check_path, failure_of, reading_nothing};
 use super::options::ClientOptions;
-use super::pending::{Pending, Slot};
+use super::pending::{FutureSlot, Pending};
 use crate::Error;
 use crate::code;
 use crate::error::{Code, Failure};
@@ -16,34 +16,34 @@ use crate::process::forks;
 use crate::records::OpCode;
 
 /// A session with whoever hears of it. Dropping it ends the session.
-pub(crate) struct Session {
+pub(crate) struct ClientSession {
     handle: Handle,
     news: Arc<News>,
     forks: u32,
 }
 
-type Listener = Arc<dyn Fn(State) + Send + Sync>;
+type StateListener = Arc<dyn Fn(State) + Send + Sync>;
 
 /// Tells everybody of the session's state, where callbacks run.
 #[derive(Default)]
 pub(crate) struct News {
-    inner: Mutex<Inner>,
+    inner: Mutex<NewsState>,
 }
 
 #[derive(Default)]
-struct Inner {
-    listeners: BTreeMap<u64, Listener>,
+struct NewsState {
+    listeners: BTreeMap<u64, StateListener>,
     last_id: u64,
     is_over: bool,
 }
 
 /// A listener for as long as this is kept.
-pub(crate) struct Listening {
+pub(crate) struct ListenerGuard {
     news: Weak<News>,
     id: u64,
 }
 
-impl Drop for Listening {
+impl Drop for ListenerGuard {
     fn drop(&mut self) {
         let listener = self.news.upgrade().and_then(|news| news.lock().listeners.remove(&self.id));
         // Without the lock: what it holds may listen too.
@@ -52,12 +52,12 @@ impl Drop for Listening {
 }
 
 impl News {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, NewsState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self, state: State) {
-        let listeners: Vec<Listener> = {
+        let listeners: Vec<StateListener> = {
             let mut inner = self.lock();
             if inner.is_over {
                 return;
@@ -70,7 +70,7 @@ impl News {
         }
     }
 
-    fn add(&self, listener: Listener) -> u64 {
+    fn add(&self, listener: StateListener) -> u64 {
         let mut inner = self.lock();
         inner.last_id += 1;
         let id = inner.last_id;
@@ -78,17 +78,17 @@ impl News {
         id
     }
 
-    fn listen(self: &Arc<News>, listener: Listener) -> Listening {
-        Listening { id: self.add(listener), news: Arc::downgrade(self) }
+    fn listen(self: &Arc<News>, listener: StateListener) -> ListenerGuard {
+        ListenerGuard { id: self.add(listener), news: Arc::downgrade(self) }
     }
 }
 
-impl Session {
+impl ClientSession {
     /// Begins one. Returns at once.
     pub(super) fn begin(
         wanted: &ClientOptions,
         connect: impl FnOnce(&Options) -> std::io::Result<Handle>,
-    ) -> Result<Arc<Session>, Error> {
+    ) -> Result<Arc<ClientSession>, Error> {
         let news = Arc::<News>::default();
         if let Some(on_state) = wanted.on_state.clone() {
             news.add(on_state);
@@ -101,7 +101,7 @@ impl Session {
             let code = if is_ours { Code::BadArguments } else { Code::System };
             Failure::because(code, error.to_string()).not_done()
         })?;
-        Ok(Arc::new(Session { handle, news, forks: forks() }))
+        Ok(Arc::new(ClientSession { handle, news, forks: forks() }))
     }
 
     /// Waits until a server answers.
@@ -126,12 +126,12 @@ impl Session {
         }
     }
 
-    pub(crate) fn listen(&self, listener: impl Fn(State) + Send + Sync + 'static) -> Listening {
+    pub(crate) fn listen(&self, listener: impl Fn(State) + Send + Sync + 'static) -> ListenerGuard {
         self.news.listen(Arc::new(listener))
     }
 
     /// Has every change of the state ring an alarm.
-    pub(crate) fn listen_alarm(&self, alarm: &Arc<Alarm>) -> Listening {
+    pub(crate) fn listen_alarm(&self, alarm: &Arc<Alarm>) -> ListenerGuard {
         let alarm = Arc::clone(alarm);
         self.listen(move |_| alarm.ring())
     }
@@ -190,10 +190,10 @@ impl Session {
     /// The future of a request that `submit` sends.
     pub(super) fn pending<T>(
         &self,
-        reading: Reading<T>,
-        submit: impl FnOnce(Arc<Slot>) -> Result<(), crate::handle::Refused>,
+        reading: ReplyReader<T>,
+        submit: impl FnOnce(Arc<FutureSlot>) -> Result<(), crate::handle::Refused>,
     ) -> Pending<T> {
-        let slot = Arc::<Slot>::default();
+        let slot = Arc::<FutureSlot>::default();
         match submit(Arc::clone(&slot)) {
             Ok(()) => Pending::sent(slot, reading, self.chroot().clone()),
             Err(why) => Pending::refused(reading.failure(&Reply::refused(why))),
@@ -260,7 +260,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for ClientSession {
     fn drop(&mut self) {
         if self.check_process().is_ok() {
             let _ = self.handle.close(Some(Handle::DROP_LIMIT));

@@ -6,14 +6,14 @@ use super::alarm::Alarm;
 use super::call::{self, Call};
 use super::futures::AsyncClient;
 use super::pending::Pending;
-use super::session::Session;
+use super::session::ClientSession;
 use crate::Error;
 use crate::handle::Reply;
 use crate::records::{OpCode, Stat};
 
 impl AsyncClient {
     /// Of a session that something else keeps.
-    pub(crate) fn of_session(session: &Arc<Session>) -> AsyncClient {
+    pub(crate) fn of_session(session: &Arc<ClientSession>) -> AsyncClient {
         AsyncClient::new(Arc::clone(session))
     }
 
@@ -38,7 +38,7 @@ impl AsyncClient {
 }
 
 /// Where nothing can be sent any more, nobody is told: the state of the session is.
-impl Session {
+impl ClientSession {
     pub(crate) fn submit_delete(&self, path: &str, done: impl FnOnce(&Reply) + Send + 'static) {
         let (body, _) = call::delete(self.chroot(), path, call::ANY).into_record(self.chroot());
         let _ = self.handle().submit(OpCode::Delete, &body, move |reply| done(&reply));

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::blocking::Client;
-use super::call::{self, Reading, failure_of};
+use super::call::{self, ReplyReader, failure_of};
 use super::futures::AsyncClient;
-use super::session::{Listening, Session};
+use super::session::{ClientSession, ListenerGuard};
 use crate::Error;
 use crate::handle::watching::WatchFn;
 use crate::handle::{Event, Reply, WatchMode};
@@ -36,12 +36,12 @@ pub enum WatchEnd {
 /// Where events wait to be taken.
 #[derive(Default)]
 struct Events {
-    inner: Mutex<Inner>,
+    inner: Mutex<WatchEvents>,
     arrived: Condvar,
 }
 
 #[derive(Default)]
-struct Inner {
+struct WatchEvents {
     events: VecDeque<Event>,
     bytes: usize,
     end: Option<WatchEnd>,
@@ -49,11 +49,11 @@ struct Inner {
 }
 
 impl Events {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, WatchEvents> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Inner)) {
+    fn change(&self, change: impl FnOnce(&mut WatchEvents)) {
         let waker = {
             let mut inner = self.lock();
             change(&mut inner);
@@ -89,7 +89,7 @@ impl Events {
     }
 }
 
-impl Inner {
+impl WatchEvents {
     fn take(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
         self.bytes -= event.path.len();
@@ -98,15 +98,15 @@ impl Inner {
 }
 
 /// What both kinds of watches are: dropping it ends the watch.
-struct Core {
+struct WatchCore {
     events: Arc<Events>,
-    session: Weak<Session>,
+    session: Weak<ClientSession>,
     /// `None` for one that came with a read: it is over with its event.
     id: Option<u64>,
-    _listening: Listening,
+    _listening: ListenerGuard,
 }
 
-impl Drop for Core {
+impl Drop for WatchCore {
     fn drop(&mut self) {
         if let (Some(id), Some(session)) = (self.id, self.session.upgrade()) {
             session.unwatch(id);
@@ -114,8 +114,8 @@ impl Drop for Core {
     }
 }
 
-impl Core {
-    fn new(session: &Arc<Session>) -> Core {
+impl WatchCore {
+    fn new(session: &Arc<ClientSession>) -> WatchCore {
         let events = Arc::<Events>::default();
         let at_end = Arc::clone(&events);
         let _listening = session.listen(move |state| {
@@ -123,7 +123,7 @@ impl Core {
                 at_end.end(WatchEnd::SessionOver);
             }
         });
-        Core { events, session: Arc::downgrade(session), id: None, _listening }
+        WatchCore { events, session: Arc::downgrade(session), id: None, _listening }
     }
 
     fn callback(&self, mode: WatchMode) -> WatchFn {
@@ -164,7 +164,7 @@ impl Core {
 /// # std::fs::remove_dir_all(dir).ok();
 /// # Ok::<(), Error>(())
 /// ```
-pub struct Watch(Core);
+pub struct Watch(WatchCore);
 
 /// A watch whose events are futures. As [`Watch`] otherwise.
 ///
@@ -191,11 +191,11 @@ pub struct Watch(Core);
 /// # })?;
 /// # Ok::<(), Error>(())
 /// ```
-pub struct AsyncWatch(Core);
+pub struct AsyncWatch(WatchCore);
 
 /// A watch that calls back. Dropping it ends the watch; [`Client::on_event`] has an example.
 #[must_use = "the watch ends when this is dropped; `keep` keeps it"]
-pub struct WatchGuard(Core);
+pub struct WatchGuard(WatchCore);
 
 impl Watch {
     /// The next event if it comes within `limit`; `None` also when the watch is over ([`Watch::end`]). [`Watch`] has an
@@ -247,7 +247,7 @@ impl Iterator for Watch {
 
     fn next(&mut self) -> Option<Event> {
         let inner = self.0.events.lock();
-        let has_none = |inner: &mut Inner| inner.events.is_empty() && inner.end.is_none();
+        let has_none = |inner: &mut WatchEvents| inner.events.is_empty() && inner.end.is_none();
         self.0.events.arrived.wait_while(inner, has_none).unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -306,11 +306,11 @@ impl std::fmt::Debug for WatchGuard {
 }
 
 /// Who is told of events.
-type Told = dyn Fn(&Event) + Send + Sync;
+type EventFn = dyn Fn(&Event) + Send + Sync;
 
 /// A callback of a host, which the thread that answers never drops: what it holds may be a client.
-fn shared(told: impl Fn(&Event) + Send + Sync + 'static) -> (Arc<Told>, WatchFn) {
-    let told: Arc<Told> = Arc::new(told);
+fn shared(told: impl Fn(&Event) + Send + Sync + 'static) -> (Arc<EventFn>, WatchFn) {
+    let told: Arc<EventFn> = Arc::new(told);
     let kept = Arc::clone(&told);
     (told, Box::new(move |event| kept(event)))
 }
@@ -332,7 +332,7 @@ impl Client {
     /// [`Code::NoNode`](crate::Code::NoNode) with [`WatchMode::OnceChildren`] where there is no znode; what became of the session.
     pub fn watch(&self, path: &str, mode: WatchMode) -> Result<Watch, Error> {
         self.session.check(path)?;
-        let mut core = Core::new(&self.session);
+        let mut core = WatchCore::new(&self.session);
         core.id = Some(set_or(path, self.session.handle().watch(path, mode, core.callback(mode), self.limit))?);
         Ok(Watch(core))
     }
@@ -370,7 +370,7 @@ impl Client {
         told: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Result<WatchGuard, Error> {
         self.session.check(path)?;
-        let mut core = Core::new(&self.session);
+        let mut core = WatchCore::new(&self.session);
         let (_told, watch) = shared(told);
         core.id = Some(set_or(path, self.session.handle().watch(path, mode, watch, self.limit))?);
         Ok(WatchGuard(core))
@@ -405,9 +405,9 @@ impl Client {
         Ok((names, Watch(core)))
     }
 
-    fn read_watched<T>(&self, op: OpCode, reading: Reading<T>) -> Result<(T, Core), Error> {
+    fn read_watched<T>(&self, op: OpCode, reading: ReplyReader<T>) -> Result<(T, WatchCore), Error> {
         self.session.check(&reading.path)?;
-        let core = Core::new(&self.session);
+        let core = WatchCore::new(&self.session);
         let watch = core.callback(WatchMode::OnceData);
         let reply = self.session.handle().read_watched(op, &reading.path, watch, self.limit);
         Ok((reading.finish(&reply, self.session.chroot())?, core))
@@ -416,18 +416,18 @@ impl Client {
 
 /// The answer to a request for a watch. Whoever gives up waiting for it leaves nothing behind.
 #[derive(Default)]
-struct Setting {
+struct SetWatch {
     set: Option<Result<u64, Reply>>,
     waker: Option<Waker>,
     is_abandoned: bool,
 }
 
-struct AwaitedSetting {
-    setting: Arc<Mutex<Setting>>,
-    session: Arc<Session>,
+struct AwaitedSetWatch {
+    setting: Arc<Mutex<SetWatch>>,
+    session: Arc<ClientSession>,
 }
 
-impl AwaitedSetting {
+impl AwaitedSetWatch {
     fn poll(&self, context: &mut Context<'_>) -> Poll<Result<u64, Reply>> {
         let mut setting = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
         match setting.set.take() {
@@ -440,7 +440,7 @@ impl AwaitedSetting {
     }
 }
 
-impl Drop for AwaitedSetting {
+impl Drop for AwaitedSetWatch {
     fn drop(&mut self) {
         let mut setting = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
         setting.is_abandoned = true;
@@ -459,7 +459,7 @@ impl AsyncClient {
     /// As [`Client::watch`].
     pub async fn watch(&self, path: &str, mode: WatchMode) -> Result<AsyncWatch, Error> {
         self.session.check(path)?;
-        let mut core = Core::new(&self.session);
+        let mut core = WatchCore::new(&self.session);
         let watch = core.callback(mode);
         core.id = Some(self.set_watch(path, mode, watch, ()).await?);
         Ok(AsyncWatch(core))
@@ -476,7 +476,7 @@ impl AsyncClient {
         told: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Result<WatchGuard, Error> {
         self.session.check(path)?;
-        let mut core = Core::new(&self.session);
+        let mut core = WatchCore::new(&self.session);
         let (told, watch) = shared(told);
         core.id = Some(self.set_watch(path, mode, watch, told).await?);
         Ok(WatchGuard(core))
@@ -519,8 +519,8 @@ impl AsyncClient {
         watch: WatchFn,
         kept: impl Send + 'static,
     ) -> Result<u64, Error> {
-        let setting = Arc::<Mutex<Setting>>::default();
-        let awaited = AwaitedSetting { setting: Arc::clone(&setting), session: Arc::clone(&self.session) };
+        let setting = Arc::<Mutex<SetWatch>>::default();
+        let awaited = AwaitedSetWatch { setting: Arc::clone(&setting), session: Arc::clone(&self.session) };
         let session = Arc::downgrade(&self.session);
         let done = move |set: Result<u64, Reply>| {
             drop(kept);
@@ -547,9 +547,9 @@ impl AsyncClient {
         set_or(path, poll_fn(|context| awaited.poll(context)).await)
     }
 
-    async fn read_watched<T>(&self, op: OpCode, reading: Reading<T>) -> Result<(T, Core), Error> {
+    async fn read_watched<T>(&self, op: OpCode, reading: ReplyReader<T>) -> Result<(T, WatchCore), Error> {
         self.session.check(&reading.path)?;
-        let core = Core::new(&self.session);
+        let core = WatchCore::new(&self.session);
         let watch = core.callback(WatchMode::OnceData);
         let path = reading.path.clone();
         let handle = self.session.handle();

@@ -209,7 +209,7 @@ pub(super) fn set_weight(config: &mut Config, id: u64, value: &str) -> Result<()
 }
 
 /// A key as found: the row of the table, and the full name with the number or text of a pattern filled in.
-pub(super) struct Found {
+pub(super) struct FoundKey {
     pub(super) key: &'static Key,
     pub(super) name: String,
     /// The part that stands for `N` or `X`.
@@ -235,38 +235,42 @@ static TITLES: &[(&str, &str)] = &[
 ];
 
 /// Looks up a key of a file or of the command line, with or without the prefix `zookeeper.`.
-pub(super) fn find(name: &str) -> Option<Found> {
+pub(super) fn find(name: &str) -> Option<FoundKey> {
     let short = name.strip_prefix("zookeeper.");
     let title = TITLES.iter().find(|(title, _)| *title == short.unwrap_or(name)).map(|(_, read)| *read);
     find_exact(name).or_else(|| find_exact(short?)).or_else(|| find_exact(title?))
 }
 
-fn find_exact(name: &str) -> Option<Found> {
+fn find_exact(name: &str) -> Option<FoundKey> {
     if let Some(key) = all().find(|key| key.name == name && pattern(key).is_none()) {
-        return Some(Found { key, name: name.to_owned(), instance: None });
+        return Some(FoundKey { key, name: name.to_owned(), instance: None });
     }
     all().find_map(|key| {
         let (prefix, number) = pattern(key)?;
         let instance = name.strip_prefix(prefix)?;
         let fits = if number { is_number(instance) } else { !instance.is_empty() };
-        fits.then(|| Found { key, name: name.to_owned(), instance: Some(instance.to_owned()) })
+        fits.then(|| FoundKey { key, name: name.to_owned(), instance: Some(instance.to_owned()) })
     })
 }
 
 /// Looks up an environment variable's name, `ZOARIUM_` already taken off: upper case, `_` for `.`.
 ///
 /// Underscores are not compared, so `ZOARIUM_CLIENT_PORT` works as well as `ZOARIUM_CLIENTPORT`.
-pub(super) fn find_variable(variable: &str) -> Option<Found> {
+pub(super) fn find_variable(variable: &str) -> Option<FoundKey> {
     let wanted = squeeze(variable);
     for key in all() {
         let short = key.name.strip_prefix("zoarium.").unwrap_or(key.name);
         match pattern(key) {
             None if squeeze(short) == wanted || squeeze(key.name) == wanted => {
-                return Some(Found { key, name: key.name.to_owned(), instance: None });
+                return Some(FoundKey { key, name: key.name.to_owned(), instance: None });
             }
             Some((prefix, true)) => {
                 if let Some(number) = wanted.strip_prefix(&squeeze(prefix)).filter(|number| is_number(number)) {
-                    return Some(Found { key, name: format!("{prefix}{number}"), instance: Some(number.to_owned()) });
+                    return Some(FoundKey {
+                        key,
+                        name: format!("{prefix}{number}"),
+                        instance: Some(number.to_owned()),
+                    });
                 }
             }
             _ => {}

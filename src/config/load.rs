@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::apply::{Given, apply, shown};
-use super::keys::{self, Found, Key, KeyKind};
+use super::keys::{self, FoundKey, Key, KeyKind};
 use super::{Config, ConfigError, Fate, Limits, Note, Origin, properties};
 use crate::ids::ServerId;
 use crate::store::os_text;
@@ -204,8 +204,8 @@ struct Raw {
 }
 
 impl Gathered {
-    fn add(&mut self, found: Option<Found>, written: &str, value: String, origin: Origin) {
-        let Some(Found { key, name, instance }) = found else {
+    fn add(&mut self, found: Option<FoundKey>, written: &str, value: String, origin: Origin) {
+        let Some(FoundKey { key, name, instance }) = found else {
             let nearest = match &origin {
                 Origin::Environment(variable) => keys::nearest_variable(variable),
                 _ => keys::nearest(written),

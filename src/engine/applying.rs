@@ -23,7 +23,7 @@ const EVENTS_AT_ONCE: usize = 2000;
 /// A transaction that is half applied.
 pub(super) struct Applying {
     header: TxnHeader,
-    stage: Stage,
+    stage: ApplyStage,
     /// The transaction as logged.
     bytes: Box<[u8]>,
     /// Parts of a multi: type, and where it stands in `bytes`.
@@ -37,7 +37,7 @@ pub(super) struct Applying {
 }
 
 #[derive(Clone, Copy)]
-enum Stage {
+enum ApplyStage {
     /// Parts of a multi are looked at before the first is applied; this one is next.
     Checking(usize),
     /// They are applied, or answered if one of them failed.
@@ -58,9 +58,9 @@ impl Engine {
                     let from = (data.as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize);
                     (part.op, if data.is_empty() { 0..0 } else { from..from + data.len() })
                 };
-                (Stage::Checking(0), parts.iter().map(place).collect())
+                (ApplyStage::Checking(0), parts.iter().map(place).collect())
             }
-            Txn::CloseSession(None) => (Stage::Ending, Vec::new()),
+            Txn::CloseSession(None) => (ApplyStage::Ending, Vec::new()),
             _ => return false,
         };
         self.start(Applying {
@@ -88,7 +88,7 @@ impl Engine {
         }
         let mut applying = Applying {
             header: *header,
-            stage: Stage::Telling,
+            stage: ApplyStage::Telling,
             bytes: Box::default(),
             parts: Vec::new(),
             failed: None,
@@ -151,7 +151,7 @@ impl Engine {
         };
         let cost = |index: usize| 8 + parts[index].1.len() / 16;
         let mut spent = 0;
-        if let Stage::Checking(next) = stage {
+        if let ApplyStage::Checking(next) = stage {
             *outcome = Applied::Multi(Vec::new());
             while *next < parts.len() {
                 if spent >= SLICE {
@@ -163,9 +163,9 @@ impl Engine {
                 spent += cost(*next) / 4;
                 *next += 1;
             }
-            *stage = Stage::Parts(0);
+            *stage = ApplyStage::Parts(0);
         }
-        if let Stage::Parts(next) = stage {
+        if let ApplyStage::Parts(next) = stage {
             while *next < parts.len() {
                 if spent >= SLICE {
                     return Ok(false);
@@ -186,15 +186,15 @@ impl Engine {
                 *next += 1;
             }
             self.applied_whole(header, &Txn::Multi(Vec::new()));
-            *stage = Stage::Telling;
+            *stage = ApplyStage::Telling;
         }
-        if let Stage::Ending = stage {
+        if let ApplyStage::Ending = stage {
             let watches = &mut self.watches;
             if !self.tree.end_session_slice(header, SLICE, &mut |change| firing.observe(watches, change)) {
                 return Ok(false);
             }
             self.applied_whole(header, &Txn::CloseSession(None));
-            *stage = Stage::Telling;
+            *stage = ApplyStage::Telling;
             spent = SLICE / 2;
         }
         Ok(self.send_events(firing, header.zxid, SLICE.saturating_sub(spent).max(1)))

@@ -57,22 +57,22 @@ pub(super) struct Caller {
 }
 
 /// How a refused request is answered.
-enum Refused {
+enum DecisionRefused {
     /// As a transaction, like every write.
     Logged(ErrorCode),
     /// At once, leaving no trace in the history.
     Unlogged(ErrorCode),
 }
 
-impl From<ErrorCode> for Refused {
+impl From<ErrorCode> for DecisionRefused {
     fn from(code: ErrorCode) -> Self {
-        Refused::Logged(code)
+        DecisionRefused::Logged(code)
     }
 }
 
 /// A request that could not be parsed leaves no trace; one that could and names no path does, as with ZooKeeper.
-fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
-    decoder(body).read().map_err(|_| Refused::Unlogged(ErrorCode::MarshallingError))
+fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, DecisionRefused> {
+    decoder(body).read().map_err(|_| DecisionRefused::Unlogged(ErrorCode::MarshallingError))
 }
 
 /// Bytes that a transaction may have beyond its request: its header, and the identities that `auth` in an ACL stands for.
@@ -107,8 +107,8 @@ impl Engine {
         }
         match self.decide(&caller, op, body) {
             Ok(txn) => self.propose_for(&caller, xid, op, &txn),
-            Err(Refused::Logged(code)) => self.propose_for(&caller, xid, op, &Txn::error(code)),
-            Err(Refused::Unlogged(code)) => self.refuse_unlogged(&caller, xid, op, code),
+            Err(DecisionRefused::Logged(code)) => self.propose_for(&caller, xid, op, &Txn::error(code)),
+            Err(DecisionRefused::Unlogged(code)) => self.refuse_unlogged(&caller, xid, op, code),
         }
     }
 
@@ -120,7 +120,7 @@ impl Engine {
         }
     }
 
-    fn decide<'a>(&mut self, caller: &Caller, op: OpCode, body: &'a [u8]) -> Result<Txn<'a>, Refused> {
+    fn decide<'a>(&mut self, caller: &Caller, op: OpCode, body: &'a [u8]) -> Result<Txn<'a>, DecisionRefused> {
         if op == OpCode::CloseSession {
             return Ok(self.decide_close(caller.session));
         }
@@ -147,7 +147,7 @@ impl Engine {
 
     /// when memory or the file is full, what makes room goes on and what takes room is refused, without a
     /// transaction, since the refusal itself would take room.
-    fn has_room_for(&self, op: OpCode, body: &[u8]) -> Result<(), Refused> {
+    fn has_room_for(&self, op: OpCode, body: &[u8]) -> Result<(), DecisionRefused> {
         let full = self.tree.memory_bytes() >= self.settings.limits.tree_size_max;
         if self.log_space == LogSpace::Plenty && !full {
             return Ok(());
@@ -162,7 +162,7 @@ impl Engine {
             _ => true,
         };
         if grows || self.log_space == LogSpace::None {
-            Err(Refused::Unlogged(ErrorCode::QuotaExceeded))
+            Err(DecisionRefused::Unlogged(ErrorCode::QuotaExceeded))
         } else {
             Ok(())
         }

@@ -13,7 +13,7 @@ use crate::ids::SessionId;
 
 /// Who waits to hear whether a session is over.
 #[derive(Default)]
-pub(super) struct Ending(BTreeMap<SessionId, Vec<Requester>>);
+pub(super) struct EndingSessions(BTreeMap<SessionId, Vec<Requester>>);
 
 impl Engine {
     /// Whether the end of a session is under way.

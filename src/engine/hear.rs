@@ -13,7 +13,7 @@ use crate::tree::{StateLoader, Tree};
 use crate::watches::Watches;
 
 /// A stream that is being heard.
-pub struct Hearing {
+pub struct StateHearing {
     reader: StateReader,
     making: Making,
     at: Zxid,
@@ -32,7 +32,7 @@ pub struct Heard {
     applied: Zxid,
 }
 
-impl Hearing {
+impl StateHearing {
     /// Takes in the next bytes of the stream. What lies behind its end is not consumed.
     ///
     /// # Errors
@@ -127,13 +127,13 @@ impl Heard {
 
 impl Engine {
     /// Sets out to hear the state at `at`. The engine's own is left alone.
-    pub fn hear(&self, at: Zxid) -> Hearing {
+    pub fn hear(&self, at: Zxid) -> StateHearing {
         let mut sessions = Sessions::new(self.settings.server_id, self.settings.tick_ms);
         // The stream does not say which ids this server has issued (S-27).
         self.sessions.highest_ids().for_each(|id| sessions.saw(id));
         let field_size_max = FIELD_SIZE_MAX.max(self.settings.limits.record_size_max);
         let making = Making { loader: StateLoader::new(self.seed), sessions, is_exact: false };
-        Hearing { reader: StateReader::new(field_size_max), making, at }
+        StateHearing { reader: StateReader::new(field_size_max), making, at }
     }
 
     /// Goes on with a state that was heard, and is on disk by now, in place of its own. Nobody may be served: watches are

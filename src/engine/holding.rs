@@ -5,18 +5,18 @@ use super::{Engine, Millis};
 use crate::records::OpCode;
 
 /// What a turn may log, and who waits for more.
-pub(super) struct Holding {
+pub(super) struct LogBudget {
     budget: u64,
     held: Vec<ConnId>,
 }
 
-impl Default for Holding {
-    fn default() -> Holding {
-        Holding { budget: u64::MAX, held: Vec::new() }
+impl Default for LogBudget {
+    fn default() -> LogBudget {
+        LogBudget { budget: u64::MAX, held: Vec::new() }
     }
 }
 
-impl Holding {
+impl LogBudget {
     /// Whether the log may not go on in this turn.
     pub(super) fn is_used_up(&self) -> bool {
         self.budget == 0

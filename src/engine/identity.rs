@@ -12,7 +12,7 @@ use base64::Engine as _;
 use crate::digests::DigestAlg;
 use crate::jute::Text;
 use crate::records::{Acl, ErrorCode, Id};
-use crate::tree::{AclList, Network, id_hash};
+use crate::tree::{AclList, IpNetwork, id_hash};
 
 /// Bytes of the identities that a stored ACL may have got by `auth`.
 const AUTH_SIZE_MAX: usize = 64 << 10;
@@ -175,7 +175,7 @@ pub(crate) fn fix_up<'a>(
                 }
             }
             ("digest", id) if digest_enabled && is_digest_id(id) => fixed.push(acl),
-            ("ip", id) if Network::from_str(id).is_ok() => fixed.push(acl),
+            ("ip", id) if IpNetwork::from_str(id).is_ok() => fixed.push(acl),
             _ => return Err(ErrorCode::InvalidAcl),
         }
     }

@@ -58,14 +58,14 @@ use conn::{Conns, PendingReply};
 use decide::{Caller, Requester};
 pub use deliver::Damage;
 pub use duty::{Duty, Outgoing, Violation};
-pub use hear::{Heard, Hearing};
+pub use hear::{Heard, StateHearing};
 pub use identity::java_address;
 use outstanding::Outstanding;
 pub(crate) use receive::CREDENTIALS_SIZE_MAX;
 pub use receive::{NextInput, Received};
 pub use retell::Retelling;
-pub use settings::{Limits, Settings};
-pub use status::{ConnStatus, SessionStatus, Status};
+pub use settings::{EngineLimits, EngineSettings};
+pub use status::{ConnStatus, EngineStatus, SessionStatus};
 
 /// Memory kept for the next transaction to be encoded.
 const SCRATCH_MAX: usize = 64 << 10;
@@ -94,7 +94,7 @@ struct Awaiting {
 /// [`Engine::deliver_begin`] in zxid order, and only while the engine is not [busy](Engine::is_busy); then, for each connection from [`Engine::poll_touched`], send [`Engine::output`] and report
 /// [`Engine::flushed`]. So no reply and no read can show a write that a crash could take back (G-09, D-10).
 pub struct Engine {
-    settings: Settings,
+    settings: EngineSettings,
     tree: Tree,
     loader: Option<TreeLoader>,
     seed: [u64; 2],
@@ -110,7 +110,7 @@ pub struct Engine {
     awaiting: VecDeque<Awaiting>,
     /// Connections with a `sync` behind a proposal that need not be their own.
     syncing: VecDeque<Awaiting>,
-    work: work::Work,
+    work: work::OngoingWork,
     proposals: Vec<Proposal>,
     /// Where a transaction is encoded, before it is given exactly the memory it needs.
     scratch: Vec<u8>,
@@ -123,7 +123,7 @@ pub struct Engine {
     /// Time so far in which nobody listened to clients: their silence in it does not count, ms.
     unheard_ms: u64,
     log_space: LogSpace,
-    holding: holding::Holding,
+    holding: holding::LogBudget,
     duty: Duty,
     /// For other servers.
     packets: duty::Packets,
@@ -132,7 +132,7 @@ pub struct Engine {
     /// While it leads.
     remote: remote::Remote,
     /// Who wants to go on with a session whose end is proposed.
-    ending: ending::Ending,
+    ending: ending::EndingSessions,
     /// While it is read-only.
     visitors: read_only::Visitors,
     touched: Vec<ConnId>,
@@ -152,7 +152,7 @@ pub struct Engine {
 
 impl Engine {
     /// An engine with an empty tree, not serving yet. `secret` keys session passwords; `seed` the tree's hash.
-    pub fn new(settings: Settings, secret: [u8; 32], seed: [u64; 2]) -> Engine {
+    pub fn new(settings: EngineSettings, secret: [u8; 32], seed: [u64; 2]) -> Engine {
         Engine {
             tree: Tree::new(seed),
             loader: None,
@@ -166,7 +166,7 @@ impl Engine {
             open_acl: Arc::new(AclList::new(&[Acl::open()])),
             awaiting: VecDeque::new(),
             syncing: VecDeque::new(),
-            work: work::Work::default(),
+            work: work::OngoingWork::default(),
             proposals: Vec::new(),
             scratch: Vec::new(),
             applied: Zxid::ZERO,
@@ -175,12 +175,12 @@ impl Engine {
             wall: WallMillis(0),
             unheard_ms: 0,
             log_space: LogSpace::Plenty,
-            holding: holding::Holding::default(),
+            holding: holding::LogBudget::default(),
             duty: Duty::None,
             packets: duty::Packets::new(),
             forward: forward::Forward::default(),
             remote: remote::Remote::default(),
-            ending: ending::Ending::default(),
+            ending: ending::EndingSessions::default(),
             visitors: read_only::Visitors::default(),
             touched: Vec::new(),
             handshakes: VecDeque::new(),

@@ -22,12 +22,12 @@ pub(super) struct Deciding {
     xid: i32,
     pub caller: Caller,
     body: Box<[u8]>,
-    multi: Multi,
+    multi: MultiProgress,
 }
 
 /// How far a multi is decided.
 #[derive(Default)]
-struct Multi {
+struct MultiProgress {
     /// Views have been recorded that may have to be taken back.
     begun: bool,
     /// Where the next operation begins.
@@ -46,7 +46,7 @@ struct Multi {
 
 impl Engine {
     pub(super) fn multi(&mut self, xid: i32, caller: Caller, body: &[u8]) {
-        let mut multi = Multi::default();
+        let mut multi = MultiProgress::default();
         if body.len() <= AT_ONCE && self.decide_some(&caller, &mut multi, body) {
             return self.propose_multi(xid, &caller, multi);
         }
@@ -91,7 +91,7 @@ impl Engine {
     }
 
     /// Decides operations until the budget is spent; whether the multi is whole.
-    fn decide_some(&mut self, caller: &Caller, multi: &mut Multi, body: &[u8]) -> bool {
+    fn decide_some(&mut self, caller: &Caller, multi: &mut MultiProgress, body: &[u8]) -> bool {
         if !std::mem::replace(&mut multi.begun, true) {
             self.outstanding.begin();
         }
@@ -143,7 +143,7 @@ impl Engine {
         false
     }
 
-    fn propose_multi(&mut self, xid: i32, caller: &Caller, multi: Multi) {
+    fn propose_multi(&mut self, xid: i32, caller: &Caller, multi: MultiProgress) {
         let full = self.tree.memory_bytes() >= self.settings.limits.tree_size_max;
         let has_no_room =
             self.log_space == LogSpace::None || ((self.log_space == LogSpace::Reserve || full) && multi.grows);

@@ -10,12 +10,12 @@ use super::conn::ConnId;
 
 /// Lines of connections by address.
 #[derive(Default)]
-struct Lines {
+struct AddressLines {
     by_address: HashMap<IpAddr, VecDeque<ConnId>>,
     count: usize,
 }
 
-impl Lines {
+impl AddressLines {
     fn push(&mut self, address: IpAddr, id: ConnId) {
         self.by_address.entry(address).or_default().push_back(id);
         self.count += 1;
@@ -43,9 +43,9 @@ impl Lines {
 #[derive(Default)]
 pub(super) struct Newcomers {
     /// Nothing whole has come from these.
-    silent: Lines,
+    silent: AddressLines,
     /// The handshakes of these wait for their turn.
-    waiting: Lines,
+    waiting: AddressLines,
 }
 
 impl Newcomers {

@@ -7,7 +7,7 @@ use super::conn::{ConnId, PendingReply};
 use super::identity::Identities;
 use super::read::parse;
 use super::receive::decoder;
-use super::watching::List;
+use super::watching::WatchRequestList;
 use super::work::SLICE;
 use crate::ids::{Millis, SessionId};
 use crate::jute::{Text, encode};
@@ -35,10 +35,10 @@ pub(super) struct Reading {
     since: Millis,
     /// The reply so far, as a frame.
     out: Vec<u8>,
-    stage: Stage,
+    stage: ReadStage,
 }
 
-enum Stage {
+enum ReadStage {
     /// Where the next operation begins.
     MultiRead {
         offset: usize,
@@ -65,7 +65,7 @@ enum Stage {
 impl Reading {
     /// Whether what it shows must be of one moment.
     pub(super) fn shows_a_state(&self) -> bool {
-        !matches!(self.stage, Stage::SetWatches { .. })
+        !matches!(self.stage, ReadStage::SetWatches { .. })
     }
 }
 
@@ -126,7 +126,7 @@ impl Engine {
             let mut out = vec![0; 4];
             encode(&ReplyHeader { xid, zxid: self.applied.0, err: 0 }, &mut out);
             let mut reading =
-                Reading { conn: id, xid, op, body, who, since, out, stage: Stage::MultiRead { offset: 0 } };
+                Reading { conn: id, xid, op, body, who, since, out, stage: ReadStage::MultiRead { offset: 0 } };
             match self.begin_reading(&mut reading) {
                 Ok(stage) => reading.stage = stage,
                 Err(code) => {
@@ -142,10 +142,10 @@ impl Engine {
         None
     }
 
-    fn begin_reading(&mut self, reading: &mut Reading) -> Result<Stage, ErrorCode> {
+    fn begin_reading(&mut self, reading: &mut Reading) -> Result<ReadStage, ErrorCode> {
         let id = reading.conn;
         match reading.op {
-            OpCode::MultiRead => Ok(Stage::MultiRead { offset: 0 }),
+            OpCode::MultiRead => Ok(ReadStage::MultiRead { offset: 0 }),
             OpCode::GetChildren | OpCode::GetChildren2 => {
                 let request: PathWatchRequest<'_> = parse(&reading.body)?;
                 let node = self.readable(&reading.who, &request.path)?;
@@ -154,20 +154,20 @@ impl Engine {
                 }
                 let count = self.tree.view(node).child_count;
                 encode(&i32::try_from(count).unwrap_or(i32::MAX), &mut reading.out);
-                Ok(Stage::Children { node, next: self.tree.child_ids(node).next() })
+                Ok(ReadStage::Children { node, next: self.tree.child_ids(node).next() })
             }
             OpCode::GetEphemerals => {
                 let session = self.conns.get(id).map_or(SessionId::NONE, |conn| conn.session);
                 let count_at = reading.out.len();
                 encode(&0_i32, &mut reading.out);
-                Ok(Stage::Ephemerals { session, next: 0, count: 0, count_at })
+                Ok(ReadStage::Ephemerals { session, next: 0, count: 0, count_at })
             }
             _ => {
                 let lists = if reading.op == OpCode::SetWatches { 3 } else { 5 };
                 let asked = count_texts(&reading.body, lists).ok_or(ErrorCode::MarshallingError)?;
                 self.may_watch(id, asked)?;
                 let since = parse(&reading.body)?;
-                Ok(Stage::SetWatches { list: 0, left: 0, offset: 8, since })
+                Ok(ReadStage::SetWatches { list: 0, left: 0, offset: 8, since })
             }
         }
     }
@@ -178,7 +178,7 @@ impl Engine {
         let limit = self.settings.limits.reply_size_max;
         let mut spent = 0;
         match stage {
-            Stage::MultiRead { offset } => {
+            ReadStage::MultiRead { offset } => {
                 let mut decoder = decoder(&body[*offset..]);
                 while spent < SLICE {
                     let (before, from) = (decoder.rest().len(), out.len());
@@ -194,7 +194,7 @@ impl Engine {
                 }
                 *offset = body.len() - decoder.rest().len();
             }
-            Stage::Children { node, next } => {
+            ReadStage::Children { node, next } => {
                 while let Some(child) = *next {
                     if spent >= SLICE {
                         return Ok(false);
@@ -211,7 +211,7 @@ impl Engine {
                 }
                 return Ok(true);
             }
-            Stage::Ephemerals { session, next, count, count_at } => {
+            ReadStage::Ephemerals { session, next, count, count_at } => {
                 let request: PathRequest<'_> = parse(body)?;
                 let prefix = request.path.as_str();
                 let all = prefix.trim().is_empty() || prefix == "/";
@@ -233,7 +233,7 @@ impl Engine {
                 out[*count_at..*count_at + 4].copy_from_slice(&count.to_be_bytes());
                 return Ok(true);
             }
-            Stage::SetWatches { list, left, offset, since } => {
+            ReadStage::SetWatches { list, left, offset, since } => {
                 let lists = if *op == OpCode::SetWatches { 3 } else { 5 };
                 while spent < SLICE {
                     let mut decoder = decoder(&body[*offset..]);
@@ -246,7 +246,7 @@ impl Engine {
                         *left = usize::try_from(count).map_err(|_| ErrorCode::MarshallingError)?;
                     } else {
                         let path: Text<'_> = decoder.read().map_err(|_| ErrorCode::MarshallingError)?;
-                        self.set_watch(*id, who, List::ALL[*list - 1], &path, *since)?;
+                        self.set_watch(*id, who, WatchRequestList::ALL[*list - 1], &path, *since)?;
                         let node = self.tree.lookup(path.as_str());
                         let checks = node.map_or(0, |node| self.tree.acl(node).cost());
                         spent += 6 + checks + path.as_str().len() / 16;

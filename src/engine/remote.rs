@@ -28,7 +28,7 @@ const WAITING_SIZE_MAX: usize = 64 << 20;
 const REQUEST_OVERHEAD: usize = 128;
 
 /// A learner that has sent something.
-struct Learner {
+struct ForwardingLearner {
     server: ServerId,
     /// Bytes of its requests that wait.
     waiting_size: usize,
@@ -37,7 +37,7 @@ struct Learner {
 }
 
 /// A request of a learner's client.
-struct Request {
+struct LearnerRequest {
     link: LinkId,
     session: SessionId,
     cxid: i32,
@@ -47,7 +47,7 @@ struct Request {
     data: Arc<[u8]>,
 }
 
-impl Request {
+impl LearnerRequest {
     fn size(&self) -> usize {
         REQUEST_OVERHEAD + self.data.len()
     }
@@ -70,11 +70,11 @@ struct Syncing {
 /// What a leader knows of its learners and of who speaks for whom.
 #[derive(Default)]
 pub(super) struct Remote {
-    learners: BTreeMap<LinkId, Learner>,
+    learners: BTreeMap<LinkId, ForwardingLearner>,
     /// Which connection speaks for a session. That of a learner which is gone speaks for nobody.
     speaks_for: BTreeMap<SessionId, Requester>,
     /// Requests that are not decided yet, oldest first.
-    queue: VecDeque<Request>,
+    queue: VecDeque<LearnerRequest>,
     /// Transactions of learners' requests that are not applied yet.
     proposed: VecDeque<(Zxid, LinkId)>,
     /// Unanswered, oldest first.
@@ -163,7 +163,7 @@ impl Engine {
     /// [`Violation`] when it breaks the protocol: then its connection is to be closed.
     pub fn from_learner(&mut self, from: ServerId, link: LinkId, packet: &QuorumPacket) -> Result<(), Violation> {
         let Duty::Decide { .. } = self.duty else { return Ok(()) };
-        self.remote.learners.entry(link).or_insert_with(|| Learner {
+        self.remote.learners.entry(link).or_insert_with(|| ForwardingLearner {
             server: from,
             waiting_size: 0,
             who: Arc::new(Identities::of(&[])),
@@ -212,7 +212,7 @@ impl Engine {
         let op = OpCode::from_i32(number).filter(|op| is_forwarded(*op));
         let Some(op) = op else { return Err(Violation(format!("operation {number} is none that is forwarded"))) };
         let who = self.identities_of(link, packet.authinfo.as_deref().unwrap_or_default());
-        let request = Request { link, session, cxid, op, who, data: Arc::clone(data) };
+        let request = LearnerRequest { link, session, cxid, op, who, data: Arc::clone(data) };
         if op == OpCode::CreateSession {
             if request.body().len() < 4 {
                 return Err(Violation("a session without a timeout".into()));
@@ -249,7 +249,7 @@ impl Engine {
 
     /// Whether a request may be decided now. What it asks for may have to wait for a multi that is being decided, for the
     /// log, or for the answer to the `sync` in front of it: a learner answers its clients in order.
-    fn may_decide(&self, request: &Request) -> bool {
+    fn may_decide(&self, request: &LearnerRequest) -> bool {
         !self.work.is_deciding()
             && !self.holding.is_used_up()
             && !self.epoch_is_used_up()
@@ -277,9 +277,9 @@ impl Engine {
         self.remote.queue.front().is_some_and(|request| self.may_decide(request))
     }
 
-    fn decide_request(&mut self, request: Request) {
+    fn decide_request(&mut self, request: LearnerRequest) {
         self.work.spend(8 + request.data.len() / 32);
-        let Request { link, session, cxid, op, ref who, .. } = request;
+        let LearnerRequest { link, session, cxid, op, ref who, .. } = request;
         let requester = Requester::Learner(link);
         let caller = Caller { session, requester, who: Arc::clone(who) };
         match op {

@@ -5,7 +5,7 @@ use crate::ids::ServerId;
 
 /// Settings of the engine. The defaults are ZooKeeper's where it has one.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct EngineSettings {
     /// The high byte of session ids made here.
     pub server_id: ServerId,
     /// Width of an expiry bucket, ms.
@@ -37,12 +37,12 @@ pub struct Settings {
     /// A container that never had a child goes after this time, ms; 0 for never.
     pub container_never_used_max_ms: u64,
     /// Sizes and counts.
-    pub limits: Limits,
+    pub limits: EngineLimits,
 }
 
-impl Default for Settings {
+impl Default for EngineSettings {
     fn default() -> Self {
-        Settings {
+        EngineSettings {
             server_id: ServerId(1),
             tick_ms: 3000,
             session_timeout_min_ms: 6000,
@@ -58,14 +58,14 @@ impl Default for Settings {
             container_check_interval_ms: 60_000,
             container_max_per_minute: 10_000,
             container_never_used_max_ms: 0,
-            limits: Limits::default(),
+            limits: EngineLimits::default(),
         }
     }
 }
 
 /// Every resource has a limit with a defined effect. The numbers are those of.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct EngineLimits {
     /// largest frame accepted, bytes (`jute.maxbuffer`). At the limit: close before allocating.
     pub frame_size_max: usize,
     /// largest first frame, bytes. At the limit: close.
@@ -112,9 +112,9 @@ pub struct Limits {
     pub reply_size_max: usize,
 }
 
-impl Default for Limits {
+impl Default for EngineLimits {
     fn default() -> Self {
-        Limits {
+        EngineLimits {
             frame_size_max: 0xf_ffff,
             first_frame_size_max: 1024,
             handshake_ms: 10_000,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::Engine;
 use super::conn::{ConnId, ConnStats};
-use crate::four_letter::{Latency, Sizes, Spread};
+use crate::four_letter::{Latency, SizeSummary, Spread};
 use crate::ids::{Millis, SessionId, Zxid};
 
 #[derive(Default)]
@@ -14,7 +14,7 @@ pub(super) struct Counters {
     pub latency: Latency,
     pub read_latency: Spread,
     pub update_latency: Spread,
-    pub response_size: Sizes,
+    pub response_size: SizeSummary,
     pub applied: u64,
     pub expired: u64,
     pub resumed: u64,
@@ -24,7 +24,7 @@ pub(super) struct Counters {
 
 /// The server as a whole.
 #[derive(Clone, Copy, Debug)]
-pub struct Status {
+pub struct EngineStatus {
     /// The last transaction applied.
     pub applied: Zxid,
     /// Frames and four-letter words received since the counters were reset.
@@ -32,7 +32,7 @@ pub struct Status {
     /// Replies and events sent, answers to handshakes and words included.
     pub sent: u64,
     /// Bytes of replies to requests.
-    pub response_size: Sizes,
+    pub response_size: SizeSummary,
     /// Of all requests.
     pub latency: Latency,
     /// Connections, with a session or not.
@@ -95,8 +95,8 @@ pub struct SessionStatus {
 
 impl Engine {
     /// The server as a whole.
-    pub fn status(&self) -> Status {
-        Status {
+    pub fn status(&self) -> EngineStatus {
+        EngineStatus {
             applied: self.applied,
             received: self.counters.received,
             sent: self.counters.sent,
@@ -145,7 +145,7 @@ impl Engine {
         self.counters.latency = Latency::default();
         self.counters.read_latency = Spread::default();
         self.counters.update_latency = Spread::default();
-        self.counters.response_size = Sizes::default();
+        self.counters.response_size = SizeSummary::default();
     }
 
     /// Sets the counters of every connection to zero.

@@ -14,7 +14,7 @@ use crate::jute::{Text, encode};
 use crate::records::replies::{ReplyHeader, WatcherEvent};
 use crate::records::requests::{PersistentWatches, SetWatchesRequest};
 use crate::records::{ErrorCode, EventType, perms};
-use crate::tree::{AclList, Change, NodeId};
+use crate::tree::{AclList, NodeId, ZnodeChange};
 use crate::watches::{Modes, Watcher, Watches};
 
 /// The xid of events.
@@ -45,7 +45,7 @@ pub(super) struct Firing {
 
 impl Firing {
     /// One change: spends the watches it meets. The marks on the znodes save the look-ups where nobody watches.
-    pub(super) fn observe(&mut self, watches: &mut Watches, change: &Change<'_>) {
+    pub(super) fn observe(&mut self, watches: &mut Watches, change: &ZnodeChange<'_>) {
         if watches.is_empty() {
             return;
         }
@@ -73,7 +73,7 @@ impl Firing {
     }
 
     /// A child watch hears of the deletion too, unless its connection did already; it is spent all the same.
-    fn deleted_for_child_watchers(&mut self, watches: &mut Watches, change: &Change<'_>) {
+    fn deleted_for_child_watchers(&mut self, watches: &mut Watches, change: &ZnodeChange<'_>) {
         watches.trigger_child(change.path, &mut self.hits);
         if let Some(last) = self.fired.back()
             && last.kind == EventType::Deleted
@@ -100,7 +100,7 @@ impl Firing {
 
 /// The lists of a request that sets watches, in their order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum List {
+pub(super) enum WatchRequestList {
     Data,
     Exist,
     Child,
@@ -108,8 +108,14 @@ pub(super) enum List {
     Recursive,
 }
 
-impl List {
-    pub(super) const ALL: [List; 5] = [List::Data, List::Exist, List::Child, List::Persistent, List::Recursive];
+impl WatchRequestList {
+    pub(super) const ALL: [WatchRequestList; 5] = [
+        WatchRequestList::Data,
+        WatchRequestList::Exist,
+        WatchRequestList::Child,
+        WatchRequestList::Persistent,
+        WatchRequestList::Recursive,
+    ];
 }
 
 /// as many watches as allowed may have paths of this many bytes each; longer ones are fewer.
@@ -221,11 +227,11 @@ impl Engine {
         self.may_watch(id, asked)?;
         let since = request.relative_zxid;
         for (list, paths) in [
-            (List::Data, &request.data),
-            (List::Exist, &request.exist),
-            (List::Child, &request.child),
-            (List::Persistent, &persistent.persistent),
-            (List::Recursive, &persistent.recursive),
+            (WatchRequestList::Data, &request.data),
+            (WatchRequestList::Exist, &request.exist),
+            (WatchRequestList::Child, &request.child),
+            (WatchRequestList::Persistent, &persistent.persistent),
+            (WatchRequestList::Recursive, &persistent.recursive),
         ] {
             for path in paths {
                 self.set_watch(id, who, list, path, since)?;
@@ -239,19 +245,19 @@ impl Engine {
         &mut self,
         id: ConnId,
         who: &Identities,
-        list: List,
+        list: WatchRequestList,
         path: &Text<'_>,
         since: i64,
     ) -> Result<(), ErrorCode> {
         match list {
-            List::Data => {
+            WatchRequestList::Data => {
                 let changed = |engine: &Engine, node| {
                     let mzxid = engine.tree.view(node).mzxid.0;
                     mzxid > since || (failpoint::on(Failpoint::CatchUpAgain) && mzxid == since)
                 };
                 self.catch_up(id, who, path, Modes::DATA, EventType::DataChanged, changed)
             }
-            List::Exist => {
+            WatchRequestList::Exist => {
                 let node = self.tree.lookup(path.as_str());
                 match node {
                     Some(node) if self.may(who, node, perms::READ) || failpoint::on(Failpoint::CatchUpUnchecked) => {
@@ -261,7 +267,7 @@ impl Engine {
                 }
                 Ok(())
             }
-            List::Child => {
+            WatchRequestList::Child => {
                 let changed = |engine: &Engine, node| {
                     let node = engine.tree.view(node);
                     let changed = if failpoint::on(Failpoint::CatchUpByData) { node.mzxid } else { node.pzxid };
@@ -269,8 +275,12 @@ impl Engine {
                 };
                 self.catch_up(id, who, path, Modes::CHILD, EventType::ChildrenChanged, changed)
             }
-            List::Persistent => self.watch(id, path.as_str(), Modes::PERSISTENT, self.tree.lookup(path.as_str())),
-            List::Recursive => self.watch(id, path.as_str(), Modes::RECURSIVE, self.tree.lookup(path.as_str())),
+            WatchRequestList::Persistent => {
+                self.watch(id, path.as_str(), Modes::PERSISTENT, self.tree.lookup(path.as_str()))
+            }
+            WatchRequestList::Recursive => {
+                self.watch(id, path.as_str(), Modes::RECURSIVE, self.tree.lookup(path.as_str()))
+            }
         }
     }
 

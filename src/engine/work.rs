@@ -31,7 +31,7 @@ pub(super) const SLICE: usize = 16_000;
 
 /// Everything that is under way, and who waits.
 #[derive(Default)]
-pub(super) struct Work {
+pub(super) struct OngoingWork {
     pub deciding: Option<Box<Deciding>>,
     pub applying: Option<Box<Applying>>,
     pub reading: Option<Box<Reading>>,
@@ -50,10 +50,10 @@ pub(super) struct Work {
 #[derive(Default)]
 struct Spent(AtomicUsize);
 
-impl Work {
+impl OngoingWork {
     /// The role ends, and with it what was under way. Nothing is half applied.
     pub(super) fn lay_down(&mut self) {
-        *self = Work::default();
+        *self = OngoingWork::default();
     }
 
     /// The loop has looked at the clock.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::codes::*;
 use super::guard::{
-    Fail, Fallible, HandleKind, Head, SignalsBlocked, SizedStruct, bytes, guard, guard_value, limit, look, out, path,
-    sized, take, text, with, write_sized,
+    Fail, Fallible, HandleHead, HandleKind, SignalsBlocked, SizedStruct, bytes, guard, guard_value, limit, look, out,
+    path, sized, take, text, with, write_sized,
 };
 use super::queue::{queue_of, zoa_queue};
 use super::server::{ServerBox, zoa_server};
@@ -162,7 +162,7 @@ pub const ZOA_WATCH_RECURSIVE: i32 = 3;
 
 #[repr(C)]
 pub(super) struct ClientBox {
-    head: Head,
+    head: HandleHead,
     /// Empty only while a callback runs before `zoa_client_open` or `zoa_client_connect` has finished.
     handle: OnceLock<Handle>,
     server_id: u64,
@@ -266,7 +266,7 @@ unsafe fn begin(
 ) -> Fallible<()> {
     // SAFETY: the caller gives NULL or a place for a pointer.
     let place = unsafe { out(client_out, "client_out") }?;
-    let client = Box::new(ClientBox { head: Head::new::<ClientBox>(), handle: OnceLock::new(), server_id });
+    let client = Box::new(ClientBox { head: HandleHead::new::<ClientBox>(), handle: OnceLock::new(), server_id });
     let client = Box::into_raw(client);
     // SAFETY: the caller gives NULL or options.
     let opened = unsafe { options_of(options, client.cast()) }.and_then(|options| {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::codes::*;
-use super::guard::{Fail, Fallible, HandleKind, Head, guard, out, take, text, with};
+use super::guard::{Fail, Fallible, HandleHead, HandleKind, guard, out, take, text, with};
 use crate::config::{Config, ConfigError, Loaded};
 
 /// Settings to start a server with: the keys of `zoo.cfg`, and ours under `zoarium.`. `zoarium check --all`, of the command line
@@ -36,12 +36,12 @@ unsafe impl Sync for RoleCallback {}
 
 #[repr(C)]
 pub(super) struct ConfigBox {
-    head: Head,
-    settings: Mutex<Settings>,
+    head: HandleHead,
+    settings: Mutex<ConfigSettings>,
 }
 
 #[derive(Default, Clone)]
-struct Settings {
+struct ConfigSettings {
     file: Option<PathBuf>,
     properties: Vec<(String, String)>,
     on_role: Option<RoleCallback>,
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn zoa_config_new(config_out: *mut *mut zoa_config) -> zoa
     guard(|| {
         // SAFETY: the caller gives NULL or a place for a pointer.
         let place = unsafe { out(config_out, "config_out") }?;
-        let config = Box::new(ConfigBox { head: Head::new::<ConfigBox>(), settings: Mutex::default() });
+        let config = Box::new(ConfigBox { head: HandleHead::new::<ConfigBox>(), settings: Mutex::default() });
         place.write(Box::into_raw(config).cast());
         Ok(())
     })

@@ -194,7 +194,7 @@ static WATCH_FORKS: extern "C" fn() = watch_forks;
 
 /// What every handle begins with.
 #[repr(C)]
-pub(super) struct Head {
+pub(super) struct HandleHead {
     tag: AtomicU32,
     forks: u32,
     broken: AtomicBool,
@@ -203,7 +203,7 @@ pub(super) struct Head {
 /// A kind of handle. The type lies behind the pointer that C holds.
 ///
 /// # Safety
-/// The type is `repr(C)` and begins with a [`Head`].
+/// The type is `repr(C)` and begins with a [`HandleHead`].
 pub(super) unsafe trait HandleKind {
     /// Four letters that no other kind has.
     const TAG: u32;
@@ -211,11 +211,11 @@ pub(super) unsafe trait HandleKind {
 
 const FREED: u32 = u32::from_le_bytes(*b"gone");
 
-impl Head {
-    pub(super) fn new<K: HandleKind>() -> Head {
+impl HandleHead {
+    pub(super) fn new<K: HandleKind>() -> HandleHead {
         // Named where every program comes by, so that no linker leaves it out of a static program.
         std::hint::black_box(&raw const WATCH_FORKS);
-        Head { tag: AtomicU32::new(K::TAG), forks: process::forks(), broken: AtomicBool::new(false) }
+        HandleHead { tag: AtomicU32::new(K::TAG), forks: process::forks(), broken: AtomicBool::new(false) }
     }
 
     /// Whether this process made the handle.
@@ -241,7 +241,7 @@ pub(super) unsafe fn look<'a, K: HandleKind>(handle: *const c_void, what: &'stat
         return Err(Fail::because(ZOA_BAD_HANDLE, format!("{what} is no handle")));
     }
     // SAFETY: every kind begins with a head, and the caller vouches that there is memory.
-    let head = unsafe { &*handle.cast::<Head>() };
+    let head = unsafe { &*handle.cast::<HandleHead>() };
     if head.tag.load(Ordering::Relaxed) != K::TAG {
         return Err(Fail::because(ZOA_BAD_HANDLE, format!("{what} was freed, or is a handle of another kind")));
     }
@@ -271,7 +271,7 @@ pub(super) unsafe fn with<K: HandleKind>(
             Ok(result) => result,
             Err(panic) => {
                 // SAFETY: it was looked at just now.
-                unsafe { &*handle.cast::<Head>() }.broken.store(true, Ordering::SeqCst);
+                unsafe { &*handle.cast::<HandleHead>() }.broken.store(true, Ordering::SeqCst);
                 Err(panicked(&*panic))
             }
         }
@@ -294,13 +294,13 @@ pub(super) unsafe fn take<K: HandleKind>(handle: *mut c_void) -> Option<Box<K>> 
 /// As [`take`].
 pub(super) unsafe fn take_if<K: HandleKind>(
     handle: *mut c_void,
-    may_go: impl FnOnce(&Head, &K) -> bool,
+    may_go: impl FnOnce(&HandleHead, &K) -> bool,
 ) -> Option<Box<K>> {
     if handle.is_null() || !handle.cast::<u64>().is_aligned() {
         return None;
     }
     // SAFETY: as in `look`.
-    let head = unsafe { &*handle.cast::<Head>() };
+    let head = unsafe { &*handle.cast::<HandleHead>() };
     if head.tag.load(Ordering::SeqCst) != K::TAG {
         return None;
     }

@@ -41,7 +41,7 @@ unsafe fn run(
         if let ZOA_OP_GET | ZOA_OP_EXISTS | ZOA_OP_CHILDREN | ZOA_OP_ACL = op.kind {
             return read(handle, op.kind, op.path, wait);
         }
-        let Request { op, body, about } = request(op, chroot)?;
+        let PreparedRequest { op, body, about } = request(op, chroot)?;
         Ok(ResultBox::from_reply(op, handle.call(op, &body, wait), chroot, about.as_deref()))
     }
 }
@@ -300,7 +300,7 @@ pub unsafe extern "C" fn zoa_client_submit(
             if let (Some(watch), ZOA_OP_GET | ZOA_OP_EXISTS | ZOA_OP_CHILDREN) = (op.watch, op.kind) {
                 let (path, watch) = (path(op.path)?, watch_of(client, watch, op.watch_data));
                 let code = read_code(op.kind);
-                let request = Request { op: code, body: Vec::new(), about: Some(path.to_owned()) };
+                let request = PreparedRequest { op: code, body: Vec::new(), about: Some(path.to_owned()) };
                 let done = completion(client, handle, request, done, user_data)?.1;
                 return handle
                     .submit_read_watched(code, path, watch, done)
@@ -319,13 +319,13 @@ pub unsafe extern "C" fn zoa_client_submit(
 fn completion(
     client: *mut zoa_client,
     handle: &Handle,
-    request: Request,
+    request: PreparedRequest,
     done: zoa_done_fn,
     user_data: *mut c_void,
 ) -> Fallible<((OpCode, Vec<u8>), impl FnOnce(crate::handle::Reply) + Send + use<>)> {
     let done = done.ok_or_else(|| Fail::null("done"))?;
     let (client, user_data, chroot) = (Foreign::new(client), Foreign::new(user_data), handle.chroot().clone());
-    let Request { op, body, about } = request;
+    let PreparedRequest { op, body, about } = request;
     let on_reply = move |reply| {
         let result = ResultBox::from_reply(op, reply, &chroot, about.as_deref()).give();
         // SAFETY: the host's function, with what it asked to get back; the client is freed only when no callback of it
@@ -352,7 +352,7 @@ pub unsafe extern "C" fn zoa_client_multi(
     unsafe {
         with(client.cast_const().cast(), "client", |client: &ClientBox| {
             let handle = client.handle();
-            let Request { op, body, about } = multi(ops, count, handle.chroot())?;
+            let PreparedRequest { op, body, about } = multi(ops, count, handle.chroot())?;
             let reply = handle.call(op, &body, NO_LIMIT);
             let result = ResultBox::from_reply(op, reply, handle.chroot(), about.as_deref());
             let outcome = outcome_of(&result);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::client::{ClientBox, watch_of, zoa_client};
 use super::codes::*;
-use super::guard::{Fail, HandleKind, Head, guard, limit, out, path, sized, take, with};
+use super::guard::{Fail, HandleHead, HandleKind, guard, limit, out, path, sized, take, with};
 use super::operations::{hand_out, read_code};
 use super::requests::*;
 use super::result::{ResultBox, zoa_result};
@@ -22,7 +22,7 @@ pub struct zoa_pending {
 
 #[repr(C)]
 struct PendingBox {
-    head: Head,
+    head: HandleHead,
     op: OpCode,
     chroot: Chroot,
     about: Option<String>,
@@ -67,11 +67,11 @@ pub unsafe extern "C" fn zoa_client_begin(
                     if let Some(reply) = handle.read_at_once(code, path) {
                         return hand_out(ResultBox::from_reply(code, reply, chroot, Some(path)), result_out);
                     }
-                    let Request { op, body, about } = request(&op, chroot)?;
+                    let PreparedRequest { op, body, about } = request(&op, chroot)?;
                     (op, about, handle.begin(op, &body))
                 }
                 _ => {
-                    let Request { op, body, about } = request(&op, chroot)?;
+                    let PreparedRequest { op, body, about } = request(&op, chroot)?;
                     (op, about, handle.begin(op, &body))
                 }
             };
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn zoa_client_begin(
                 return hand_out(ResultBox::from_reply(code, reply, chroot, about.as_deref()), result_out);
             }
             let pending = PendingBox {
-                head: Head::new::<PendingBox>(),
+                head: HandleHead::new::<PendingBox>(),
                 op: code,
                 chroot: chroot.clone(),
                 about,

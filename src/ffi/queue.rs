@@ -5,8 +5,8 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use super::codes::*;
-use super::guard::{Fail, Fallible, HandleKind, Head, guard, guard_value, limit, look, out, take, with};
-use crate::handle::queue::{NotRun, Queue};
+use super::guard::{Fail, Fallible, HandleHead, HandleKind, guard, guard_value, limit, look, out, take, with};
+use crate::handle::queue::{CallbackQueue, NotRun};
 
 /// Where callbacks of clients wait for the host to run them.
 ///
@@ -22,8 +22,8 @@ pub struct zoa_queue {
 
 #[repr(C)]
 pub(super) struct QueueBox {
-    head: Head,
-    pub(super) queue: Arc<Queue>,
+    head: HandleHead,
+    pub(super) queue: Arc<CallbackQueue>,
 }
 
 // SAFETY: it is `repr(C)` and begins with its head.
@@ -32,7 +32,7 @@ unsafe impl HandleKind for QueueBox {
 }
 
 /// The queue behind a pointer; `None` for NULL.
-pub(super) unsafe fn queue_of(queue: *mut zoa_queue) -> Fallible<Option<Arc<Queue>>> {
+pub(super) unsafe fn queue_of(queue: *mut zoa_queue) -> Fallible<Option<Arc<CallbackQueue>>> {
     if queue.is_null() {
         return Ok(None);
     }
@@ -49,8 +49,8 @@ pub unsafe extern "C" fn zoa_queue_new(queue_out: *mut *mut zoa_queue) -> zoa_co
     guard(|| {
         // SAFETY: the caller gives NULL or a place for a pointer.
         let place = unsafe { out(queue_out, "queue_out") }?;
-        let queue = Queue::with_descriptor().map_err(|error| Fail::because(ZOA_SYSTEM, error.to_string()))?;
-        let queue = Box::new(QueueBox { head: Head::new::<QueueBox>(), queue: Arc::new(queue) });
+        let queue = CallbackQueue::with_descriptor().map_err(|error| Fail::because(ZOA_SYSTEM, error.to_string()))?;
+        let queue = Box::new(QueueBox { head: HandleHead::new::<QueueBox>(), queue: Arc::new(queue) });
         place.write(Box::into_raw(queue).cast());
         Ok(())
     })

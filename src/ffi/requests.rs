@@ -121,7 +121,7 @@ impl zoa_op {
 }
 
 /// A request ready to be sent.
-pub(super) struct Request {
+pub(super) struct PreparedRequest {
     pub(super) op: OpCode,
     pub(super) body: Vec<u8>,
     /// The path as the caller named it. Of several operations all paths, each ended by a NUL.
@@ -132,7 +132,7 @@ pub(super) struct Request {
 ///
 /// # Safety
 /// Its pointers are what its fields say.
-pub(super) unsafe fn request(op: &zoa_op, chroot: &Chroot) -> Fallible<Request> {
+pub(super) unsafe fn request(op: &zoa_op, chroot: &Chroot) -> Fallible<PreparedRequest> {
     // SAFETY: as the caller says, here and below.
     unsafe {
         let about = if op.path.is_null() { None } else { Some(text(op.path, "op.path")?.to_owned()) };
@@ -181,7 +181,7 @@ pub(super) unsafe fn request(op: &zoa_op, chroot: &Chroot) -> Fallible<Request> 
             }
             other => return Err(Fail::because(ZOA_BAD_ARGUMENTS, format!("there is no operation {other}"))),
         };
-        Ok(Request { op: code, body, about })
+        Ok(PreparedRequest { op: code, body, about })
     }
 }
 
@@ -256,7 +256,7 @@ unsafe fn acl_of(op: &zoa_op) -> Fallible<Vec<Acl<'_>>> {
 ///
 /// # Safety
 /// `ops` are `count` operations, each as large as the first one's `struct_size` says.
-pub(super) unsafe fn multi(ops: *const zoa_op, count: usize, chroot: &Chroot) -> Fallible<Request> {
+pub(super) unsafe fn multi(ops: *const zoa_op, count: usize, chroot: &Chroot) -> Fallible<PreparedRequest> {
     if ops.is_null() && count > 0 {
         return Err(Fail::null("ops"));
     }
@@ -299,5 +299,5 @@ pub(super) unsafe fn multi(ops: *const zoa_op, count: usize, chroot: &Chroot) ->
     }
     encode(&MultiHeader::END, &mut body);
     let op = if reads > 0 { OpCode::MultiRead } else { OpCode::Multi };
-    Ok(Request { op, body, about: Some(paths) })
+    Ok(PreparedRequest { op, body, about: Some(paths) })
 }

@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char, c_void};
 use std::sync::OnceLock;
 
 use super::codes::*;
-use super::guard::{HandleKind, Head, c_text, guard, guard_value, look, take_if, unsent_sentence, with};
+use super::guard::{HandleHead, HandleKind, c_text, guard, guard_value, look, take_if, unsent_sentence, with};
 use crate::handle::code::Outcome;
 use crate::handle::{Chroot, Refused, Reply};
 use crate::jute::{Buffer, Decoder, JuteError};
@@ -95,7 +95,7 @@ impl From<Stat> for zoa_stat {
 
 #[repr(C)]
 pub(super) struct ResultBox {
-    head: Head,
+    head: HandleHead,
     code: zoa_code,
     /// It lies within another and is freed with it.
     is_part: bool,
@@ -104,8 +104,8 @@ pub(super) struct ResultBox {
     outcome: Outcome,
     /// Why it never reached a server.
     unsent: Option<Refused>,
-    content: Content,
-    /// Of `Content::Data` it is read from the record when somebody asks.
+    content: ResultContent,
+    /// Of `ResultContent::Data` it is read from the record when somebody asks.
     stat: OnceLock<zoa_stat>,
     path: Option<CString>,
     /// Made when somebody asks.
@@ -122,7 +122,7 @@ unsafe impl HandleKind for ResultBox {
 }
 
 /// What there may be any number of.
-enum Content {
+enum ResultContent {
     Nothing,
     /// A reply's record, and where in it the data lie; no range is null data.
     Data(Vec<u8>, Option<std::ops::Range<usize>>),
@@ -156,13 +156,13 @@ const STAT_SIZE: usize = 68;
 impl ResultBox {
     fn new(code: zoa_code, zxid: i64) -> ResultBox {
         ResultBox {
-            head: Head::new::<ResultBox>(),
+            head: HandleHead::new::<ResultBox>(),
             code,
             is_part: false,
             zxid,
             outcome: crate::handle::code::outcome(code),
             unsent: None,
-            content: Content::Nothing,
+            content: ResultContent::Nothing,
             stat: OnceLock::new(),
             path: None,
             error: OnceLock::new(),
@@ -197,7 +197,7 @@ impl ResultBox {
     /// Of the parts of a multi, says which path each that failed was about, and what the whole says is what the first of
     /// them does. `paths` has those of all parts, each ended by a NUL.
     fn name_the_culprits(&mut self, paths: &str) {
-        let Content::Parts(parts) = &mut self.content else { return };
+        let ResultContent::Parts(parts) = &mut self.content else { return };
         for (at, (part, path)) in parts.iter_mut().zip(paths.split('\0')).enumerate() {
             if matches!(part.code, ZOA_OK | ZOA_RUNTIME_INCONSISTENCY) {
                 continue;
@@ -222,7 +222,7 @@ impl ResultBox {
                     return Err(JuteError::Truncated { needed: STAT_SIZE, left });
                 }
                 let range = data.0.map(|data| 4..4 + data.len());
-                self.content = Content::Data(body, range);
+                self.content = ResultContent::Data(body, range);
             }
             OpCode::Exists | OpCode::SetData | OpCode::SetAcl => {
                 self.stat = OnceLock::from(zoa_stat::from(decoder.read::<StatReply>()?.stat));
@@ -237,35 +237,35 @@ impl ResultBox {
             }
             OpCode::GetChildren2 => {
                 let reply: ChildrenStatReply<'_> = decoder.read()?;
-                self.content = Content::Names(reply.names.iter().map(|name| c_text(name.as_str())).collect());
+                self.content = ResultContent::Names(reply.names.iter().map(|name| c_text(name.as_str())).collect());
                 self.stat = OnceLock::from(zoa_stat::from(reply.stat));
             }
             OpCode::GetChildren => {
                 let reply: NamesReply<'_> = decoder.read()?;
-                self.content = Content::Names(reply.names.iter().map(|name| c_text(name.as_str())).collect());
+                self.content = ResultContent::Names(reply.names.iter().map(|name| c_text(name.as_str())).collect());
             }
             OpCode::GetEphemerals => {
                 let reply: NamesReply<'_> = decoder.read()?;
                 let names = reply.names.iter().map(|path| c_text(chroot.inner(path.as_str())));
-                self.content = Content::Names(names.collect());
+                self.content = ResultContent::Names(names.collect());
             }
             OpCode::GetAcl => {
                 let reply: AclReply<'_> = decoder.read()?;
                 let entries = reply.acl.iter();
                 let entries =
                     entries.map(|acl| AclEntry::new(acl.perms as u32, acl.id.scheme.as_str(), acl.id.id.as_str()));
-                self.content = Content::Acls(entries.collect());
+                self.content = ResultContent::Acls(entries.collect());
                 self.stat = OnceLock::from(zoa_stat::from(reply.stat));
             }
             OpCode::WhoAmI => {
                 let reply: WhoAmIReply<'_> = decoder.read()?;
                 let entries = reply.infos.iter();
                 let entries = entries.map(|info| AclEntry::new(0, info.scheme.as_str(), info.user.as_str()));
-                self.content = Content::Acls(entries.collect());
+                self.content = ResultContent::Acls(entries.collect());
             }
             OpCode::GetAllChildrenNumber => {
                 let total = decoder.read::<NumberReply>()?.total;
-                self.content = Content::Number(usize::try_from(total).unwrap_or(0));
+                self.content = ResultContent::Number(usize::try_from(total).unwrap_or(0));
             }
             OpCode::Multi | OpCode::MultiRead => {
                 let parts = decode_results(&body)?;
@@ -281,7 +281,7 @@ impl ResultBox {
                         parts.iter_mut().for_each(|part| part.outcome = Outcome::NotDone);
                     }
                 }
-                self.content = Content::Parts(parts);
+                self.content = ResultContent::Parts(parts);
             }
             _ => {}
         }
@@ -300,11 +300,11 @@ impl ResultBox {
             MultiResult::Stat(reply) => result.stat = OnceLock::from(zoa_stat::from(reply.stat)),
             MultiResult::Data(reply) => {
                 let range = reply.data.0.map(|data| 0..data.len());
-                result.content = Content::Data(reply.data.0.unwrap_or_default().to_vec(), range);
+                result.content = ResultContent::Data(reply.data.0.unwrap_or_default().to_vec(), range);
                 result.stat = OnceLock::from(zoa_stat::from(reply.stat));
             }
             MultiResult::Names(reply) => {
-                result.content = Content::Names(reply.names.iter().map(|name| c_text(name.as_str())).collect());
+                result.content = ResultContent::Names(reply.names.iter().map(|name| c_text(name.as_str())).collect());
             }
             MultiResult::Error(code) => result.code = code,
         }
@@ -316,11 +316,11 @@ impl ResultBox {
     }
 
     pub(super) fn has_parts(&self) -> bool {
-        matches!(self.content, Content::Parts(_))
+        matches!(self.content, ResultContent::Parts(_))
     }
 
     pub(super) fn stat(&self) -> Option<&zoa_stat> {
-        if let (None, Content::Data(record, data)) = (self.stat.get(), &self.content) {
+        if let (None, ResultContent::Data(record, data)) = (self.stat.get(), &self.content) {
             let record = &record[data.as_ref().map_or(4, |data| data.end)..];
             let stat: Stat = Decoder::new(record).read().expect("the record was seen to be long enough");
             let _ = self.stat.set(stat.into());
@@ -417,7 +417,7 @@ pub unsafe extern "C" fn zoa_result_data(result: *const zoa_result, len_out: *mu
     // SAFETY: the caller gives NULL or a result, and NULL or a place for a length.
     unsafe {
         let (data, len) = ask(result, (std::ptr::null(), 0), |result| match &result.content {
-            Content::Data(bytes, Some(range)) => Some((bytes[range.clone()].as_ptr().cast(), range.len())),
+            ResultContent::Data(bytes, Some(range)) => Some((bytes[range.clone()].as_ptr().cast(), range.len())),
             _ => None,
         });
         if !len_out.is_null() {
@@ -441,11 +441,11 @@ pub unsafe extern "C" fn zoa_result_count(result: *const zoa_result) -> usize {
     unsafe {
         ask(result, 0, |result| {
             Some(match &result.content {
-                Content::Names(names) => names.len(),
-                Content::Acls(entries) => entries.len(),
-                Content::Parts(parts) => parts.len(),
-                Content::Number(number) => *number,
-                Content::Nothing | Content::Data(..) => 0,
+                ResultContent::Names(names) => names.len(),
+                ResultContent::Acls(entries) => entries.len(),
+                ResultContent::Parts(parts) => parts.len(),
+                ResultContent::Number(number) => *number,
+                ResultContent::Nothing | ResultContent::Data(..) => 0,
             })
         })
     }
@@ -458,7 +458,7 @@ pub unsafe extern "C" fn zoa_result_name(result: *const zoa_result, index: usize
     // SAFETY: the caller gives NULL or a result.
     unsafe {
         ask(result, std::ptr::null(), |result| match &result.content {
-            Content::Names(names) => names.get(index).map(|name| name.as_ptr()),
+            ResultContent::Names(names) => names.get(index).map(|name| name.as_ptr()),
             _ => None,
         })
     }
@@ -470,7 +470,7 @@ pub unsafe extern "C" fn zoa_result_acl(result: *const zoa_result, index: usize)
     // SAFETY: the caller gives NULL or a result.
     unsafe {
         ask(result, std::ptr::null(), |result| match &result.content {
-            Content::Acls(entries) => entries.get(index).map(|entry| std::ptr::from_ref(&entry.acl)),
+            ResultContent::Acls(entries) => entries.get(index).map(|entry| std::ptr::from_ref(&entry.acl)),
             _ => None,
         })
     }
@@ -486,7 +486,7 @@ pub unsafe extern "C" fn zoa_result_part(result: *const zoa_result, index: usize
     // SAFETY: the caller gives NULL or a result.
     unsafe {
         ask(result, std::ptr::null(), |result| match &result.content {
-            Content::Parts(parts) => parts.get(index).map(|part| std::ptr::from_ref(part).cast()),
+            ResultContent::Parts(parts) => parts.get(index).map(|part| std::ptr::from_ref(part).cast()),
             _ => None,
         })
     }

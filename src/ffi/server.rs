@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::codes::*;
 use super::config::{ConfigBox, RoleCallback, zoa_config};
 use super::guard::{
-    Fail, Fallible, HandleKind, Head, SignalsBlocked, SizedStruct, c_text, guard, guard_value, limit, look, out, take,
-    text, with, write_sized,
+    Fail, Fallible, HandleHead, HandleKind, SignalsBlocked, SizedStruct, c_text, guard, guard_value, limit, look, out,
+    take, text, with, write_sized,
 };
-use crate::handle::load::Load;
+use crate::handle::load::QueueShare;
 use crate::handle::queue::{Callbacks, Job};
 use crate::ids::SessionId;
 use crate::peer::local::Hub;
@@ -84,7 +84,7 @@ unsafe impl SizedStruct for zoa_status {}
 
 #[repr(C)]
 pub(super) struct ServerBox {
-    head: Head,
+    head: HandleHead,
     server: RwLock<Option<Server>>,
     /// How it ended, once `zoa_server_stop` has taken it.
     ended: RwLock<Option<Result<(), String>>>,
@@ -94,7 +94,7 @@ pub(super) struct ServerBox {
     port: u16,
     server_id: u64,
     role: Option<(RoleCallback, Arc<Callbacks>)>,
-    load: Arc<Load>,
+    load: Arc<QueueShare>,
 }
 
 // SAFETY: it is `repr(C)` and begins with its head.
@@ -220,7 +220,7 @@ pub unsafe extern "C" fn zoa_server_start(config: *const zoa_config, server_out:
         let server = Server::start(config).map_err(|error| failure(&error))?;
         let address = server.addresses().first();
         let server = Box::new(ServerBox {
-            head: Head::new::<ServerBox>(),
+            head: HandleHead::new::<ServerBox>(),
             hub: Arc::clone(server.hub()),
             address: c_text(&address.map(ToString::to_string).unwrap_or_default()),
             port: address.map_or(0, std::net::SocketAddr::port),
@@ -229,7 +229,7 @@ pub unsafe extern "C" fn zoa_server_start(config: *const zoa_config, server_out:
             ended: RwLock::new(None),
             stopping: Mutex::new(()),
             role,
-            load: Arc::new(Load::new()),
+            load: Arc::new(QueueShare::new()),
         });
         server.tell_role(ZOA_ROLE_STANDALONE, 0);
         place.write(Box::into_raw(server).cast());

@@ -19,12 +19,12 @@ pub struct ConnectionStatus {
     /// Packets sent.
     pub sent: u64,
     /// Its session, once there is one.
-    pub session: Option<SessionStatus>,
+    pub session: Option<ConnectionSession>,
 }
 
 /// What a connection with a session shows besides.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionStatus {
+pub struct ConnectionSession {
     /// The session.
     pub id: SessionId,
     /// Code of the last operation, from [`operation_code`].

@@ -10,11 +10,11 @@ mod status;
 mod tests;
 mod whitelist;
 
-pub use connections::{ConnectionStatus, SessionStatus, cons, operation_code};
+pub use connections::{ConnectionSession, ConnectionStatus, cons, operation_code};
 pub use date::{civil, java_date};
 pub use dump::{Dump, SessionsDump, WatchSummary, dump, hash, wchc, wchp, wchs};
-pub use monitor::{Counter, LeaderStatus, MonitorStatus, Percentiles, Summary, mntr};
-pub use numbers::{Latency, Sizes, Spread, java_address};
+pub use monitor::{LeaderStatus, MonitorCounter, MonitorStatus, Percentiles, Summary, mntr};
+pub use numbers::{Latency, SizeSummary, Spread, java_address};
 pub use status::{ConfStatus, Environment, Membership, Mode, ServerStatus, conf, dirs, envi, srvr, stat};
 pub use whitelist::{Whitelist, Word, is_allowed, refused};
 

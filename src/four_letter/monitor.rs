@@ -1,10 +1,10 @@
 //! `mntr`: the numbers that monitoring reads. What we do not have is left out, never faked.
 
 use super::numbers::average;
-use super::{Mode, ServerStatus, Sizes, version_line};
+use super::{Mode, ServerStatus, SizeSummary, version_line};
 
 /// A number that only grows, under its key without `zk_`.
-pub type Counter = (&'static str, u64);
+pub type MonitorCounter = (&'static str, u64);
 
 /// A measured quantity, under its key without `zk_`: `avg_`, `min_`, `max_`, `cnt_`, `sum_` go before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,13 +74,13 @@ pub struct MonitorStatus {
     /// Milliseconds since the start.
     pub uptime_ms: u64,
     /// Bytes of replies to requests.
-    pub client_response_size: Sizes,
+    pub client_response_size: SizeSummary,
     /// Voters of the ensemble.
     pub quorum_size: Option<usize>,
     /// A leader's numbers.
     pub leader: Option<LeaderStatus>,
     /// Numbers that only grow.
-    pub counters: Vec<Counter>,
+    pub counters: Vec<MonitorCounter>,
     /// Measured quantities.
     pub summaries: Vec<Summary>,
     /// Our own numbers, which get `zk_zoarium_` before their key: readers of the answer expect `zk_` on every line.
@@ -89,7 +89,7 @@ pub struct MonitorStatus {
 
 /// The answer to `mntr`: `zk_key`, tab, value.
 pub fn mntr(status: &MonitorStatus) -> String {
-    let mut lines = Lines(String::new());
+    let mut lines = MonitorLines(String::new());
     let server = &status.server;
     lines.put("version", version_line());
     lines.put("server_state", server.mode);
@@ -141,9 +141,9 @@ pub fn mntr(status: &MonitorStatus) -> String {
     lines.0
 }
 
-struct Lines(String);
+struct MonitorLines(String);
 
-impl Lines {
+impl MonitorLines {
     fn put(&mut self, key: &str, value: impl std::fmt::Display) {
         self.0 += &format!("zk_{key}\t{value}\n");
     }

@@ -56,19 +56,19 @@ impl Latency {
 /// Sizes in bytes: the last, the smallest, the largest; -1 before there was one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // named after what they are
-pub struct Sizes {
+pub struct SizeSummary {
     pub last: i64,
     pub min: i64,
     pub max: i64,
 }
 
-impl Default for Sizes {
-    fn default() -> Sizes {
-        Sizes { last: -1, min: -1, max: -1 }
+impl Default for SizeSummary {
+    fn default() -> SizeSummary {
+        SizeSummary { last: -1, min: -1, max: -1 }
     }
 }
 
-impl Sizes {
+impl SizeSummary {
     /// Takes one in.
     pub fn record(&mut self, size: usize) {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn sizes_are_minus_one_before_the_first() {
-        let mut sizes = Sizes::default();
+        let mut sizes = SizeSummary::default();
         assert_eq!((sizes.last, sizes.min, sizes.max), (-1, -1, -1));
         for size in [16, 84, 0, 24] {
             sizes.record(size);

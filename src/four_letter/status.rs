@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::connections::{ConnectionStatus, short_line};
-use super::{Latency, Sizes, version_line};
+use super::{Latency, SizeSummary, version_line};
 use crate::ids::Zxid;
 
 /// What part a server plays.
@@ -54,7 +54,7 @@ pub struct ServerStatus {
     /// Znodes, reserved ones included.
     pub node_count: usize,
     /// A leader's proposals.
-    pub proposals: Option<Sizes>,
+    pub proposals: Option<SizeSummary>,
 }
 
 /// The answer to `srvr`.
@@ -82,7 +82,7 @@ fn head(status: &ServerStatus) -> String {
 fn body(status: &ServerStatus) -> String {
     let ServerStatus { mode, latency, received, sent, connections, outstanding, zxid, node_count, proposals } = status;
     let proposals = match proposals {
-        Some(Sizes { last, min, max }) => format!("Proposal sizes last/min/max: {last}/{min}/{max}\n"),
+        Some(SizeSummary { last, min, max }) => format!("Proposal sizes last/min/max: {last}/{min}/{max}\n"),
         None => String::new(),
     };
     format!(

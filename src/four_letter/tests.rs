@@ -33,7 +33,7 @@ fn connection(address: &str) -> ConnectionStatus {
 }
 
 fn with_session(address: &str) -> ConnectionStatus {
-    let session = SessionStatus {
+    let session = ConnectionSession {
         id: SessionId(0x100_001b_831c_002c),
         last_operation: operation_code(106),
         established: WallMillis(1_795_178_864_316),
@@ -60,7 +60,8 @@ Mode: standalone
 Node count: 35
 ";
     assert_eq!(srvr(&status()), format!("Zookeeper version: {}\n{expected}", version_line()));
-    let leader = ServerStatus { mode: Mode::Leader, proposals: Some(Sizes { last: 36, min: 32, max: 92 }), ..status() };
+    let leader =
+        ServerStatus { mode: Mode::Leader, proposals: Some(SizeSummary { last: 36, min: 32, max: 92 }), ..status() };
     assert!(srvr(&leader).ends_with("Mode: leader\nNode count: 35\nProposal sizes last/min/max: 36/32/92\n"));
     let read_only = srvr(&ServerStatus { mode: Mode::ReadOnly, ..status() });
     assert_eq!(read_only.lines().nth(1), Some("READ-ONLY mode; serving only read-only clients"));

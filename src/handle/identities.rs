@@ -13,13 +13,13 @@ const FIRST_SIZE: usize = 64;
 
 /// Those of one session.
 #[derive(Default)]
-pub(super) struct Identities {
+pub(super) struct SessionIdentities {
     said: Vec<(String, Vec<u8>)>,
     digests: u32,
     size: usize,
 }
 
-impl Identities {
+impl SessionIdentities {
     /// Adds one. False when the session has it already.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn one_too_many_is_refused_and_one_said_twice_is_not() {
-        let mut identities = Identities::default();
+        let mut identities = SessionIdentities::default();
         for user in ["a:a", "b:b", "c:c"] {
             assert_eq!(identities.add("digest", user.as_bytes(), LIMITS), Ok(true));
         }
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn bytes_are_counted_as_the_server_does() {
-        let mut identities = Identities::default();
+        let mut identities = SessionIdentities::default();
         let long = vec![b'u'; 40_000];
         assert_eq!(identities.add("digest", &long, LIMITS), Ok(true));
         let (other, short) = (vec![b'v'; 40_000], b"w:w".to_vec());

@@ -14,7 +14,7 @@ static LAST: AtomicU64 = AtomicU64::new(0);
 
 /// One client's share of a queue.
 #[derive(Default)]
-pub struct Load {
+pub struct QueueShare {
     /// Which client, for the queue.
     pub(super) id: u64,
     /// Written under the queue's lock.
@@ -28,10 +28,10 @@ pub struct Load {
     resume: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
-impl Load {
+impl QueueShare {
     /// Nothing yet.
-    pub fn new() -> Load {
-        Load { id: LAST.fetch_add(1, Ordering::Relaxed) + 1, ..Load::default() }
+    pub fn new() -> QueueShare {
+        QueueShare { id: LAST.fetch_add(1, Ordering::Relaxed) + 1, ..QueueShare::default() }
     }
 
     /// What gets the transport to read again.
@@ -50,7 +50,7 @@ impl Load {
         self.bytes.store(self.bytes.load(Ordering::Relaxed) + size, Ordering::Relaxed);
     }
 
-    /// Under the queue's lock. Whether [`Load::resume`] is due.
+    /// Under the queue's lock. Whether [`QueueShare::resume`] is due.
     pub(super) fn sub(&self, size: usize) -> bool {
         let jobs = self.jobs.load(Ordering::Relaxed) - 1;
         let bytes = self.bytes.load(Ordering::Relaxed) - size;
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn reading_stops_at_the_bound_and_goes_on_at_half() {
         //
-        let (load, resumed) = (Load::new(), Arc::new(AtomicUsize::new(0)));
+        let (load, resumed) = (QueueShare::new(), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&resumed);
         load.on_resume(move || {
             counted.fetch_add(1, Ordering::SeqCst);
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_few_large_replies_fill_it_too() {
-        let load = Load::new();
+        let load = QueueShare::new();
         load.add(BYTES_MAX - 1);
         assert!(!load.is_full());
         load.add(1);

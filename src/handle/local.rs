@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::code;
-use super::identities::Identities;
+use super::identities::SessionIdentities;
 use super::pending::{self, PendingRequests, SentRequest};
 use super::resume::set_watches;
 use super::transport::{Arriving, Completion, Listener, Refused, Reply, SessionInfo, SizeLimit, State, Transport};
@@ -40,7 +40,7 @@ struct LocalSession {
     size_limit: SizeLimit,
     listener: Weak<dyn Listener>,
     me: Weak<LocalSession>,
-    out: Mutex<Out>,
+    out: Mutex<LocalOut>,
     /// On the loop's list already.
     poked: AtomicBool,
     conn: AtomicU64,
@@ -52,13 +52,13 @@ struct LocalSession {
     connected: AtomicBool,
     last_zxid: AtomicI64,
     /// Held while completions and events leave, so that [`Transport::detach`] can wait for the last of them.
-    dispatch: Mutex<Vec<Arrived>>,
+    dispatch: Mutex<Vec<LocalArrived>>,
 }
 
 /// A frame to be told: who waits for it (nobody for an event), its header, and where its body lies.
-type Arrived = (Option<SentRequest>, ReplyHeader, std::ops::Range<usize>);
+type LocalArrived = (Option<SentRequest>, ReplyHeader, std::ops::Range<usize>);
 
-struct Out {
+struct LocalOut {
     bytes: Vec<u8>,
     pending: PendingRequests,
     /// Not sent: there is no session yet.
@@ -68,7 +68,7 @@ struct Out {
     password: [u8; 16],
     timeout_ms: i32,
     wanted_timeout_ms: i32,
-    identities: Identities,
+    identities: SessionIdentities,
     closing: Vec<Completion>,
     asked_to_close: bool,
 }
@@ -84,7 +84,7 @@ impl Local {
             size_limit: options.request_size_max.map_or(of_server, |bytes| of_server.and(SizeLimit::Client(bytes))),
             listener,
             me: Weak::clone(me),
-            out: Mutex::new(Out {
+            out: Mutex::new(LocalOut {
                 bytes: Vec::new(),
                 pending: PendingRequests::default(),
                 unsent: VecDeque::new(),
@@ -93,7 +93,7 @@ impl Local {
                 password,
                 timeout_ms: 0,
                 wanted_timeout_ms: options.session_timeout_ms,
-                identities: Identities::default(),
+                identities: SessionIdentities::default(),
                 closing: Vec::new(),
                 asked_to_close: false,
             }),
@@ -112,7 +112,7 @@ impl Local {
     }
 }
 
-impl Out {
+impl LocalOut {
     fn handshake(&mut self, last_zxid: i64) {
         let request = ConnectRequest {
             protocol_version: 0,
@@ -205,7 +205,7 @@ fn auth_body(scheme: &str, credentials: &[u8]) -> Vec<u8> {
 }
 
 impl LocalSession {
-    fn lock(&self) -> MutexGuard<'_, Out> {
+    fn lock(&self) -> MutexGuard<'_, LocalOut> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

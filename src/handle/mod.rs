@@ -27,16 +27,16 @@ pub mod watching;
 
 pub use crate::code::{self, Code};
 pub use chroot::Chroot;
-use load::Load;
+use load::QueueShare;
 pub use local::Local;
-use queue::{Callbacks, Job, Queue, Settled};
+use queue::{CallbackQueue, Callbacks, Job, Settled};
 use queued::Queued;
 pub use transport::{
     Arriving, Complete, Completion, Event, Listener, Refused, Reply, SessionInfo, SizeLimit, State, Transport,
     WatchedPaths,
 };
 pub use watching::WatchMode;
-use watching::{Removed, Watch, WatchFn, WatchList, Watching};
+use watching::{Registration, Removed, SessionWatches, WatchFn, WatchList};
 
 /// A session to take over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,7 +65,7 @@ pub struct Options {
     /// process what the server takes (`jute.maxbuffer`), over TCP, where a server's limit is not known, 64 MiB.
     pub request_size_max: Option<u32>,
     /// Where callbacks wait; `None` for the process's own thread.
-    pub queue: Option<Arc<Queue>>,
+    pub queue: Option<Arc<CallbackQueue>>,
     /// Told of every change of the session's state, where callbacks run.
     pub on_state: Option<Arc<dyn Fn(State) + Send + Sync>>,
 }
@@ -88,23 +88,23 @@ impl Default for Options {
 
 /// One session. Dropping it ends the session as well as it can within [`Handle::DROP_LIMIT`].
 pub struct Handle {
-    core: Arc<Core>,
+    core: Arc<HandleCore>,
 }
 
 /// Where callbacks run.
 enum Runner {
-    Host(Arc<Queue>),
+    Host(Arc<CallbackQueue>),
     Ours(Arc<Callbacks>),
 }
 
 /// What transports and callbacks hold of a handle.
-struct Core {
-    load: Arc<Load>,
+struct HandleCore {
+    load: Arc<QueueShare>,
     transport: OnceLock<Box<dyn Transport>>,
     runner: Runner,
     on_state: Option<Arc<dyn Fn(State) + Send + Sync>>,
     chroot: Chroot,
-    watching: Mutex<Watching>,
+    watching: Mutex<SessionWatches>,
     /// Jobs of the burst under way.
     staged: Mutex<Vec<(usize, Job)>>,
     state: Mutex<State>,
@@ -113,12 +113,12 @@ struct Core {
 
 /// Where a blocked thread waits for its reply.
 #[derive(Default)]
-struct Slot {
+struct ReplySlot {
     reply: Mutex<Option<Reply>>,
     filled: Condvar,
 }
 
-impl Slot {
+impl ReplySlot {
     fn fill(&self, reply: Reply) {
         *self.reply.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply);
         self.filled.notify_one();
@@ -139,21 +139,21 @@ impl Slot {
 
 /// A request under way, for whoever waits for its reply little by little.
 pub struct UnderWay {
-    slot: Arc<Slot>,
-    _waiting: Waiting,
+    slot: Arc<ReplySlot>,
+    _waiting: WaitingThread,
 }
 
 /// A thread that waits for the server: it is answered even if callbacks are far behind.
-struct Waiting(Arc<Load>);
+struct WaitingThread(Arc<QueueShare>);
 
-impl Waiting {
-    fn begin(core: &Core) -> Waiting {
+impl WaitingThread {
+    fn begin(core: &HandleCore) -> WaitingThread {
         core.load.begin_waiting();
-        Waiting(Arc::clone(&core.load))
+        WaitingThread(Arc::clone(&core.load))
     }
 }
 
-impl Drop for Waiting {
+impl Drop for WaitingThread {
     fn drop(&mut self) {
         self.0.end_waiting();
     }
@@ -208,8 +208,8 @@ impl Handle {
             Some(queue) => Runner::Host(Arc::clone(queue)),
             None => Runner::Ours(Callbacks::shared()?),
         };
-        let core = Arc::new(Core {
-            load: Arc::new(Load::new()),
+        let core = Arc::new(HandleCore {
+            load: Arc::new(QueueShare::new()),
             transport: OnceLock::new(),
             runner,
             on_state: options.on_state.clone(),
@@ -236,7 +236,7 @@ impl Handle {
     /// # Errors
     /// [`code::TIMEOUT`], or what the final state means.
     pub fn wait(&self, limit: Option<Duration>) -> Result<(), Code> {
-        let _waiting = Waiting::begin(&self.core);
+        let _waiting = WaitingThread::begin(&self.core);
         let pending = |state: &mut State| !state.is_connected() && !state.is_final();
         let state = self.core.state.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = &self.core.state_changed;
@@ -284,8 +284,8 @@ impl Handle {
     }
 
     fn under_way(&self, submit: impl FnOnce(Completion) -> Result<(), Refused>) -> Result<UnderWay, Refused> {
-        let slot = Arc::new(Slot::default());
-        let (filled, waiting) = (Arc::clone(&slot), Waiting::begin(&self.core));
+        let slot = Arc::new(ReplySlot::default());
+        let (filled, waiting) = (Arc::clone(&slot), WaitingThread::begin(&self.core));
         submit(Box::new(move |reply: Reply| filled.fill(reply)))?;
         Ok(UnderWay { slot, _waiting: waiting })
     }
@@ -343,7 +343,7 @@ impl Handle {
     fn submit_watched(&self, op: OpCode, path: &str, watch: WatchFn, then: Completion) -> Result<(), Refused> {
         let core = &self.core;
         let path = core.chroot.outer(path).into_owned();
-        let watch = Watching::make_nameless(watch);
+        let watch = SessionWatches::make_nameless(watch);
         let body = read_body(op, &path, true);
         let at_reply = Arc::clone(core);
         let completion = move |reply: Reply| {
@@ -381,7 +381,13 @@ impl Handle {
         self.set_watch(path, mode, watch, done)
     }
 
-    fn set_watch(&self, path: &str, mode: WatchMode, watch: Arc<Watch>, then: Completion) -> Result<(), Refused> {
+    fn set_watch(
+        &self,
+        path: &str,
+        mode: WatchMode,
+        watch: Arc<Registration>,
+        then: Completion,
+    ) -> Result<(), Refused> {
         let core = &self.core;
         let outer = core.chroot.outer(path).into_owned();
         let (op, body) = match mode {
@@ -497,8 +503,8 @@ impl Handle {
     /// of this handle's waits in the same way: then it still runs.
     pub fn close(&self, limit: Option<Duration>) -> Result<(), Code> {
         let deadline = limit.map(|limit| Instant::now() + limit);
-        let slot = Arc::new(Slot::default());
-        let (filled, _waiting) = (Arc::clone(&slot), Waiting::begin(&self.core));
+        let slot = Arc::new(ReplySlot::default());
+        let (filled, _waiting) = (Arc::clone(&slot), WaitingThread::begin(&self.core));
         self.core.transport().close(Box::new(move |reply: Reply| filled.fill(reply)));
         let answer = slot.wait(limit);
         if answer.is_none() {
@@ -576,19 +582,19 @@ fn read_body(op: OpCode, path: &str, watch: bool) -> Vec<u8> {
     }
 }
 
-impl Core {
+impl HandleCore {
     fn transport(&self) -> &dyn Transport {
         self.transport.get().expect("a handle is made with its transport").as_ref()
     }
 
-    fn queue(&self) -> &Queue {
+    fn queue(&self) -> &CallbackQueue {
         match &self.runner {
             Runner::Host(queue) => queue,
             Runner::Ours(callbacks) => callbacks.queue(),
         }
     }
 
-    fn watching(&self) -> std::sync::MutexGuard<'_, Watching> {
+    fn watching(&self) -> std::sync::MutexGuard<'_, SessionWatches> {
         self.watching.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -598,7 +604,7 @@ impl Core {
     }
 
     /// A read that asked for a watch was answered: whether the server set one, and in which list it belongs.
-    fn register(&self, op: OpCode, path: &str, watch: Arc<Watch>, reply: &Reply) {
+    fn register(&self, op: OpCode, path: &str, watch: Arc<Registration>, reply: &Reply) {
         let kind = match (op, reply.code) {
             (OpCode::Exists, code::NO_NODE) => WatchList::Exist,
             (OpCode::GetChildren | OpCode::GetChildren2, code::OK) => WatchList::Child,
@@ -618,7 +624,7 @@ impl Core {
     }
 }
 
-impl Listener for Core {
+impl Listener for HandleCore {
     fn event(&self, event: Event) {
         let told = self.watching().trigger(event.kind, &event.path);
         if told.is_empty() {

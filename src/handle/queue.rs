@@ -1,6 +1,6 @@
 //! Where callbacks wait for their turn, and who runs them.
 //!
-//! A queue is run by one thread at a time: the process's callback thread, or whoever calls [`Queue::run`]. Jobs of a
+//! A queue is run by one thread at a time: the process's callback thread, or whoever calls [`CallbackQueue::run`]. Jobs of a
 //! client are run in the order in which they came, so events keep their place among replies.
 
 use std::cell::RefCell;
@@ -12,27 +12,27 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::load::Load;
+use super::load::QueueShare;
 use crate::process::{PLACES, PerProcess, forks, is_working_for, work_for};
 
 /// Something to run. Knows itself what to do when its client has ended.
-pub type Job = Box<dyn Work>;
+pub type Job = Box<dyn RunJob>;
 
 /// What a [`Job`] does. Closures without arguments do, where they are called.
-pub trait Work: Send {
+pub trait RunJob: Send {
     /// Does it.
     fn run(self: Box<Self>);
 }
 
-impl<F: FnOnce() + Send> Work for F {
+impl<F: FnOnce() + Send> RunJob for F {
     fn run(self: Box<Self>) {
         (*self)();
     }
 }
 
 /// Jobs of any number of clients, in order of arrival.
-pub struct Queue {
-    state: Mutex<State>,
+pub struct CallbackQueue {
+    state: Mutex<QueueState>,
     /// Jobs that wait, and one more while one runs. For a look without the lock.
     backlog: AtomicUsize,
     arrived: Condvar,
@@ -42,10 +42,10 @@ pub struct Queue {
 }
 
 #[derive(Default)]
-struct State {
-    jobs: VecDeque<(Arc<Load>, usize, Job)>,
+struct QueueState {
+    jobs: VecDeque<(Arc<QueueShare>, usize, Job)>,
     running: Option<u64>,
-    /// A thread is in [`Queue::run`].
+    /// A thread is in [`CallbackQueue::run`].
     has_runner: bool,
     /// Clients that were let go by a callback: their jobs are run as soon as that returns.
     leaving: Vec<u64>,
@@ -54,9 +54,9 @@ struct State {
     over: bool,
 }
 
-impl State {
+impl QueueState {
     /// The next job of a client that is leaving.
-    fn next_leaving(&mut self) -> Option<(Arc<Load>, usize, Job)> {
+    fn next_leaving(&mut self) -> Option<(Arc<QueueShare>, usize, Job)> {
         while let Some(&id) = self.leaving.first() {
             if let Some(job) = self.next_of(id) {
                 return Some(job);
@@ -67,7 +67,7 @@ impl State {
     }
 
     /// The next job of one client.
-    fn next_of(&mut self, id: u64) -> Option<(Arc<Load>, usize, Job)> {
+    fn next_of(&mut self, id: u64) -> Option<(Arc<QueueShare>, usize, Job)> {
         let at = self.jobs.iter().position(|(load, ..)| load.id == id)?;
         self.jobs.remove(at)
     }
@@ -138,18 +138,18 @@ impl Drop for Crossing {
     }
 }
 
-impl Queue {
+impl CallbackQueue {
     /// A queue that a host runs itself, with a descriptor to poll.
     ///
     /// # Errors
     /// What the system says when it has no descriptors left.
-    pub fn with_descriptor() -> std::io::Result<Queue> {
+    pub fn with_descriptor() -> std::io::Result<CallbackQueue> {
         let (reader, writer) = std::io::pipe()?;
-        Ok(Queue { pipe: Some((reader, writer)), ..Queue::new() })
+        Ok(CallbackQueue { pipe: Some((reader, writer)), ..CallbackQueue::new() })
     }
 
-    fn new() -> Queue {
-        Queue {
+    fn new() -> CallbackQueue {
+        CallbackQueue {
             state: Mutex::default(),
             backlog: AtomicUsize::new(0),
             arrived: Condvar::new(),
@@ -163,13 +163,13 @@ impl Queue {
         self.pipe.as_ref().map(|(reader, _)| reader.as_fd())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Appends jobs of one client, each with the bytes it holds, and wakes whoever runs them. Never refuses: transports
     /// stop before.
-    pub fn push(&self, load: &Arc<Load>, jobs: impl IntoIterator<Item = (usize, Job)>) {
+    pub fn push(&self, load: &Arc<QueueShare>, jobs: impl IntoIterator<Item = (usize, Job)>) {
         let mut state = self.lock();
         let before = state.jobs.len();
         for (size, job) in jobs {
@@ -188,7 +188,7 @@ impl Queue {
         }
     }
 
-    fn signal(&self, state: &mut State) {
+    fn signal(&self, state: &mut QueueState) {
         if let Some((_, writer)) = &self.pipe
             && !state.signalled
         {
@@ -197,7 +197,7 @@ impl Queue {
         }
     }
 
-    fn unsignal(&self, state: &mut State) {
+    fn unsignal(&self, state: &mut QueueState) {
         if let Some((reader, _)) = &self.pipe
             && state.signalled
             && state.jobs.is_empty()
@@ -294,7 +294,7 @@ impl Queue {
     /// that does: [`Settled::Deadlock`].
     ///
     /// A queue that nobody is running is run for this client right here.
-    pub fn settle(&self, client: &Load, deadline: Option<Instant>) -> Settled {
+    pub fn settle(&self, client: &QueueShare, deadline: Option<Instant>) -> Settled {
         if self.is_running_here() {
             return Settled::Yes;
         }
@@ -345,7 +345,7 @@ impl Queue {
 
     /// This client is let go by a callback that is running: what waits for it is run when that returns, whatever else
     /// waits, for the host may never run this queue again.
-    pub(super) fn leave(&self, client: &Load) {
+    pub(super) fn leave(&self, client: &QueueShare) {
         self.lock().leaving.push(client.id);
     }
 
@@ -370,7 +370,7 @@ impl Queue {
 }
 
 /// Lets others run the queue, even if the thread that ran it is unwinding.
-struct EndOfRun<'a>(&'a Queue);
+struct EndOfRun<'a>(&'a CallbackQueue);
 
 impl Drop for EndOfRun<'_> {
     fn drop(&mut self) {
@@ -383,7 +383,7 @@ impl Drop for EndOfRun<'_> {
 
 /// The process's own queue with its thread, there while somebody holds this.
 pub struct Callbacks {
-    queue: Arc<Queue>,
+    queue: Arc<CallbackQueue>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -405,7 +405,7 @@ impl Callbacks {
         {
             return Ok(callbacks);
         }
-        let queue = Arc::new(Queue::new());
+        let queue = Arc::new(CallbackQueue::new());
         let of_thread = Arc::clone(&queue);
         let thread = std::thread::Builder::new()
             .name("zoarium-callback".to_owned())
@@ -416,7 +416,7 @@ impl Callbacks {
     }
 
     /// Its queue.
-    pub fn queue(&self) -> &Arc<Queue> {
+    pub fn queue(&self) -> &Arc<CallbackQueue> {
         &self.queue
     }
 }

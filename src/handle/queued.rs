@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::Core;
-use super::queue::Work;
+use super::HandleCore;
+use super::queue::RunJob;
 use super::transport::{Arriving, Complete, Reply};
 
 /// A callback for a reply: first what the transport completes, then, with the reply in it, what the queue runs. One and
 /// the same box, so that the transport's thread neither takes nor gives back memory for it.
 pub(super) struct Queued<F> {
-    core: Option<Arc<Core>>,
+    core: Option<Arc<HandleCore>>,
     got: Option<Got>,
     done: F,
 }
@@ -20,7 +20,7 @@ enum Got {
 }
 
 impl<F: FnOnce(Reply) + Send + 'static> Queued<F> {
-    pub(super) fn new(core: &Arc<Core>, done: F) -> Box<Queued<F>> {
+    pub(super) fn new(core: &Arc<HandleCore>, done: F) -> Box<Queued<F>> {
         Box::new(Queued { core: Some(Arc::clone(core)), got: None, done })
     }
 
@@ -45,7 +45,7 @@ impl<F: FnOnce(Reply) + Send + 'static> Complete for Queued<F> {
     }
 }
 
-impl<F: FnOnce(Reply) + Send> Work for Queued<F> {
+impl<F: FnOnce(Reply) + Send> RunJob for Queued<F> {
     fn run(self: Box<Self>) {
         let Queued { got, done, .. } = *self;
         match got.expect("it is queued with its reply") {

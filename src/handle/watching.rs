@@ -25,14 +25,14 @@ pub enum WatchMode {
 pub type WatchFn = Box<dyn Fn(&super::Event) + Send + Sync>;
 
 /// One registration.
-pub struct Watch {
+pub struct Registration {
     /// Its number.
     pub id: u64,
     callback: WatchFn,
     alive: AtomicBool,
 }
 
-impl Watch {
+impl Registration {
     /// Tells of an event, unless the watch was removed meanwhile.
     pub fn tell(&self, event: &super::Event) {
         if self.alive.load(Ordering::SeqCst) {
@@ -61,8 +61,8 @@ pub enum WatchList {
 
 /// All watches of one session, by the server's paths.
 #[derive(Default)]
-pub struct Watching {
-    by_path: HashMap<(WatchList, String), Vec<Arc<Watch>>>,
+pub struct SessionWatches {
+    by_path: HashMap<(WatchList, String), Vec<Arc<Registration>>>,
     last_id: u64,
     recursive: usize,
 }
@@ -78,20 +78,20 @@ pub enum Removed {
     Last(WatchList),
 }
 
-impl Watching {
+impl SessionWatches {
     /// A watch with a number of its own, not registered yet.
-    pub fn make(&mut self, callback: WatchFn) -> Arc<Watch> {
+    pub fn make(&mut self, callback: WatchFn) -> Arc<Registration> {
         self.last_id += 1;
-        Arc::new(Watch { id: self.last_id, callback, alive: AtomicBool::new(true) })
+        Arc::new(Registration { id: self.last_id, callback, alive: AtomicBool::new(true) })
     }
 
     /// A watch that nobody can end, not registered yet.
-    pub fn make_nameless(callback: WatchFn) -> Arc<Watch> {
-        Arc::new(Watch { id: NAMELESS, callback, alive: AtomicBool::new(true) })
+    pub fn make_nameless(callback: WatchFn) -> Arc<Registration> {
+        Arc::new(Registration { id: NAMELESS, callback, alive: AtomicBool::new(true) })
     }
 
     /// Registers a watch.
-    pub fn add(&mut self, kind: WatchList, path: &str, watch: Arc<Watch>) {
+    pub fn add(&mut self, kind: WatchList, path: &str, watch: Arc<Registration>) {
         self.recursive += usize::from(kind == WatchList::Recursive);
         self.by_path.entry((kind, path.to_owned())).or_default().push(watch);
     }
@@ -125,7 +125,7 @@ impl Watching {
     }
 
     /// Who is to be told of an event; one-shot watches are spent by it.
-    pub fn trigger(&mut self, kind: EventType, path: &str) -> Vec<Arc<Watch>> {
+    pub fn trigger(&mut self, kind: EventType, path: &str) -> Vec<Arc<Registration>> {
         let once: &[WatchList] = match kind {
             EventType::Created | EventType::DataChanged => &[WatchList::Data, WatchList::Exist],
             EventType::ChildrenChanged => &[WatchList::Child],

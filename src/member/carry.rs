@@ -5,21 +5,21 @@
 //! | keep, append, truncate, install | the store, at once; the answer is the next event |
 //! | replay, deliver | the engine; what is delivered may wait there for a long transaction to be applied |
 //! | read, open and stream a snapshot | [`Feeding`], a piece at a time and as the connection takes it |
-//! | hear, unhear | [`Hearing`], apart from the state that is served |
+//! | hear, unhear | [`StateHearing`], apart from the state that is served |
 //! | dial, send, close, ballots | the host |
 
 use std::collections::VecDeque;
 
 use super::feeding::Feeding;
 use super::numbers::{EnsembleStatus, Numbers};
-use super::{Failure, Host, Loading, Parts, Seat};
-use crate::engine::{Duty, Heard, Hearing, Outgoing};
+use super::{EngineSeat, Host, Loading, MemberFailure, MemberParts};
+use crate::engine::{Duty, Heard, Outgoing, StateHearing};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{LinkId, Millis, Zxid};
 use crate::records::peer::{PacketType, QuorumPacket};
 use crate::records::txn::Proposal;
 use crate::store::{MemberState, Record, Store, StoreError};
-use crate::zab::{Action, Ending, Event, History, MemberRecord, Settings, Standing, Start, Zab};
+use crate::zab::{History, MemberRecord, RoleEnd, Standing, Start, Zab, ZabAction, ZabEvent, ZabSettings};
 
 /// A member without a leader answers reads, where that is allowed, after so long, ms; a tick where that is longer.
 const READ_ONLY_AFTER_MS: u64 = 2000;
@@ -29,13 +29,13 @@ const FULL_PAUSE_MS: u64 = 200;
 /// A state that is received in place of ours.
 enum Receiving {
     /// The stream is under way.
-    Stream { link: LinkId, hearing: Box<Hearing> },
+    Stream { link: LinkId, hearing: Box<StateHearing> },
     /// It is whole.
     State(Box<Heard>),
 }
 
 /// A member's part in its ensemble.
-pub(super) struct Ensemble {
+pub(super) struct EnsemblePart {
     zab: Zab,
     standing: Standing,
     /// Committed and not handed to the engine yet.
@@ -55,13 +55,19 @@ pub(super) struct Ensemble {
     /// The connection to the leader.
     leader_link: Option<LinkId>,
     /// Events that follow from what was carried out.
-    follow_ups: VecDeque<Event>,
+    follow_ups: VecDeque<ZabEvent>,
     numbers: Numbers,
 }
 
-impl Ensemble {
+impl EnsemblePart {
     /// Begins to look for a leader. `applied`: the end of what was recovered, all of it applied.
-    pub(super) fn new(now: Millis, settings: Settings, is_read_only: bool, store: &Store, applied: Zxid) -> Ensemble {
+    pub(super) fn new(
+        now: Millis,
+        settings: ZabSettings,
+        is_read_only: bool,
+        store: &Store,
+        applied: Zxid,
+    ) -> EnsemblePart {
         let read_only_after_ms = is_read_only.then_some(READ_ONLY_AFTER_MS.max(settings.tick_ms));
         let (accepted, current) = store.epochs();
         let epoch = |kept: u64| u32::try_from(kept).unwrap_or(u32::MAX);
@@ -70,7 +76,7 @@ impl Ensemble {
         log::info!(
             "server {me} looks for a leader, at zxid {applied}: of {voters} voters a quorum must be there, clients are refused until then"
         );
-        Ensemble {
+        EnsemblePart {
             zab: Zab::new(now, settings, Start { history: History::at(applied), record }),
             standing: Standing::Looking,
             deliveries: VecDeque::new(),
@@ -131,10 +137,14 @@ impl Ensemble {
     }
 
     /// Looks at the clock.
-    pub(super) fn wake<S: Seat>(&mut self, parts: &mut Parts<'_, S>, host: &mut impl Host) -> Result<(), Failure> {
+    pub(super) fn wake<S: EngineSeat>(
+        &mut self,
+        parts: &mut MemberParts<'_, S>,
+        host: &mut impl Host,
+    ) -> Result<(), MemberFailure> {
         let (now, wall) = host.time();
         if self.zab.poll_timeout() <= now {
-            self.handle(parts, host, Event::Timeout)?;
+            self.handle(parts, host, ZabEvent::Timeout)?;
         }
         if self.read_only_at.is_some_and(|at| at <= now) {
             self.read_only_at = None;
@@ -145,7 +155,7 @@ impl Ensemble {
     }
 
     /// The state is about to be another one: whoever reads it without a leader is sent away.
-    fn end_read_only<S: Seat>(&mut self, parts: &mut Parts<'_, S>) -> Result<(), Failure> {
+    fn end_read_only<S: EngineSeat>(&mut self, parts: &mut MemberParts<'_, S>) -> Result<(), MemberFailure> {
         self.read_only_at = None;
         if parts.engine.duty() == Duty::ReadOnly {
             parts.engine.retire()?;
@@ -154,15 +164,15 @@ impl Ensemble {
     }
 
     /// One thing that happened, and all that follows from it.
-    pub(super) fn handle<S: Seat>(
+    pub(super) fn handle<S: EngineSeat>(
         &mut self,
-        parts: &mut Parts<'_, S>,
+        parts: &mut MemberParts<'_, S>,
         host: &mut impl Host,
-        event: Event,
-    ) -> Result<(), Failure> {
+        event: ZabEvent,
+    ) -> Result<(), MemberFailure> {
         match &event {
-            Event::Opened { link, is_ours: true } => self.leader_link = Some(*link),
-            Event::Closed { link } => {
+            ZabEvent::Opened { link, is_ours: true } => self.leader_link = Some(*link),
+            ZabEvent::Closed { link } => {
                 self.feeding.forget(parts.store, *link);
                 self.stop_receiving_from(*link);
             }
@@ -182,59 +192,59 @@ impl Ensemble {
         Ok(())
     }
 
-    fn carry_out<S: Seat>(
+    fn carry_out<S: EngineSeat>(
         &mut self,
-        parts: &mut Parts<'_, S>,
+        parts: &mut MemberParts<'_, S>,
         host: &mut impl Host,
-        action: Action,
-    ) -> Result<(), Failure> {
+        action: ZabAction,
+    ) -> Result<(), MemberFailure> {
         self.numbers.note_action(&action);
         match action {
-            Action::Ballot { to, notification } => host.ballot(to, &notification),
-            Action::LinkBallots(peers) => host.link_ballots(&peers),
-            Action::Dial { to } => host.dial(to),
-            Action::Send { link, packet } => host.send(link, &packet),
-            Action::Close { link, why } => {
+            ZabAction::Ballot { to, notification } => host.ballot(to, &notification),
+            ZabAction::LinkBallots(peers) => host.link_ballots(&peers),
+            ZabAction::Dial { to } => host.dial(to),
+            ZabAction::Send { link, packet } => host.send(link, &packet),
+            ZabAction::Close { link, why } => {
                 log::info!("closing a connection of the quorum port: {why:?}");
                 self.feeding.forget(parts.store, link);
                 host.close(link);
             }
-            Action::Keep { run, record } => {
+            ZabAction::Keep { run, record } => {
                 parts.store.keep(&kept(parts.store, record))?;
-                self.follow_ups.push_back(Event::Kept { run });
+                self.follow_ups.push_back(ZabEvent::Kept { run });
             }
             // Asked for by `begin_append`, so that all that came in a turn shares one sync.
-            Action::Append { .. } => {}
-            Action::Truncate { run, to } => {
+            ZabAction::Append { .. } => {}
+            ZabAction::Truncate { run, to } => {
                 let is_done = self.truncate(parts, to)?;
-                self.follow_ups.push_back(Event::Truncated { run, is_done });
+                self.follow_ups.push_back(ZabEvent::Truncated { run, is_done });
             }
-            Action::Hear { link } => {
+            ZabAction::Hear { link } => {
                 let hearing = Box::new(parts.engine.hear(self.zab.history().last()));
                 self.receiving = Some(Receiving::Stream { link, hearing });
                 host.hear(link);
             }
-            Action::Unhear => self.receiving = None,
-            Action::Install { run, at, record } => {
+            ZabAction::Unhear => self.receiving = None,
+            ZabAction::Install { run, at, record } => {
                 let is_done = self.install(parts, at, record)?;
-                self.follow_ups.push_back(Event::Installed { run, is_done });
+                self.follow_ups.push_back(ZabEvent::Installed { run, is_done });
             }
-            Action::Replay { upto } => self.replay(parts, upto)?,
-            Action::Deliver { upto } => {
+            ZabAction::Replay { upto } => self.replay(parts, upto)?,
+            ZabAction::Deliver { upto } => {
                 let txns = self.zab.txns(self.taken, upto);
                 self.deliveries.extend(txns.map(|(zxid, txn)| Proposal { zxid: *zxid, txn: txn.clone() }));
                 self.taken = upto;
             }
-            Action::Read { link, after } => self.feeding.read(link, after),
-            Action::OpenSnapshot { link } => self.feeding.open_snapshot(link),
-            Action::StreamSnapshot { link } => self.feeding.stream_snapshot(link),
-            Action::FromLearner { from, link, packet } => {
+            ZabAction::Read { link, after } => self.feeding.read(link, after),
+            ZabAction::OpenSnapshot { link } => self.feeding.open_snapshot(link),
+            ZabAction::StreamSnapshot { link } => self.feeding.stream_snapshot(link),
+            ZabAction::FromLearner { from, link, packet } => {
                 if let Err(violation) = parts.engine.from_learner(from, link, &packet) {
                     log::warn!("server {from} is disconnected: {violation}");
                     self.hang_up(host, link);
                 }
             }
-            Action::FromLeader(packet) => {
+            ZabAction::FromLeader(packet) => {
                 let committed = self.zab.history().committed();
                 if let Err(violation) = parts.engine.from_leader(&packet, committed)
                     && let Some(link) = self.leader_link
@@ -243,16 +253,16 @@ impl Ensemble {
                     self.hang_up(host, link);
                 }
             }
-            Action::LearnerGone { link } => {
+            ZabAction::LearnerGone { link } => {
                 self.feeding.forget(parts.store, link);
                 parts.engine.learner_gone(link);
             }
-            Action::AnswerPing { link, zxid } => {
+            ZabAction::AnswerPing { link, zxid } => {
                 let touches = parts.engine.ping_answer();
                 host.send(link, &QuorumPacket::with_data(PacketType::PING, zxid, touches.into()));
             }
-            Action::Confirmed { token } => parts.engine.confirmed(token),
-            Action::Stand(standing) => self.stand(parts, host, standing)?,
+            ZabAction::Confirmed { token } => parts.engine.confirmed(token),
+            ZabAction::Stand(standing) => self.stand(parts, host, standing)?,
         }
         Ok(())
     }
@@ -260,15 +270,15 @@ impl Ensemble {
     /// Closes a connection whose other end broke the protocol.
     fn hang_up(&mut self, host: &mut impl Host, link: LinkId) {
         host.close(link);
-        self.follow_ups.push_back(Event::Closed { link });
+        self.follow_ups.push_back(ZabEvent::Closed { link });
     }
 
-    fn stand<S: Seat>(
+    fn stand<S: EngineSeat>(
         &mut self,
-        parts: &mut Parts<'_, S>,
+        parts: &mut MemberParts<'_, S>,
         host: &mut impl Host,
         standing: Standing,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), MemberFailure> {
         // What is committed and in our log is applied, whether or not somebody is still there to be answered.
         parts.engine.retire()?;
         for Proposal { zxid, txn } in self.deliveries.drain(..) {
@@ -304,7 +314,11 @@ impl Ensemble {
     // What the leader decides, and the log
 
     /// Takes what the engine decided, if there is room for it in our own log: what was sent cannot be taken back.
-    pub(super) fn propose<S: Seat>(&mut self, parts: &mut Parts<'_, S>, host: &mut impl Host) -> Result<(), Failure> {
+    pub(super) fn propose<S: EngineSeat>(
+        &mut self,
+        parts: &mut MemberParts<'_, S>,
+        host: &mut impl Host,
+    ) -> Result<(), MemberFailure> {
         if !matches!(self.standing, Standing::Leading { .. }) {
             return Ok(());
         }
@@ -316,7 +330,7 @@ impl Ensemble {
         match parts.store.reserve(&records) {
             Ok(()) => {
                 let decided = self.held.drain(..).map(|one| (one.zxid, one.txn)).collect();
-                self.handle(parts, host, Event::Decided(decided))
+                self.handle(parts, host, ZabEvent::Decided(decided))
             }
             Err(error @ (StoreError::Full { .. } | StoreError::TooLarge { .. })) => {
                 let is_alone = self.zab.history().committed() == self.zab.history().last();
@@ -332,12 +346,12 @@ impl Ensemble {
     }
 
     /// Appends what the history has and the log has not, with one sync.
-    pub(super) fn append<S: Seat>(
+    pub(super) fn append<S: EngineSeat>(
         &mut self,
-        parts: &mut Parts<'_, S>,
+        parts: &mut MemberParts<'_, S>,
         host: &mut impl Host,
         may_lend: bool,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), MemberFailure> {
         let now = host.time().0;
         let (run, upto) = match self.appending {
             Some((.., at)) if now < at => return Ok(()),
@@ -360,7 +374,7 @@ impl Ensemble {
         match appended {
             Ok(()) => {
                 self.appending = None;
-                self.handle(parts, host, Event::Synced { run, upto })
+                self.handle(parts, host, ZabEvent::Synced { run, upto })
             }
             // The leader will leave us behind; once there is room we go on.
             Err(error @ StoreError::Full { .. }) => {
@@ -373,27 +387,27 @@ impl Ensemble {
             Err(error @ StoreError::TooLarge { .. }) => {
                 log::error!("{error}: this member cannot follow its leader, whose limits are larger");
                 self.appending = None;
-                self.handle(parts, host, Event::AppendFailed)
+                self.handle(parts, host, ZabEvent::AppendFailed)
             }
             Err(error) => Err(error.into()),
         }
     }
 
     /// What the engine has for other servers goes to them.
-    pub(super) fn send_packets<S: Seat>(
+    pub(super) fn send_packets<S: EngineSeat>(
         &mut self,
-        parts: &mut Parts<'_, S>,
+        parts: &mut MemberParts<'_, S>,
         host: &mut impl Host,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), MemberFailure> {
         while let Some(outgoing) = parts.engine.poll_packet() {
             let event = match outgoing {
-                Outgoing::ToLeader(packet) => Event::ToLeader(packet),
-                Outgoing::ToLearner { link, packet } => Event::ToLearner { link, packet },
-                Outgoing::Confirm { token } => Event::Confirm { token },
+                Outgoing::ToLeader(packet) => ZabEvent::ToLeader(packet),
+                Outgoing::ToLearner { link, packet } => ZabEvent::ToLearner { link, packet },
+                Outgoing::Confirm { token } => ZabEvent::Confirm { token },
                 Outgoing::Close { link, why } => {
                     log::warn!("a learner is disconnected: {why}");
                     host.close(link);
-                    Event::Closed { link }
+                    ZabEvent::Closed { link }
                 }
             };
             self.handle(parts, host, event)?;
@@ -402,7 +416,11 @@ impl Ensemble {
     }
 
     /// Pieces of the log and of the state for learners, as far as their connections take them.
-    pub(super) fn feed<S: Seat>(&mut self, parts: &mut Parts<'_, S>, host: &mut impl Host) -> Result<(), Failure> {
+    pub(super) fn feed<S: EngineSeat>(
+        &mut self,
+        parts: &mut MemberParts<'_, S>,
+        host: &mut impl Host,
+    ) -> Result<(), MemberFailure> {
         let mut events = self.feeding.turn(parts, host)?;
         while !events.is_empty() {
             for event in events {
@@ -416,7 +434,7 @@ impl Ensemble {
     // -----------------------------------------------------------------------------------------------------------
     // What is received
 
-    fn truncate<S: Seat>(&mut self, parts: &mut Parts<'_, S>, to: Zxid) -> Result<bool, Failure> {
+    fn truncate<S: EngineSeat>(&mut self, parts: &mut MemberParts<'_, S>, to: Zxid) -> Result<bool, MemberFailure> {
         log::warn!("the leader does not have what is behind zxid {to}: it is dropped from the log");
         self.end_read_only(parts)?;
         parts.snapshots.abort(parts.engine, parts.store);
@@ -436,7 +454,7 @@ impl Ensemble {
         Ok(true)
     }
 
-    fn replay<S: Seat>(&mut self, parts: &mut Parts<'_, S>, upto: Zxid) -> Result<(), Failure> {
+    fn replay<S: EngineSeat>(&mut self, parts: &mut MemberParts<'_, S>, upto: Zxid) -> Result<(), MemberFailure> {
         if let Some(Receiving::State(heard)) = &mut self.receiving {
             for (zxid, txn) in self.zab.txns(heard.applied(), upto) {
                 heard.replay(*zxid, txn)?;
@@ -452,19 +470,19 @@ impl Ensemble {
     }
 
     /// Bytes of a state that is being received.
-    pub(super) fn raw<S: Seat>(
+    pub(super) fn raw<S: EngineSeat>(
         &mut self,
-        parts: &mut Parts<'_, S>,
+        parts: &mut MemberParts<'_, S>,
         host: &mut impl Host,
         link: LinkId,
         bytes: &[u8],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), MemberFailure> {
         let Some(Receiving::Stream { link: from, hearing }) = &mut self.receiving else { return Ok(()) };
         if *from != link {
             return Ok(());
         }
         let heard = match hearing.feed(bytes) {
-            Ok(fed) if !fed.is_whole => return self.handle(parts, host, Event::StateMoves { link }),
+            Ok(fed) if !fed.is_whole => return self.handle(parts, host, ZabEvent::StateMoves { link }),
             Ok(fed) => {
                 host.heard(link, bytes.get(fed.consumed..).unwrap_or_default());
                 match self.receiving.take() {
@@ -485,7 +503,7 @@ impl Ensemble {
                 false
             }
         };
-        self.handle(parts, host, Event::Heard { link, is_whole })
+        self.handle(parts, host, ZabEvent::Heard { link, is_whole })
     }
 
     fn stop_receiving_from(&mut self, link: LinkId) {
@@ -494,7 +512,12 @@ impl Ensemble {
         }
     }
 
-    fn install<S: Seat>(&mut self, parts: &mut Parts<'_, S>, at: Zxid, record: MemberRecord) -> Result<bool, Failure> {
+    fn install<S: EngineSeat>(
+        &mut self,
+        parts: &mut MemberParts<'_, S>,
+        at: Zxid,
+        record: MemberRecord,
+    ) -> Result<bool, MemberFailure> {
         let Some(Receiving::State(mut heard)) = self.receiving.take() else { return Ok(false) };
         self.end_read_only(parts)?;
         assert!(heard.applied() == at, "a state of {} is installed as that of {at}", heard.applied());
@@ -522,12 +545,12 @@ fn kept(store: &Store, record: MemberRecord) -> MemberState {
     }
 }
 
-fn words(ending: &Ending) -> String {
+fn words(ending: &RoleEnd) -> String {
     match ending {
-        Ending::NoQuorum => "this member leads no longer: too few followers".to_owned(),
-        Ending::CounterUsedUp => "this member leads no longer: a new epoch is needed".to_owned(),
-        Ending::LeaderLost(why) => format!("the leader is lost ({why:?})"),
-        Ending::LeaderBroke(why) => format!("the leader is left: {why}"),
-        Ending::DiskFailed => "what the leader asked for could not be carried out on this member's file".to_owned(),
+        RoleEnd::NoQuorum => "this member leads no longer: too few followers".to_owned(),
+        RoleEnd::CounterUsedUp => "this member leads no longer: a new epoch is needed".to_owned(),
+        RoleEnd::LeaderLost(why) => format!("the leader is lost ({why:?})"),
+        RoleEnd::LeaderBroke(why) => format!("the leader is left: {why}"),
+        RoleEnd::DiskFailed => "what the leader asked for could not be carried out on this member's file".to_owned(),
     }
 }

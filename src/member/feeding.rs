@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Failure, Host, Parts, Seat};
+use super::{EngineSeat, Host, MemberFailure, MemberParts};
 use crate::engine::Retelling;
 use crate::ids::{LinkId, Zxid};
 use crate::store::{LogCursor, Store, StoreError};
-use crate::zab::Event;
+use crate::zab::ZabEvent;
 
 /// Bytes of the log that are read at once.
 const READ_MAX: usize = 256 << 10;
@@ -76,11 +76,11 @@ impl Feeding {
     }
 
     /// A piece for everybody who can take one; what is to be told of it.
-    pub(super) fn turn<S: Seat>(
+    pub(super) fn turn<S: EngineSeat>(
         &mut self,
-        parts: &mut Parts<'_, S>,
+        parts: &mut MemberParts<'_, S>,
         host: &mut impl Host,
-    ) -> Result<Vec<Event>, Failure> {
+    ) -> Result<Vec<ZabEvent>, MemberFailure> {
         let mut events = Vec::new();
         let links: Vec<LinkId> = self.feeds.keys().copied().collect();
         for link in links {
@@ -90,7 +90,7 @@ impl Feeding {
             match self.feeds.remove(&link) {
                 Some(Feed::Read { after, cursor }) => {
                     let (before, txns, cursor) = read(parts.store, after, cursor)?;
-                    events.push(Event::Records { link, before, txns });
+                    events.push(ZabEvent::Records { link, before, txns });
                     if let Some(cursor) = cursor {
                         self.feeds.insert(link, Feed::Given { cursor });
                     }
@@ -104,7 +104,7 @@ impl Feeding {
                 Some(Feed::Open) => {
                     let retelling = parts.engine.retell();
                     log::info!("sending the state at zxid {}, {} bytes", retelling.zxid(), retelling.left());
-                    events.push(Event::SnapshotOpened { link, zxid: retelling.zxid() });
+                    events.push(ZabEvent::SnapshotOpened { link, zxid: retelling.zxid() });
                     self.feeds.insert(link, Feed::Opened(retelling));
                 }
                 Some(Feed::Stream(mut retelling)) => {
@@ -115,10 +115,10 @@ impl Feeding {
                         host.send_raw(link, piece.to_vec());
                     }
                     match retelling.left() {
-                        0 => events.push(Event::SnapshotStreamed { link }),
+                        0 => events.push(ZabEvent::SnapshotStreamed { link }),
                         _ => {
                             if retelling.left() < left {
-                                events.push(Event::StateMoves { link });
+                                events.push(ZabEvent::StateMoves { link });
                             }
                             self.feeds.insert(link, Feed::Stream(retelling));
                         }
@@ -138,9 +138,9 @@ fn close(store: &mut Store, feed: Feed) {
     }
 }
 
-type Piece = (Option<Zxid>, Vec<(Zxid, crate::zab::Payload)>, Option<LogCursor>);
+type LogPiece = (Option<Zxid>, Vec<(Zxid, crate::zab::Payload)>, Option<LogCursor>);
 
-fn read(store: &mut Store, after: Zxid, cursor: Option<LogCursor>) -> Result<Piece, Failure> {
+fn read(store: &mut Store, after: Zxid, cursor: Option<LogCursor>) -> Result<LogPiece, MemberFailure> {
     let (before, mut cursor) = match cursor {
         Some(cursor) if cursor.upto() == after => (after, cursor),
         other => {

@@ -13,7 +13,7 @@ use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
 use crate::records::peer::{Notification, QuorumPacket};
 use crate::records::txn::Proposal;
 use crate::store::{Record, SpaceLevel, Store, StoreError};
-use crate::zab::{self, Broadcast, Event, Majority, Standing};
+use crate::zab::{self, Broadcast, Majority, Standing, ZabEvent};
 
 mod carry;
 mod feeding;
@@ -24,23 +24,23 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 
-use carry::Ensemble;
+use carry::EnsemblePart;
 pub use numbers::{EnsembleStatus, Numbers};
 pub use recovery::Loading;
-pub use snapshots::{Slices, Snapshots};
+pub use snapshots::{Slices, SnapshotTaking};
 
 /// Transactions applied before clients are told of them, while others are still to be applied.
 const TOLD_TOGETHER: usize = 32;
 
 /// Where the engine is kept: others may read it while the member does not work with it.
-pub trait Seat: DerefMut<Target = Engine> {
-    /// Lets others read until [`Seat::take_back`].
+pub trait EngineSeat: DerefMut<Target = Engine> {
+    /// Lets others read until [`EngineSeat::take_back`].
     fn lend(&mut self) {}
     /// Waits for them to finish.
     fn take_back(&mut self) {}
 }
 
-impl Seat for Box<Engine> {}
+impl EngineSeat for Box<Engine> {}
 
 /// What only the driver of a [`Member`] can do.
 pub trait Host {
@@ -90,33 +90,33 @@ pub trait Host {
 
 /// Why a member cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum MemberFailure {
     /// The file failed; nothing is acknowledged from then on (S-42).
     Store(StoreError),
     /// A transaction is damaged, though its checksum is right.
     Damage(Damage),
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for MemberFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Store(error) => error.fmt(f),
-            Failure::Damage(damage) => damage.fmt(f),
+            MemberFailure::Store(error) => error.fmt(f),
+            MemberFailure::Damage(damage) => damage.fmt(f),
         }
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for MemberFailure {}
 
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Failure {
-        Failure::Store(error)
+impl From<StoreError> for MemberFailure {
+    fn from(error: StoreError) -> MemberFailure {
+        MemberFailure::Store(error)
     }
 }
 
-impl From<Damage> for Failure {
-    fn from(damage: Damage) -> Failure {
-        Failure::Damage(damage)
+impl From<Damage> for MemberFailure {
+    fn from(damage: Damage) -> MemberFailure {
+        MemberFailure::Damage(damage)
     }
 }
 
@@ -143,14 +143,14 @@ enum Agreement {
     /// With itself.
     Alone { broadcast: Broadcast, me: ServerId },
     /// With the others.
-    Ensemble(Box<Ensemble>),
+    Ensemble(Box<EnsemblePart>),
 }
 
 /// What an ensemble's member works on, beside its part in the agreement.
-struct Parts<'m, S> {
+struct MemberParts<'m, S> {
     engine: &'m mut S,
     store: &'m mut Store,
-    snapshots: &'m mut Snapshots,
+    snapshots: &'m mut SnapshotTaking,
 }
 
 /// One member of an ensemble, or a server that is alone and a quorum by itself.
@@ -160,7 +160,7 @@ pub struct Member<S> {
     /// What it has on disk.
     pub store: Store,
     /// The snapshot that is being taken, if any.
-    pub snapshots: Snapshots,
+    pub snapshots: SnapshotTaking,
     agreement: Agreement,
     /// What the engine was last told of the space for the log.
     log_space: LogSpace,
@@ -168,12 +168,12 @@ pub struct Member<S> {
     untold: bool,
 }
 
-impl<S: Seat> Member<S> {
+impl<S: EngineSeat> Member<S> {
     /// A member that is alone. `engine` holds what `store` gave it when it was opened (see [`Loading`]).
     pub fn new(mut engine: S, store: Store, me: ServerId) -> Member<S> {
         engine.set_secret(store.secret());
         let broadcast = Broadcast::new(me, Majority::new(vec![me]), engine.applied());
-        let snapshots = Snapshots::default();
+        let snapshots = SnapshotTaking::default();
         let agreement = Agreement::Alone { broadcast, me };
         Member { engine, store, snapshots, agreement, log_space: LogSpace::Plenty, untold: false }
     }
@@ -189,18 +189,23 @@ impl<S: Seat> Member<S> {
     /// a while, for clients that put up with that.
     ///
     /// # Errors
-    /// [`Failure`], which is final.
-    pub fn join(&mut self, host: &mut impl Host, settings: zab::Settings, is_read_only: bool) -> Result<(), Failure> {
-        let ensemble = Ensemble::new(host.time().0, settings, is_read_only, &self.store, self.engine.applied());
+    /// [`MemberFailure`], which is final.
+    pub fn join(
+        &mut self,
+        host: &mut impl Host,
+        settings: zab::ZabSettings,
+        is_read_only: bool,
+    ) -> Result<(), MemberFailure> {
+        let ensemble = EnsemblePart::new(host.time().0, settings, is_read_only, &self.store, self.engine.applied());
         self.agreement = Agreement::Ensemble(Box::new(ensemble));
-        self.handle(host, Event::Timeout)
+        self.handle(host, ZabEvent::Timeout)
     }
 
-    fn ensemble(&mut self) -> Option<(&mut Ensemble, Parts<'_, S>)> {
+    fn ensemble(&mut self) -> Option<(&mut EnsemblePart, MemberParts<'_, S>)> {
         let Member { engine, store, snapshots, agreement, .. } = self;
         match agreement {
             Agreement::Alone { .. } => None,
-            Agreement::Ensemble(ensemble) => Some((ensemble, Parts { engine, store, snapshots })),
+            Agreement::Ensemble(ensemble) => Some((ensemble, MemberParts { engine, store, snapshots })),
         }
     }
 
@@ -226,16 +231,16 @@ impl<S: Seat> Member<S> {
     /// One thing that happened among members.
     ///
     /// # Errors
-    /// [`Failure`], which is final.
-    pub fn handle(&mut self, host: &mut impl Host, event: Event) -> Result<(), Failure> {
+    /// [`MemberFailure`], which is final.
+    pub fn handle(&mut self, host: &mut impl Host, event: ZabEvent) -> Result<(), MemberFailure> {
         self.ensemble().map_or(Ok(()), |(ensemble, mut parts)| ensemble.handle(&mut parts, host, event))
     }
 
     /// Bytes that came on a connection since [`Host::hear`].
     ///
     /// # Errors
-    /// [`Failure`], which is final.
-    pub fn raw(&mut self, host: &mut impl Host, link: LinkId, bytes: &[u8]) -> Result<(), Failure> {
+    /// [`MemberFailure`], which is final.
+    pub fn raw(&mut self, host: &mut impl Host, link: LinkId, bytes: &[u8]) -> Result<(), MemberFailure> {
         self.ensemble().map_or(Ok(()), |(ensemble, mut parts)| ensemble.raw(&mut parts, host, link, bytes))
     }
 
@@ -243,8 +248,8 @@ impl<S: Seat> Member<S> {
     /// while finds out before it answers anybody.
     ///
     /// # Errors
-    /// [`Failure`], which is final.
-    pub fn wake(&mut self, host: &mut impl Host) -> Result<(), Failure> {
+    /// [`MemberFailure`], which is final.
+    pub fn wake(&mut self, host: &mut impl Host) -> Result<(), MemberFailure> {
         self.ensemble().map_or(Ok(()), |(ensemble, mut parts)| ensemble.wake(&mut parts, host))
     }
 
@@ -276,8 +281,8 @@ impl<S: Seat> Member<S> {
     /// Whatever was decided goes to disk as one frame with one sync; what is committed by that is applied.
     ///
     /// # Errors
-    /// [`Failure`], which is final.
-    pub fn commit(&mut self, host: &mut impl Host) -> Result<(), Failure> {
+    /// [`MemberFailure`], which is final.
+    pub fn commit(&mut self, host: &mut impl Host) -> Result<(), MemberFailure> {
         // What is durable is applied before more becomes so: nothing that is will ever be abandoned.
         self.deliver(host)?;
         if let Agreement::Ensemble(_) = self.agreement {
@@ -292,7 +297,7 @@ impl<S: Seat> Member<S> {
         self.deliver(host)
     }
 
-    fn commit_with_others(&mut self, host: &mut impl Host) -> Result<(), Failure> {
+    fn commit_with_others(&mut self, host: &mut impl Host) -> Result<(), MemberFailure> {
         let may_lend = !self.untold;
         let Some((ensemble, mut parts)) = self.ensemble() else { return Ok(()) };
         ensemble.send_packets(&mut parts, host)?;
@@ -329,8 +334,8 @@ impl<S: Seat> Member<S> {
     /// Second step: makes it durable.
     ///
     /// # Errors
-    /// [`Failure::Store`], which is final.
-    pub fn append(&mut self) -> Result<Appended, Failure> {
+    /// [`MemberFailure::Store`], which is final.
+    pub fn append(&mut self) -> Result<Appended, MemberFailure> {
         let Agreement::Alone { broadcast, me } = &mut self.agreement else { return Ok(Appended::Durable) };
         let records: Vec<Record<'_>> =
             broadcast.to_append().map(|proposal| Record { zxid: proposal.zxid, txn: &proposal.txn }).collect();
@@ -360,7 +365,7 @@ impl<S: Seat> Member<S> {
     }
 
     /// Last step: applies what is committed, until there is no more of it or what is left is for the next turn.
-    fn deliver(&mut self, host: &mut impl Host) -> Result<(), Failure> {
+    fn deliver(&mut self, host: &mut impl Host) -> Result<(), MemberFailure> {
         self.go_on_applying()?;
         let mut delivered = 0;
         while self.deliver_next()?.is_some() {
@@ -375,8 +380,8 @@ impl<S: Seat> Member<S> {
     /// Goes on with a transaction that is half applied. Whether none is any more.
     ///
     /// # Errors
-    /// [`Failure::Damage`], which is final.
-    pub fn go_on_applying(&mut self) -> Result<bool, Failure> {
+    /// [`MemberFailure::Damage`], which is final.
+    pub fn go_on_applying(&mut self) -> Result<bool, MemberFailure> {
         self.untold |= self.engine.is_applying();
         Ok(self.engine.apply_slice()?)
     }
@@ -384,8 +389,8 @@ impl<S: Seat> Member<S> {
     /// Applies the next transaction that is committed, or begins to, if the engine is free for it.
     ///
     /// # Errors
-    /// [`Failure::Damage`], which is final.
-    pub fn deliver_next(&mut self) -> Result<Option<Proposal>, Failure> {
+    /// [`MemberFailure::Damage`], which is final.
+    pub fn deliver_next(&mut self) -> Result<Option<Proposal>, MemberFailure> {
         if self.engine.is_busy() {
             return Ok(None);
         }
@@ -407,8 +412,8 @@ impl<S: Seat> Member<S> {
     /// A slice of the snapshot that is being taken, or the beginning of one that is due.
     ///
     /// # Errors
-    /// [`Failure::Store`], which is final.
-    pub fn take_snapshot(&mut self, host: &mut impl Host) -> Result<(), Failure> {
+    /// [`MemberFailure::Store`], which is final.
+    pub fn take_snapshot(&mut self, host: &mut impl Host) -> Result<(), MemberFailure> {
         // What is applied by a member that serves is committed. Recovered, it may be what a leader wants dropped.
         let may_begin = self.standing() != Some(Standing::Looking);
         Ok(self.snapshots.turn(&mut self.engine, &mut self.store, host, may_begin)?)
@@ -417,8 +422,8 @@ impl<S: Seat> Member<S> {
     /// What the store has to do by the clock.
     ///
     /// # Errors
-    /// [`Failure::Store`], which is final.
-    pub fn tick(&mut self, host: &impl Host) -> Result<(), Failure> {
+    /// [`MemberFailure::Store`], which is final.
+    pub fn tick(&mut self, host: &impl Host) -> Result<(), MemberFailure> {
         if let Some(done) = self.store.tick(host.time().0)? {
             self.snapshots.done(&mut self.engine, host, &done);
         }

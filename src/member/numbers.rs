@@ -1,9 +1,9 @@
 //! What a member of an ensemble tells about itself: the numbers behind the four-letter words.
 
-use crate::four_letter::{Latency, Sizes};
+use crate::four_letter::{Latency, SizeSummary};
 use crate::ids::Millis;
 use crate::records::peer::PacketType;
-use crate::zab::{Action, Event, LearnerCounts, Standing};
+use crate::zab::{LearnerCounts, Standing, ZabAction, ZabEvent};
 
 /// Counted since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -15,7 +15,7 @@ pub struct Numbers {
     /// Transactions that it proposed to others.
     pub proposals: u64,
     /// How large they were; counted anew by each leader.
-    pub proposal_sizes: Sizes,
+    pub proposal_sizes: SizeSummary,
     /// Learners that it sent the transactions that they lacked.
     pub diffs: u64,
     /// Learners that it sent the whole state.
@@ -58,7 +58,7 @@ impl Numbers {
             _ => {}
         }
         if let Standing::Leading { .. } = standing {
-            self.proposal_sizes = Sizes::default();
+            self.proposal_sizes = SizeSummary::default();
         }
         if standing != before {
             self.since = now;
@@ -66,9 +66,9 @@ impl Numbers {
     }
 
     /// A packet came or a transaction was decided.
-    pub(super) fn note_event(&mut self, event: &Event) {
+    pub(super) fn note_event(&mut self, event: &ZabEvent) {
         match event {
-            Event::Packet { packet, .. } => match packet.kind {
+            ZabEvent::Packet { packet, .. } => match packet.kind {
                 PacketType::PROPOSAL => self.proposals_received += 1,
                 PacketType::COMMIT => self.commits_received += 1,
                 PacketType::INFORM => {
@@ -77,7 +77,7 @@ impl Numbers {
                 }
                 _ => {}
             },
-            Event::Decided(txns) => {
+            ZabEvent::Decided(txns) => {
                 self.proposals += txns.len() as u64;
                 for (_, txn) in txns {
                     self.proposal_sizes.record(txn.len());
@@ -88,8 +88,8 @@ impl Numbers {
     }
 
     /// A packet leaves.
-    pub(super) fn note_action(&mut self, action: &Action) {
-        if let Action::Send { packet, .. } = action {
+    pub(super) fn note_action(&mut self, action: &ZabAction) {
+        if let ZabAction::Send { packet, .. } = action {
             match packet.kind {
                 PacketType::DIFF | PacketType::TRUNC => self.diffs += 1,
                 PacketType::SNAP => self.snapshots += 1,
@@ -127,18 +127,19 @@ mod tests {
     #[test]
     fn proposals_and_learners_are_counted_once_and_each_leader_begins_with_new_sizes() {
         let mut numbers = Numbers::new(Millis(0));
-        numbers.note_event(&Event::Decided(vec![(Zxid::new(1, 1), [7; 9].into()), (Zxid::new(1, 2), [7; 4].into())]));
-        assert_eq!((numbers.proposals, numbers.proposal_sizes), (2, Sizes { last: 4, min: 4, max: 9 }));
+        numbers
+            .note_event(&ZabEvent::Decided(vec![(Zxid::new(1, 1), [7; 9].into()), (Zxid::new(1, 2), [7; 4].into())]));
+        assert_eq!((numbers.proposals, numbers.proposal_sizes), (2, SizeSummary { last: 4, min: 4, max: 9 }));
         let link = LinkId { slot: 1, generation: 0 };
         for kind in [PacketType::DIFF, PacketType::TRUNC, PacketType::SNAP, PacketType::PROPOSAL] {
-            numbers.note_action(&Action::Send { link, packet: QuorumPacket::bare(kind, Zxid::ZERO) });
+            numbers.note_action(&ZabAction::Send { link, packet: QuorumPacket::bare(kind, Zxid::ZERO) });
         }
         assert_eq!((numbers.diffs, numbers.snapshots), (2, 1));
         for kind in [PacketType::PROPOSAL, PacketType::COMMIT, PacketType::INFORM, PacketType::PING] {
-            numbers.note_event(&Event::Packet { link, packet: QuorumPacket::bare(kind, Zxid::ZERO) });
+            numbers.note_event(&ZabEvent::Packet { link, packet: QuorumPacket::bare(kind, Zxid::ZERO) });
         }
         assert_eq!((numbers.proposals_received, numbers.commits_received), (2, 2));
         numbers.stands(Millis(5), Standing::Looking, Standing::Leading { epoch: 2 });
-        assert_eq!(numbers.proposal_sizes, Sizes::default());
+        assert_eq!(numbers.proposal_sizes, SizeSummary::default());
     }
 }

@@ -29,7 +29,7 @@ impl Default for Slices {
 
 /// The snapshot being taken, if any.
 #[derive(Default)]
-pub struct Snapshots {
+pub struct SnapshotTaking {
     /// What a turn takes.
     pub slices: Slices,
     walking: bool,
@@ -39,7 +39,7 @@ pub struct Snapshots {
     took: Latency,
 }
 
-impl Snapshots {
+impl SnapshotTaking {
     /// Begins, continues or finishes, whatever is due. `may_begin`: what is applied now is committed for good.
     pub(super) fn turn(
         &mut self,

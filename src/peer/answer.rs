@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The loop's side. Dropped without an answer, it says that there will be none.
-pub struct Answer<T>(Arc<Place<T>>);
+pub struct Answer<T>(Arc<AnswerCell<T>>);
 
 impl<T> std::fmt::Debug for Answer<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -16,14 +16,14 @@ impl<T> std::fmt::Debug for Answer<T> {
 }
 
 /// The side of who asked.
-pub struct Awaited<T>(Arc<Place<T>>);
+pub struct Awaited<T>(Arc<AnswerCell<T>>);
 
-struct Place<T> {
-    state: Mutex<State<T>>,
+struct AnswerCell<T> {
+    state: Mutex<AnswerState<T>>,
     changed: Condvar,
 }
 
-enum State<T> {
+enum AnswerState<T> {
     Open,
     Given(T),
     Over,
@@ -40,12 +40,12 @@ pub enum Unanswered {
 
 /// Both sides of a question.
 pub fn question<T>() -> (Answer<T>, Awaited<T>) {
-    let place = Arc::new(Place { state: Mutex::new(State::Open), changed: Condvar::new() });
+    let place = Arc::new(AnswerCell { state: Mutex::new(AnswerState::Open), changed: Condvar::new() });
     (Answer(Arc::clone(&place)), Awaited(place))
 }
 
-impl<T> Place<T> {
-    fn set(&self, state: State<T>) {
+impl<T> AnswerCell<T> {
+    fn set(&self, state: AnswerState<T>) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
         self.changed.notify_all();
     }
@@ -54,15 +54,15 @@ impl<T> Place<T> {
 impl<T> Answer<T> {
     /// Answers. Who asked may have gone in the meantime.
     pub fn give(self, answer: T) {
-        self.0.set(State::Given(answer));
+        self.0.set(AnswerState::Given(answer));
     }
 }
 
 impl<T> Drop for Answer<T> {
     fn drop(&mut self) {
-        let is_open = matches!(*self.0.state.lock().unwrap_or_else(PoisonError::into_inner), State::Open);
+        let is_open = matches!(*self.0.state.lock().unwrap_or_else(PoisonError::into_inner), AnswerState::Open);
         if is_open {
-            self.0.set(State::Over);
+            self.0.set(AnswerState::Over);
         }
     }
 }
@@ -74,7 +74,7 @@ impl<T> Awaited<T> {
     /// [`Unanswered`].
     pub fn wait(self, limit: Option<Duration>) -> Result<T, Unanswered> {
         let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_open = |state: &mut State<T>| matches!(state, State::Open);
+        let is_open = |state: &mut AnswerState<T>| matches!(state, AnswerState::Open);
         let mut state = match limit {
             None => self.0.changed.wait_while(state, is_open).unwrap_or_else(PoisonError::into_inner),
             Some(limit) => {
@@ -82,10 +82,10 @@ impl<T> Awaited<T> {
                 waited.unwrap_or_else(PoisonError::into_inner).0
             }
         };
-        match std::mem::replace(&mut *state, State::Over) {
-            State::Given(answer) => Ok(answer),
-            State::Open => Err(Unanswered::Late),
-            State::Over => Err(Unanswered::Never),
+        match std::mem::replace(&mut *state, AnswerState::Over) {
+            AnswerState::Given(answer) => Ok(answer),
+            AnswerState::Open => Err(Unanswered::Late),
+            AnswerState::Over => Err(Unanswered::Never),
         }
     }
 }

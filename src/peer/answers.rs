@@ -5,8 +5,8 @@ use super::word_memory::packets;
 use super::{Peer, ensemble, environment, link};
 use crate::engine::{ConnStatus, Duty};
 use crate::four_letter::{
-    self, ConfStatus, ConnectionStatus, Counter, Dump, Latency, LeaderStatus, Mode, MonitorStatus, Percentiles,
-    ServerStatus, SessionStatus, SessionsDump, Spread, Summary, WatchSummary, Word,
+    self, ConfStatus, ConnectionSession, ConnectionStatus, Dump, Latency, LeaderStatus, Mode, MonitorCounter,
+    MonitorStatus, Percentiles, ServerStatus, SessionsDump, Spread, Summary, WatchSummary, Word,
 };
 use crate::ids::{Millis, SessionId, WallMillis, Zxid};
 use crate::member::EnsembleStatus;
@@ -132,7 +132,7 @@ impl Peer {
     }
 
     fn connection_status(&self, conn: &ConnStatus) -> ConnectionStatus {
-        let session = (conn.session != SessionId::NONE).then(|| SessionStatus {
+        let session = (conn.session != SessionId::NONE).then(|| ConnectionSession {
             id: conn.session,
             last_operation: conn.stats.last_op.map_or("NA", |op| four_letter::operation_code(op.to_i32())),
             established: self.wall_at(conn.opened),
@@ -243,7 +243,7 @@ impl Peer {
     }
 
     /// What `mntr` counts, since the start.
-    fn counters(&self) -> Vec<Counter> {
+    fn counters(&self) -> Vec<MonitorCounter> {
         let (status, store) = (self.member.engine.status(), self.member.store.stats());
         let mut counters = vec![
             // No connection is dropped by lot, and there is no TLS port yet.

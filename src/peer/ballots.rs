@@ -18,15 +18,15 @@ use std::sync::Arc;
 use mio::event::Event;
 use mio::{Registry, Token, Waker};
 
-use super::dial::{Dial, Names, Progress};
+use super::dial::{Dial, DialProgress, Names};
 use super::door::{DOOR, Door};
-use super::place::Place;
+use super::place::HostPort;
 use super::tokens::{ELECTION, ELECTION_LINKS, ELECTION_LINKS_MAX};
-use super::wire::{Reading, Wire};
+use super::wire::{QuorumWire, WireRead};
 use crate::Error;
 use crate::ids::{Millis, ServerId};
 use crate::records::peer::{InitialMessage, Notification};
-use conn::Conn;
+use conn::BallotConn;
 
 /// The longest pause before a server is dialled again, ms.
 const REDIAL_MAX_MS: u64 = 1000;
@@ -47,11 +47,11 @@ pub struct ElectionSettings {
     /// Who we are.
     pub me: ServerId,
     /// Where we listen: the addresses of our own server line, or a wildcard (`quorumListenOnAllIPs`).
-    pub listen: Vec<Place>,
+    pub listen: Vec<HostPort>,
     /// Where we tell others that we listen: what our own server line says.
-    pub announced: Vec<Place>,
+    pub announced: Vec<HostPort>,
     /// Where the others listen.
-    pub peers: BTreeMap<ServerId, Vec<Place>>,
+    pub peers: BTreeMap<ServerId, Vec<HostPort>>,
     /// `electionPortBindRetry`: tries to bind the port, 0 without end.
     pub bind_tries: u32,
     /// `cnxTimeout`: time for a dial, ms.
@@ -83,11 +83,11 @@ pub enum BallotEvent {
 
 /// What is known of another server.
 #[derive(Debug, Default)]
-struct Peer {
+struct BallotPeer {
     /// Where the configuration says that it listens; nothing for a stranger.
-    places: Vec<Place>,
+    places: Vec<HostPort>,
     /// Where it said itself that it listens.
-    announced: Vec<Place>,
+    announced: Vec<HostPort>,
     /// Our newest notification to it, with its length in front.
     newest: Option<Vec<u8>>,
     /// The newest notification has to be sent on the present connection.
@@ -110,16 +110,16 @@ struct Peer {
     heard: Option<Notification>,
 }
 
-impl Peer {
+impl BallotPeer {
     fn is_stranger(&self) -> bool {
         self.places.is_empty()
     }
 
     /// Where to dial it. What the server says itself counts first where the configuration agrees, and last where it does
     /// not: whoever claims another's id shall not draw us away from it.
-    fn targets(&self) -> Vec<Place> {
+    fn targets(&self) -> Vec<HostPort> {
         let agreed = self.announced.iter().filter(|place| self.places.contains(place));
-        let mut targets: Vec<Place> = agreed.cloned().collect();
+        let mut targets: Vec<HostPort> = agreed.cloned().collect();
         for place in self.places.iter().chain(&self.announced) {
             if !targets.contains(place) {
                 targets.push(place.clone());
@@ -132,16 +132,16 @@ impl Peer {
 
 /// What uses a token.
 #[derive(Debug)]
-enum Slot {
+enum BallotSlot {
     /// A dial under way.
     Dialling { peer: ServerId, dial: Dial },
     /// Somebody connected and has not said who it is.
-    New { conn: Conn, address: SocketAddr, until: Millis },
+    New { conn: BallotConn, address: SocketAddr, until: Millis },
     /// The connection with a server.
-    Link { conn: Conn, peer: ServerId },
+    Link { conn: BallotConn, peer: ServerId },
 }
 
-enum Report {
+enum BallotReport {
     Heard(ServerId),
     Link(ServerId, bool),
 }
@@ -155,9 +155,9 @@ pub struct Ballots {
     registry: Registry,
     names: Names,
     door: Door,
-    peers: BTreeMap<ServerId, Peer>,
-    slots: Vec<Option<Slot>>,
-    reports: VecDeque<Report>,
+    peers: BTreeMap<ServerId, BallotPeer>,
+    slots: Vec<Option<BallotSlot>>,
+    reports: VecDeque<BallotReport>,
     scratch: Box<[u8]>,
 }
 
@@ -172,7 +172,8 @@ impl Ballots {
         let mut door = Door::new("election port", ELECTION, &settings.listen, settings.bind_tries);
         door.turn(Millis(0), &mut names, &registry)?;
         let peers = settings.peers.iter().filter(|(id, _)| **id != settings.me);
-        let peers = peers.map(|(id, places)| (*id, Peer { places: places.clone(), ..Peer::default() })).collect();
+        let peers =
+            peers.map(|(id, places)| (*id, BallotPeer { places: places.clone(), ..BallotPeer::default() })).collect();
         Ok(Ballots {
             settings,
             registry,
@@ -196,7 +197,7 @@ impl Ballots {
     }
 
     /// Says where a server listens; it becomes one of the configuration if it was not.
-    pub fn learn(&mut self, peer: ServerId, places: Vec<Place>) {
+    pub fn learn(&mut self, peer: ServerId, places: Vec<HostPort>) {
         if peer != self.settings.me {
             self.peers.entry(peer).or_default().places = places;
         }
@@ -240,8 +241,8 @@ impl Ballots {
         }
         let Some(at) = event.token().0.checked_sub(ELECTION_LINKS) else { return };
         match self.slots.get_mut(at) {
-            Some(Some(Slot::Dialling { dial, .. })) => dial.ready(),
-            Some(Some(Slot::New { conn, .. } | Slot::Link { conn, .. })) => conn.ready(event),
+            Some(Some(BallotSlot::Dialling { dial, .. })) => dial.ready(),
+            Some(Some(BallotSlot::New { conn, .. } | BallotSlot::Link { conn, .. })) => conn.ready(event),
             _ => {}
         }
     }
@@ -256,7 +257,7 @@ impl Ballots {
                 self.door.named(now, &named, &self.registry)?;
             }
             for slot in &named.ids {
-                if let Some(Some(Slot::Dialling { dial, .. })) = self.slots.get_mut(*slot) {
+                if let Some(Some(BallotSlot::Dialling { dial, .. })) = self.slots.get_mut(*slot) {
                     dial.named(&named.name, &named.found);
                 }
             }
@@ -264,18 +265,18 @@ impl Ballots {
         self.door.turn(now, &mut self.names, &self.registry)?;
         for _ in 0..ACCEPTS_MAX {
             let Some((stream, address)) = self.door.accept(now) else { break };
-            self.admit(now, Wire::new(stream), address);
+            self.admit(now, QuorumWire::new(stream), address);
         }
         for slot in 0..self.slots.len() {
             match &self.slots[slot] {
                 None => {}
-                Some(Slot::Dialling { .. }) => self.drive(now, slot),
-                Some(Slot::New { until, .. }) if now >= *until => self.free(slot),
-                Some(Slot::New { .. }) => self.read_initial(now, slot),
-                Some(Slot::Link { .. }) => self.serve(now, slot),
+                Some(BallotSlot::Dialling { .. }) => self.drive(now, slot),
+                Some(BallotSlot::New { until, .. }) if now >= *until => self.free(slot),
+                Some(BallotSlot::New { .. }) => self.read_initial(now, slot),
+                Some(BallotSlot::Link { .. }) => self.serve(now, slot),
             }
         }
-        let due = |peer: &Peer| peer.dial.is_none() && peer.redial_at <= now && peer.wants_dial();
+        let due = |peer: &BallotPeer| peer.dial.is_none() && peer.redial_at <= now && peer.wants_dial();
         let due: Vec<ServerId> = self.peers.iter().filter(|(_, peer)| due(peer)).map(|(id, _)| *id).collect();
         for id in due {
             self.dial(now, id);
@@ -289,10 +290,10 @@ impl Ballots {
             return Some(Millis(0));
         }
         let slots = self.slots.iter().flatten().filter_map(|slot| match slot {
-            Slot::Dialling { dial, .. } => Some(dial.poll_timeout()),
-            Slot::New { conn, until, .. } => Some(if conn.has_work() { Millis(0) } else { *until }),
-            Slot::Link { conn, .. } if conn.has_work() => Some(Millis(0)),
-            Slot::Link { conn, .. } => conn.stalls_at(self.stall_ms()),
+            BallotSlot::Dialling { dial, .. } => Some(dial.poll_timeout()),
+            BallotSlot::New { conn, until, .. } => Some(if conn.has_work() { Millis(0) } else { *until }),
+            BallotSlot::Link { conn, .. } if conn.has_work() => Some(Millis(0)),
+            BallotSlot::Link { conn, .. } => conn.stalls_at(self.stall_ms()),
         });
         let peers = self.peers.values().filter(|peer| peer.dial.is_none() && peer.wants_dial());
         slots.chain(peers.map(|peer| peer.redial_at)).chain(self.door.poll_timeout()).min()
@@ -302,8 +303,8 @@ impl Ballots {
     pub fn poll(&mut self) -> Option<BallotEvent> {
         loop {
             match self.reports.pop_front()? {
-                Report::Link(peer, is_up) => return Some(BallotEvent::Link { peer, is_up }),
-                Report::Heard(from) => {
+                BallotReport::Link(peer, is_up) => return Some(BallotEvent::Link { peer, is_up }),
+                BallotReport::Heard(from) => {
                     if let Some(notification) = self.peers.get_mut(&from).and_then(|peer| peer.heard.take()) {
                         return Some(BallotEvent::Notification { from, notification });
                     }
@@ -340,24 +341,24 @@ impl Ballots {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if std::mem::take(&mut peer.is_awaited) {
             // It took our call and did not call back.
-            self.reports.push_back(Report::Link(id, false));
+            self.reports.push_back(BallotReport::Link(id, false));
         }
         peer.is_calling = false;
         peer.last_dial = Some(now);
         peer.dial = Some(slot);
         let dial = Dial::new(now, peer.targets(), self.settings.dial_ms);
-        self.slots[slot] = Some(Slot::Dialling { peer: id, dial });
+        self.slots[slot] = Some(BallotSlot::Dialling { peer: id, dial });
         self.drive(now, slot);
     }
 
     fn drive(&mut self, now: Millis, slot: usize) {
-        let Some(Some(Slot::Dialling { peer, dial })) = self.slots.get_mut(slot) else { return };
+        let Some(Some(BallotSlot::Dialling { peer, dial })) = self.slots.get_mut(slot) else { return };
         let id = *peer;
         let progress = dial.drive(now, &mut self.names, slot, &self.registry, token(slot));
         let failure = match progress {
-            Progress::Waiting => return,
-            Progress::Failed(why) => Some(why),
-            Progress::Connected(stream) => self.greet(now, slot, id, Wire::new(stream)).err(),
+            DialProgress::Waiting => return,
+            DialProgress::Failed(why) => Some(why),
+            DialProgress::Connected(stream) => self.greet(now, slot, id, QuorumWire::new(stream)).err(),
         };
         if let Some(why) = failure {
             log::debug!("server {id} cannot be reached at its election port: {why}");
@@ -367,11 +368,11 @@ impl Ballots {
     }
 
     /// Says who we are on a connection that we opened. It stays if our id is the larger one.
-    fn greet(&mut self, now: Millis, slot: usize, id: ServerId, mut wire: Wire) -> Result<(), String> {
+    fn greet(&mut self, now: Millis, slot: usize, id: ServerId, mut wire: QuorumWire) -> Result<(), String> {
         let mut bytes = Vec::new();
         let ports: Vec<u16> = self.door.addresses().iter().map(SocketAddr::port).collect();
-        let named = |place: &Place| match (place.port, ports.first()) {
-            (0, Some(&port)) => Place { host: place.host.clone(), port }.to_string(),
+        let named = |place: &HostPort| match (place.port, ports.first()) {
+            (0, Some(&port)) => HostPort { host: place.host.clone(), port }.to_string(),
             _ => place.to_string(),
         };
         let addresses = self.settings.announced.iter().map(named).collect();
@@ -388,7 +389,7 @@ impl Ballots {
             peer.redial_at = now.plus(REDIAL_MAX_MS);
             self.free(slot);
         } else {
-            self.linked(now, slot, id, Conn::new(now, wire));
+            self.linked(now, slot, id, BallotConn::new(now, wire));
         }
         Ok(())
     }
@@ -400,7 +401,7 @@ impl Ballots {
         peer.failures += 1;
         peer.redial_at = now.plus(pause);
         if peer.link.is_none() {
-            self.reports.push_back(Report::Link(id, false));
+            self.reports.push_back(BallotReport::Link(id, false));
             self.forget_stranger(id);
         }
     }
@@ -408,14 +409,14 @@ impl Ballots {
     // -----------------------------------------------------------------------------------------------------------
     // Who connects
 
-    fn admit(&mut self, now: Millis, wire: Wire, address: SocketAddr) {
+    fn admit(&mut self, now: Millis, wire: QuorumWire, address: SocketAddr) {
         let new_max = 16 + 4 * self.peers.len().min(64);
         let news: Vec<(usize, SocketAddr, Millis)> = self
             .slots
             .iter()
             .enumerate()
             .filter_map(|(slot, used)| match used {
-                Some(Slot::New { address, until, .. }) => Some((slot, *address, *until)),
+                Some(BallotSlot::New { address, until, .. }) => Some((slot, *address, *until)),
                 _ => None,
             })
             .collect();
@@ -428,18 +429,18 @@ impl Ballots {
             }
         }
         let Some(slot) = self.place() else { return };
-        let mut conn = Conn::new(now, wire);
+        let mut conn = BallotConn::new(now, wire);
         if self
             .registry
             .register(conn.wire.stream(), token(slot), mio::Interest::READABLE | mio::Interest::WRITABLE)
             .is_ok()
         {
-            self.slots[slot] = Some(Slot::New { conn, address, until: now.plus(self.settings.initial_ms) });
+            self.slots[slot] = Some(BallotSlot::New { conn, address, until: now.plus(self.settings.initial_ms) });
         }
     }
 
     fn read_initial(&mut self, now: Millis, slot: usize) {
-        let Some(Some(Slot::New { conn, address, .. })) = self.slots.get_mut(slot) else { return };
+        let Some(Some(BallotSlot::New { conn, address, .. })) = self.slots.get_mut(slot) else { return };
         let address = *address;
         let gone = conn.read(&mut self.scratch, READ_MAX);
         let initial = match InitialMessage::decode(&conn.input) {
@@ -470,22 +471,22 @@ impl Ballots {
                 log::warn!("{address} says that it is server {id}, which is not in the configuration");
                 return self.free(slot);
             }
-            self.peers.insert(id, Peer::default());
+            self.peers.insert(id, BallotPeer::default());
         }
         if is_larger(id, self.settings.me) {
-            let Some(Slot::New { conn, .. }) = self.slots[slot].take() else { return };
+            let Some(BallotSlot::New { conn, .. }) = self.slots[slot].take() else { return };
             return self.linked(now, slot, id, conn);
         }
         // It wants to be called back. What stands is kept until then: it may be somebody else who says so.
-        let Some(Slot::New { conn, .. }) = self.slots[slot].take() else { return };
+        let Some(BallotSlot::New { conn, .. }) = self.slots[slot].take() else { return };
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if let Some(Some(Slot::Link { conn: link, .. })) = peer.link.map(|link| &self.slots[link])
+        if let Some(Some(BallotSlot::Link { conn: link, .. })) = peer.link.map(|link| &self.slots[link])
             && link.since >= conn.since
         {
             // It has been called since: both dialled at once.
             return;
         }
-        let announced = initial.addresses.iter().filter_map(|text| Place::parse(text));
+        let announced = initial.addresses.iter().filter_map(|text| HostPort::parse(text));
         peer.announced = announced.filter(|place| !place.is_wildcard()).take(8).collect();
         peer.is_calling = true;
         if peer.dial.is_none() {
@@ -493,7 +494,7 @@ impl Ballots {
         }
     }
 
-    fn linked(&mut self, now: Millis, slot: usize, id: ServerId, conn: Conn) {
+    fn linked(&mut self, now: Millis, slot: usize, id: ServerId, conn: BallotConn) {
         let Some(peer) = self.peers.get_mut(&id) else { return self.free(slot) };
         for unneeded in peer.link.replace(slot).into_iter().chain(peer.dial.take()) {
             self.slots[unneeded] = None;
@@ -501,8 +502,8 @@ impl Ballots {
         (peer.is_awaited, peer.is_calling) = (false, false);
         peer.is_unsent = peer.newest.is_some();
         peer.failures = 0;
-        self.slots[slot] = Some(Slot::Link { conn, peer: id });
-        self.reports.push_back(Report::Link(id, true));
+        self.slots[slot] = Some(BallotSlot::Link { conn, peer: id });
+        self.reports.push_back(BallotReport::Link(id, true));
         self.serve(now, slot);
     }
 
@@ -510,14 +511,14 @@ impl Ballots {
     // Connections that stand
 
     fn serve(&mut self, now: Millis, slot: usize) {
-        let Some(Some(Slot::Link { conn, peer: id })) = self.slots.get_mut(slot) else { return };
+        let Some(Some(BallotSlot::Link { conn, peer: id })) = self.slots.get_mut(slot) else { return };
         let id = *id;
         let gone = conn.read(&mut self.scratch, READ_MAX);
         let Some(peer) = self.peers.get_mut(&id) else { return self.free(slot) };
         let heard = conn.notifications(now, |notification| {
             // Only the newest counts, as in ZooKeeper, whose queues drop what is older.
             if peer.heard.replace(notification).is_none() {
-                self.reports.push_back(Report::Heard(id));
+                self.reports.push_back(BallotReport::Heard(id));
             }
         });
         match (heard, gone) {
@@ -533,7 +534,7 @@ impl Ballots {
 
     fn write(&mut self, now: Millis, slot: usize) {
         let stall_ms = self.stall_ms();
-        let Some(Some(Slot::Link { conn, peer: id })) = self.slots.get_mut(slot) else { return };
+        let Some(Some(BallotSlot::Link { conn, peer: id })) = self.slots.get_mut(slot) else { return };
         let id = *id;
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if let Err(why) = conn.write(now, peer.newest.as_deref(), &mut peer.is_unsent, stall_ms) {
@@ -549,7 +550,7 @@ impl Ballots {
         if peer.dial.is_none() {
             peer.redial_at = now.plus(pause_ms);
         }
-        self.reports.push_back(Report::Link(id, false));
+        self.reports.push_back(BallotReport::Link(id, false));
         self.forget_stranger(id);
     }
 
@@ -561,7 +562,7 @@ impl Ballots {
     }
 }
 
-impl Peer {
+impl BallotPeer {
     fn wants_dial(&self) -> bool {
         self.is_calling || (self.is_wanted && self.link.is_none())
     }

@@ -8,17 +8,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token, Waker};
 
-use super::place::Place;
+use super::place::HostPort;
 use crate::ids::Millis;
 use crate::process::Owned;
-use crate::resolve::{Found, Lookups};
+use crate::resolve::{LookupResult, Lookups};
 use crate::store::os_text;
 
 /// Look-ups under way for one set of sockets, and their answers, which come from other threads.
 #[derive(Debug)]
 pub(super) struct Names {
     lookups: Lookups,
-    answers: Arc<Mutex<Vec<(String, Found)>>>,
+    answers: Arc<Mutex<Vec<(String, LookupResult)>>>,
     waker: Arc<Waker>,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Named {
     /// Who asked.
     pub(super) ids: Vec<usize>,
     /// What came of it.
-    pub(super) found: Found,
+    pub(super) found: LookupResult,
 }
 
 impl Names {
@@ -40,7 +40,7 @@ impl Names {
     }
 
     /// Looks `name` up for `id`; `Some` when that cannot even begin.
-    pub(super) fn ask(&mut self, name: &str, id: usize) -> Option<Found> {
+    pub(super) fn ask(&mut self, name: &str, id: usize) -> Option<LookupResult> {
         let (answers, waker, asked) = (Arc::clone(&self.answers), Arc::clone(&self.waker), name.to_owned());
         self.lookups.ask(name, id, move |found| {
             answers.lock().unwrap_or_else(PoisonError::into_inner).push((asked, found));
@@ -51,14 +51,14 @@ impl Names {
     /// What was found since the last time.
     pub(super) fn answers(&mut self) -> Vec<Named> {
         let answers = std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner));
-        let named = |(name, found): (String, Found)| Named { ids: self.lookups.answered(&name), name, found };
+        let named = |(name, found): (String, LookupResult)| Named { ids: self.lookups.answered(&name), name, found };
         answers.into_iter().map(named).collect()
     }
 }
 
 /// How far a dial is.
 #[derive(Debug)]
-pub(super) enum Progress {
+pub(super) enum DialProgress {
     /// The resolver or the other server has not answered yet.
     Waiting,
     /// The connection stands.
@@ -68,11 +68,11 @@ pub(super) enum Progress {
 }
 
 #[derive(Debug)]
-enum Stage {
+enum DialStage {
     /// The next place or address is to be taken.
     Next,
     /// A name is being looked up.
-    Naming(Place),
+    Naming(HostPort),
     /// A connection is being made.
     Connecting { stream: Owned<TcpStream>, to: SocketAddr, is_ready: bool },
 }
@@ -81,10 +81,10 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct Dial {
     /// Not looked up yet.
-    places: VecDeque<Place>,
+    places: VecDeque<HostPort>,
     /// Looked up and not tried yet.
     addresses: VecDeque<SocketAddr>,
-    stage: Stage,
+    stage: DialStage,
     /// When it has failed as a whole.
     ends_at: Millis,
     /// When the present address has had its share of the time.
@@ -94,12 +94,12 @@ pub(super) struct Dial {
 
 impl Dial {
     /// To be driven at once. Each place and address gets an equal share of what is left of `timeout_ms`.
-    pub(super) fn new(now: Millis, places: impl IntoIterator<Item = Place>, timeout_ms: u64) -> Dial {
+    pub(super) fn new(now: Millis, places: impl IntoIterator<Item = HostPort>, timeout_ms: u64) -> Dial {
         let ends_at = now.plus(timeout_ms.max(1));
         Dial {
             places: places.into_iter().collect(),
             addresses: VecDeque::new(),
-            stage: Stage::Next,
+            stage: DialStage::Next,
             ends_at,
             step_ends_at: ends_at,
             failure: "no address is known".to_owned(),
@@ -113,14 +113,14 @@ impl Dial {
 
     /// Its socket has something to tell.
     pub(super) fn ready(&mut self) {
-        if let Stage::Connecting { is_ready, .. } = &mut self.stage {
+        if let DialStage::Connecting { is_ready, .. } = &mut self.stage {
             *is_ready = true;
         }
     }
 
     /// A name was looked up. What it was not waiting for does nothing.
-    pub(super) fn named(&mut self, name: &str, found: &Found) {
-        let Stage::Naming(place) = &self.stage else { return };
+    pub(super) fn named(&mut self, name: &str, found: &LookupResult) {
+        let DialStage::Naming(place) = &self.stage else { return };
         if place.host != name {
             return;
         }
@@ -128,7 +128,7 @@ impl Dial {
             Ok(found) => self.addresses.extend(found.iter().map(|address| SocketAddr::new(*address, place.port))),
             Err(why) => self.failure = format!("{place}: {why}"),
         }
-        self.stage = Stage::Next;
+        self.stage = DialStage::Next;
     }
 
     /// Goes on as far as it can. `id` is its number with the resolver, `token` its socket's.
@@ -139,38 +139,39 @@ impl Dial {
         id: usize,
         registry: &Registry,
         token: Token,
-    ) -> Progress {
+    ) -> DialProgress {
         loop {
             if now >= self.poll_timeout() {
                 self.failure = match &self.stage {
-                    Stage::Connecting { to, .. } => format!("{to} does not answer"),
-                    Stage::Naming(place) => format!("{place}: the name is still being looked up"),
-                    Stage::Next => std::mem::take(&mut self.failure),
+                    DialStage::Connecting { to, .. } => format!("{to} does not answer"),
+                    DialStage::Naming(place) => format!("{place}: the name is still being looked up"),
+                    DialStage::Next => std::mem::take(&mut self.failure),
                 };
-                self.stage = Stage::Next;
+                self.stage = DialStage::Next;
             }
             match &mut self.stage {
-                Stage::Connecting { is_ready: false, .. } | Stage::Naming(_) => return Progress::Waiting,
-                Stage::Connecting { stream, to, is_ready } => {
+                DialStage::Connecting { is_ready: false, .. } | DialStage::Naming(_) => return DialProgress::Waiting,
+                DialStage::Connecting { stream, to, is_ready } => {
                     *is_ready = false;
                     match established(stream) {
-                        Ok(false) => return Progress::Waiting,
+                        Ok(false) => return DialProgress::Waiting,
                         Ok(true) => {
-                            let Stage::Connecting { stream, .. } = std::mem::replace(&mut self.stage, Stage::Next)
+                            let DialStage::Connecting { stream, .. } =
+                                std::mem::replace(&mut self.stage, DialStage::Next)
                             else {
                                 unreachable!("it was just looked at");
                             };
-                            return Progress::Connected(stream);
+                            return DialProgress::Connected(stream);
                         }
                         Err(error) => {
                             self.failure = format!("{to}: {}", os_text(&error));
-                            self.stage = Stage::Next;
+                            self.stage = DialStage::Next;
                         }
                     }
                 }
-                Stage::Next => {
+                DialStage::Next => {
                     if !self.step(now, names, id, registry, token) {
-                        return Progress::Failed(std::mem::take(&mut self.failure));
+                        return DialProgress::Failed(std::mem::take(&mut self.failure));
                     }
                 }
             }
@@ -186,7 +187,7 @@ impl Dial {
         self.step_ends_at = now.plus((left / (self.addresses.len() + self.places.len()) as u64).max(1));
         if let Some(to) = self.addresses.pop_front() {
             match connect(to, token, registry) {
-                Ok(stream) => self.stage = Stage::Connecting { stream, to, is_ready: false },
+                Ok(stream) => self.stage = DialStage::Connecting { stream, to, is_ready: false },
                 Err(error) => self.failure = format!("{to}: {}", os_text(&error)),
             }
             return true;
@@ -197,10 +198,10 @@ impl Dial {
             return true;
         }
         match names.ask(&place.host, id) {
-            None => self.stage = Stage::Naming(place),
+            None => self.stage = DialStage::Naming(place),
             Some(found) => {
                 let host = place.host.clone();
-                self.stage = Stage::Naming(place);
+                self.stage = DialStage::Naming(place);
                 self.named(&host, &found);
             }
         }

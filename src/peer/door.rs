@@ -9,7 +9,7 @@ use mio::{Interest, Registry, Token};
 
 use super::dial::{Named, Names};
 use super::listening;
-use super::place::Place;
+use super::place::HostPort;
 use crate::Error;
 use crate::ids::Millis;
 use crate::process::Owned;
@@ -27,7 +27,7 @@ pub(super) const DOOR: usize = usize::MAX;
 /// An address that is not bound yet.
 #[derive(Debug)]
 struct Unbound {
-    place: Place,
+    place: HostPort,
     tries: u32,
     next_at: Millis,
     is_asking: bool,
@@ -49,7 +49,7 @@ pub(super) struct Door {
 
 impl Door {
     /// At these places, each bound by the first [`Door::turn`] that can.
-    pub(super) fn new(what: &'static str, token: Token, places: &[Place], tries_max: u32) -> Door {
+    pub(super) fn new(what: &'static str, token: Token, places: &[HostPort], tries_max: u32) -> Door {
         let mut places = places.to_vec();
         places.sort();
         places.dedup();

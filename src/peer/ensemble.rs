@@ -4,25 +4,25 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::ballots::ElectionSettings;
-use super::place::Place;
+use super::place::HostPort;
 use super::quorum_links::QuorumSettings;
 use crate::Error;
 use crate::config::{Config, PeerAddress, Role, ServerLine};
 use crate::four_letter::Membership;
 use crate::ids::ServerId;
-use crate::zab::{Groups, Majority, Quorum, Quorums, Settings};
+use crate::zab::{Groups, Majority, Quorum, Quorums, ZabSettings};
 
 /// What [`Zab`](crate::zab::Zab) is set up with.
 ///
 /// # Errors
 /// [`Error::Config`] when there is no line for this server, or a limit is missing: [`Config::load`] refuses such a
 /// configuration, but not every configuration was loaded.
-pub fn zab_settings(config: &Config) -> Result<Settings, Error> {
+pub fn zab_settings(config: &Config) -> Result<ZabSettings, Error> {
     let line = own_line(config)?;
     let limit = |name: &str, value: Option<u64>| {
         value.ok_or_else(|| Error::Config(format!("{name} is needed beside several server lines")))
     };
-    Ok(Settings {
+    Ok(ZabSettings {
         me: line.id,
         is_participant: line.role == Role::Participant,
         quorums: Quorums::of(quorum(config)),
@@ -129,11 +129,11 @@ fn first_ms(config: &Config) -> u64 {
     config.ensemble.quorum_cnxn_timeout_ms.unwrap_or_else(|| sync_ms(config))
 }
 
-fn places(line: &ServerLine, port: impl Fn(&PeerAddress) -> u16) -> Vec<Place> {
-    line.addresses.iter().map(|address| Place { host: address.host.clone(), port: port(address) }).collect()
+fn places(line: &ServerLine, port: impl Fn(&PeerAddress) -> u16) -> Vec<HostPort> {
+    line.addresses.iter().map(|address| HostPort { host: address.host.clone(), port: port(address) }).collect()
 }
 
-fn listen(config: &Config, line: &ServerLine, port: impl Fn(&PeerAddress) -> u16) -> Vec<Place> {
+fn listen(config: &Config, line: &ServerLine, port: impl Fn(&PeerAddress) -> u16) -> Vec<HostPort> {
     let mut places = places(line, port);
     if config.ensemble.listen_on_all {
         for place in &mut places {
@@ -143,7 +143,7 @@ fn listen(config: &Config, line: &ServerLine, port: impl Fn(&PeerAddress) -> u16
     places
 }
 
-fn others(config: &Config, me: ServerId, port: impl Fn(&PeerAddress) -> u16) -> BTreeMap<ServerId, Vec<Place>> {
+fn others(config: &Config, me: ServerId, port: impl Fn(&PeerAddress) -> u16) -> BTreeMap<ServerId, Vec<HostPort>> {
     let lines = config.ensemble.servers.values().filter(|line| line.id != me);
     lines.map(|line| (line.id, places(line, &port))).collect()
 }
@@ -181,7 +181,7 @@ mod tests {
              server.2=zoo2:2882:3882|10.0.0.2:2882:3882:participant;0.0.0.0:2181\n\
              server.3=[2001:db8::3]:2883:3883:observer\nversion=0"
         );
-        let shown = |places: &[Place]| places.iter().map(Place::to_string).collect::<Vec<_>>();
+        let shown = |places: &[HostPort]| places.iter().map(HostPort::to_string).collect::<Vec<_>>();
         let election = election_settings(&config).unwrap();
         assert_eq!(shown(&election.listen), ["0.0.0.0:3881"]);
         assert!(election.listen[0].is_wildcard());

@@ -45,7 +45,7 @@ struct Rest {
 }
 
 /// Measures how well the loop listens. Times are on the loop's clock.
-pub(super) struct Hearing {
+pub(super) struct LoopDelay {
     /// Work of this length at a stretch is not granted back, ms: answers are late by no more than that.
     gap_ms: u64,
     /// Connections that may wait to be accepted.
@@ -56,10 +56,10 @@ pub(super) struct Hearing {
     rest: Option<Rest>,
 }
 
-impl Hearing {
+impl LoopDelay {
     /// For sessions whose timeout is at least this, and listening sockets that let so many wait.
-    pub(super) fn new(timeout_min_ms: u64, backlog: usize) -> Hearing {
-        Hearing { gap_ms: (timeout_min_ms / 8).clamp(10, 500), backlog, woke: Millis(0), asleep: None, rest: None }
+    pub(super) fn new(timeout_min_ms: u64, backlog: usize) -> LoopDelay {
+        LoopDelay { gap_ms: (timeout_min_ms / 8).clamp(10, 500), backlog, woke: Millis(0), asleep: None, rest: None }
     }
 
     /// The loop begins to wait for events, for at most so long.
@@ -106,7 +106,7 @@ mod tests {
 
     /// Turns of `(work, sleep, timeout)` ms each; what was granted back by each.
     fn granted(turns: &[(u64, u64, u64)]) -> Vec<u64> {
-        let mut hearing = Hearing::new(4000, BACKLOG);
+        let mut hearing = LoopDelay::new(4000, BACKLOG);
         let mut now = Millis(0);
         let turn = |&(work, sleep, timeout): &(u64, u64, u64)| {
             now = now.plus(work);
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn everything_that_had_arrived_comes_before_anybody_expires() {
-        let mut hearing = Hearing::new(4000, BACKLOG);
+        let mut hearing = LoopDelay::new(4000, BACKLOG);
         let quiet = Intake { sockets: 3000, ..Intake::default() };
         assert!(!hearing.is_complete(false, quiet), "nobody is due");
         assert!(hearing.is_complete(true, quiet));
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn no_load_puts_expiry_off_for_ever() {
-        let mut hearing = Hearing::new(4000, BACKLOG);
+        let mut hearing = LoopDelay::new(4000, BACKLOG);
         let flood = Intake {
             sockets: 10_000,
             events: 1024,

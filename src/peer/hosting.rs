@@ -7,7 +7,7 @@ use super::network::Network;
 use crate::Error;
 use crate::engine::Engine;
 use crate::ids::{LinkId, Millis, ServerId, WallMillis};
-use crate::member::{Failure, Host};
+use crate::member::{Host, MemberFailure};
 use crate::records::peer::{Notification, QuorumPacket};
 
 /// The parts of a peer that its member needs while it works.
@@ -107,11 +107,11 @@ pub(super) fn time(started: Instant) -> (Millis, WallMillis) {
     (now, WallMillis(wall))
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Error {
+impl From<MemberFailure> for Error {
+    fn from(failure: MemberFailure) -> Error {
         match failure {
-            Failure::Store(error) => error.into(),
-            Failure::Damage(damage) => Error::Damage(damage.0),
+            MemberFailure::Store(error) => error.into(),
+            MemberFailure::Damage(damage) => Error::Damage(damage.0),
         }
     }
 }

@@ -46,29 +46,29 @@ pub(super) struct ClientSocket {
 }
 
 /// What became of reading from a socket.
-enum Reading {
+enum SocketRead {
     Bytes(usize),
     Nothing,
     Gone,
 }
 
 impl ClientSocket {
-    fn read(&mut self, buffer: &mut [u8]) -> Reading {
+    fn read(&mut self, buffer: &mut [u8]) -> SocketRead {
         loop {
             return match self.stream.read(buffer) {
-                Ok(0) => Reading::Gone,
+                Ok(0) => SocketRead::Gone,
                 Ok(count) => {
                     // A short read has emptied the socket: the next bytes come with an event of their own. The end
                     // does not, if it came with these.
                     self.readable = count == buffer.len() || self.hung_up;
-                    Reading::Bytes(count)
+                    SocketRead::Bytes(count)
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.readable = false;
-                    Reading::Nothing
+                    SocketRead::Nothing
                 }
-                Err(_) => Reading::Gone,
+                Err(_) => SocketRead::Gone,
             };
         }
     }
@@ -215,29 +215,29 @@ impl Peer {
             link.read(&mut scratch[..most])
         } else {
             link.waits_for_memory |= can_read;
-            Reading::Nothing
+            SocketRead::Nothing
         };
         let count = match reading {
-            Reading::Bytes(count) => Some(count),
-            Reading::Nothing if most > 0 => Some(0),
-            Reading::Nothing | Reading::Gone => None,
+            SocketRead::Bytes(count) => Some(count),
+            SocketRead::Nothing if most > 0 => Some(0),
+            SocketRead::Nothing | SocketRead::Gone => None,
         };
         self.read_in_turn += count.unwrap_or(0);
         match reading {
-            Reading::Gone => self.drop_link(slot, false),
-            Reading::Nothing if before == 0 => {}
-            Reading::Nothing => {
+            SocketRead::Gone => self.drop_link(slot, false),
+            SocketRead::Nothing if before == 0 => {}
+            SocketRead::Nothing => {
                 let mut input = std::mem::take(&mut link.input);
                 let consumed = self.take_input(slot, &input);
                 input.drain(..consumed);
                 self.keep_input(slot, before, input, now);
             }
-            Reading::Bytes(count) if before == 0 => {
+            SocketRead::Bytes(count) if before == 0 => {
                 let consumed = self.take_input(slot, &scratch[..count]);
                 let rest = scratch[consumed..count].to_vec();
                 self.keep_input(slot, before, rest, now);
             }
-            Reading::Bytes(count) => {
+            SocketRead::Bytes(count) => {
                 let mut input = std::mem::take(&mut link.input);
                 input.extend_from_slice(&scratch[..count]);
                 let consumed = self.take_input(slot, &input);

@@ -54,7 +54,7 @@ impl Counts {
     }
 }
 
-pub(super) struct Listening {
+pub(super) struct ClientPorts {
     listeners: Vec<Owned<TcpListener>>,
     pub counts: Counts,
     /// Connections refused for being too many.
@@ -66,8 +66,8 @@ pub(super) struct Listening {
     last_complaint: Option<Millis>,
 }
 
-impl Listening {
-    pub(super) fn bind(config: &Config, registry: &Registry) -> Result<Listening, Error> {
+impl ClientPorts {
+    pub(super) fn bind(config: &Config, registry: &Registry) -> Result<ClientPorts, Error> {
         let addresses =
             config.client_addresses().map_err(|error| Error::Config(format!("clientPortAddress: {error}")))?;
         let mut listeners = Vec::new();
@@ -82,7 +82,7 @@ impl Listening {
             Some(max) => config.connections_max().min(max / 2).max(1),
             None => config.connections_max(),
         };
-        Ok(Listening {
+        Ok(ClientPorts {
             listeners,
             counts: Counts::default(),
             rejected: 0,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Peer;
 use super::seat::Lent;
-use crate::engine::{CREDENTIALS_SIZE_MAX, CloseReason, ConnId, Engine, NextInput, Settings};
+use crate::engine::{CREDENTIALS_SIZE_MAX, CloseReason, ConnId, Engine, EngineSettings, NextInput};
 
 /// Times one link is offered to the engine in a turn. More requests in a turn share one sync; fewer let others in.
 const ROUNDS_MAX: usize = 16;
@@ -72,7 +72,7 @@ pub struct LinkLimits {
 
 impl LinkLimits {
     /// Those of an engine with these settings.
-    pub(super) fn of(settings: &Settings) -> LinkLimits {
+    pub(super) fn of(settings: &EngineSettings) -> LinkLimits {
         let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         // The address, and `super` beside the digest that stands for it.
         let given = 1 + usize::from(settings.super_digest.is_some());
@@ -164,7 +164,7 @@ impl Hub {
 }
 
 /// One link.
-struct Local {
+struct LocalLinkState {
     link: Arc<dyn LocalLink>,
     conn: ConnId,
     /// What the engine has not taken yet, from `consumed` on.
@@ -181,7 +181,7 @@ struct Local {
 /// All of them, by the engine's slot.
 pub(super) struct Locals {
     pub hub: Arc<Hub>,
-    by_slot: Vec<Option<Local>>,
+    by_slot: Vec<Option<LocalLinkState>>,
     work: Vec<u32>,
     /// Those that had sent something when this turn began.
     served: Vec<u32>,
@@ -212,7 +212,7 @@ impl Locals {
         locals.into_iter().any(|local| local.link.may_follow_up())
     }
 
-    fn get(&mut self, slot: u32) -> Option<&mut Local> {
+    fn get(&mut self, slot: u32) -> Option<&mut LocalLinkState> {
         self.by_slot.get_mut(slot as usize)?.as_mut()
     }
 
@@ -325,7 +325,7 @@ impl Peer {
         if self.locals.by_slot.len() <= slot {
             self.locals.by_slot.resize_with(slot + 1, || None);
         }
-        let local = Local {
+        let local = LocalLinkState {
             link,
             conn,
             input: Vec::new(),

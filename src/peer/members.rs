@@ -24,26 +24,26 @@ impl Peer {
         }
         while let Some(event) = hosting.network.as_mut().and_then(|network| network.ballots.poll()) {
             let event = match event {
-                BallotEvent::Notification { from, notification } => zab::Event::Ballot { from, notification },
-                BallotEvent::Link { peer, is_up } => zab::Event::BallotLink { peer, is_up },
+                BallotEvent::Notification { from, notification } => zab::ZabEvent::Ballot { from, notification },
+                BallotEvent::Link { peer, is_up } => zab::ZabEvent::BallotLink { peer, is_up },
             };
             member.handle(&mut hosting, event)?;
         }
         while let Some(event) = hosting.network.as_mut().and_then(|network| network.links.poll()) {
             let event = match event {
-                LinkEvent::Opened { link, is_ours } => zab::Event::Opened { link, is_ours },
+                LinkEvent::Opened { link, is_ours } => zab::ZabEvent::Opened { link, is_ours },
                 LinkEvent::DialFailed { to, why } => {
                     log::info!("server {to} cannot be reached at its quorum port: {why}");
-                    zab::Event::DialFailed
+                    zab::ZabEvent::DialFailed
                 }
-                LinkEvent::Packet { link, packet } => zab::Event::Packet { link, packet },
+                LinkEvent::Packet { link, packet } => zab::ZabEvent::Packet { link, packet },
                 LinkEvent::Raw { link, bytes } => {
                     member.raw(&mut hosting, link, &bytes)?;
                     continue;
                 }
                 LinkEvent::Closed { link, why } => {
                     log::info!("a connection of the quorum port has ended: {why}");
-                    zab::Event::Closed { link }
+                    zab::ZabEvent::Closed { link }
                 }
             };
             member.handle(&mut hosting, event)?;

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Token};
 
 use crate::config::Config;
-use crate::engine::{CloseReason, Duty, Engine, LogSpace, Settings};
+use crate::engine::{CloseReason, Duty, Engine, EngineSettings, LogSpace};
 use crate::four_letter::{Whitelist, Word};
 use crate::ids::{Millis, ServerId, SessionId, WallMillis};
-use crate::member::{LogSpaceChanged, Member, Seat as _};
+use crate::member::{EngineSeat as _, LogSpaceChanged, Member};
 use crate::{Error, engine};
 
 pub mod answer;
@@ -49,14 +49,14 @@ mod word_memory;
 
 use answer::Answer;
 use expiring::Expirings;
-use hearing::Hearing;
+use hearing::LoopDelay;
 use hosting::Hosting;
 use lingering::Lingering;
 use link::ClientSocket;
-use listening::Listening;
+use listening::ClientPorts;
 use local::{Hub, LinkLimits, Locals};
 use network::Network;
-use pool::Pool;
+use pool::MemoryPool;
 use seat::Seat;
 use tokens::{LINKS, LISTENERS_MAX, WAKER};
 
@@ -90,7 +90,7 @@ pub enum Command {
 #[derive(Clone, Debug)]
 pub struct Status {
     /// The engine's numbers.
-    pub engine: engine::Status,
+    pub engine: engine::EngineStatus,
     /// The store's numbers.
     pub store: crate::store::StoreStats,
     /// Milliseconds since the start.
@@ -118,7 +118,7 @@ pub struct Peer {
     /// Who is told at the end of the turn, and what.
     answers: Vec<(Answer<bool>, bool)>,
     expirings: Expirings,
-    listening: Listening,
+    listening: ClientPorts,
     /// The sockets of an ensemble.
     network: Option<Network>,
     /// By the engine's slot.
@@ -132,9 +132,9 @@ pub struct Peer {
     /// Bytes read and not acted upon, all links together.
     input_total: usize,
     /// Memory for large frames that are being read.
-    pool: Pool,
+    pool: MemoryPool,
     /// How well the loop listens to clients.
-    hearing: Hearing,
+    hearing: LoopDelay,
     /// Bytes read in this turn.
     read_in_turn: usize,
     /// Connections whose handshake waits for its turn, and when that is looked at.
@@ -168,7 +168,7 @@ impl Peer {
         let poll = Poll::new().map_err(Error::system("create the event queue"))?;
         let waker = mio::Waker::new(poll.registry(), WAKER).map_err(Error::system("create the waker"))?;
         let waker = Arc::new(waker);
-        let listening = Listening::bind(&config, poll.registry())?;
+        let listening = ClientPorts::bind(&config, poll.registry())?;
         let network = match config.ensemble.is_standalone() {
             true => None,
             false => Some(Network::open(&config, poll.registry(), &waker)?),
@@ -181,9 +181,9 @@ impl Peer {
         let engine = Seat::new(engine);
         let hub = Hub::new(Arc::clone(&waker), engine.lent(), link_limits);
         let member = Member::new(engine, store, me);
-        let pool = Pool::new(config.limits.input_bytes_max / 2, READ_SIZE);
+        let pool = MemoryPool::new(config.limits.input_bytes_max / 2, READ_SIZE);
         let hearing =
-            Hearing::new(config.session_timeout_min_ms(), hearing::backlog(config.client_port_listen_backlog));
+            LoopDelay::new(config.session_timeout_min_ms(), hearing::backlog(config.client_port_listen_backlog));
         let mut peer = Peer {
             config,
             member,
@@ -464,10 +464,10 @@ impl Peer {
     }
 }
 
-fn settings_of(config: &Config) -> Settings {
+fn settings_of(config: &Config) -> EngineSettings {
     let limits = &config.limits;
     let millis = |ms: u64| i32::try_from(ms).unwrap_or(i32::MAX);
-    Settings {
+    EngineSettings {
         // ZooKeeper's own number for a server that has none.
         server_id: if config.server_id == ServerId(0) { ServerId(1) } else { config.server_id },
         tick_ms: config.tick_time_ms,
@@ -484,7 +484,7 @@ fn settings_of(config: &Config) -> Settings {
         container_check_interval_ms: config.container_check_interval_ms,
         container_max_per_minute: config.container_max_per_minute,
         container_never_used_max_ms: config.container_max_never_used_interval_ms,
-        limits: engine::Limits {
+        limits: engine::EngineLimits {
             frame_size_max: config.jute_maxbuffer,
             first_frame_size_max: limits.first_frame_max,
             handshake_ms: limits.handshake_timeout_ms,

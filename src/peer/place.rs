@@ -5,16 +5,16 @@ use std::net::IpAddr;
 
 /// A port of another server, as the configuration writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct HostPort {
     /// A name or an address, without the brackets of IPv6.
     pub host: String,
     /// The port.
     pub port: u16,
 }
 
-impl Place {
+impl HostPort {
     /// Takes `host:port` apart, IPv6 in brackets; `None` when it is nothing of the kind.
-    pub fn parse(text: &str) -> Option<Place> {
+    pub fn parse(text: &str) -> Option<HostPort> {
         let (host, port) = text.rsplit_once(':')?;
         let host = match host.strip_prefix('[') {
             Some(rest) => rest.strip_suffix(']')?,
@@ -23,7 +23,7 @@ impl Place {
         };
         let is_name = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control());
         let port = port.parse().ok().filter(|port| *port != 0)?;
-        is_name.then(|| Place { host: host.to_owned(), port })
+        is_name.then(|| HostPort { host: host.to_owned(), port })
     }
 
     /// Whether it stands for every address of a machine, and so leads nowhere.
@@ -37,7 +37,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.contains(':') {
             true => write!(f, "[{}]:{}", self.host, self.port),

@@ -39,14 +39,14 @@ impl Holder {
 
 /// Whose turn it is to go beyond the memory.
 #[derive(Clone, Copy)]
-struct Head {
+struct FirstInLine {
     slot: u32,
     /// It loses its turn then in any case, and then when its socket stays dry.
     until: Millis,
     dry_until: Option<Millis>,
 }
 
-impl Head {
+impl FirstInLine {
     fn ends(&self) -> Millis {
         self.dry_until.map_or(self.until, |dry| dry.min(self.until))
     }
@@ -66,7 +66,7 @@ pub(super) enum Share {
 }
 
 /// The memory, and who shares it. Knows connections by their slots.
-pub(super) struct Pool {
+pub(super) struct MemoryPool {
     /// Bytes for all large frames.
     max: usize,
     /// Bytes read at once.
@@ -75,14 +75,14 @@ pub(super) struct Pool {
     held: usize,
     line: VecDeque<u32>,
     /// Goes beyond `max`.
-    head: Option<Head>,
+    head: Option<FirstInLine>,
     /// When nobody was found who does not progress.
     searched: Option<Millis>,
 }
 
-impl Pool {
-    pub(super) fn new(max: usize, chunk: usize) -> Pool {
-        Pool { max, chunk, holders: BTreeMap::new(), held: 0, line: VecDeque::new(), head: None, searched: None }
+impl MemoryPool {
+    pub(super) fn new(max: usize, chunk: usize) -> MemoryPool {
+        MemoryPool { max, chunk, holders: BTreeMap::new(), held: 0, line: VecDeque::new(), head: None, searched: None }
     }
 
     /// Bytes held by large frames.
@@ -113,7 +113,7 @@ impl Pool {
         }
         match self.head {
             None if self.held < self.max + wanted => {
-                self.head = Some(Head { slot, until: now.plus(TURN_MS), dry_until: None });
+                self.head = Some(FirstInLine { slot, until: now.plus(TURN_MS), dry_until: None });
                 Share::Any
             }
             Some(_) if !is_head => {

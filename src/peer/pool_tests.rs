@@ -32,14 +32,14 @@ impl Client {
 }
 
 struct World {
-    pool: Pool,
+    pool: MemoryPool,
     clients: Vec<Client>,
     most_held: usize,
 }
 
 impl World {
     fn new(clients: Vec<Client>) -> World {
-        World { pool: Pool::new(MAX, CHUNK), clients, most_held: 0 }
+        World { pool: MemoryPool::new(MAX, CHUNK), clients, most_held: 0 }
     }
 
     /// One turn of the loop in each millisecond.

@@ -15,15 +15,15 @@ use std::sync::Arc;
 use mio::event::Event;
 use mio::{Interest, Registry, Token, Waker};
 
-use super::dial::{Dial, Names, Progress};
+use super::dial::{Dial, DialProgress, Names};
 use super::door::{DOOR, Door};
-use super::place::Place;
+use super::place::HostPort;
 use super::tokens::{QUORUM, QUORUM_LINKS, QUORUM_LINKS_MAX};
-use super::wire::{Reading, Wire};
+use super::wire::{QuorumWire, WireRead};
 use crate::Error;
 use crate::ids::{LinkId, Millis, ServerId};
 use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket};
-use link::{Input, Next, QuorumLink};
+use link::{LinkInput, Next, QuorumLink};
 
 /// Connections taken in one turn.
 const ACCEPTS_MAX: usize = 64;
@@ -40,9 +40,9 @@ pub struct QuorumSettings {
     /// Who we are.
     pub me: ServerId,
     /// Where we listen: the addresses of our own server line, or a wildcard (`quorumListenOnAllIPs`).
-    pub listen: Vec<Place>,
+    pub listen: Vec<HostPort>,
     /// Where the others listen, and who may come as a learner.
-    pub peers: BTreeMap<ServerId, Vec<Place>>,
+    pub peers: BTreeMap<ServerId, Vec<HostPort>>,
     /// Tries to bind the port, 0 without end.
     pub bind_tries: u32,
     /// Time for a dial, ms.
@@ -96,14 +96,14 @@ pub enum LinkEvent {
 
 /// What uses a token.
 #[derive(Debug)]
-enum Slot {
+enum QuorumSlot {
     /// A dial under way; there is one at most.
     Dialling { to: ServerId, dial: Dial },
     /// A connection.
     Link(QuorumLink),
 }
 
-enum Report {
+enum QuorumReport {
     /// There may be packets, raw bytes or the end to tell of.
     Look(LinkId),
     Opened(LinkId, bool),
@@ -120,10 +120,10 @@ pub struct QuorumLinks {
     registry: Registry,
     names: Names,
     door: Door,
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Option<QuorumSlot>>,
     /// How often each slot was used: with the slot, a link's name.
     generations: Vec<u32>,
-    reports: VecDeque<Report>,
+    reports: VecDeque<QuorumReport>,
     /// Links with output that was not offered to the system yet.
     unflushed: Vec<LinkId>,
     scratch: Box<[u8]>,
@@ -163,7 +163,7 @@ impl QuorumLinks {
     }
 
     /// Says where a server listens; it may come as a learner from now on.
-    pub fn learn(&mut self, peer: ServerId, places: Vec<Place>) {
+    pub fn learn(&mut self, peer: ServerId, places: Vec<HostPort>) {
         self.settings.peers.insert(peer, places);
     }
 
@@ -174,24 +174,24 @@ impl QuorumLinks {
         let dial = Dial::new(now, places.cloned(), self.settings.dial_ms);
         match self.place() {
             Some(slot) => {
-                self.slots[slot] = Some(Slot::Dialling { to, dial });
+                self.slots[slot] = Some(QuorumSlot::Dialling { to, dial });
                 self.drive(now, slot);
             }
-            None => self.reports.push_back(Report::DialFailed(to, "there are too many connections".to_owned())),
+            None => self.reports.push_back(QuorumReport::DialFailed(to, "there are too many connections".to_owned())),
         }
     }
 
     /// Gives up the dial under way, if there is one; nothing more is told of it.
     pub fn give_up_dial(&mut self) {
         for slot in &mut self.slots {
-            if matches!(slot, Some(Slot::Dialling { .. })) {
+            if matches!(slot, Some(QuorumSlot::Dialling { .. })) {
                 *slot = None;
             }
         }
         let slots = &mut self.slots;
         self.reports.retain(|report| match report {
-            Report::DialFailed(..) => false,
-            Report::Opened(link, true) => {
+            QuorumReport::DialFailed(..) => false,
+            QuorumReport::Opened(link, true) => {
                 slots[link.slot as usize] = None;
                 false
             }
@@ -227,7 +227,7 @@ impl QuorumLinks {
     /// Bytes queued and not taken by the system yet.
     pub fn output_len(&self, link: LinkId) -> usize {
         match self.slots.get(link.slot as usize) {
-            Some(Some(Slot::Link(open))) if open.name == link => open.output.len(),
+            Some(Some(QuorumSlot::Link(open))) if open.name == link => open.output.len(),
             _ => 0,
         }
     }
@@ -252,7 +252,7 @@ impl QuorumLinks {
     /// Bytes from now on are the stream of a state, told as [`LinkEvent::Raw`], until [`QuorumLinks::heard`]. To be called
     /// when the SNAP packet was polled and before the next poll: nothing behind a SNAP is read as a packet.
     pub fn hear(&mut self, link: LinkId) {
-        self.set_input(link, Input::Raw);
+        self.set_input(link, LinkInput::Raw);
     }
 
     /// The stream has ended; of the last [`LinkEvent::Raw`] these bytes were behind its end. They are packets again.
@@ -260,10 +260,10 @@ impl QuorumLinks {
         if let Some(open) = self.open(link) {
             open.put_back(rest);
         }
-        self.set_input(link, Input::Packets);
+        self.set_input(link, LinkInput::Packets);
     }
 
-    fn set_input(&mut self, link: LinkId, input: Input) {
+    fn set_input(&mut self, link: LinkId, input: LinkInput) {
         if let Some(open) = self.open(link) {
             open.input = input;
             self.look(link);
@@ -277,8 +277,8 @@ impl QuorumLinks {
         }
         let Some(at) = event.token().0.checked_sub(QUORUM_LINKS) else { return };
         let name = match self.slots.get_mut(at) {
-            Some(Some(Slot::Dialling { dial, .. })) => return dial.ready(),
-            Some(Some(Slot::Link(link))) => {
+            Some(Some(QuorumSlot::Dialling { dial, .. })) => return dial.ready(),
+            Some(Some(QuorumSlot::Link(link))) => {
                 link.wire.ready(event);
                 link.name
             }
@@ -299,7 +299,7 @@ impl QuorumLinks {
                 self.door.named(now, &named, &self.registry)?;
             }
             for slot in &named.ids {
-                if let Some(Some(Slot::Dialling { dial, .. })) = self.slots.get_mut(*slot) {
+                if let Some(Some(QuorumSlot::Dialling { dial, .. })) = self.slots.get_mut(*slot) {
                     dial.named(&named.name, &named.found);
                 }
             }
@@ -307,17 +307,17 @@ impl QuorumLinks {
         self.door.turn(now, &mut self.names, &self.registry)?;
         for _ in 0..ACCEPTS_MAX {
             let Some((stream, address)) = self.door.accept(now) else { break };
-            self.admit(now, Wire::new(stream), address);
+            self.admit(now, QuorumWire::new(stream), address);
         }
         for slot in 0..self.slots.len() {
             match &self.slots[slot] {
                 None => {}
-                Some(Slot::Dialling { .. }) => self.drive(now, slot),
-                Some(Slot::Link(link)) if link.is_late(now) => {
+                Some(QuorumSlot::Dialling { .. }) => self.drive(now, slot),
+                Some(QuorumSlot::Link(link)) if link.is_late(now) => {
                     log::warn!("{} connected to the quorum port and said nothing", link.address);
                     self.slots[slot] = None;
                 }
-                Some(Slot::Link(_)) => self.read(now, slot),
+                Some(QuorumSlot::Link(_)) => self.read(now, slot),
             }
         }
         Ok(())
@@ -329,9 +329,9 @@ impl QuorumLinks {
             return Some(Millis(0));
         }
         let slots = self.slots.iter().flatten().filter_map(|slot| match slot {
-            Slot::Dialling { dial, .. } => Some(dial.poll_timeout()),
-            Slot::Link(link) if link.can_read() => Some(Millis(0)),
-            Slot::Link(link) => link.until,
+            QuorumSlot::Dialling { dial, .. } => Some(dial.poll_timeout()),
+            QuorumSlot::Link(link) if link.can_read() => Some(Millis(0)),
+            QuorumSlot::Link(link) => link.until,
         });
         slots.chain(self.door.poll_timeout()).min()
     }
@@ -340,9 +340,9 @@ impl QuorumLinks {
     pub fn poll(&mut self) -> Option<LinkEvent> {
         loop {
             let name = match self.reports.pop_front()? {
-                Report::Opened(link, is_ours) => return Some(LinkEvent::Opened { link, is_ours }),
-                Report::DialFailed(to, why) => return Some(LinkEvent::DialFailed { to, why }),
-                Report::Look(name) => name,
+                QuorumReport::Opened(link, is_ours) => return Some(LinkEvent::Opened { link, is_ours }),
+                QuorumReport::DialFailed(to, why) => return Some(LinkEvent::DialFailed { to, why }),
+                QuorumReport::Look(name) => name,
             };
             let Some(link) = self.open(name) else { continue };
             link.is_queued = false;
@@ -369,7 +369,7 @@ impl QuorumLinks {
 
     fn open(&mut self, name: LinkId) -> Option<&mut QuorumLink> {
         match self.slots.get_mut(name.slot as usize) {
-            Some(Some(Slot::Link(link))) if link.name == name => Some(link),
+            Some(Some(QuorumSlot::Link(link))) if link.name == name => Some(link),
             _ => None,
         }
     }
@@ -396,7 +396,7 @@ impl QuorumLinks {
         if let Some(link) = self.open(name)
             && !std::mem::replace(&mut link.is_queued, true)
         {
-            self.reports.push_back(Report::Look(name));
+            self.reports.push_back(QuorumReport::Look(name));
         }
     }
 
@@ -404,7 +404,7 @@ impl QuorumLinks {
     fn look_first(&mut self, name: LinkId) {
         if let Some(link) = self.open(name) {
             link.is_queued = true;
-            self.reports.push_front(Report::Look(name));
+            self.reports.push_front(QuorumReport::Look(name));
         }
     }
 
@@ -422,26 +422,26 @@ impl QuorumLinks {
 
     fn drive(&mut self, now: Millis, slot: usize) {
         let name = self.name(slot);
-        let Some(Some(Slot::Dialling { to, dial })) = self.slots.get_mut(slot) else { return };
+        let Some(Some(QuorumSlot::Dialling { to, dial })) = self.slots.get_mut(slot) else { return };
         let to = *to;
         match dial.drive(now, &mut self.names, slot, &self.registry, token(slot)) {
-            Progress::Waiting => {}
-            Progress::Failed(why) => {
+            DialProgress::Waiting => {}
+            DialProgress::Failed(why) => {
                 log::info!("server {to} cannot be reached at its quorum port: {why}");
                 self.slots[slot] = None;
-                self.reports.push_back(Report::DialFailed(to, why));
+                self.reports.push_back(QuorumReport::DialFailed(to, why));
             }
-            Progress::Connected(stream) => {
-                self.slots[slot] = Some(Slot::Link(QuorumLink::ours(name, Wire::new(stream))));
-                self.reports.push_back(Report::Opened(name, true));
+            DialProgress::Connected(stream) => {
+                self.slots[slot] = Some(QuorumSlot::Link(QuorumLink::ours(name, QuorumWire::new(stream))));
+                self.reports.push_back(QuorumReport::Opened(name, true));
                 self.read(now, slot);
             }
         }
     }
 
-    fn admit(&mut self, now: Millis, mut wire: Wire, address: SocketAddr) {
+    fn admit(&mut self, now: Millis, mut wire: QuorumWire, address: SocketAddr) {
         let news = self.slots.iter().enumerate().filter_map(|(slot, used)| match used {
-            Some(Slot::Link(link)) => link.until.map(|until| (slot, link.address, until)),
+            Some(QuorumSlot::Link(link)) => link.until.map(|until| (slot, link.address, until)),
             _ => None,
         });
         let news: Vec<(usize, SocketAddr, Millis)> = news.collect();
@@ -457,13 +457,13 @@ impl QuorumLinks {
         let interest = Interest::READABLE | Interest::WRITABLE;
         if self.registry.register(wire.stream(), token(slot), interest).is_ok() {
             let until = now.plus(self.settings.first_ms);
-            self.slots[slot] = Some(Slot::Link(QuorumLink::theirs(self.name(slot), wire, address, until)));
+            self.slots[slot] = Some(QuorumSlot::Link(QuorumLink::theirs(self.name(slot), wire, address, until)));
         }
     }
 
     fn read(&mut self, now: Millis, slot: usize) {
         let _ = now;
-        let Some(Some(Slot::Link(link))) = self.slots.get_mut(slot) else { return };
+        let Some(Some(QuorumSlot::Link(link))) = self.slots.get_mut(slot) else { return };
         if !link.can_read() {
             return;
         }
@@ -471,12 +471,12 @@ impl QuorumLinks {
         let mut count = 0;
         while link.can_read() && count < READ_MAX {
             match link.wire.read(&mut self.scratch) {
-                Reading::Bytes(size) => {
+                WireRead::Bytes(size) => {
                     link.take_in(&self.scratch[..size]);
                     count += size;
                 }
-                Reading::Nothing => break,
-                Reading::Gone(why) => link.closes(why),
+                WireRead::Nothing => break,
+                WireRead::Gone(why) => link.closes(why),
             }
         }
         if link.until.is_some() {
@@ -488,7 +488,7 @@ impl QuorumLinks {
 
     /// Tells of an accepted connection once it has said who it is.
     fn introduce(&mut self, slot: usize) {
-        let Some(Some(Slot::Link(link))) = self.slots.get_mut(slot) else { return };
+        let Some(Some(QuorumSlot::Link(link))) = self.slots.get_mut(slot) else { return };
         let why = match link.peek() {
             Ok(None) if !link.is_at_end() => return,
             Ok(None) => "it said nothing".to_owned(),
@@ -501,7 +501,7 @@ impl QuorumLinks {
                 Ok(_) => {
                     let name = link.name;
                     link.until = None;
-                    self.reports.push_back(Report::Opened(name, false));
+                    self.reports.push_back(QuorumReport::Opened(name, false));
                     return self.look(name);
                 }
             },

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::engine::Engine;
-use crate::member::{self, Seat as _};
+use crate::member::{self, EngineSeat as _};
 
 /// Looks at an empty seat before a reader goes to sleep.
 const SPINS: usize = 40;
@@ -48,7 +48,7 @@ impl Seat {
     }
 }
 
-impl member::Seat for Seat {
+impl member::EngineSeat for Seat {
     fn lend(&mut self) {
         *self.lent.seat.write().unwrap_or_else(PoisonError::into_inner) = self.engine.take();
         if self.lent.waiting.load(Ordering::SeqCst) > 0 {

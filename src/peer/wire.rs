@@ -10,7 +10,7 @@ use crate::store::os_text;
 
 /// What became of reading.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reading {
+pub(super) enum WireRead {
     /// So many bytes came.
     Bytes(usize),
     /// There is nothing for now; an event will tell.
@@ -20,7 +20,7 @@ pub(super) enum Reading {
 }
 
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct QuorumWire {
     stream: Owned<TcpStream>,
     /// There may be something to read: no event will tell again.
     readable: bool,
@@ -29,10 +29,10 @@ pub(super) struct Wire {
     hung_up: bool,
 }
 
-impl Wire {
+impl QuorumWire {
     /// Of a connection that stands. Whether something came with it is not known.
-    pub(super) fn new(stream: Owned<TcpStream>) -> Wire {
-        Wire { stream, readable: true, writable: true, hung_up: false }
+    pub(super) fn new(stream: Owned<TcpStream>) -> QuorumWire {
+        QuorumWire { stream, readable: true, writable: true, hung_up: false }
     }
 
     pub(super) fn ready(&mut self, event: &Event) {
@@ -51,21 +51,21 @@ impl Wire {
         &mut self.stream
     }
 
-    pub(super) fn read(&mut self, room: &mut [u8]) -> Reading {
+    pub(super) fn read(&mut self, room: &mut [u8]) -> WireRead {
         loop {
             return match self.stream.read(room) {
-                Ok(0) => Reading::Gone("it was closed by the other end".to_owned()),
+                Ok(0) => WireRead::Gone("it was closed by the other end".to_owned()),
                 Ok(count) => {
                     // A short read has emptied the socket. The end is told once, perhaps together with these bytes.
                     self.readable = count == room.len() || self.hung_up;
-                    Reading::Bytes(count)
+                    WireRead::Bytes(count)
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.readable = false;
-                    Reading::Nothing
+                    WireRead::Nothing
                 }
-                Err(error) => Reading::Gone(os_text(&error)),
+                Err(error) => WireRead::Gone(os_text(&error)),
             };
         }
     }

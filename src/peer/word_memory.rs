@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::four_letter::{self, Counter, Word};
+use crate::four_letter::{self, MonitorCounter, Word};
 use crate::ids::Millis;
 
 /// Log lines about addresses that ask too often come at most this often, ms.
@@ -66,12 +66,12 @@ impl WordMemory {
     }
 
     /// From now on `counters` count from zero.
-    pub(super) fn reset(&mut self, counters: &[Counter]) {
+    pub(super) fn reset(&mut self, counters: &[MonitorCounter]) {
         self.reset = counters.iter().copied().collect();
     }
 
     /// `counters` since the last reset.
-    pub(super) fn since_reset(&self, counters: Vec<Counter>) -> Vec<Counter> {
+    pub(super) fn since_reset(&self, counters: Vec<MonitorCounter>) -> Vec<MonitorCounter> {
         let since = |name| self.reset.get(name).copied().unwrap_or(0);
         counters.into_iter().map(|(name, value)| (name, value.saturating_sub(since(name)))).collect()
     }

@@ -1,6 +1,6 @@
 //! One typed call for each operation.
 
-use super::{Client, ClientError, refused};
+use super::{ClientError, RawClient, refused};
 use crate::jute::{self, Buffer, Text};
 use crate::records::multi::{MultiHeader, MultiOp, MultiResult, decode_results};
 use crate::records::replies::{
@@ -31,7 +31,7 @@ pub enum OpResult {
 
 /// Refusals are [`ClientError::Refused`], everything else is a lost or broken connection.
 #[allow(clippy::missing_errors_doc, reason = "all calls fail alike; said once, on the block")]
-impl Client {
+impl RawClient {
     /// Creates a znode; returns its path, with the sequence number if `mode` asks for one.
     pub fn create(
         &mut self,

@@ -51,7 +51,7 @@ fn event(zxid: i64, kind: EventType, path: &str) -> Vec<u8> {
 #[test]
 fn a_new_session_keeps_what_the_server_granted() {
     let (address, server) = serve(vec![welcome(4000, 9)]);
-    let client = Client::connect(&address).unwrap();
+    let client = RawClient::connect(&address).unwrap();
     assert_eq!((client.session(), client.password(), client.timeout_ms()), (SessionId(9), [7; 16], 4000));
     let frames = server.join().unwrap();
     assert_eq!(frames[0].len(), 45, "with the read-only flag");
@@ -62,7 +62,7 @@ fn a_refused_session_is_expired() {
     for (timeout, session) in [(0, 0), (0, 9), (4000, 0)] {
         let (address, _server) = serve(vec![welcome(timeout, session)]);
         let options = ConnectOptions { resume: Some((SessionId(5), [1; 16])), ..Default::default() };
-        assert!(matches!(Client::connect_with(&address, &options), Err(ClientError::Expired)));
+        assert!(matches!(RawClient::connect_with(&address, &options), Err(ClientError::Expired)));
     }
 }
 
@@ -76,7 +76,7 @@ fn events_between_request_and_reply_are_kept_in_order() {
             reply(1, 5, 0, &jute::encoded("/a")),
         ],
     ]);
-    let mut client = Client::connect(&address).unwrap();
+    let mut client = RawClient::connect(&address).unwrap();
     assert_eq!(client.create("/a", None, &[Acl::open()], CreateMode::Persistent).unwrap(), "/a");
     let seen: Vec<_> = client.take_events().into_iter().map(|event| (event.kind, event.path, event.zxid)).collect();
     assert_eq!(seen, [(EventType::Created, "/a".into(), 5), (EventType::ChildrenChanged, "/".into(), 5)]);
@@ -87,7 +87,7 @@ fn events_between_request_and_reply_are_kept_in_order() {
 fn refusals_foreign_xids_and_hang_ups_are_told_apart() {
     let (address, _server) =
         serve(vec![welcome(4000, 9), vec![reply(1, 2, -101, &[])], vec![reply(8, 2, 0, &[])], vec![]]);
-    let mut client = Client::connect(&address).unwrap();
+    let mut client = RawClient::connect(&address).unwrap();
     assert_eq!(client.delete("/a", -1).unwrap_err().refusal(), Some(ErrorCode::NoNode));
     assert!(matches!(client.delete("/a", -1), Err(ClientError::Protocol(_))));
     match client.delete("/a", -1) {
@@ -103,7 +103,7 @@ fn waiting_for_an_event_sends_pings() {
         vec![reply(XID_PING, 1, 0, &[])],
         vec![event(4, EventType::Deleted, "/x"), reply(XID_PING, 4, 0, &[])],
     ]);
-    let mut client = Client::connect(&address).unwrap();
+    let mut client = RawClient::connect(&address).unwrap();
     let event = client.next_event(Duration::from_secs(10)).unwrap().expect("an event");
     assert_eq!((event.kind, event.path.as_str()), (EventType::Deleted, "/x"));
     assert_eq!(server.join().unwrap().len(), 3);
@@ -113,7 +113,7 @@ fn waiting_for_an_event_sends_pings() {
 fn a_frame_in_pieces_is_one_frame() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let mut wire = Wire::connect(&address, Duration::from_secs(10)).unwrap();
+    let mut wire = RawWire::connect(&address, Duration::from_secs(10)).unwrap();
     let (mut stream, _) = listener.accept().unwrap();
     stream.set_nodelay(true).unwrap();
     for piece in [&[0, 0][..], &[0, 3, 1], &[2, 3, 0, 0, 0, 0]] {

@@ -11,26 +11,26 @@ const READ_SIZE: usize = 64 << 10;
 
 /// A TCP connection that speaks in length-prefixed frames.
 #[derive(Debug)]
-pub struct Wire {
+pub struct RawWire {
     stream: TcpStream,
     wait: Duration,
     input: Vec<u8>,
     start: usize,
 }
 
-impl Wire {
+impl RawWire {
     /// Connects to `address` (`host:port`), trying each of the host's addresses; `wait` holds for every later read too.
     ///
     /// # Errors
     /// That of the last address tried.
-    pub fn connect(address: &str, wait: Duration) -> io::Result<Wire> {
+    pub fn connect(address: &str, wait: Duration) -> io::Result<RawWire> {
         let mut failure = io::Error::new(ErrorKind::NotFound, format!("{address} has no address"));
         for candidate in address.to_socket_addrs()? {
             match TcpStream::connect_timeout(&candidate, wait) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
                     stream.set_write_timeout(Some(wait))?;
-                    return Ok(Wire { stream, wait, input: Vec::new(), start: 0 });
+                    return Ok(RawWire { stream, wait, input: Vec::new(), start: 0 });
                 }
                 Err(error) => failure = error,
             }
@@ -136,7 +136,7 @@ impl Wire {
 /// # Errors
 /// Those of the socket.
 pub fn four_letter(address: &str, word: &str, wait: Duration) -> io::Result<String> {
-    let mut wire = Wire::connect(address, wait)?;
+    let mut wire = RawWire::connect(address, wait)?;
     wire.stream.set_read_timeout(Some(wait))?;
     wire.send_raw(word.as_bytes())?;
     let mut answer = Vec::new();

@@ -35,11 +35,11 @@ use crate::records::EventType;
 #[derive(Clone, Debug)]
 pub struct Barrier<C> {
     client: C,
-    core: Core,
+    core: BarrierCore,
 }
 
 #[derive(Clone, Debug)]
-struct Core {
+struct BarrierCore {
     client: AsyncClient,
     path: String,
 }
@@ -48,7 +48,7 @@ struct Core {
 impl<C: AnyClient> Barrier<C> {
     /// The barrier at `path`. [`Barrier`] has an example, for the other methods too.
     pub fn new(client: &C, path: &str) -> Barrier<C> {
-        Barrier { client: client.clone(), core: Core { client: client.as_async(), path: clean(path) } }
+        Barrier { client: client.clone(), core: BarrierCore { client: client.as_async(), path: clean(path) } }
     }
 }
 
@@ -112,7 +112,7 @@ impl Barrier<AsyncClient> {
     }
 }
 
-impl Core {
+impl BarrierCore {
     async fn create(&self) -> Result<(), Error> {
         persist(async || self.client.ensure_path(&self.path).await).await
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use crate::Error;
-use crate::client::{AsyncClient, Session};
+use crate::client::{AsyncClient, ClientSession};
 use crate::error::{Code, Failure};
 use crate::handle::Reply;
 
@@ -66,7 +66,7 @@ pub(super) fn comes_before(one: i32, other: i32) -> bool {
 /// Deletes znodes of one's own for certain: again after every lost connection, for as long as the session lives. Nobody has
 /// to wait for it.
 pub(super) struct Removal {
-    session: Weak<Session>,
+    session: Weak<ClientSession>,
     path: String,
     what: What,
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::base::{below, clean, is_passing};
 use crate::Error;
-use crate::client::{Alarm, AnyClient, AsyncClient, Client, Listening, Session, WatchGuard};
+use crate::client::{Alarm, AnyClient, AsyncClient, Client, ClientSession, ListenerGuard, WatchGuard};
 use crate::error::{Code, Failure};
 use crate::handle::{State, WatchMode};
 use crate::path::split;
@@ -77,23 +77,23 @@ pub enum CacheEvent<'a> {
 /// # Ok::<(), Error>(())
 /// ```
 pub struct TreeCache {
-    inner: Arc<Inner>,
+    inner: Arc<CacheCore>,
     _watch: WatchGuard,
-    _listening: Listening,
+    _listening: ListenerGuard,
 }
 
-type Listener = Box<dyn Fn(CacheEvent<'_>) + Send + Sync>;
+type CacheListener = Box<dyn Fn(CacheEvent<'_>) + Send + Sync>;
 
-struct Inner {
-    session: Weak<Session>,
+struct CacheCore {
+    session: Weak<ClientSession>,
     path: String,
-    listener: Listener,
-    tree: Mutex<Tree>,
+    listener: CacheListener,
+    tree: Mutex<CacheTree>,
     loaded: Alarm,
 }
 
 #[derive(Default)]
-struct Tree {
+struct CacheTree {
     znodes: BTreeMap<String, Cached>,
     children: BTreeMap<String, BTreeSet<String>>,
     /// Paths asked for whose answers have not come, and what has been heard of them since.
@@ -105,12 +105,12 @@ struct Tree {
     is_loaded: bool,
     is_over: bool,
     /// What is to be told, in order, once the lock is free.
-    told: VecDeque<Told>,
+    told: VecDeque<CacheNotice>,
     /// Somebody is telling.
     is_telling: bool,
 }
 
-enum Told {
+enum CacheNotice {
     Added(String, Cached),
     Updated(String, Cached),
     Removed(String, Cached),
@@ -163,9 +163,9 @@ impl TreeCache {
         TreeCache::start(client.clone(), path, Box::new(told)).await
     }
 
-    async fn start(client: AsyncClient, path: &str, listener: Listener) -> Result<TreeCache, Error> {
+    async fn start(client: AsyncClient, path: &str, listener: CacheListener) -> Result<TreeCache, Error> {
         let session = &client.session;
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(CacheCore {
             session: Arc::downgrade(session),
             path: clean(path),
             listener,
@@ -233,13 +233,13 @@ impl std::fmt::Debug for TreeCache {
 }
 
 /// Below, everything is called where callbacks run, but for the first load.
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, Tree> {
+impl CacheCore {
+    fn lock(&self) -> MutexGuard<'_, CacheTree> {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the tree, then tells what came of it, in order.
-    fn change(self: &Arc<Inner>, change: impl FnOnce(&mut Tree)) {
+    fn change(self: &Arc<CacheCore>, change: impl FnOnce(&mut CacheTree)) {
         let mut tree = self.lock();
         change(&mut tree);
         if tree.is_telling {
@@ -249,17 +249,17 @@ impl Inner {
         tree.is_telling = true;
         while let Some(told) = tree.told.pop_front() {
             drop(tree);
-            let (listener, is_news) = (&self.listener, matches!(told, Told::Loaded | Told::SessionOver));
+            let (listener, is_news) = (&self.listener, matches!(told, CacheNotice::Loaded | CacheNotice::SessionOver));
             // Its panic is the listener's: the cache goes on.
             let tell = || match &told {
-                Told::Added(path, znode) => listener(CacheEvent::Added(path, znode)),
-                Told::Updated(path, znode) => listener(CacheEvent::Updated(path, znode)),
-                Told::Removed(path, znode) => listener(CacheEvent::Removed(path, znode)),
-                Told::Loaded => listener(CacheEvent::Loaded),
-                Told::Suspended => listener(CacheEvent::Suspended),
-                Told::Reconnected => listener(CacheEvent::Reconnected),
-                Told::SessionOver => listener(CacheEvent::SessionOver),
-                Told::Failed(path, error) => listener(CacheEvent::Failed(path, error)),
+                CacheNotice::Added(path, znode) => listener(CacheEvent::Added(path, znode)),
+                CacheNotice::Updated(path, znode) => listener(CacheEvent::Updated(path, znode)),
+                CacheNotice::Removed(path, znode) => listener(CacheEvent::Removed(path, znode)),
+                CacheNotice::Loaded => listener(CacheEvent::Loaded),
+                CacheNotice::Suspended => listener(CacheEvent::Suspended),
+                CacheNotice::Reconnected => listener(CacheEvent::Reconnected),
+                CacheNotice::SessionOver => listener(CacheEvent::SessionOver),
+                CacheNotice::Failed(path, error) => listener(CacheEvent::Failed(path, error)),
             };
             if std::panic::catch_unwind(std::panic::AssertUnwindSafe(tell)).is_err() {
                 log::error!("a listener of the cache of {} panicked", self.path);
@@ -272,19 +272,19 @@ impl Inner {
         tree.is_telling = false;
     }
 
-    fn heard(self: &Arc<Inner>, state: State) {
+    fn heard(self: &Arc<CacheCore>, state: State) {
         let mut loads = false;
         self.change(|tree| match state {
             state if state.is_final() => {
                 tree.is_over = true;
-                tree.told.push_back(Told::SessionOver);
+                tree.told.push_back(CacheNotice::SessionOver);
             }
             State::Suspended => {
                 tree.was_suspended = true;
-                tree.told.push_back(Told::Suspended);
+                tree.told.push_back(CacheNotice::Suspended);
             }
             _ if std::mem::take(&mut tree.was_suspended) => {
-                tree.told.push_back(Told::Reconnected);
+                tree.told.push_back(CacheNotice::Reconnected);
                 loads = true;
             }
             _ => {}
@@ -295,7 +295,7 @@ impl Inner {
         }
     }
 
-    fn changed(self: &Arc<Inner>, kind: EventType, path: &str) {
+    fn changed(self: &Arc<CacheCore>, kind: EventType, path: &str) {
         self.change(|tree| {
             if let Some(heard) = tree.asked.get_mut(path) {
                 // The answer under way may be older than this.
@@ -310,14 +310,14 @@ impl Inner {
     }
 
     /// Asks for everything.
-    fn load(self: &Arc<Inner>) {
+    fn load(self: &Arc<CacheCore>) {
         self.change(|tree| {
             tree.to_load.push_back(self.path.clone());
             self.load_more(tree);
         });
     }
 
-    fn load_more(self: &Arc<Inner>, tree: &mut Tree) {
+    fn load_more(self: &Arc<CacheCore>, tree: &mut CacheTree) {
         while tree.listings < LOADING_MAX && !tree.is_over {
             let Some(path) = tree.to_load.pop_front() else { break };
             let Some(session) = self.session.upgrade() else { return };
@@ -334,11 +334,11 @@ impl Inner {
         let is_done = tree.to_load.is_empty() && tree.loading.is_empty() && tree.listings == 0;
         if is_done && !tree.is_over && !tree.is_loaded {
             tree.is_loaded = true;
-            tree.told.push_back(Told::Loaded);
+            tree.told.push_back(CacheNotice::Loaded);
         }
     }
 
-    fn listed(self: &Arc<Inner>, path: &str, names: Result<Vec<String>, Error>) {
+    fn listed(self: &Arc<CacheCore>, path: &str, names: Result<Vec<String>, Error>) {
         self.change(|tree| {
             tree.listings -= 1;
             match names {
@@ -352,13 +352,13 @@ impl Inner {
                 // It waits for the next connection by itself.
                 Err(error) if is_passing(&error) => tree.to_load.push_back(path.to_owned()),
                 Err(error) if error.code() == Code::NoNode || tree.is_over => {}
-                Err(error) => tree.told.push_back(Told::Failed(path.to_owned(), error)),
+                Err(error) => tree.told.push_back(CacheNotice::Failed(path.to_owned(), error)),
             }
             self.load_more(tree);
         });
     }
 
-    fn ask(self: &Arc<Inner>, tree: &mut Tree, path: &str) {
+    fn ask(self: &Arc<CacheCore>, tree: &mut CacheTree, path: &str) {
         let Some(session) = self.session.upgrade() else { return };
         if tree.asked.contains_key(path) {
             return;
@@ -372,7 +372,7 @@ impl Inner {
         });
     }
 
-    fn got(self: &Arc<Inner>, path: &str, found: Result<(Vec<u8>, Stat), Error>) {
+    fn got(self: &Arc<CacheCore>, path: &str, found: Result<(Vec<u8>, Stat), Error>) {
         self.change(|tree| {
             let heard = tree.asked.remove(path).flatten();
             let mut must_ask_again = heard.is_some();
@@ -383,7 +383,7 @@ impl Inner {
                 Err(error) if error.code() == Code::NoNode => tree.remove(path),
                 Err(error) if is_passing(&error) => must_ask_again = true,
                 Err(_) if tree.is_over => {}
-                Err(error) => tree.told.push_back(Told::Failed(path.to_owned(), error)),
+                Err(error) => tree.told.push_back(CacheNotice::Failed(path.to_owned(), error)),
             }
             if must_ask_again && !tree.is_over {
                 self.ask(tree, path);
@@ -394,7 +394,7 @@ impl Inner {
     }
 }
 
-impl Tree {
+impl CacheTree {
     fn put(&mut self, root: &str, path: &str, znode: Cached) {
         let known = self.znodes.get(path).map(|known| (known.stat.czxid, known.stat.mzxid));
         if known.is_some_and(|(czxid, _)| czxid != znode.stat.czxid) {
@@ -409,9 +409,9 @@ impl Tree {
             self.children.entry(parent.to_owned()).or_default().insert(name.to_owned());
         }
         match known {
-            None => self.told.push_back(Told::Added(path.to_owned(), znode.clone())),
+            None => self.told.push_back(CacheNotice::Added(path.to_owned(), znode.clone())),
             Some((_, mzxid)) if mzxid != znode.stat.mzxid => {
-                self.told.push_back(Told::Updated(path.to_owned(), znode.clone()));
+                self.told.push_back(CacheNotice::Updated(path.to_owned(), znode.clone()));
             }
             Some(_) => {}
         }
@@ -435,7 +435,7 @@ impl Tree {
         }
         for path in gone.into_iter().rev() {
             if let Some(znode) = self.znodes.remove(&path) {
-                self.told.push_back(Told::Removed(path, znode));
+                self.told.push_back(CacheNotice::Removed(path, znode));
             }
         }
     }

@@ -29,11 +29,11 @@ use crate::error::{Code, Failure};
 #[derive(Clone, Debug)]
 pub struct Counter<C> {
     client: C,
-    core: Core,
+    core: CounterCore,
 }
 
 #[derive(Clone, Debug)]
-struct Core {
+struct CounterCore {
     client: AsyncClient,
     path: String,
 }
@@ -42,7 +42,7 @@ struct Core {
 impl<C: AnyClient> Counter<C> {
     /// The counter at `path`, which is 0 until somebody has added something. [`Counter`] has an example, for the other methods too.
     pub fn new(client: &C, path: &str) -> Counter<C> {
-        Counter { client: client.clone(), core: Core { client: client.as_async(), path: clean(path) } }
+        Counter { client: client.clone(), core: CounterCore { client: client.as_async(), path: clean(path) } }
     }
 }
 
@@ -85,7 +85,7 @@ impl Counter<AsyncClient> {
     }
 }
 
-impl Core {
+impl CounterCore {
     async fn read(&self) -> Result<(i64, i32), Error> {
         let read = persist(async || self.client.get(&self.path).await).await;
         let (data, stat) = match read {

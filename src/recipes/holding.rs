@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::base::{Removal, is_passing};
 use crate::Error;
-use crate::client::{AsyncClient, Listening, Session};
+use crate::client::{AsyncClient, ClientSession, ListenerGuard};
 use crate::error::{Code, Failure};
 use crate::handle::State;
 use crate::records::Stat;
@@ -17,24 +17,24 @@ use crate::records::Stat;
 /// It is lost when the session is over, when somebody deletes the znode, and when the connection has been lost for as long as
 /// the session may live without one: the server may have given it to somebody else by then.
 pub(super) struct Holding {
-    inner: Arc<Inner>,
-    _listening: Listening,
+    inner: Arc<HeldZnode>,
+    _listening: ListenerGuard,
 }
 
-struct Inner {
-    session: Weak<Session>,
+struct HeldZnode {
+    session: Weak<ClientSession>,
     parent: String,
     name: String,
     path: String,
     /// The transaction that created the znode.
     fence: i64,
-    standing: Mutex<Standing>,
+    standing: Mutex<HoldingState>,
     changed: Condvar,
     on_lost: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 #[derive(Default)]
-struct Standing {
+struct HoldingState {
     end: Option<End>,
     /// Counts connections lost and found, so that a timer knows whether it is still meant.
     spell: u64,
@@ -48,8 +48,8 @@ enum End {
     Lost(Code),
 }
 
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, Standing> {
+impl HeldZnode {
+    fn lock(&self) -> MutexGuard<'_, HoldingState> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -81,7 +81,7 @@ impl Inner {
     }
 
     /// Looks whether the znode is there, and watches it.
-    fn look(self: &Arc<Inner>) {
+    fn look(self: &Arc<HeldZnode>) {
         let Some(session) = self.session.upgrade() else { return };
         let (at_change, at_answer) = (Arc::downgrade(self), Arc::downgrade(self));
         let changed = move || {
@@ -96,7 +96,7 @@ impl Inner {
         });
     }
 
-    fn looked(self: &Arc<Inner>, found: Result<Option<Stat>, Error>) {
+    fn looked(self: &Arc<HeldZnode>, found: Result<Option<Stat>, Error>) {
         match found {
             Ok(Some(stat)) if stat.czxid == self.fence => {}
             Ok(_) => self.lose(Code::NoNode),
@@ -105,7 +105,7 @@ impl Inner {
         }
     }
 
-    fn heard(self: &Arc<Inner>, state: State, session_timeout: Duration) {
+    fn heard(self: &Arc<HeldZnode>, state: State, session_timeout: Duration) {
         match state {
             state if state.is_final() => {
                 self.lose(if state == State::Expired { Code::SessionExpired } else { Code::Closed });
@@ -118,7 +118,7 @@ impl Inner {
                     standing.spell
                 };
                 let inner = Arc::downgrade(self);
-                let timer = move || Inner::wait_out(&inner, spell, session_timeout);
+                let timer = move || HeldZnode::wait_out(&inner, spell, session_timeout);
                 if std::thread::Builder::new().name("zoarium-holding".to_owned()).spawn(timer).is_err() {
                     // Nobody would notice: so it is over at once.
                     self.lose(Code::ConnectionLoss);
@@ -140,7 +140,7 @@ impl Inner {
     }
 
     /// On a thread of its own: loses it unless the connection comes back in time.
-    fn wait_out(inner: &Weak<Inner>, spell: u64, limit: Duration) {
+    fn wait_out(inner: &Weak<HeldZnode>, spell: u64, limit: Duration) {
         let deadline = Instant::now() + limit;
         let Some(inner) = inner.upgrade() else { return };
         let mut standing = inner.lock();
@@ -168,7 +168,7 @@ impl Holding {
         on_lost: Option<Arc<dyn Fn() + Send + Sync>>,
     ) -> Holding {
         let session = &client.session;
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(HeldZnode {
             session: Arc::downgrade(session),
             parent: parent.to_owned(),
             name: name.to_owned(),

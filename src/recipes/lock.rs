@@ -50,11 +50,11 @@ const MARK: &str = "__lock__";
 #[derive(Clone)]
 pub struct Lock<C> {
     pub(super) client: C,
-    core: Arc<Core>,
+    core: Arc<LockCore>,
 }
 
 #[derive(Clone)]
-struct Core {
+struct LockCore {
     client: AsyncClient,
     path: String,
     data: Vec<u8>,
@@ -65,7 +65,7 @@ struct Core {
 #[must_use = "the lock is released when this is dropped"]
 pub struct Guard<C> {
     client: C,
-    core: Arc<Core>,
+    core: Arc<LockCore>,
     holding: Holding,
 }
 
@@ -73,13 +73,13 @@ pub struct Guard<C> {
 impl<C: AnyClient> Lock<C> {
     /// The lock at `path`, whose znode is created when somebody acquires it. [`Lock`] has an example, for the other methods too.
     pub fn new(client: &C, path: &str) -> Lock<C> {
-        let core = Core { client: client.as_async(), path: clean(path), data: Vec::new(), on_lost: None };
+        let core = LockCore { client: client.as_async(), path: clean(path), data: Vec::new(), on_lost: None };
         Lock { client: client.clone(), core: Arc::new(core) }
     }
 
     /// What [`Lock::contenders`] tells others about this one. [`Lock`] has an example.
     pub fn identifier(self, identifier: impl AsRef<[u8]>) -> Lock<C> {
-        let core = Core { data: identifier.as_ref().to_vec(), ..Core::clone(&self.core) };
+        let core = LockCore { data: identifier.as_ref().to_vec(), ..LockCore::clone(&self.core) };
         Lock { core: Arc::new(core), ..self }
     }
 
@@ -104,7 +104,7 @@ impl<C: AnyClient> Lock<C> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn on_lost(self, told: impl Fn() + Send + Sync + 'static) -> Lock<C> {
-        let core = Core { on_lost: Some(Arc::new(told)), ..Core::clone(&self.core) };
+        let core = LockCore { on_lost: Some(Arc::new(told)), ..LockCore::clone(&self.core) };
         Lock { core: Arc::new(core), ..self }
     }
 
@@ -281,7 +281,7 @@ impl<C> std::fmt::Debug for Lock<C> {
     }
 }
 
-impl Core {
+impl LockCore {
     async fn contend(&self, waits: bool) -> Result<Option<Holding>, Error> {
         // A prefix of this attempt's own: after a lost connection it tells whether the create has happened.
         let prefix = unique()? + MARK;
@@ -300,10 +300,10 @@ impl Core {
             alarm.reset();
             let step = self.step(prefix, &alarm, &mut mine, &mut is_unsure).await;
             match step {
-                Ok(Step::First) => return Ok(mine),
-                Ok(Step::Behind) if !waits => return Ok(None),
-                Ok(Step::Behind) => alarm.wait().await,
-                Ok(Step::Again) => {}
+                Ok(LockStep::First) => return Ok(mine),
+                Ok(LockStep::Behind) if !waits => return Ok(None),
+                Ok(LockStep::Behind) => alarm.wait().await,
+                Ok(LockStep::Again) => {}
                 Err(error) if error.code() == Code::NoNode || is_passing(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -316,7 +316,7 @@ impl Core {
         alarm: &Arc<Alarm>,
         mine: &mut Option<(String, i64)>,
         is_unsure: &mut bool,
-    ) -> Result<Step, Error> {
+    ) -> Result<LockStep, Error> {
         if mine.is_none() && *is_unsure {
             *mine = self.find(prefix).await?;
         }
@@ -334,12 +334,12 @@ impl Core {
         if !children.contains(&name) {
             // Somebody deleted it: back to the end of the line.
             *mine = None;
-            return Ok(Step::Again);
+            return Ok(LockStep::Again);
         }
-        let Some(predecessor) = predecessor(&name, &children) else { return Ok(Step::First) };
+        let Some(predecessor) = predecessor(&name, &children) else { return Ok(LockStep::First) };
         // This and not `exists`, which would leave a watch behind for one that has gone meanwhile.
         self.client.get_alarmed(&below(&self.path, predecessor), alarm).await?;
-        Ok(Step::Behind)
+        Ok(LockStep::Behind)
     }
 
     async fn create(&self, prefix: &str) -> Result<(String, i64), Error> {
@@ -406,7 +406,7 @@ impl Core {
     }
 }
 
-enum Step {
+enum LockStep {
     /// It is held.
     First,
     /// Somebody is before it, and watched.

@@ -34,11 +34,11 @@ use crate::error::{Code, Failure};
 #[derive(Clone, Debug)]
 pub struct Queue<C> {
     client: C,
-    core: Core,
+    core: QueueCore,
 }
 
 #[derive(Clone, Debug)]
-struct Core {
+struct QueueCore {
     client: AsyncClient,
     path: String,
 }
@@ -51,7 +51,7 @@ const PRIORITY_MAX: u16 = 999;
 impl<C: AnyClient> Queue<C> {
     /// The queue at `path`. [`Queue`] has an example, for the other methods too.
     pub fn new(client: &C, path: &str) -> Queue<C> {
-        Queue { client: client.clone(), core: Core { client: client.as_async(), path: clean(path) } }
+        Queue { client: client.clone(), core: QueueCore { client: client.as_async(), path: clean(path) } }
     }
 }
 
@@ -184,7 +184,7 @@ impl Queue<AsyncClient> {
     }
 }
 
-impl Core {
+impl QueueCore {
     async fn put(&self, entry: &[u8], priority: u16) -> Result<(), Error> {
         if priority > PRIORITY_MAX {
             let text = format!("a priority is 0 to {PRIORITY_MAX}, not {priority}");

@@ -131,14 +131,14 @@ pub struct Fed {
 /// Takes memory for what has come, never for what a length claims; keeps at most one item that is not whole.
 #[derive(Debug)]
 pub struct StateReader {
-    phase: Phase,
+    phase: StatePhase,
     /// The beginning of what is not whole yet.
     partial: Vec<u8>,
     field_size_max: usize,
 }
 
 #[derive(Debug)]
-enum Phase {
+enum StatePhase {
     SessionCount,
     Sessions(i32),
     AclCount,
@@ -159,12 +159,12 @@ enum Phase {
 }
 
 /// A step of the reader: bytes taken, or that more are needed.
-type Step = Result<Option<usize>, StateError>;
+type ReadStep = Result<Option<usize>, StateError>;
 
 impl StateReader {
     /// Nothing read yet. Paths and data may have up to `field_size_max` bytes.
     pub fn new(field_size_max: usize) -> StateReader {
-        StateReader { phase: Phase::SessionCount, partial: Vec::new(), field_size_max }
+        StateReader { phase: StatePhase::SessionCount, partial: Vec::new(), field_size_max }
     }
 
     /// Takes in the next bytes and gives every item that is whole to `each`.
@@ -178,7 +178,7 @@ impl StateReader {
     ) -> Result<Fed, StateError> {
         let fed = self.read(input, each);
         if fed.is_err() {
-            self.phase = Phase::Failed;
+            self.phase = StatePhase::Failed;
         }
         fed
     }
@@ -197,13 +197,13 @@ impl StateReader {
             &buffered[..]
         };
         let mut at = 0;
-        while !matches!(self.phase, Phase::Whole) {
+        while !matches!(self.phase, StatePhase::Whole) {
             match self.step(&bytes[at..], each)? {
                 Some(taken) => at += taken,
                 None => break,
             }
         }
-        if matches!(self.phase, Phase::Whole) {
+        if matches!(self.phase, StatePhase::Whole) {
             return Ok(Fed { consumed: at - before, is_whole: true });
         }
         if before == 0 {
@@ -215,37 +215,37 @@ impl StateReader {
         Ok(Fed { consumed: input.len(), is_whole: false })
     }
 
-    fn step(&mut self, bytes: &[u8], each: &mut dyn FnMut(StateItem<'_>) -> Result<(), String>) -> Step {
+    fn step(&mut self, bytes: &[u8], each: &mut dyn FnMut(StateItem<'_>) -> Result<(), String>) -> ReadStep {
         let mut rest = bytes;
         let taken = |rest: &[u8]| Ok(Some(bytes.len() - rest.len()));
         match &mut self.phase {
-            Phase::SessionCount => {
+            StatePhase::SessionCount => {
                 let Some(count) = take_count(&mut rest, "the list of sessions")? else { return Ok(None) };
-                self.phase = Phase::Sessions(count);
+                self.phase = StatePhase::Sessions(count);
             }
-            Phase::Sessions(0) => self.phase = Phase::AclCount,
-            Phase::Sessions(left) => {
+            StatePhase::Sessions(0) => self.phase = StatePhase::AclCount,
+            StatePhase::Sessions(left) => {
                 let (Some(id), Some(timeout_ms)) = (take_long(&mut rest), take_int(&mut rest)) else { return Ok(None) };
                 *left -= 1;
                 each(StateItem::Session { id, timeout_ms }).map_err(StateError::Refused)?;
             }
-            Phase::AclCount => {
+            StatePhase::AclCount => {
                 let Some(count) = take_count(&mut rest, "the table of ACLs")? else { return Ok(None) };
-                self.phase = Phase::Acls(count);
+                self.phase = StatePhase::Acls(count);
             }
-            Phase::Acls(0) => self.phase = Phase::Znodes,
-            Phase::Acls(left) => {
+            StatePhase::Acls(0) => self.phase = StatePhase::Znodes,
+            StatePhase::Acls(left) => {
                 let behind = *left - 1;
                 let Some(number) = take_long(&mut rest) else { return Ok(None) };
                 let Some(left) = take_count(&mut rest, "an ACL")? else { return Ok(None) };
-                self.phase = Phase::AclEntries { number, left, list: Vec::new(), size: 0, behind };
+                self.phase = StatePhase::AclEntries { number, left, list: Vec::new(), size: 0, behind };
             }
-            Phase::AclEntries { number, left: 0, list, behind, .. } => {
+            StatePhase::AclEntries { number, left: 0, list, behind, .. } => {
                 let (number, list, behind) = (*number, std::mem::take(list), *behind);
-                self.phase = Phase::Acls(behind);
+                self.phase = StatePhase::Acls(behind);
                 each(StateItem::Acl { number, list }).map_err(StateError::Refused)?;
             }
-            Phase::AclEntries { left, list, size, .. } => {
+            StatePhase::AclEntries { left, list, size, .. } => {
                 if take_int(&mut rest).is_none() {
                     return Ok(None);
                 }
@@ -264,11 +264,11 @@ impl StateReader {
                 list.push(entry.into_owned());
                 *left -= 1;
             }
-            Phase::Znodes => {
+            StatePhase::Znodes => {
                 let Some(path) = take_buffer(&mut rest, "a path", self.field_size_max)? else { return Ok(None) };
                 let path = path.unwrap_or_default();
                 if path == END {
-                    self.phase = Phase::Signature;
+                    self.phase = StatePhase::Signature;
                     return taken(rest);
                 }
                 let Some(data) = take_buffer(&mut rest, "a znode's data", self.field_size_max)? else {
@@ -279,16 +279,16 @@ impl StateReader {
                 let path = String::from_utf8_lossy(path);
                 each(StateItem::Znode { path: &path, data, acl, stat }).map_err(StateError::Refused)?;
             }
-            Phase::Signature => {
+            StatePhase::Signature => {
                 let Some(signature) = take_buffer(&mut rest, "the signature", SIGNATURE.len())? else {
                     return Ok(None);
                 };
                 if signature != Some(SIGNATURE) {
                     return Err(StateError::Signature);
                 }
-                self.phase = Phase::Whole;
+                self.phase = StatePhase::Whole;
             }
-            Phase::Whole | Phase::Failed => return Err(StateError::Over),
+            StatePhase::Whole | StatePhase::Failed => return Err(StateError::Over),
         }
         taken(rest)
     }

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::conn::{Hello, Taken};
-use super::request::{Request, Taste};
+use super::request::{SimRequest, Taste};
 use super::truth::Truth;
-use super::watching::{RECURSIVE, Watching};
-use super::who::Who;
+use super::watching::{RECURSIVE, SimWatches};
+use super::who::SimUsers;
 use crate::store::tests::sim_disk::Rng;
 
-pub(super) struct Client {
+pub(super) struct SimClient {
     pub rng: Rng,
     /// Of its connection.
     pub conn: Option<u64>,
@@ -22,11 +22,11 @@ pub(super) struct Client {
     seen: i64,
     pub next_xid: i32,
     /// What it has watched on its session, by what it has read.
-    watching: Watching,
+    watching: SimWatches,
     /// Watched paths that were not there.
     awaited: BTreeSet<String>,
     /// On a new connection, what it says first.
-    first: Vec<Request>,
+    first: Vec<SimRequest>,
     user: Option<usize>,
     /// Reads only now and then.
     pub slow: bool,
@@ -35,10 +35,10 @@ pub(super) struct Client {
     quiet: bool,
 }
 
-impl Client {
-    pub(super) fn new(seed: u64, number: usize) -> Client {
+impl SimClient {
+    pub(super) fn new(seed: u64, number: usize) -> SimClient {
         let mut rng = Rng(seed);
-        Client {
+        SimClient {
             conn: None,
             greeted: false,
             session: 0,
@@ -46,7 +46,7 @@ impl Client {
             timeout: [500, 1000, 2500, 4000, 9000][rng.below(5) as usize],
             seen: 0,
             next_xid: 1 + number as i32 * 1_000_000,
-            watching: Watching::default(),
+            watching: SimWatches::default(),
             awaited: BTreeSet::new(),
             first: Vec::new(),
             user: [None, None, Some(0), Some(1)][rng.below(4) as usize],
@@ -91,7 +91,7 @@ impl Client {
     }
 
     /// What it asks now, if anything; `waiting` requests are unanswered.
-    pub(super) fn next(&mut self, taste: &Taste, who: &Who, waiting: usize) -> Option<Request> {
+    pub(super) fn next(&mut self, taste: &Taste, who: &SimUsers, waiting: usize) -> Option<SimRequest> {
         if !self.greeted {
             return None;
         }
@@ -100,15 +100,15 @@ impl Client {
         }
         let idles = self.idle && !self.rng.chance(20);
         if self.quiet || idles || waiting >= 14 {
-            return (self.quiet && waiting == 0 && self.rng.chance(10)).then_some(Request::Ping);
+            return (self.quiet && waiting == 0 && self.rng.chance(10)).then_some(SimRequest::Ping);
         }
         Some(taste.request(&mut self.rng, who))
     }
 
     /// After a reconnect it may not have seen the last reply: what it says of that is a little older then, and may be the
     /// very last change of something that it watched.
-    pub(super) fn doubts(&mut self, request: Request, truth: &Truth) -> Request {
-        let Request::SetWatches { since, lists, short } = request else { return request };
+    pub(super) fn doubts(&mut self, request: SimRequest, truth: &Truth) -> SimRequest {
+        let SimRequest::SetWatches { since, lists, short } = request else { return request };
         let [data, _, child, ..] = &lists;
         let zxids = data.iter().chain(child).filter_map(|path| truth.model.nodes.get(path));
         let changed: Vec<i64> =
@@ -117,7 +117,7 @@ impl Client {
             count if count > 0 && self.rng.chance(2) => changed[self.rng.below(count) as usize],
             _ => since,
         };
-        Request::SetWatches { since, lists, short }
+        SimRequest::SetWatches { since, lists, short }
     }
 
     /// It has read a frame.
@@ -126,18 +126,18 @@ impl Client {
             Taken::Greeted { session, password } => {
                 self.greeted = true;
                 if session != self.session {
-                    (self.watching, self.awaited) = (Watching::default(), BTreeSet::new());
+                    (self.watching, self.awaited) = (SimWatches::default(), BTreeSet::new());
                 }
                 (self.session, self.password) = (session, password);
                 // First who it is, then what it watched; the list is asked from its end.
                 if !self.watching.is_empty() && !self.rng.chance(4) {
                     let lists = self.watching.lists(|path| self.awaited.contains(path));
                     let short = lists[3].is_empty() && lists[4].is_empty();
-                    self.first.push(Request::SetWatches { since: self.seen, lists, short });
+                    self.first.push(SimRequest::SetWatches { since: self.seen, lists, short });
                 } else {
-                    (self.watching, self.awaited) = (Watching::default(), BTreeSet::new());
+                    (self.watching, self.awaited) = (SimWatches::default(), BTreeSet::new());
                 }
-                self.first.extend(self.user.map(Request::Auth));
+                self.first.extend(self.user.map(SimRequest::Auth));
             }
             Taken::Refused => {
                 // Expired, or a wrong password. Begin anew.

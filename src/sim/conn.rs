@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use super::Wrong;
 use super::model::Touched;
-use super::node::Node;
-use super::oracle::{self, Answer};
-use super::request::{Request, mark};
+use super::node::SimNode;
+use super::oracle::{self, ReadAnswer};
+use super::request::{SimRequest, mark};
 use super::truth::{Truth, Wanted};
-use super::watching::{CHILD, DATA, Event, PERSISTENT, RECURSIVE, Watching};
-use super::who::{SUPER, Who};
+use super::watching::{CHILD, DATA, PERSISTENT, RECURSIVE, SimEvent, SimWatches};
+use super::who::{SUPER, SimUsers};
 use crate::engine::{CloseReason, ConnId};
 use crate::jute::{Buffer, Decoder, decode, encoded};
 use crate::records::OpCode;
@@ -31,8 +31,8 @@ pub(super) struct Hello {
 
 struct Asked {
     xid: i32,
-    request: Request,
-    who: Who,
+    request: SimRequest,
+    who: SimUsers,
     /// What somebody had been answered when it was asked (G-04).
     floor: i64,
     /// When it reached the server; 0 while it has not.
@@ -44,11 +44,11 @@ pub(super) enum Taken {
     Greeted { session: i64, password: Vec<u8> },
     Refused,
     Replied { zxid: i64, watched: Option<(String, u8)>, awaited: bool, unwatched: Option<(String, i32)> },
-    Event(Event),
+    Event(SimEvent),
     Closed,
 }
 
-pub(super) struct Conn {
+pub(super) struct SimConn {
     pub id: ConnId,
     pub serial: u64,
     pub client: usize,
@@ -71,11 +71,11 @@ pub(super) struct Conn {
     asked: VecDeque<Asked>,
     next_xid: i32,
     /// Who the client is for what it asks next, and who it is to the server by now.
-    pub who_asks: Who,
-    who: Who,
-    watching: Watching,
-    expected: VecDeque<(i64, Vec<Event>)>,
-    missed: Vec<Event>,
+    pub who_asks: SimUsers,
+    who: SimUsers,
+    watching: SimWatches,
+    expected: VecDeque<(i64, Vec<SimEvent>)>,
+    missed: Vec<SimEvent>,
     replied_zxid: i64,
     /// Bytes of the output that were looked at.
     checked: usize,
@@ -85,8 +85,8 @@ pub(super) struct Conn {
     pub events: u64,
 }
 
-impl Conn {
-    pub(super) fn open(node: &mut Node, serial: u64, client: usize, hello: Hello, first_xid: i32) -> Conn {
+impl SimConn {
+    pub(super) fn open(node: &mut SimNode, serial: u64, client: usize, hello: Hello, first_xid: i32) -> SimConn {
         let port = 1000 + (serial % 60_000) as u16;
         let request = ConnectRequest {
             protocol_version: 0,
@@ -97,7 +97,7 @@ impl Conn {
         };
         let mut payload = encoded(&request);
         payload.push(0);
-        let mut conn = Conn {
+        let mut conn = SimConn {
             id: node.member.engine.open(([127, 0, 0, 1], port).into()),
             serial,
             client,
@@ -112,9 +112,9 @@ impl Conn {
             ahead: false,
             asked: VecDeque::new(),
             next_xid: first_xid,
-            who_asks: Who::default(),
-            who: Who::default(),
-            watching: Watching::default(),
+            who_asks: SimUsers::default(),
+            who: SimUsers::default(),
+            watching: SimWatches::default(),
             expected: VecDeque::new(),
             missed: Vec::new(),
             replied_zxid: 0,
@@ -143,17 +143,17 @@ impl Conn {
     }
 
     /// The client asks. Its session is `session`.
-    pub(super) fn ask(&mut self, request: Request, session: i64, truth: &mut Truth) {
+    pub(super) fn ask(&mut self, request: SimRequest, session: i64, truth: &mut Truth) {
         let xid = match &request {
-            Request::Auth(_) => AUTH_XID,
-            Request::Ping => PING_XID,
-            Request::SetWatches { .. } => SET_WATCHES_XID,
+            SimRequest::Auth(_) => AUTH_XID,
+            SimRequest::Ping => PING_XID,
+            SimRequest::SetWatches { .. } => SET_WATCHES_XID,
             _ => {
                 self.next_xid += 1;
                 self.next_xid
             }
         };
-        if let Request::Auth(user) = request {
+        if let SimRequest::Auth(user) = request {
             self.who_asks.add(user);
         }
         let who = self.who_asks.clone();
@@ -176,7 +176,7 @@ impl Conn {
     }
 
     /// The server reads the socket.
-    pub(super) fn offer(&mut self, node: &mut Node, truth: &mut Truth, now: u64, tight: bool) {
+    pub(super) fn offer(&mut self, node: &mut SimNode, truth: &mut Truth, now: u64, tight: bool) {
         if self.socket.is_empty() {
             return;
         }
@@ -210,13 +210,13 @@ impl Conn {
         asked.arrived = truth.arrivals;
         let Some(session) = self.session else { return };
         truth.heard(session, now);
-        if let Request::Auth(user) = asked.request {
+        if let SimRequest::Auth(user) = asked.request {
             self.who.add(user);
         }
         if let Some(wanted) = truth.wanted.get_mut(&(session, asked.xid)).filter(|_| asked.request.is_write()) {
             (wanted.arrived, wanted.tight) = (asked.arrived, tight);
         }
-        if asked.request == Request::Close
+        if asked.request == SimRequest::Close
             && let Some(life) = truth.lives.get_mut(&session)
         {
             life.closing = true;
@@ -236,7 +236,7 @@ impl Conn {
     /// last applied transaction. Returns a hash of it.
     ///
     /// Right after a transaction was applied and before the model knows of it, only what was answered before it counts.
-    pub(super) fn check(&mut self, node: &Node, truth: &mut Truth, now: u64, before: bool) -> Result<u64, Wrong> {
+    pub(super) fn check(&mut self, node: &SimNode, truth: &mut Truth, now: u64, before: bool) -> Result<u64, Wrong> {
         let Some((output, _)) = node.member.engine.output(self.id) else { return Ok(0) };
         let mut rest = output.get(self.checked..).unwrap_or_default();
         if before {
@@ -374,7 +374,7 @@ impl Conn {
         if let Some((zxid, due)) = self.expected.front().filter(|(zxid, _)| *zxid <= header.zxid) {
             return Err(format!("G-05, S-33: a reply of 0x{:x} before the events {due:?} of 0x{zxid:x}", header.zxid));
         }
-        if !self.missed.is_empty() && !matches!(asked.request, Request::SetWatches { .. }) {
+        if !self.missed.is_empty() && !matches!(asked.request, SimRequest::SetWatches { .. }) {
             return Err(format!("G-07, S-33: {:?} without setWatches", self.missed));
         }
         if asked.request.is_write() {
@@ -384,10 +384,10 @@ impl Conn {
         }
         let found = header.err == oracle::OK;
         let watched = match &asked.request {
-            Request::Exists { path, watch: true } if found || header.err == -101 => Some((path.clone(), DATA)),
-            Request::GetData { path, watch: true } if found => Some((path.clone(), DATA)),
-            Request::GetChildren { path, watch: true, .. } if found => Some((path.clone(), CHILD)),
-            Request::AddWatch { path, recursive } => {
+            SimRequest::Exists { path, watch: true } if found || header.err == -101 => Some((path.clone(), DATA)),
+            SimRequest::GetData { path, watch: true } if found => Some((path.clone(), DATA)),
+            SimRequest::GetChildren { path, watch: true, .. } if found => Some((path.clone(), CHILD)),
+            SimRequest::AddWatch { path, recursive } => {
                 Some((path.clone(), if *recursive { RECURSIVE } else { PERSISTENT }))
             }
             _ => None,
@@ -396,8 +396,8 @@ impl Conn {
             self.watching.add(path, *modes);
         }
         let unwatched = match asked.request {
-            Request::RemoveWatches { path, kind } => Some((path, kind)),
-            Request::Close => return Ok(Taken::Closed),
+            SimRequest::RemoveWatches { path, kind } => Some((path, kind)),
+            SimRequest::Close => return Ok(Taken::Closed),
             _ => None,
         };
         Ok(Taken::Replied { zxid: header.zxid, watched, awaited: !found, unwatched })
@@ -428,7 +428,7 @@ impl Conn {
         }
         if (header.err, &outcomes) != (done.code, &done.outcomes) {
             let (request, code) = (&asked.request, header.err);
-            let id = if matches!(request, Request::Multi(_)) { "G-13" } else { "S-26, G-14" };
+            let id = if matches!(request, SimRequest::Multi(_)) { "G-13" } else { "S-26, G-14" };
             return Err(format!("{id}: {request:?} was answered {code} {outcomes:?}, ought to be {:?}", done.outcomes));
         }
         Ok(())
@@ -448,17 +448,17 @@ impl Conn {
             return Err(format!("G-03: state 0x{:x} is answered as 0x{:x}", model.zxid, header.zxid));
         }
         let expected = match &asked.request {
-            Request::CheckWatches { path, kind } => oracle::found(self.watching.has(path, *kind)),
-            Request::RemoveWatches { path, kind } => oracle::found(self.watching.remove(path, *kind)),
-            Request::SetWatches { since, lists, .. } => {
+            SimRequest::CheckWatches { path, kind } => oracle::found(self.watching.has(path, *kind)),
+            SimRequest::RemoveWatches { path, kind } => oracle::found(self.watching.remove(path, *kind)),
+            SimRequest::SetWatches { since, lists, .. } => {
                 let missed = self.watching.come_back(*since, lists, model, &asked.who);
                 let heard = std::mem::take(&mut self.missed);
                 if heard != missed {
                     return Err(format!("G-07, S-33: since 0x{since:x} {heard:?} is heard, ought to be {missed:?}"));
                 }
-                Answer::Nothing
+                ReadAnswer::Nothing
             }
-            Request::Sync(path) => {
+            SimRequest::Sync(path) => {
                 if let Some(write) = truth.unsettled(asked.arrived) {
                     return Err(format!("G-04: sync is answered before {:?}", write.request));
                 }
@@ -469,19 +469,19 @@ impl Conn {
                 let echoed = header.err == 0 && reply.path.as_str() == path;
                 return if echoed { Ok(()) } else { Err(format!("S-30: sync of {path}: {header:?}")) };
             }
-            request => oracle::answer(model, request, &asked.who, session).unwrap_or(Answer::Nothing),
+            request => oracle::answer(model, request, &asked.who, session).unwrap_or(ReadAnswer::Nothing),
         };
         let answer = oracle::read_answer(&asked.request, header.err, body)?;
         if answer == expected {
             return Ok(());
         }
         let id = match (&expected, &answer, &asked.request) {
-            (Answer::Error(-102), ..) => "S-36, G-03",
-            (.., Request::GetAcl(_)) => "SC-68, S-36",
-            (.., Request::CheckWatches { .. } | Request::RemoveWatches { .. }) => "SC-60",
-            (Answer::Stat(_), Answer::Stat(_), _) => "S-26, S-32",
-            (Answer::Data(a, _), Answer::Data(b, _), _) if a == b => "S-26, S-32",
-            (Answer::Names(a, _), Answer::Names(b, _), _) if a == b => "S-26, S-32",
+            (ReadAnswer::Error(-102), ..) => "S-36, G-03",
+            (.., SimRequest::GetAcl(_)) => "SC-68, S-36",
+            (.., SimRequest::CheckWatches { .. } | SimRequest::RemoveWatches { .. }) => "SC-60",
+            (ReadAnswer::Stat(_), ReadAnswer::Stat(_), _) => "S-26, S-32",
+            (ReadAnswer::Data(a, _), ReadAnswer::Data(b, _), _) if a == b => "S-26, S-32",
+            (ReadAnswer::Names(a, _), ReadAnswer::Names(b, _), _) if a == b => "S-26, S-32",
             _ => "G-03, S-32",
         };
         let (zxid, request) = (header.zxid, &asked.request);
@@ -491,7 +491,7 @@ impl Conn {
     /// Everything that was due has been sent, and if the server closes, it may. Returns whether it does.
     pub(super) fn settled(
         &mut self,
-        node: &Node,
+        node: &SimNode,
         truth: &Truth,
         moved: bool,
         soft: usize,
@@ -502,7 +502,7 @@ impl Conn {
             if let (Some(front), Some(session)) = (self.asked.front().filter(|asked| asked.arrived != 0), self.session)
             {
                 let waits = match &front.request {
-                    Request::Sync(_) => !idle || output.len() > soft,
+                    SimRequest::Sync(_) => !idle || output.len() > soft,
                     request if request.is_write() => !truth.done.contains_key(&(session, front.xid)),
                     _ => output.len() > soft,
                 };
@@ -538,7 +538,7 @@ impl Conn {
     }
 
     /// The client reads up to `most` bytes.
-    pub(super) fn read(&mut self, node: &mut Node, most: usize) -> Vec<Taken> {
+    pub(super) fn read(&mut self, node: &mut SimNode, most: usize) -> Vec<Taken> {
         let Some((output, _)) = node.member.engine.output(self.id) else { return Vec::new() };
         let count = output.len().min(most).min(self.checked);
         node.member.engine.flushed(self.id, count);
@@ -554,7 +554,7 @@ impl Conn {
     }
 
     /// Whether the server has said everything and closes.
-    pub(super) fn is_over(&self, node: &Node) -> bool {
+    pub(super) fn is_over(&self, node: &SimNode) -> bool {
         node.member.engine.output(self.id).is_none_or(|(output, close)| close.is_some() && output.is_empty())
     }
 }

@@ -22,9 +22,9 @@ mod who;
 
 use std::sync::Arc;
 
-use client::Client;
-use conn::Conn;
-use node::{Failed, Node, Setup};
+use client::SimClient;
+use conn::SimConn;
+use node::{Failed, Setup, SimNode};
 use request::Taste;
 use truth::Truth;
 
@@ -74,7 +74,7 @@ impl Faults {
 
 /// What a run has seen.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct RunSummary {
     pub(crate) crashes: u64,
     pub(crate) stops: u64,
     pub(crate) replies: u64,
@@ -95,9 +95,9 @@ pub(crate) struct World {
     faults: Faults,
     taste: Taste,
     disk: Arc<SimDisk>,
-    node: Option<Node>,
-    clients: Vec<Client>,
-    conns: Vec<Conn>,
+    node: Option<SimNode>,
+    clients: Vec<SimClient>,
+    conns: Vec<SimConn>,
     serial: u64,
     truth: Truth,
     /// Everything up to here was durable before the last frame was begun (S-41).
@@ -105,7 +105,7 @@ pub(crate) struct World {
     /// A running hash over everything that happened: the same seed gives the same.
     trace: u64,
     pub(crate) step: u32,
-    pub(crate) seen: Seen,
+    pub(crate) seen: RunSummary,
 }
 
 impl World {
@@ -122,14 +122,14 @@ impl World {
             taste: Taste::draw(&mut rng),
             disk: Arc::new(disk),
             node: None,
-            clients: (0..count).map(|number| Client::new(rng.next(), number)).collect(),
+            clients: (0..count).map(|number| SimClient::new(rng.next(), number)).collect(),
             conns: Vec::new(),
             serial: 0,
             truth: Truth::new(setup.settings.container_never_used_max_ms as i64, setup.settings.tick_ms),
             durable_before: Zxid::ZERO,
             trace: seed,
             step: 0,
-            seen: Seen::default(),
+            seen: RunSummary::default(),
             setup,
             rng,
         }
@@ -150,7 +150,7 @@ impl World {
         self.disk.heal();
         (self.faults.failed_syncs, self.faults.slow_syncs) = (0, false);
         self.restart()?;
-        self.clients.iter_mut().for_each(Client::calm);
+        self.clients.iter_mut().for_each(SimClient::calm);
         for round in 0..500 {
             self.now += 20;
             for index in 0..self.clients.len() {
@@ -259,7 +259,7 @@ impl World {
                 let hello = client.hello(&self.truth);
                 self.serial += 1;
                 client.conn = Some(self.serial);
-                self.conns.push(Conn::open(node, self.serial, index, hello, client.next_xid));
+                self.conns.push(SimConn::open(node, self.serial, index, hello, client.next_xid));
             }
             return Ok(());
         };
@@ -435,7 +435,7 @@ impl World {
         for conn in self.conns.drain(..) {
             (self.seen.replies, self.seen.events) = (self.seen.replies + conn.replies, self.seen.events + conn.events);
         }
-        self.clients.iter_mut().for_each(Client::lost_connection);
+        self.clients.iter_mut().for_each(SimClient::lost_connection);
     }
 
     /// Process or power, whichever the seed says; then the next act restarts it.
@@ -481,7 +481,7 @@ impl World {
         let Some(disk) = self.disk.rotten(&mut self.rng) else { return Ok(()) };
         self.seen.rotten += 1;
         let seed = self.rng.next();
-        match Node::open(&Arc::new(disk), &self.setup, seed, Millis(self.now), self.wall()) {
+        match SimNode::open(&Arc::new(disk), &self.setup, seed, Millis(self.now), self.wall()) {
             Ok((node, _)) if node.applied() < durable => Err(format!(
                 "S-41: damage was taken for a torn end: {durable} was durable, {} is served",
                 node.applied()
@@ -495,7 +495,7 @@ impl World {
         let Some(disk) = self.disk.rotten_snapshot(&mut self.rng) else { return Ok(()) };
         self.seen.rotten += 1;
         let (seed, committed) = (self.rng.next(), self.truth.last());
-        match Node::open(&Arc::new(disk), &self.setup, seed, Millis(self.now), self.wall()) {
+        match SimNode::open(&Arc::new(disk), &self.setup, seed, Millis(self.now), self.wall()) {
             Ok((node, _)) if node.applied() >= committed => Ok(()),
             Ok((node, _)) => Err(format!("D-09, S-41: {committed} was committed, {} is served", node.applied())),
             Err(error) => Err(format!("D-09: the older snapshot does not do: {error}")),
@@ -510,7 +510,7 @@ impl World {
         if self.faults.clock_resets {
             self.wall_offset = -(self.now as i64);
         }
-        let opened = Node::open(&self.disk, &self.setup, self.rng.next(), Millis(self.now), self.wall());
+        let opened = SimNode::open(&self.disk, &self.setup, self.rng.next(), Millis(self.now), self.wall());
         let (node, replayed) = match opened {
             Ok(opened) => opened,
             // A crash or a full disk may hit recovery too.
@@ -551,8 +551,8 @@ impl World {
     }
 }
 
-impl Seen {
-    pub(crate) fn add(&mut self, other: &Seen) {
+impl RunSummary {
+    pub(crate) fn add(&mut self, other: &RunSummary) {
         self.crashes += other.crashes;
         self.stops += other.stops;
         self.replies += other.replies;

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::oracle::{Change, Quota};
-use super::who::Rule;
+use super::oracle::{OracleChange, OracleQuota};
+use super::who::ModelAcl;
 use crate::records::Stat;
 
 /// Who a znode belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
+pub(super) enum ModelOwner {
     Nobody,
     Session(i64),
     Container,
@@ -18,8 +18,8 @@ pub(super) enum Owner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Znode {
     pub data: Option<Vec<u8>>,
-    pub acl: Vec<Rule>,
-    pub owner: Owner,
+    pub acl: Vec<ModelAcl>,
+    pub owner: ModelOwner,
     /// Of creation, of the last data, of the last change of children.
     pub zxids: (i64, i64, i64),
     /// Of creation and of the last data.
@@ -34,9 +34,9 @@ pub(super) struct Znode {
 pub(super) struct Touched {
     pub kind: i32,
     pub path: String,
-    pub acl: Vec<Rule>,
+    pub acl: Vec<ModelAcl>,
     pub parent: String,
-    pub parent_acl: Vec<Rule>,
+    pub parent_acl: Vec<ModelAcl>,
 }
 
 /// The state after some history.
@@ -79,18 +79,18 @@ pub(super) fn above(path: &str) -> Vec<&str> {
 
 impl Model {
     pub(super) fn new() -> Model {
-        let znode = |acl: Rule, aversion| Znode {
+        let znode = |acl: ModelAcl, aversion| Znode {
             data: Some(Vec::new()),
             acl: vec![acl],
-            owner: Owner::Nobody,
+            owner: ModelOwner::Nobody,
             zxids: (0, 0, 0),
             times: (0, 0),
             version: 0,
             aversion,
             creations: 0,
         };
-        let paths = ["/", "/zookeeper", QUOTA].map(|path| (path.to_owned(), znode(Rule::open(), 0)));
-        let config = ("/zookeeper/config".to_owned(), znode(Rule::new(1, "world", "anyone"), -1));
+        let paths = ["/", "/zookeeper", QUOTA].map(|path| (path.to_owned(), znode(ModelAcl::open(), 0)));
+        let config = ("/zookeeper/config".to_owned(), znode(ModelAcl::new(1, "world", "anyone"), -1));
         Model {
             zxid: 0,
             nodes: paths.into_iter().chain([config]).collect(),
@@ -131,14 +131,14 @@ impl Model {
             cversion: node.creations * 2 - children,
             aversion: node.aversion,
             // Of containers and of znodes with a time to live nothing is told.
-            ephemeral_owner: if let Owner::Session(session) = node.owner { session } else { 0 },
+            ephemeral_owner: if let ModelOwner::Session(session) = node.owner { session } else { 0 },
             data_length: node.data.as_ref().map_or(0, Vec::len) as i32,
             num_children: children,
         })
     }
 
     pub(super) fn ephemerals(&self, session: i64) -> BTreeSet<String> {
-        let owned = self.nodes.iter().filter(|(_, node)| node.owner == Owner::Session(session));
+        let owned = self.nodes.iter().filter(|(_, node)| node.owner == ModelOwner::Session(session));
         owned.map(|(path, _)| path.clone()).collect()
     }
 
@@ -148,18 +148,18 @@ impl Model {
         let age = wall - node.times.1;
         self.children(path).is_empty()
             && match node.owner {
-                Owner::Container if node.creations > 0 => true,
-                Owner::Container => age > never_used_ms,
-                Owner::Ttl(ttl) => age > ttl,
-                Owner::Nobody | Owner::Session(_) => false,
+                ModelOwner::Container if node.creations > 0 => true,
+                ModelOwner::Container => age > never_used_ms,
+                ModelOwner::Ttl(ttl) => age > ttl,
+                ModelOwner::Nobody | ModelOwner::Session(_) => false,
             }
     }
 
     /// Carries out one change. Nothing is checked but that it can be done at all.
-    pub(super) fn apply(&mut self, change: &Change, zxid: i64, time: i64) -> Result<Vec<Touched>, String> {
+    pub(super) fn apply(&mut self, change: &OracleChange, zxid: i64, time: i64) -> Result<Vec<Touched>, String> {
         self.zxid = zxid;
         match change {
-            Change::Create { path, data, acl, owner, parent_creations, sequential, .. } => {
+            OracleChange::Create { path, data, acl, owner, parent_creations, sequential, .. } => {
                 let parent = parent_of(path).to_owned();
                 let node = Znode {
                     data: data.clone(),
@@ -171,7 +171,7 @@ impl Model {
                     aversion: 0,
                     creations: 0,
                 };
-                if let Owner::Session(session) = owner
+                if let ModelOwner::Session(session) = owner
                     && !self.sessions.contains_key(session)
                 {
                     return Err(format!("G-11, S-25: {path} is created for a session that ended"));
@@ -202,7 +202,7 @@ impl Model {
                 self.book(path, 1, length(data.as_ref()));
                 Ok(vec![self.touched(CREATED, path, acl)])
             }
-            Change::Delete { path } => {
+            OracleChange::Delete { path } => {
                 if !self.children(path).is_empty() {
                     return Err(format!("S-24: {path} is deleted and has children"));
                 }
@@ -214,7 +214,7 @@ impl Model {
                 self.book(path, -1, -length(node.data.as_ref()));
                 Ok(vec![self.touched(DELETED, path, &node.acl)])
             }
-            Change::Set { path, data, version } => {
+            OracleChange::Set { path, data, version } => {
                 let node =
                     self.nodes.get_mut(path).ok_or_else(|| format!("S-20: data for {path}, which is not there"))?;
                 if *version != node.version + 1 {
@@ -227,18 +227,18 @@ impl Model {
                 self.book(path, 0, growth);
                 Ok(vec![self.touched(DATA_CHANGED, path, &acl)])
             }
-            Change::SetAcl { path, acl, version } => {
+            OracleChange::SetAcl { path, acl, version } => {
                 let node =
                     self.nodes.get_mut(path).ok_or_else(|| format!("S-20: an ACL for {path}, which is not there"))?;
                 node.aversion = *version;
                 node.acl.clone_from(acl);
                 Ok(Vec::new())
             }
-            Change::Check { .. } => Ok(Vec::new()),
+            OracleChange::Check { .. } => Ok(Vec::new()),
         }
     }
 
-    fn touched(&self, kind: i32, path: &str, acl: &[Rule]) -> Touched {
+    fn touched(&self, kind: i32, path: &str, acl: &[ModelAcl]) -> Touched {
         let parent = parent_of(path);
         let parent_acl = self.nodes.get(parent).map_or_else(Vec::new, |node| node.acl.clone());
         Touched { kind, path: path.to_owned(), acl: acl.to_vec(), parent: parent.to_owned(), parent_acl }
@@ -265,20 +265,20 @@ impl Model {
         };
         let mut touched = Vec::new();
         for path in order {
-            touched.extend(self.apply(&Change::Delete { path }, zxid, 0)?);
+            touched.extend(self.apply(&OracleChange::Delete { path }, zxid, 0)?);
         }
         Ok(touched)
     }
 
     /// Quotas by the znode that each holds for.
-    pub(super) fn quotas(&self) -> BTreeMap<String, Quota> {
+    pub(super) fn quotas(&self) -> BTreeMap<String, OracleQuota> {
         let mut quotas = BTreeMap::new();
         for (path, node) in self.nodes.range(QUOTA.to_owned()..).take_while(|(path, _)| path.starts_with(QUOTA)) {
             if let Some(limited) = path.strip_prefix(QUOTA).and_then(|path| path.strip_suffix("/zookeeper_limits")) {
                 let stats = self.nodes.get(&format!("{QUOTA}{limited}/zookeeper_stats"));
                 let used = stats.map(|node| (number(node, "count"), number(node, "bytes")));
                 let (count_max, bytes_max) = (number(node, "countHardLimit"), number(node, "byteHardLimit"));
-                quotas.insert(limited.to_owned(), Quota { count_max, bytes_max, used });
+                quotas.insert(limited.to_owned(), OracleQuota { count_max, bytes_max, used });
             }
         }
         quotas

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::Wrong;
-use super::model::{Model, Owner};
-use super::who::{Rule, USERS};
-use crate::engine::{CloseReason, Engine, LogSpace, Settings};
+use super::model::{Model, ModelOwner};
+use super::who::{ModelAcl, USERS};
+use crate::engine::{CloseReason, Engine, EngineSettings, LogSpace};
 use crate::ids::{Millis, ServerId, SessionId, WallMillis, Zxid};
-use crate::member::{Appended, Failure, Host, Loading, Member, Slices};
+use crate::member::{Appended, Host, Loading, Member, MemberFailure, Slices};
 use crate::records::txn::Proposal;
 use crate::store::tests::sim_disk::{Rng, SimDisk};
 use crate::store::{Replay, Store, StoreError, StoreOptions};
@@ -33,14 +33,14 @@ impl From<Wrong> for Failed {
 /// How the server of a run is set up.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
-    pub settings: Settings,
+    pub settings: EngineSettings,
     pub options: StoreOptions,
 }
 
 impl Setup {
     /// Everything is one tick away.
     pub(super) fn draw(rng: &mut Rng) -> Setup {
-        let mut settings = Settings {
+        let mut settings = EngineSettings {
             tick_ms: 500,
             session_timeout_min_ms: 1000,
             session_timeout_max_ms: 8000,
@@ -49,7 +49,7 @@ impl Setup {
             super_digest: Some(USERS[2].1.to_owned()),
             container_check_interval_ms: 1000,
             container_never_used_max_ms: 5000,
-            ..Settings::default()
+            ..EngineSettings::default()
         };
         settings.limits.in_flight_per_connection_max = 10;
         settings.limits.output_soft_max = 1 << (9 + rng.below(6));
@@ -71,7 +71,7 @@ impl Setup {
 }
 
 /// The server of a run: the member that ships, a turn at a time.
-pub(super) struct Node {
+pub(super) struct SimNode {
     pub member: Member<Box<Engine>>,
     /// A transaction that is half applied.
     half: Option<Proposal>,
@@ -116,16 +116,16 @@ impl Replay for Noting<'_> {
     }
 }
 
-impl From<Failure> for Failed {
-    fn from(failure: Failure) -> Failed {
+impl From<MemberFailure> for Failed {
+    fn from(failure: MemberFailure) -> Failed {
         match failure {
-            Failure::Store(_) => Failed::Disk,
-            Failure::Damage(damage) => Failed::Wrong(format!("G-15: {damage}")),
+            MemberFailure::Store(_) => Failed::Disk,
+            MemberFailure::Damage(damage) => Failed::Wrong(format!("G-15: {damage}")),
         }
     }
 }
 
-impl Node {
+impl SimNode {
     /// Opens what is on the disk. The second value is what was replayed from the log.
     pub(super) fn open(
         disk: &Arc<SimDisk>,
@@ -133,7 +133,7 @@ impl Node {
         seed: u64,
         now: Millis,
         wall: WallMillis,
-    ) -> Result<(Node, Vec<Proposal>), StoreError> {
+    ) -> Result<(SimNode, Vec<Proposal>), StoreError> {
         let mut engine = Box::new(Engine::new(setup.settings.clone(), [0; 32], [seed, !seed]));
         let mut noting = Noting { loading: Loading::into(&mut engine), replayed: Vec::new() };
         let (store, _) = Store::open_on(Arc::clone(disk) as Arc<_>, &setup.options, &mut noting)?;
@@ -142,7 +142,7 @@ impl Node {
         // One slice in a turn, however small.
         member.snapshots.slices = Slices { nodes: 1, us: 0, us_held: 0, backlog_max: BACKLOG_MAX };
         member.start(now, wall);
-        Ok((Node { member, half: None }, replayed))
+        Ok((SimNode { member, half: None }, replayed))
     }
 
     pub(super) fn begin_turn(&mut self, now: Millis, wall: WallMillis) {
@@ -234,8 +234,8 @@ impl Node {
         for (path, node) in &model.nodes {
             let Some(id) = tree.lookup(path) else { return Err(format!("S-21, G-09: {path} is lost")) };
             let (stat, expected) = (tree.stat(id), model.stat(path).unwrap_or_default());
-            let acl: Vec<Rule> = tree.acl(id).entries().iter().map(Rule::of).collect();
-            let acl = if acl.is_empty() { vec![Rule::open()] } else { acl };
+            let acl: Vec<ModelAcl> = tree.acl(id).entries().iter().map(ModelAcl::of).collect();
+            let acl = if acl.is_empty() { vec![ModelAcl::open()] } else { acl };
             if stat != expected || tree.data(id).as_deref() != node.data.as_deref() || acl != node.acl {
                 let data = tree.data(id);
                 return Err(format!(
@@ -250,7 +250,7 @@ impl Node {
         if sessions.len() != model.sessions.len() || !sessions.iter().all(|id| model.sessions.contains_key(id)) {
             return Err(format!("S-25, SC-38: sessions {sessions:x?}, by the history {:x?}", model.sessions));
         }
-        let orphan = |owner| matches!(owner, Owner::Session(session) if !model.sessions.contains_key(&session));
+        let orphan = |owner| matches!(owner, ModelOwner::Session(session) if !model.sessions.contains_key(&session));
         match model.nodes.iter().find(|(_, node)| orphan(node.owner)) {
             Some((path, _)) => Err(format!("S-25: {path} outlives its session")),
             None => Ok(()),

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::model::{Model, Owner, parent_of};
-use super::request::{Request, Write};
-use super::who::{ADMIN, CREATE, DELETE, READ, Rule, WRITE, Who, masked};
+use super::model::{Model, ModelOwner, parent_of};
+use super::request::{SimRequest, Write};
+use super::who::{ADMIN, CREATE, DELETE, ModelAcl, READ, SimUsers, WRITE, masked};
 use crate::jute::Decoder;
 use crate::records::multi::{MultiResult, decode_results};
 use crate::records::replies::{
@@ -30,23 +30,23 @@ pub(super) const QUOTA_EXCEEDED: i32 = -125;
 
 /// The hard limits of a quota, −1 for none, and what is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Quota {
+pub(super) struct OracleQuota {
     pub count_max: i64,
     pub bytes_max: i64,
     pub used: Option<(i64, i64)>,
 }
 
-pub(super) type Quotas = BTreeMap<String, Quota>;
+pub(super) type OracleQuotas = BTreeMap<String, OracleQuota>;
 
 /// What a transaction does to one znode.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum OracleChange {
     Create {
         op: OpCode,
         path: String,
         data: Option<Vec<u8>>,
-        acl: Vec<Rule>,
-        owner: Owner,
+        acl: Vec<ModelAcl>,
+        owner: ModelOwner,
         parent_creations: i32,
         sequential: bool,
     },
@@ -60,7 +60,7 @@ pub(super) enum Change {
     },
     SetAcl {
         path: String,
-        acl: Vec<Rule>,
+        acl: Vec<ModelAcl>,
         version: i32,
     },
     Check {
@@ -69,7 +69,7 @@ pub(super) enum Change {
 }
 
 /// A change, or the code that refuses it.
-pub(super) type Decision = Result<Change, i32>;
+pub(super) type Decision = Result<OracleChange, i32>;
 
 /// What a client is told of one change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,9 +82,15 @@ pub(super) enum ChangeReply {
 }
 
 /// What a write ought to become, given the state before it and the quotas as they were when it was decided.
-pub(super) fn decide(model: &Model, request: &Request, who: &Who, session: i64, quotas: &Quotas) -> Vec<Decision> {
+pub(super) fn decide(
+    model: &Model,
+    request: &SimRequest,
+    who: &SimUsers,
+    session: i64,
+    quotas: &OracleQuotas,
+) -> Vec<Decision> {
     match request {
-        Request::Multi(writes) => {
+        SimRequest::Multi(writes) => {
             let mut state = model.clone();
             let mut decided: Vec<Decision> = Vec::new();
             for write in writes {
@@ -104,12 +110,12 @@ pub(super) fn decide(model: &Model, request: &Request, who: &Who, session: i64, 
             }
             decided
         }
-        Request::Write(write) => vec![decide_one(model, write, who, session, quotas)],
+        SimRequest::Write(write) => vec![decide_one(model, write, who, session, quotas)],
         _ => Vec::new(),
     }
 }
 
-fn decide_one(model: &Model, write: &Write, who: &Who, session: i64, quotas: &Quotas) -> Decision {
+fn decide_one(model: &Model, write: &Write, who: &SimUsers, session: i64, quotas: &OracleQuotas) -> Decision {
     if let Write::Create { op: OpCode::CreateTtl, ttl: ..=0, .. } = write {
         return Err(BAD_ARGUMENTS);
     }
@@ -139,24 +145,24 @@ fn decide_one(model: &Model, write: &Write, who: &Who, session: i64, quotas: &Qu
             if model.nodes.contains_key(&path) {
                 return Err(NODE_EXISTS);
             }
-            if matches!(above.owner, Owner::Session(_)) {
+            if matches!(above.owner, ModelOwner::Session(_)) {
                 return Err(NO_CHILDREN_FOR_EPHEMERALS);
             }
             let length = data.as_ref().map_or(0, Vec::len) as i64;
-            if let Some(Quota { count_max, bytes_max, used: Some((count, bytes)) }) = quota(&path)
+            if let Some(OracleQuota { count_max, bytes_max, used: Some((count, bytes)) }) = quota(&path)
                 && ((*count_max >= 0 && count + 1 > *count_max)
                     || (*bytes_max >= 0 && length > 0 && bytes + length > *bytes_max))
             {
                 return Err(QUOTA_EXCEEDED);
             }
             let owner = match flags {
-                1 | 3 => Owner::Session(session),
-                5 | 6 => Owner::Ttl(*ttl),
-                _ if *op == OpCode::CreateContainer => Owner::Container,
-                _ => Owner::Nobody,
+                1 | 3 => ModelOwner::Session(session),
+                5 | 6 => ModelOwner::Ttl(*ttl),
+                _ if *op == OpCode::CreateContainer => ModelOwner::Container,
+                _ => ModelOwner::Nobody,
             };
             let parent_creations = above.creations + 1;
-            Ok(Change::Create { op: *op, path, data: data.clone(), acl, owner, parent_creations, sequential })
+            Ok(OracleChange::Create { op: *op, path, data: data.clone(), acl, owner, parent_creations, sequential })
         }
         Write::Delete { path, version } => {
             if ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"].contains(&path.as_str()) {
@@ -171,7 +177,7 @@ fn decide_one(model: &Model, write: &Write, who: &Who, session: i64, quotas: &Qu
             if !model.children(path).is_empty() {
                 return Err(NOT_EMPTY);
             }
-            Ok(Change::Delete { path: path.clone() })
+            Ok(OracleChange::Delete { path: path.clone() })
         }
         Write::Set { path, data, version } => {
             let node = model.nodes.get(path).ok_or(NO_NODE)?;
@@ -180,7 +186,7 @@ fn decide_one(model: &Model, write: &Write, who: &Who, session: i64, quotas: &Qu
             }
             let length = |data: &Option<Vec<u8>>| data.as_ref().map_or(0, Vec::len) as i64;
             let growth = length(data) - length(&node.data);
-            if let Some(Quota { bytes_max, used: Some((_, bytes)), .. }) = quota(path)
+            if let Some(OracleQuota { bytes_max, used: Some((_, bytes)), .. }) = quota(path)
                 && growth != 0
                 && *bytes_max >= 0
                 && bytes + growth > *bytes_max
@@ -188,7 +194,7 @@ fn decide_one(model: &Model, write: &Write, who: &Who, session: i64, quotas: &Qu
                 return Err(QUOTA_EXCEEDED);
             }
             expect(*version, node.version)?;
-            Ok(Change::Set { path: path.clone(), data: data.clone(), version: node.version + 1 })
+            Ok(OracleChange::Set { path: path.clone(), data: data.clone(), version: node.version + 1 })
         }
         Write::SetAcl { path, acl, version } => {
             let acl = who.resolve(acl).ok_or(INVALID_ACL)?;
@@ -197,7 +203,7 @@ fn decide_one(model: &Model, write: &Write, who: &Who, session: i64, quotas: &Qu
                 return Err(NO_AUTH);
             }
             expect(*version, node.aversion)?;
-            Ok(Change::SetAcl { path: path.clone(), acl, version: node.aversion + 1 })
+            Ok(OracleChange::SetAcl { path: path.clone(), acl, version: node.aversion + 1 })
         }
         Write::Check { path, version } => {
             let node = model.nodes.get(path).ok_or(NO_NODE)?;
@@ -205,7 +211,7 @@ fn decide_one(model: &Model, write: &Write, who: &Who, session: i64, quotas: &Qu
                 return Err(NO_AUTH);
             }
             expect(*version, node.version)?;
-            Ok(Change::Check { path: path.clone() })
+            Ok(OracleChange::Check { path: path.clone() })
         }
     }
 }
@@ -215,11 +221,11 @@ fn expect(expected: i32, present: i32) -> Result<(), i32> {
 }
 
 /// What a transaction of a client says that it does. `asked` tells what the bytes do not: which names are numbered.
-pub(super) fn decisions(txn: &Txn<'_>, session: i64, asked: &Request) -> Result<Vec<Decision>, String> {
+pub(super) fn decisions(txn: &Txn<'_>, session: i64, asked: &SimRequest) -> Result<Vec<Decision>, String> {
     match txn {
         Txn::Multi(parts) => {
             let numbered = |at: usize| match asked {
-                Request::Multi(writes) => writes.get(at).is_some_and(is_sequential),
+                SimRequest::Multi(writes) => writes.get(at).is_some_and(is_sequential),
                 _ => false,
             };
             let mut decided = Vec::new();
@@ -233,7 +239,7 @@ pub(super) fn decisions(txn: &Txn<'_>, session: i64, asked: &Request) -> Result<
             }
             Ok(decided)
         }
-        txn => Ok(vec![decision(txn, session, matches!(asked, Request::Write(write) if is_sequential(write)))?]),
+        txn => Ok(vec![decision(txn, session, matches!(asked, SimRequest::Write(write) if is_sequential(write)))?]),
     }
 }
 
@@ -243,8 +249,8 @@ fn is_sequential(write: &Write) -> bool {
 
 fn decision(txn: &Txn<'_>, session: i64, sequential: bool) -> Result<Decision, String> {
     let bytes = |data: &crate::jute::Buffer<'_>| data.0.map(<[u8]>::to_vec);
-    let rules = |acl: &[Acl<'_>]| acl.iter().map(Rule::of).collect::<Vec<_>>();
-    let create = |t: &CreateTxn<'_>, owner| Change::Create {
+    let rules = |acl: &[Acl<'_>]| acl.iter().map(ModelAcl::of).collect::<Vec<_>>();
+    let create = |t: &CreateTxn<'_>, owner| OracleChange::Create {
         op: txn.op(),
         path: t.path.as_str().to_owned(),
         data: bytes(&t.data),
@@ -255,37 +261,41 @@ fn decision(txn: &Txn<'_>, session: i64, sequential: bool) -> Result<Decision, S
     };
     Ok(Ok(match txn {
         Txn::Create(t) | Txn::Create2(t) => {
-            create(t, if t.ephemeral { Owner::Session(session) } else { Owner::Nobody })
+            create(t, if t.ephemeral { ModelOwner::Session(session) } else { ModelOwner::Nobody })
         }
-        Txn::CreateContainer(t) => Change::Create {
+        Txn::CreateContainer(t) => OracleChange::Create {
             op: txn.op(),
             path: t.path.as_str().to_owned(),
             data: bytes(&t.data),
             acl: rules(&t.acl),
-            owner: Owner::Container,
+            owner: ModelOwner::Container,
             parent_creations: t.parent_cversion,
             sequential,
         },
-        Txn::CreateTtl(t) => Change::Create {
+        Txn::CreateTtl(t) => OracleChange::Create {
             op: txn.op(),
             path: t.path.as_str().to_owned(),
             data: bytes(&t.data),
             acl: rules(&t.acl),
-            owner: Owner::Ttl(t.ttl),
+            owner: ModelOwner::Ttl(t.ttl),
             parent_creations: t.parent_cversion,
             sequential,
         },
-        Txn::Delete(t) => Change::Delete { path: t.path.as_str().to_owned() },
-        Txn::SetData(t) => Change::Set { path: t.path.as_str().to_owned(), data: bytes(&t.data), version: t.version },
-        Txn::SetAcl(t) => Change::SetAcl { path: t.path.as_str().to_owned(), acl: rules(&t.acl), version: t.version },
-        Txn::Check(t) => Change::Check { path: t.path.as_str().to_owned() },
+        Txn::Delete(t) => OracleChange::Delete { path: t.path.as_str().to_owned() },
+        Txn::SetData(t) => {
+            OracleChange::Set { path: t.path.as_str().to_owned(), data: bytes(&t.data), version: t.version }
+        }
+        Txn::SetAcl(t) => {
+            OracleChange::SetAcl { path: t.path.as_str().to_owned(), acl: rules(&t.acl), version: t.version }
+        }
+        Txn::Check(t) => OracleChange::Check { path: t.path.as_str().to_owned() },
         Txn::Error(t) => return Ok(Err(t.err)),
         other => return Err(format!("S-03: no client asks for {}", other.op())),
     }))
 }
 
 /// The promise that is broken where `made` was decided and `expected` ought to have been.
-pub(super) fn verdict(expected: &[Decision], made: &[Decision], asked: &Request) -> &'static str {
+pub(super) fn verdict(expected: &[Decision], made: &[Decision], asked: &SimRequest) -> &'static str {
     let differs = expected.iter().zip(made).find(|(expected, made)| expected != made);
     match differs {
         None => "G-13",
@@ -293,12 +303,11 @@ pub(super) fn verdict(expected: &[Decision], made: &[Decision], asked: &Request)
         Some((Err(NO_AUTH), Err(code))) if *code != OK => "SC-70, S-36",
         Some((Err(QUOTA_EXCEEDED), _) | (_, Err(QUOTA_EXCEEDED))) => "R-21",
         Some((Err(SESSION_EXPIRED), _)) => "S-28, G-11",
-        Some((Err(_), Ok(_)) | (Ok(_), Err(_))) if matches!(asked, Request::Multi(_)) => "G-13",
-        Some((Ok(Change::Create { path, sequential: true, .. }), Ok(Change::Create { path: made, .. })))
-            if path != made =>
-        {
-            "G-12"
-        }
+        Some((Err(_), Ok(_)) | (Ok(_), Err(_))) if matches!(asked, SimRequest::Multi(_)) => "G-13",
+        Some((
+            Ok(OracleChange::Create { path, sequential: true, .. }),
+            Ok(OracleChange::Create { path: made, .. }),
+        )) if path != made => "G-12",
         Some((Ok(_), Ok(_))) => "S-26",
         Some(_) => "S-20",
     }
@@ -306,56 +315,58 @@ pub(super) fn verdict(expected: &[Decision], made: &[Decision], asked: &Request)
 
 /// An answer to a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum ReadAnswer {
     Error(i32),
     Nothing,
     Stat(Stat),
     Data(Option<Vec<u8>>, Stat),
     Names(BTreeSet<String>, Option<Stat>),
-    Acl(Vec<Rule>, Stat),
+    Acl(Vec<ModelAcl>, Stat),
     Number(i32),
     Who(Vec<(String, String)>),
-    Many(Vec<Answer>),
+    Many(Vec<ReadAnswer>),
 }
 
 /// What the model answers. `None` for what is no read of the state.
-pub(super) fn answer(model: &Model, request: &Request, who: &Who, session: i64) -> Option<Answer> {
+pub(super) fn answer(model: &Model, request: &SimRequest, who: &SimUsers, session: i64) -> Option<ReadAnswer> {
     let readable = |path: &str| match model.nodes.get(path) {
-        None => Err(Answer::Error(NO_NODE)),
-        Some(node) if !who.may(&node.acl, READ) => Err(Answer::Error(NO_AUTH)),
+        None => Err(ReadAnswer::Error(NO_NODE)),
+        Some(node) if !who.may(&node.acl, READ) => Err(ReadAnswer::Error(NO_AUTH)),
         Some(node) => Ok((node, model.stat(path).unwrap_or_default())),
     };
     let answer = match request {
-        Request::Exists { path, .. } => readable(path).map(|(_, stat)| Answer::Stat(stat)),
-        Request::GetData { path, .. } => readable(path).map(|(node, stat)| Answer::Data(node.data.clone(), stat)),
-        Request::GetChildren { path, stat: wanted, .. } => {
-            readable(path).map(|(_, stat)| Answer::Names(model.children(path), wanted.then_some(stat)))
+        SimRequest::Exists { path, .. } => readable(path).map(|(_, stat)| ReadAnswer::Stat(stat)),
+        SimRequest::GetData { path, .. } => {
+            readable(path).map(|(node, stat)| ReadAnswer::Data(node.data.clone(), stat))
         }
-        Request::GetAcl(path) => match model.nodes.get(path) {
-            None => Err(Answer::Error(NO_NODE)),
-            Some(node) if !who.may(&node.acl, READ | ADMIN) => Err(Answer::Error(NO_AUTH)),
+        SimRequest::GetChildren { path, stat: wanted, .. } => {
+            readable(path).map(|(_, stat)| ReadAnswer::Names(model.children(path), wanted.then_some(stat)))
+        }
+        SimRequest::GetAcl(path) => match model.nodes.get(path) {
+            None => Err(ReadAnswer::Error(NO_NODE)),
+            Some(node) if !who.may(&node.acl, READ | ADMIN) => Err(ReadAnswer::Error(NO_AUTH)),
             Some(node) => {
-                let shown = |rule: &Rule| if who.may(&node.acl, ADMIN) { rule.clone() } else { masked(rule) };
-                Ok(Answer::Acl(node.acl.iter().map(shown).collect(), model.stat(path).unwrap_or_default()))
+                let shown = |rule: &ModelAcl| if who.may(&node.acl, ADMIN) { rule.clone() } else { masked(rule) };
+                Ok(ReadAnswer::Acl(node.acl.iter().map(shown).collect(), model.stat(path).unwrap_or_default()))
             }
         },
-        Request::GetEphemerals(prefix) => {
+        SimRequest::GetEphemerals(prefix) => {
             let owned = model.ephemerals(session).into_iter().filter(|path| path.starts_with(prefix));
-            Ok(Answer::Names(owned.collect(), None))
+            Ok(ReadAnswer::Names(owned.collect(), None))
         }
-        Request::Descendants(path) => readable(path).map(|_| Answer::Number(model.below(path).count() as i32)),
-        Request::WhoAmI => Ok(Answer::Who(who.names())),
-        Request::MultiRead(reads) => {
+        SimRequest::Descendants(path) => readable(path).map(|_| ReadAnswer::Number(model.below(path).count() as i32)),
+        SimRequest::WhoAmI => Ok(ReadAnswer::Who(who.names())),
+        SimRequest::MultiRead(reads) => {
             let one = |(path, names): &(String, bool)| {
                 readable(path).map_or_else(
                     |error| error,
                     |(node, stat)| match names {
-                        true => Answer::Names(model.children(path), None),
-                        false => Answer::Data(node.data.clone(), stat),
+                        true => ReadAnswer::Names(model.children(path), None),
+                        false => ReadAnswer::Data(node.data.clone(), stat),
                     },
                 )
             };
-            Ok(Answer::Many(reads.iter().map(one).collect()))
+            Ok(ReadAnswer::Many(reads.iter().map(one).collect()))
         }
         _ => return None,
     };
@@ -363,60 +374,68 @@ pub(super) fn answer(model: &Model, request: &Request, who: &Who, session: i64) 
 }
 
 /// The answer to a watch that is asked for or removed.
-pub(super) fn found(there: bool) -> Answer {
-    if there { Answer::Nothing } else { Answer::Error(NO_WATCHER) }
+pub(super) fn found(there: bool) -> ReadAnswer {
+    if there { ReadAnswer::Nothing } else { ReadAnswer::Error(NO_WATCHER) }
 }
 
 /// What the server answered, as the model would say it.
-pub(super) fn read_answer(request: &Request, err: i32, body: &[u8]) -> Result<Answer, String> {
+pub(super) fn read_answer(request: &SimRequest, err: i32, body: &[u8]) -> Result<ReadAnswer, String> {
     if err != OK {
-        return if body.is_empty() { Ok(Answer::Error(err)) } else { Err("S-30: a body behind an error".to_owned()) };
+        return if body.is_empty() {
+            Ok(ReadAnswer::Error(err))
+        } else {
+            Err("S-30: a body behind an error".to_owned())
+        };
     }
     let mut decoder = Decoder::new(body);
     let broken = |error: crate::jute::JuteError| format!("S-30: the reply cannot be read: {error}");
-    let data = |reply: &DataReply<'_>| Answer::Data(reply.data.0.map(<[u8]>::to_vec), reply.stat);
+    let data = |reply: &DataReply<'_>| ReadAnswer::Data(reply.data.0.map(<[u8]>::to_vec), reply.stat);
     let names = |names: &[crate::jute::Text<'_>], stat| {
         let set: BTreeSet<String> = names.iter().map(|name| name.as_str().to_owned()).collect();
-        if set.len() == names.len() { Ok(Answer::Names(set, stat)) } else { Err("G-03: a name comes twice".to_owned()) }
+        if set.len() == names.len() {
+            Ok(ReadAnswer::Names(set, stat))
+        } else {
+            Err("G-03: a name comes twice".to_owned())
+        }
     };
     let answer = match request {
-        Request::Exists { .. } => Answer::Stat(decoder.read::<StatReply>().map_err(broken)?.stat),
-        Request::GetData { .. } => data(&decoder.read().map_err(broken)?),
-        Request::GetChildren { stat: false, .. } | Request::GetEphemerals(_) => {
+        SimRequest::Exists { .. } => ReadAnswer::Stat(decoder.read::<StatReply>().map_err(broken)?.stat),
+        SimRequest::GetData { .. } => data(&decoder.read().map_err(broken)?),
+        SimRequest::GetChildren { stat: false, .. } | SimRequest::GetEphemerals(_) => {
             names(&decoder.read::<NamesReply<'_>>().map_err(broken)?.names, None)?
         }
-        Request::GetChildren { .. } => {
+        SimRequest::GetChildren { .. } => {
             let reply: ChildrenStatReply<'_> = decoder.read().map_err(broken)?;
             names(&reply.names, Some(reply.stat))?
         }
-        Request::GetAcl(_) => {
+        SimRequest::GetAcl(_) => {
             let reply: AclReply<'_> = decoder.read().map_err(broken)?;
-            Answer::Acl(reply.acl.iter().map(Rule::of).collect(), reply.stat)
+            ReadAnswer::Acl(reply.acl.iter().map(ModelAcl::of).collect(), reply.stat)
         }
-        Request::Descendants(_) => Answer::Number(decoder.read::<NumberReply>().map_err(broken)?.total),
-        Request::WhoAmI => {
+        SimRequest::Descendants(_) => ReadAnswer::Number(decoder.read::<NumberReply>().map_err(broken)?.total),
+        SimRequest::WhoAmI => {
             let reply: WhoAmIReply<'_> = decoder.read().map_err(broken)?;
-            Answer::Who(
+            ReadAnswer::Who(
                 reply.infos.iter().map(|i| (i.scheme.as_str().to_owned(), i.user.as_str().to_owned())).collect(),
             )
         }
-        Request::AddWatch { .. } => {
+        SimRequest::AddWatch { .. } => {
             decoder.read::<ErrorReply>().map_err(broken)?;
-            Answer::Nothing
+            ReadAnswer::Nothing
         }
-        Request::MultiRead(_) => {
+        SimRequest::MultiRead(_) => {
             let results = decode_results(body).map_err(broken)?;
             let one = |result: &MultiResult<'_>| match result {
                 MultiResult::Data(reply) => Ok(data(reply)),
                 MultiResult::Names(reply) => names(&reply.names, None),
-                MultiResult::Error(code) => Ok(Answer::Error(*code)),
+                MultiResult::Error(code) => Ok(ReadAnswer::Error(*code)),
                 other => Err(format!("S-30: {other:?} in a multiRead")),
             };
-            return Ok(Answer::Many(results.iter().map(one).collect::<Result<_, String>>()?));
+            return Ok(ReadAnswer::Many(results.iter().map(one).collect::<Result<_, String>>()?));
         }
         _ => {
             return if body.is_empty() {
-                Ok(Answer::Nothing)
+                Ok(ReadAnswer::Nothing)
             } else {
                 Err("S-30: a body where none is due".to_owned())
             };
@@ -426,7 +445,7 @@ pub(super) fn read_answer(request: &Request, err: i32, body: &[u8]) -> Result<An
 }
 
 /// What the server told of a write, as the model would say it.
-pub(super) fn read_outcomes(request: &Request, err: i32, body: &[u8]) -> Result<Vec<ChangeReply>, String> {
+pub(super) fn read_outcomes(request: &SimRequest, err: i32, body: &[u8]) -> Result<Vec<ChangeReply>, String> {
     let broken = |error: crate::jute::JuteError| format!("S-30: the reply cannot be read: {error}");
     if err != OK {
         return if body.is_empty() {
@@ -439,12 +458,12 @@ pub(super) fn read_outcomes(request: &Request, err: i32, body: &[u8]) -> Result<
     let path = |reply: PathReply<'_>| ChangeReply::Path(reply.path.as_str().to_owned());
     let mut decoder = Decoder::new(body);
     Ok(vec![match request {
-        Request::Write(Write::Create { op: OpCode::Create, .. }) => path(decoder.read().map_err(broken)?),
-        Request::Write(Write::Create { .. }) => path_stat(decoder.read().map_err(broken)?),
-        Request::Write(Write::Set { .. } | Write::SetAcl { .. }) => {
+        SimRequest::Write(Write::Create { op: OpCode::Create, .. }) => path(decoder.read().map_err(broken)?),
+        SimRequest::Write(Write::Create { .. }) => path_stat(decoder.read().map_err(broken)?),
+        SimRequest::Write(Write::Set { .. } | Write::SetAcl { .. }) => {
             ChangeReply::Stat(decoder.read::<StatReply>().map_err(broken)?.stat)
         }
-        Request::Multi(_) => {
+        SimRequest::Multi(_) => {
             let results = decode_results(body).map_err(broken)?;
             let one = |result| match result {
                 MultiResult::Path(reply) => path(reply),
@@ -464,11 +483,13 @@ pub(super) fn read_outcomes(request: &Request, err: i32, body: &[u8]) -> Result<
 pub(super) fn outcome(model: &Model, decision: &Decision) -> ChangeReply {
     match decision {
         Err(code) => ChangeReply::Error(*code),
-        Ok(Change::Create { op: OpCode::Create, path, .. }) => ChangeReply::Path(path.clone()),
-        Ok(Change::Create { path, .. }) => ChangeReply::PathStat(path.clone(), model.stat(path).unwrap_or_default()),
-        Ok(Change::Set { path, .. } | Change::SetAcl { path, .. }) => {
+        Ok(OracleChange::Create { op: OpCode::Create, path, .. }) => ChangeReply::Path(path.clone()),
+        Ok(OracleChange::Create { path, .. }) => {
+            ChangeReply::PathStat(path.clone(), model.stat(path).unwrap_or_default())
+        }
+        Ok(OracleChange::Set { path, .. } | OracleChange::SetAcl { path, .. }) => {
             ChangeReply::Stat(model.stat(path).unwrap_or_default())
         }
-        Ok(Change::Delete { .. } | Change::Check { .. }) => ChangeReply::Done,
+        Ok(OracleChange::Delete { .. } | OracleChange::Check { .. }) => ChangeReply::Done,
     }
 }

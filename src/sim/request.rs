@@ -1,6 +1,6 @@
 //! What simulated clients ask: plain values, the bytes that go out for them, and how they are drawn.
 
-use super::who::{Rule, USERS, Who};
+use super::who::{ModelAcl, SimUsers, USERS};
 use crate::jute::{Buffer, encode, encoded};
 use crate::records::multi::MultiHeader;
 use crate::records::requests::{
@@ -17,7 +17,7 @@ pub(super) enum Write {
         op: OpCode,
         path: String,
         data: Option<Vec<u8>>,
-        acl: Vec<Rule>,
+        acl: Vec<ModelAcl>,
         flags: i32,
         ttl: i64,
     },
@@ -32,7 +32,7 @@ pub(super) enum Write {
     },
     SetAcl {
         path: String,
-        acl: Vec<Rule>,
+        acl: Vec<ModelAcl>,
         version: i32,
     },
     /// Only within a multi.
@@ -43,7 +43,7 @@ pub(super) enum Write {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Request {
+pub(super) enum SimRequest {
     Write(Write),
     Multi(Vec<Write>),
     Close,
@@ -88,61 +88,62 @@ pub(super) enum Request {
     Auth(usize),
 }
 
-impl Request {
+impl SimRequest {
     pub(super) fn op(&self) -> OpCode {
         match self {
-            Request::Write(Write::Create { op, .. }) => *op,
-            Request::Write(Write::Delete { .. }) => OpCode::Delete,
-            Request::Write(Write::Set { .. }) => OpCode::SetData,
-            Request::Write(Write::SetAcl { .. }) => OpCode::SetAcl,
-            Request::Write(Write::Check { .. }) => OpCode::Check,
-            Request::Multi(_) => OpCode::Multi,
-            Request::Close => OpCode::CloseSession,
-            Request::Exists { .. } => OpCode::Exists,
-            Request::GetData { .. } => OpCode::GetData,
-            Request::GetChildren { stat: false, .. } => OpCode::GetChildren,
-            Request::GetChildren { stat: true, .. } => OpCode::GetChildren2,
-            Request::GetAcl(_) => OpCode::GetAcl,
-            Request::GetEphemerals(_) => OpCode::GetEphemerals,
-            Request::Descendants(_) => OpCode::GetAllChildrenNumber,
-            Request::WhoAmI => OpCode::WhoAmI,
-            Request::MultiRead(_) => OpCode::MultiRead,
-            Request::AddWatch { .. } => OpCode::AddWatch,
-            Request::RemoveWatches { .. } => OpCode::RemoveWatches,
-            Request::CheckWatches { .. } => OpCode::CheckWatches,
-            Request::SetWatches { short: true, .. } => OpCode::SetWatches,
-            Request::SetWatches { short: false, .. } => OpCode::SetWatches2,
-            Request::Sync(_) => OpCode::Sync,
-            Request::Ping => OpCode::Ping,
-            Request::Auth(_) => OpCode::Auth,
+            SimRequest::Write(Write::Create { op, .. }) => *op,
+            SimRequest::Write(Write::Delete { .. }) => OpCode::Delete,
+            SimRequest::Write(Write::Set { .. }) => OpCode::SetData,
+            SimRequest::Write(Write::SetAcl { .. }) => OpCode::SetAcl,
+            SimRequest::Write(Write::Check { .. }) => OpCode::Check,
+            SimRequest::Multi(_) => OpCode::Multi,
+            SimRequest::Close => OpCode::CloseSession,
+            SimRequest::Exists { .. } => OpCode::Exists,
+            SimRequest::GetData { .. } => OpCode::GetData,
+            SimRequest::GetChildren { stat: false, .. } => OpCode::GetChildren,
+            SimRequest::GetChildren { stat: true, .. } => OpCode::GetChildren2,
+            SimRequest::GetAcl(_) => OpCode::GetAcl,
+            SimRequest::GetEphemerals(_) => OpCode::GetEphemerals,
+            SimRequest::Descendants(_) => OpCode::GetAllChildrenNumber,
+            SimRequest::WhoAmI => OpCode::WhoAmI,
+            SimRequest::MultiRead(_) => OpCode::MultiRead,
+            SimRequest::AddWatch { .. } => OpCode::AddWatch,
+            SimRequest::RemoveWatches { .. } => OpCode::RemoveWatches,
+            SimRequest::CheckWatches { .. } => OpCode::CheckWatches,
+            SimRequest::SetWatches { short: true, .. } => OpCode::SetWatches,
+            SimRequest::SetWatches { short: false, .. } => OpCode::SetWatches2,
+            SimRequest::Sync(_) => OpCode::Sync,
+            SimRequest::Ping => OpCode::Ping,
+            SimRequest::Auth(_) => OpCode::Auth,
         }
     }
 
     pub(super) fn is_write(&self) -> bool {
-        matches!(self, Request::Write(_) | Request::Multi(_) | Request::Close)
+        matches!(self, SimRequest::Write(_) | SimRequest::Multi(_) | SimRequest::Close)
     }
 
     /// Header and body.
     pub(super) fn encode(&self, xid: i32) -> Vec<u8> {
         let mut out = encoded(&RequestHeader { xid, op: self.op().to_i32() });
         match self {
-            Request::Write(write) => write.encode(&mut out),
-            Request::Multi(writes) => {
+            SimRequest::Write(write) => write.encode(&mut out),
+            SimRequest::Multi(writes) => {
                 for write in writes {
-                    encode(&MultiHeader::request(Request::Write(write.clone()).op()), &mut out);
+                    encode(&MultiHeader::request(SimRequest::Write(write.clone()).op()), &mut out);
                     write.encode(&mut out);
                 }
                 encode(&MultiHeader::END, &mut out);
             }
-            Request::Exists { path, watch }
-            | Request::GetData { path, watch }
-            | Request::GetChildren { path, watch, .. } => {
+            SimRequest::Exists { path, watch }
+            | SimRequest::GetData { path, watch }
+            | SimRequest::GetChildren { path, watch, .. } => {
                 encode(&PathWatchRequest { path: path.as_str().into(), watch: *watch }, &mut out);
             }
-            Request::GetAcl(path) | Request::GetEphemerals(path) | Request::Descendants(path) | Request::Sync(path) => {
-                encode(&PathRequest { path: path.as_str().into() }, &mut out)
-            }
-            Request::MultiRead(reads) => {
+            SimRequest::GetAcl(path)
+            | SimRequest::GetEphemerals(path)
+            | SimRequest::Descendants(path)
+            | SimRequest::Sync(path) => encode(&PathRequest { path: path.as_str().into() }, &mut out),
+            SimRequest::MultiRead(reads) => {
                 for (path, names) in reads {
                     let op = if *names { OpCode::GetChildren } else { OpCode::GetData };
                     encode(&MultiHeader::request(op), &mut out);
@@ -150,13 +151,13 @@ impl Request {
                 }
                 encode(&MultiHeader::END, &mut out);
             }
-            Request::AddWatch { path, recursive } => {
+            SimRequest::AddWatch { path, recursive } => {
                 encode(&WatchRequest { path: path.as_str().into(), kind: i32::from(*recursive) }, &mut out);
             }
-            Request::RemoveWatches { path, kind } | Request::CheckWatches { path, kind } => {
+            SimRequest::RemoveWatches { path, kind } | SimRequest::CheckWatches { path, kind } => {
                 encode(&WatchRequest { path: path.as_str().into(), kind: *kind }, &mut out);
             }
-            Request::SetWatches { since, lists, short } => {
+            SimRequest::SetWatches { since, lists, short } => {
                 let texts = |list: &Vec<String>| list.iter().map(|path| path.clone().into()).collect();
                 let [data, exist, child, persistent, recursive] = lists;
                 let (data, exist, child) = (texts(data), texts(exist), texts(child));
@@ -166,11 +167,11 @@ impl Request {
                     encode(&PersistentWatches { persistent, recursive }, &mut out);
                 }
             }
-            Request::Auth(user) => {
+            SimRequest::Auth(user) => {
                 let auth = Buffer::new(USERS[*user].0.as_bytes());
                 encode(&AuthRequest { kind: 0, scheme: "digest".into(), auth }, &mut out);
             }
-            Request::Close | Request::WhoAmI | Request::Ping => {}
+            SimRequest::Close | SimRequest::WhoAmI | SimRequest::Ping => {}
         }
         out
     }
@@ -178,7 +179,7 @@ impl Request {
 
 impl Write {
     fn encode(&self, out: &mut Vec<u8>) {
-        let list = |acl: &Vec<Rule>| Some(acl.iter().map(Rule::on_the_wire).collect::<Vec<Acl<'static>>>());
+        let list = |acl: &Vec<ModelAcl>| Some(acl.iter().map(ModelAcl::on_the_wire).collect::<Vec<Acl<'static>>>());
         match self {
             Write::Create { op, path, data, acl, flags, ttl } => {
                 let (path, data, acl, flags) = (path.as_str().into(), Buffer(data.as_deref()), list(acl), *flags);
@@ -237,30 +238,32 @@ impl Taste {
     }
 
     /// Data. What lies in the vault bears the mark of who put it there.
-    fn data(&self, rng: &mut Rng, path: &str, who: &Who) -> Option<Vec<u8>> {
+    fn data(&self, rng: &mut Rng, path: &str, who: &SimUsers) -> Option<Vec<u8>> {
         if let Some(user) = who.first().filter(|_| path.starts_with("/vault")) {
             return Some(format!("{}{}", mark(user), rng.below(1000)).into_bytes());
         }
         (!rng.chance(12)).then(|| vec![rng.next() as u8; rng.below(self.data_max) as usize])
     }
 
-    fn acl(&self, rng: &mut Rng, path: &str, who: &Who) -> Vec<Rule> {
+    fn acl(&self, rng: &mut Rng, path: &str, who: &SimUsers) -> Vec<ModelAcl> {
         // In the vault nobody ever gives anybody else a right.
         if path.starts_with("/vault/") {
-            return vec![Rule::new([31, 1, 2 | 8, 31][rng.below(4) as usize], "auth", "")];
+            return vec![ModelAcl::new([31, 1, 2 | 8, 31][rng.below(4) as usize], "auth", "")];
         }
         if !self.acls || !rng.chance(3) || path == "/vault" {
-            return vec![Rule::open()];
+            return vec![ModelAcl::open()];
         }
         let user = rng.below(2) as usize;
         match rng.below(7) {
-            0 => vec![Rule::new(1, "world", "anyone"), Rule::new(31, "auth", "")],
-            1 => vec![Rule::new(1 + rng.below(31) as i32, "world", "anyone")],
-            2 => vec![Rule::new(31, "digest", USERS[user].1), Rule::new(4 | 8, "world", "anyone")],
-            3 => vec![Rule::new(rng.below(32) as i32, "digest", USERS[user].1), Rule::new(16, "world", "anyone")],
-            4 => vec![Rule::new(31, "ip", "127.0.0.1"), Rule::new(31, "ip", "127.0.0.1")],
+            0 => vec![ModelAcl::new(1, "world", "anyone"), ModelAcl::new(31, "auth", "")],
+            1 => vec![ModelAcl::new(1 + rng.below(31) as i32, "world", "anyone")],
+            2 => vec![ModelAcl::new(31, "digest", USERS[user].1), ModelAcl::new(4 | 8, "world", "anyone")],
+            3 => {
+                vec![ModelAcl::new(rng.below(32) as i32, "digest", USERS[user].1), ModelAcl::new(16, "world", "anyone")]
+            }
+            4 => vec![ModelAcl::new(31, "ip", "127.0.0.1"), ModelAcl::new(31, "ip", "127.0.0.1")],
             5 if who.first().is_none() => vec![],
-            _ => vec![Rule::new(31, "auth", "")],
+            _ => vec![ModelAcl::new(31, "auth", "")],
         }
     }
 
@@ -268,7 +271,7 @@ impl Taste {
         if rng.chance(3) { rng.below(3) as i32 } else { -1 }
     }
 
-    fn write(&self, rng: &mut Rng, who: &Who, in_multi: bool) -> Write {
+    fn write(&self, rng: &mut Rng, who: &SimUsers, in_multi: bool) -> Write {
         let path = self.path(rng);
         match rng.below(if in_multi { 13 } else { 12 }) {
             0..6 => {
@@ -300,42 +303,42 @@ impl Taste {
     }
 
     /// The next request of a client that is `who` and holds `watched`.
-    pub(super) fn request(&self, rng: &mut Rng, who: &Who) -> Request {
+    pub(super) fn request(&self, rng: &mut Rng, who: &SimUsers) -> SimRequest {
         let path = self.path(rng);
         let watch = rng.chance(3);
         match rng.below(60) {
-            0..22 => Request::Write(self.write(rng, who, false)),
+            0..22 => SimRequest::Write(self.write(rng, who, false)),
             22..26 if self.multis => {
-                Request::Multi((0..1 + rng.below(4)).map(|_| self.write(rng, who, true)).collect())
+                SimRequest::Multi((0..1 + rng.below(4)).map(|_| self.write(rng, who, true)).collect())
             }
             22..24 if self.quotas => quota(rng),
-            26..31 => Request::GetData { path, watch },
-            31..36 => Request::GetChildren { path, watch, stat: rng.chance(2) },
-            36..39 => Request::Exists { path, watch },
-            39 => Request::GetAcl(path),
-            40 => Request::GetEphemerals(if rng.chance(2) { "/".into() } else { path }),
-            41 => Request::Descendants(path),
-            42 => Request::WhoAmI,
-            43 => Request::MultiRead((0..1 + rng.below(3)).map(|_| (self.path(rng), rng.chance(2))).collect()),
-            44..47 => Request::AddWatch { path, recursive: rng.chance(2) },
-            47 => Request::RemoveWatches { path, kind: 1 + rng.below(5) as i32 },
-            48 => Request::CheckWatches { path, kind: 1 + rng.below(5) as i32 },
-            49..52 => Request::Sync(path),
-            52 if self.acls => Request::Auth(if rng.chance(10) { 2 } else { rng.below(2) as usize }),
-            53 if rng.chance(8) => Request::Close,
+            26..31 => SimRequest::GetData { path, watch },
+            31..36 => SimRequest::GetChildren { path, watch, stat: rng.chance(2) },
+            36..39 => SimRequest::Exists { path, watch },
+            39 => SimRequest::GetAcl(path),
+            40 => SimRequest::GetEphemerals(if rng.chance(2) { "/".into() } else { path }),
+            41 => SimRequest::Descendants(path),
+            42 => SimRequest::WhoAmI,
+            43 => SimRequest::MultiRead((0..1 + rng.below(3)).map(|_| (self.path(rng), rng.chance(2))).collect()),
+            44..47 => SimRequest::AddWatch { path, recursive: rng.chance(2) },
+            47 => SimRequest::RemoveWatches { path, kind: 1 + rng.below(5) as i32 },
+            48 => SimRequest::CheckWatches { path, kind: 1 + rng.below(5) as i32 },
+            49..52 => SimRequest::Sync(path),
+            52 if self.acls => SimRequest::Auth(if rng.chance(10) { 2 } else { rng.below(2) as usize }),
+            53 if rng.chance(8) => SimRequest::Close,
             54 if self.quotas => quota(rng),
-            _ => Request::Ping,
+            _ => SimRequest::Ping,
         }
     }
 }
 
 /// A quota on `/t0` is set, changed or removed.
-fn quota(rng: &mut Rng) -> Request {
+fn quota(rng: &mut Rng) -> SimRequest {
     let create = |path: &str, data: Option<Vec<u8>>| Write::Create {
         op: OpCode::Create,
         path: path.to_owned(),
         data,
-        acl: vec![Rule::open()],
+        acl: vec![ModelAcl::open()],
         flags: 0,
         ttl: -1,
     };
@@ -344,17 +347,17 @@ fn quota(rng: &mut Rng) -> Request {
         Some(format!("count=-1,bytes=-1=;byteHardLimit={bytes};countHardLimit={count}").into_bytes())
     };
     match rng.below(4) {
-        0 => Request::Write(Write::Delete { path: "/zookeeper/quota/t0/zookeeper_limits".into(), version: -1 }),
-        1 => Request::Write(Write::Set {
+        0 => SimRequest::Write(Write::Delete { path: "/zookeeper/quota/t0/zookeeper_limits".into(), version: -1 }),
+        1 => SimRequest::Write(Write::Set {
             path: "/zookeeper/quota/t0/zookeeper_limits".into(),
             data: limits(rng),
             version: -1,
         }),
-        2 => Request::Multi(vec![
+        2 => SimRequest::Multi(vec![
             create("/zookeeper/quota/t0/zookeeper_limits", limits(rng)),
             create("/zookeeper/quota/t0/zookeeper_stats", None),
         ]),
-        _ => Request::Multi(vec![
+        _ => SimRequest::Multi(vec![
             create("/zookeeper/quota/t0", None),
             create("/zookeeper/quota/t0/zookeeper_limits", limits(rng)),
             create("/zookeeper/quota/t0/zookeeper_stats", None),

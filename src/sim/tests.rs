@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Seen, World};
+use super::{RunSummary, World};
 use crate::failpoint::{self, Failpoint};
 
 const STEPS: u32 = 1500;
@@ -24,7 +24,7 @@ fn seeds(count: u64) -> Vec<u64> {
 #[test]
 fn no_seed_finds_a_broken_promise() {
     // G-01 to G-15, S-01 to S-41 as far as one server has them, F-01 to F-05, F-08 to F-16.
-    let mut seen = Seen::default();
+    let mut seen = RunSummary::default();
     let mut broken = Vec::new();
     for seed in seeds(100) {
         let mut world = World::new(seed);

@@ -5,16 +5,16 @@ use std::rc::Rc;
 
 use super::Wrong;
 use super::model::{Model, Touched};
-use super::oracle::{self, Change, ChangeReply, Quotas};
-use super::request::Request;
-use super::who::Who;
+use super::oracle::{self, ChangeReply, OracleChange, OracleQuotas};
+use super::request::SimRequest;
+use super::who::SimUsers;
 use crate::ids::Zxid;
 use crate::records::txn::{Payload, Proposal, Txn, decode_txn};
 
 /// A write that was asked for and of whose transaction nothing is known yet.
 pub(super) struct Wanted {
-    pub request: Request,
-    pub who: Who,
+    pub request: SimRequest,
+    pub who: SimUsers,
     /// Of the connection.
     pub conn: u64,
     /// When it reached the server, counted in requests; 0 while it did not.
@@ -28,11 +28,11 @@ struct Tried {
     zxid: Zxid,
     txn: Payload,
     /// The quotas as they were when it was decided.
-    quotas: Rc<Quotas>,
+    quotas: Rc<OracleQuotas>,
 }
 
 /// A committed write whose client has no reply yet.
-pub(super) struct Done {
+pub(super) struct UnreportedWrite {
     pub zxid: i64,
     pub outcomes: Vec<ChangeReply>,
     pub code: i32,
@@ -61,7 +61,7 @@ pub(super) struct Truth {
     /// Proposed since the start of the present process: what may turn up after a crash without having been committed.
     tried: Vec<Tried>,
     pub wanted: BTreeMap<(i64, i32), Wanted>,
-    pub done: BTreeMap<(i64, i32), Done>,
+    pub done: BTreeMap<(i64, i32), UnreportedWrite>,
     pub lives: BTreeMap<i64, Life>,
     pub passwords: BTreeMap<i64, Vec<u8>>,
     /// The highest zxid of a write that somebody was answered (G-04).
@@ -172,7 +172,8 @@ impl Truth {
                 if header.cxid != 0 {
                     self.take_wanted(session, header.cxid, zxid)?;
                     let outcomes = vec![ChangeReply::Done];
-                    self.done.insert((session, header.cxid), Done { zxid: zxid.0, outcomes, code: oracle::OK });
+                    self.done
+                        .insert((session, header.cxid), UnreportedWrite { zxid: zxid.0, outcomes, code: oracle::OK });
                 }
                 self.lives.remove(&session);
                 self.ended = Some(session);
@@ -191,7 +192,7 @@ impl Truth {
                     let node = self.model.nodes.get(&path);
                     return Err(format!("G-03, TTL: {path} is taken away at {time} and may not go: {node:?}"));
                 }
-                self.model.apply(&Change::Delete { path }, zxid.0, time)?
+                self.model.apply(&OracleChange::Delete { path }, zxid.0, time)?
             }
             _ => {
                 let wanted = self.take_wanted(session, header.cxid, zxid)?;
@@ -216,7 +217,7 @@ impl Truth {
                     (true, [Err(code)]) => *code,
                     _ => oracle::OK,
                 };
-                self.done.insert((session, header.cxid), Done { zxid: zxid.0, outcomes, code });
+                self.done.insert((session, header.cxid), UnreportedWrite { zxid: zxid.0, outcomes, code });
                 touched
             }
         };
@@ -231,7 +232,7 @@ impl Truth {
         session: i64,
         wanted: &Wanted,
         made: &[oracle::Decision],
-        quotas: &Quotas,
+        quotas: &OracleQuotas,
         zxid: Zxid,
     ) -> Result<(), Wrong> {
         let expected = oracle::decide(&self.model, &wanted.request, &wanted.who, session, quotas);

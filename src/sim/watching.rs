@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::model::{CHILDREN_CHANGED, CREATED, DATA_CHANGED, DELETED, Model, Touched, above};
-use super::who::{READ, Who};
+use super::who::{READ, SimUsers};
 
 pub(super) const DATA: u8 = 1;
 pub(super) const CHILD: u8 = 2;
@@ -11,13 +11,13 @@ pub(super) const PERSISTENT: u8 = 4;
 pub(super) const RECURSIVE: u8 = 8;
 
 /// An event: kind and path.
-pub(super) type Event = (i32, String);
+pub(super) type SimEvent = (i32, String);
 
 /// What one connection watches.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Watching(BTreeMap<String, u8>);
+pub(super) struct SimWatches(BTreeMap<String, u8>);
 
-impl Watching {
+impl SimWatches {
     pub(super) fn add(&mut self, path: &str, modes: u8) {
         *self.0.entry(path.to_owned()).or_default() |= modes;
     }
@@ -46,7 +46,7 @@ impl Watching {
     }
 
     /// One change: what is to be heard of it, by somebody who is `who`. One-shot watches are spent all the same.
-    pub(super) fn hear(&mut self, touched: &Touched, who: &Who) -> Vec<Event> {
+    pub(super) fn hear(&mut self, touched: &Touched, who: &SimUsers) -> Vec<SimEvent> {
         let Touched { kind, path, acl, parent, parent_acl } = touched;
         let mut heard = Vec::new();
         let mut say = |fires: bool, kind: i32, path: &str, acl| {
@@ -79,7 +79,13 @@ impl Watching {
     }
 
     /// A client is back and tells what it watched: what it missed is heard at once, the rest is watched (G-07).
-    pub(super) fn come_back(&mut self, since: i64, lists: &[Vec<String>; 5], model: &Model, who: &Who) -> Vec<Event> {
+    pub(super) fn come_back(
+        &mut self,
+        since: i64,
+        lists: &[Vec<String>; 5],
+        model: &Model,
+        who: &SimUsers,
+    ) -> Vec<SimEvent> {
         let mut missed = Vec::new();
         let [data, exist, child, persistent, recursive] = lists;
         let readable = |path: &String| model.nodes.get(path).filter(|node| who.may(&node.acl, READ));

@@ -21,23 +21,23 @@ pub(super) const ADMIN: i32 = 16;
 
 /// An entry of an access control list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Rule {
+pub(super) struct ModelAcl {
     pub(super) perms: i32,
     pub(super) scheme: String,
     pub(super) id: String,
 }
 
-impl Rule {
-    pub(super) fn new(perms: i32, scheme: &str, id: &str) -> Rule {
-        Rule { perms, scheme: scheme.to_owned(), id: id.to_owned() }
+impl ModelAcl {
+    pub(super) fn new(perms: i32, scheme: &str, id: &str) -> ModelAcl {
+        ModelAcl { perms, scheme: scheme.to_owned(), id: id.to_owned() }
     }
 
-    pub(super) fn open() -> Rule {
-        Rule::new(31, "world", "anyone")
+    pub(super) fn open() -> ModelAcl {
+        ModelAcl::new(31, "world", "anyone")
     }
 
-    pub(super) fn of(acl: &Acl<'_>) -> Rule {
-        Rule::new(acl.perms, acl.id.scheme.as_str(), acl.id.id.as_str())
+    pub(super) fn of(acl: &Acl<'_>) -> ModelAcl {
+        ModelAcl::new(acl.perms, acl.id.scheme.as_str(), acl.id.id.as_str())
     }
 
     pub(super) fn on_the_wire(&self) -> Acl<'static> {
@@ -47,9 +47,9 @@ impl Rule {
 
 /// Who a connection is: the users that logged in on it, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Who(Vec<usize>);
+pub(super) struct SimUsers(Vec<usize>);
 
-impl Who {
+impl SimUsers {
     pub(super) fn add(&mut self, user: usize) {
         if !self.0.contains(&user) {
             self.0.push(user);
@@ -65,11 +65,11 @@ impl Who {
         self.0.contains(&user)
     }
 
-    pub(super) fn may(&self, rules: &[Rule], wanted: i32) -> bool {
+    pub(super) fn may(&self, rules: &[ModelAcl], wanted: i32) -> bool {
         self.is(SUPER) || rules.is_empty() || rules.iter().any(|rule| rule.perms & wanted != 0 && self.meets(rule))
     }
 
-    fn meets(&self, rule: &Rule) -> bool {
+    fn meets(&self, rule: &ModelAcl) -> bool {
         match rule.scheme.as_str() {
             "world" => rule.id == "anyone",
             "ip" => rule.id == ADDRESS,
@@ -79,9 +79,9 @@ impl Who {
     }
 
     /// A list as it will be kept: `auth` stands for whoever is logged in, nothing is there twice. `None`: not acceptable.
-    pub(super) fn resolve(&self, rules: &[Rule]) -> Option<Vec<Rule>> {
-        let mut kept: Vec<Rule> = Vec::new();
-        let mut seen: Vec<&Rule> = Vec::new();
+    pub(super) fn resolve(&self, rules: &[ModelAcl]) -> Option<Vec<ModelAcl>> {
+        let mut kept: Vec<ModelAcl> = Vec::new();
+        let mut seen: Vec<&ModelAcl> = Vec::new();
         for rule in rules {
             if seen.contains(&rule) {
                 continue;
@@ -92,7 +92,7 @@ impl Who {
             } else if self.0.is_empty() {
                 return None;
             } else {
-                kept.extend(self.0.iter().map(|user| Rule::new(rule.perms, "digest", USERS[*user].1)));
+                kept.extend(self.0.iter().map(|user| ModelAcl::new(rule.perms, "digest", USERS[*user].1)));
             }
         }
         (!kept.is_empty()).then_some(kept)
@@ -113,10 +113,10 @@ impl Who {
 }
 
 /// A list as it is shown to who may read it but not change it.
-pub(super) fn masked(rule: &Rule) -> Rule {
+pub(super) fn masked(rule: &ModelAcl) -> ModelAcl {
     let user = rule.id.split(':').next().unwrap_or_default();
     match rule.scheme.as_str() {
-        "digest" => Rule::new(rule.perms, "digest", &format!("{user}:x")),
+        "digest" => ModelAcl::new(rule.perms, "digest", &format!("{user}:x")),
         _ => rule.clone(),
     }
 }

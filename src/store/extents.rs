@@ -8,7 +8,7 @@ use crate::failpoint::{self, Failpoint};
 use crate::ids::Millis;
 use crate::store::error::StoreError;
 use crate::store::file::Store;
-use crate::store::helper::{Done, Job};
+use crate::store::helper::{HelperJob, JobDone};
 use crate::store::layout::{EXTENTS_AT, MAP_HERE, extents_max, first_len};
 use crate::store::options::StoreOptions;
 use crate::store::os_error::OsError;
@@ -83,7 +83,7 @@ impl ExtentState {
 
 /// What the superblock does not say about the extents.
 #[derive(Debug, Default)]
-pub(crate) struct Pool {
+pub(crate) struct ExtentPool {
     /// Taken for the snapshot in progress, though FREE in the superblock.
     reserved: Vec<bool>,
     /// Growth handed to the helper, in extents.
@@ -98,7 +98,7 @@ pub(crate) struct Pool {
     refused_at: Option<Millis>,
 }
 
-impl Pool {
+impl ExtentPool {
     pub(crate) fn reserve(&mut self, index: u32) {
         let index = index as usize;
         if self.reserved.len() <= index {
@@ -325,13 +325,13 @@ impl Store {
         }
         if !self.sb.is_whole() {
             let at = self.sb.file_len();
-            self.helper.submit(&self.disk, Job::Grow { at, len: EXTENTS_AT + size - at, done: 0 });
+            self.helper.submit(&self.disk, HelperJob::Grow { at, len: EXTENTS_AT + size - at, done: 0 });
             (self.pool.growing, self.pool.widening) = (1, true);
             return Ok(());
         }
         for index in counted..target {
             let at = EXTENTS_AT + u64::from(index) * size;
-            self.helper.submit(&self.disk, Job::Grow { at, len: size, done: 0 });
+            self.helper.submit(&self.disk, HelperJob::Grow { at, len: size, done: 0 });
             self.pool.growing += 1;
         }
         Ok(())
@@ -350,9 +350,9 @@ impl Store {
     }
 
     /// Takes in one thing the helper has finished.
-    pub(crate) fn handle_done(&mut self, done: Done) -> Result<(), StoreError> {
+    pub(crate) fn handle_done(&mut self, done: JobDone) -> Result<(), StoreError> {
         match done {
-            Done::Grown(result) => {
+            JobDone::Grown(result) => {
                 self.pool.growing -= 1;
                 let widening = std::mem::take(&mut self.pool.widening);
                 match result {
@@ -378,7 +378,7 @@ impl Store {
                 }
                 Ok(())
             }
-            Done::Chunk { .. } | Done::Verified(_) => self.handle_snapshot_done(done),
+            JobDone::Chunk { .. } | JobDone::Verified(_) => self.handle_snapshot_done(done),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, Zxid};
 use crate::store::error::StoreError;
 use crate::store::extents::ExtentState;
-use crate::store::extents::{self, Pool};
+use crate::store::extents::{self, ExtentPool};
 use crate::store::helper::Helper;
 use crate::store::layout::{EXTENTS_AT, SLOT_AT, SLOT_LEN, first_len, sb};
 use crate::store::log::Tail;
@@ -47,7 +47,7 @@ pub struct Store {
     pub(crate) log: Tail,
     /// The highest frame number seen when the file was opened: ours are above.
     pub(crate) fseq_floor: u64,
-    pub(crate) pool: Pool,
+    pub(crate) pool: ExtentPool,
     pub(crate) helper: Helper,
     pub(crate) build: Option<Build>,
     pub(crate) verified: bool,
@@ -283,7 +283,7 @@ impl Store {
             sb_buf: AlignedBuf::new(SLOT_LEN),
             fseq_floor: log.fseq,
             log,
-            pool: Pool::default(),
+            pool: ExtentPool::default(),
             helper: Helper::new(options.snapshot_rate),
             build: None,
             verified: false,

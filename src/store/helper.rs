@@ -23,7 +23,7 @@ const ZERO_PIECE: u64 = 256 * 1024;
 
 /// Work for the helper.
 #[derive(Debug)]
-pub(crate) enum Job {
+pub(crate) enum HelperJob {
     /// Reserve blocks for `at..at + len`, zero them, sync them.
     Grow { at: u64, len: u64, done: u64 },
     /// Write the first `len` bytes of `buf` at `at`.
@@ -41,7 +41,7 @@ pub(crate) struct JobError {
 
 /// What became of a job.
 #[derive(Debug)]
-pub(crate) enum Done {
+pub(crate) enum JobDone {
     Grown(Result<(), JobError>),
     Chunk { at: u64, len: usize, buf: AlignedBuf, result: io::Result<()> },
     Verified(Result<(), VerifyError>),
@@ -50,7 +50,7 @@ pub(crate) enum Done {
 /// One kind of work, and how fast it may go.
 #[derive(Debug, Default)]
 struct Lane {
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<HelperJob>,
     /// Bytes per second; 0 = unpaced.
     rate: u64,
     rush: bool,
@@ -71,13 +71,13 @@ impl Lane {
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct JobQueue {
     /// Chunks and their check.
     snapshot: Lane,
     growth: Lane,
     /// The last piece was one of growth.
     grew: bool,
-    done: VecDeque<Done>,
+    done: VecDeque<JobDone>,
     running: bool,
     /// A piece is being carried out.
     busy: bool,
@@ -90,13 +90,13 @@ struct Queue {
     free_at: u64,
 }
 
-impl Queue {
+impl JobQueue {
     fn is_empty(&self) -> bool {
         self.snapshot.jobs.is_empty() && self.growth.jobs.is_empty()
     }
 
     /// The next piece that may begin at `now`.
-    fn take(&mut self, now: u64, hurry: bool) -> Option<Job> {
+    fn take(&mut self, now: u64, hurry: bool) -> Option<HelperJob> {
         let grows = self.growth.is_due(now, hurry);
         let snapshot_due = self.snapshot.is_due(now, hurry);
         if failpoint::on(Failpoint::GrowthBeforeChunks) && !self.growth.jobs.is_empty() {
@@ -119,7 +119,7 @@ impl Queue {
     }
 
     /// Takes in what became of a piece.
-    fn put(&mut self, now: u64, piece: Piece) {
+    fn put(&mut self, now: u64, piece: JobPiece) {
         let lane = if piece.grows { &mut self.growth } else { &mut self.snapshot };
         lane.charge(now, piece.bytes);
         self.checked = piece.checked.unwrap_or(self.checked);
@@ -131,13 +131,13 @@ impl Queue {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    queue: Mutex<Queue>,
+struct HelperShared {
+    queue: Mutex<JobQueue>,
     changed: Condvar,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+impl HelperShared {
+    fn lock(&self) -> MutexGuard<'_, JobQueue> {
         // A panic while the lock is held leaves a queue that is still whole.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,7 +146,7 @@ impl Shared {
 /// The store's end of the helper.
 #[derive(Debug, Default)]
 pub(crate) struct Helper {
-    shared: Arc<Shared>,
+    shared: Arc<HelperShared>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -181,13 +181,13 @@ impl Helper {
     }
 
     /// Hands over a job, starting the thread if it is not there.
-    pub(crate) fn submit(&mut self, disk: &Arc<dyn Disk>, job: Job) {
+    pub(crate) fn submit(&mut self, disk: &Arc<dyn Disk>, job: HelperJob) {
         let mut queue = self.shared.lock();
-        if matches!(job, Job::Verify(_)) {
+        if matches!(job, HelperJob::Verify(_)) {
             queue.checked = 0;
         }
         match job {
-            Job::Grow { .. } => queue.growth.jobs.push_back(job),
+            HelperJob::Grow { .. } => queue.growth.jobs.push_back(job),
             _ => queue.snapshot.jobs.push_back(job),
         }
         if !disk.background() {
@@ -220,7 +220,7 @@ impl Helper {
     }
 
     /// What has been finished since the last call. Where there is no thread, does what is due first.
-    pub(crate) fn poll(&mut self, disk: &dyn Disk) -> Option<Done> {
+    pub(crate) fn poll(&mut self, disk: &dyn Disk) -> Option<JobDone> {
         let mut queue = self.shared.lock();
         loop {
             if let Some(done) = queue.done.pop_front() {
@@ -243,7 +243,7 @@ impl Helper {
     }
 
     /// Waits for the next job to be finished, without pacing. There must be one.
-    pub(crate) fn wait(&mut self, disk: &dyn Disk) -> Done {
+    pub(crate) fn wait(&mut self, disk: &dyn Disk) -> JobDone {
         loop {
             self.shared.lock().hurry = true;
             let done = self.poll(disk);
@@ -287,7 +287,7 @@ impl Drop for Helper {
 /// How long an idle thread waits for more before it ends.
 const LINGER: Duration = Duration::from_millis(200);
 
-fn work(shared: &Shared, disk: &dyn Disk) {
+fn work(shared: &HelperShared, disk: &dyn Disk) {
     let begun = Instant::now();
     let now = || begun.elapsed().as_micros() as u64;
     let mut queue = shared.lock();
@@ -322,7 +322,7 @@ fn work(shared: &Shared, disk: &dyn Disk) {
 }
 
 /// A part of a job that was carried out.
-struct Piece {
+struct JobPiece {
     grows: bool,
     /// What the pace counts.
     bytes: usize,
@@ -331,33 +331,33 @@ struct Piece {
 }
 
 enum JobStep {
-    Done(Done),
+    Done(JobDone),
     /// The rest of the job.
-    GoesOn(Job),
+    GoesOn(HelperJob),
 }
 
-fn carry_out(job: Job, disk: &dyn Disk) -> Piece {
+fn carry_out(job: HelperJob, disk: &dyn Disk) -> JobPiece {
     match job {
-        Job::Grow { at, len, done } => grow(disk, at, len, done),
-        Job::Chunk { at, buf, len } => {
+        HelperJob::Grow { at, len, done } => grow(disk, at, len, done),
+        HelperJob::Chunk { at, buf, len } => {
             let result = disk.write_at_direct(&buf.bytes()[..len], at);
-            let outcome = JobStep::Done(Done::Chunk { at, len, buf, result });
-            Piece { grows: false, bytes: len, checked: None, outcome }
+            let outcome = JobStep::Done(JobDone::Chunk { at, len, buf, result });
+            JobPiece { grows: false, bytes: len, checked: None, outcome }
         }
-        Job::Verify(mut check) => {
+        HelperJob::Verify(mut check) => {
             let (bytes, ended) = check.step(disk);
             let checked = Some(check.checked());
             let outcome = match ended {
-                Some(result) => JobStep::Done(Done::Verified(result)),
-                None => JobStep::GoesOn(Job::Verify(check)),
+                Some(result) => JobStep::Done(JobDone::Verified(result)),
+                None => JobStep::GoesOn(HelperJob::Verify(check)),
             };
             // To read costs less than to write.
-            Piece { grows: false, bytes: bytes / 4, checked, outcome }
+            JobPiece { grows: false, bytes: bytes / 4, checked, outcome }
         }
     }
 }
 
-fn grow(disk: &dyn Disk, at: u64, len: u64, done: u64) -> Piece {
+fn grow(disk: &dyn Disk, at: u64, len: u64, done: u64) -> JobPiece {
     let piece = (len - done).min(ZERO_PIECE) as usize;
     let plain = |error| JobError { error, sync_failed: false };
     let step = || {
@@ -371,27 +371,29 @@ fn grow(disk: &dyn Disk, at: u64, len: u64, done: u64) -> Piece {
         Ok(())
     };
     let outcome = match step() {
-        Ok(()) if done + (piece as u64) < len => JobStep::GoesOn(Job::Grow { at, len, done: done + piece as u64 }),
-        result => JobStep::Done(Done::Grown(result)),
+        Ok(()) if done + (piece as u64) < len => {
+            JobStep::GoesOn(HelperJob::Grow { at, len, done: done + piece as u64 })
+        }
+        result => JobStep::Done(JobDone::Grown(result)),
     };
-    Piece { grows: true, bytes: piece, checked: None, outcome }
+    JobPiece { grows: true, bytes: piece, checked: None, outcome }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn chunk() -> Job {
-        Job::Chunk { at: 0, buf: AlignedBuf::new(4096), len: 4096 }
+    fn chunk() -> HelperJob {
+        HelperJob::Chunk { at: 0, buf: AlignedBuf::new(4096), len: 4096 }
     }
 
     /// Pieces of growth before the first chunk, when both wait.
     fn growth_before_a_chunk() -> u32 {
-        let mut queue = Queue::default();
-        queue.growth.jobs.extend((0..9).map(|i| Job::Grow { at: i, len: 1 << 22, done: 0 }));
+        let mut queue = JobQueue::default();
+        queue.growth.jobs.extend((0..9).map(|i| HelperJob::Grow { at: i, len: 1 << 22, done: 0 }));
         queue.snapshot.jobs.push_back(chunk());
         let mut pieces = 0;
-        while let Some(Job::Grow { .. }) = queue.take(0, true) {
+        while let Some(HelperJob::Grow { .. }) = queue.take(0, true) {
             pieces += 1;
         }
         pieces
@@ -404,31 +406,31 @@ mod tests {
             failpoint::with(Failpoint::GrowthBeforeChunks, growth_before_a_chunk) > 1,
             "the planted bug was not found"
         );
-        let mut queue = Queue::default();
+        let mut queue = JobQueue::default();
         queue.snapshot.jobs.extend((0..9).map(|_| chunk()));
-        queue.growth.jobs.push_back(Job::Grow { at: 0, len: 1 << 22, done: 0 });
-        let first: Vec<Job> = (0..2).filter_map(|_| queue.take(0, true)).collect();
-        assert!(first.iter().any(|job| matches!(job, Job::Grow { .. })), "{first:?}");
+        queue.growth.jobs.push_back(HelperJob::Grow { at: 0, len: 1 << 22, done: 0 });
+        let first: Vec<HelperJob> = (0..2).filter_map(|_| queue.take(0, true)).collect();
+        assert!(first.iter().any(|job| matches!(job, HelperJob::Grow { .. })), "{first:?}");
     }
 
     #[test]
     fn each_kind_has_its_own_pace_and_a_rush_has_none() {
-        let mut queue = Queue::default();
+        let mut queue = JobQueue::default();
         (queue.snapshot.rate, queue.growth.rate) = (1_000_000, 1_000_000);
-        let grow = || Job::Grow { at: 0, len: 1 << 22, done: 0 };
+        let grow = || HelperJob::Grow { at: 0, len: 1 << 22, done: 0 };
         queue.growth.jobs.extend([grow(), grow()]);
         queue.snapshot.jobs.extend([chunk(), chunk()]);
-        let written = |job, grows| Piece { grows, bytes: 4000, checked: None, outcome: JobStep::GoesOn(job) };
+        let written = |job, grows| JobPiece { grows, bytes: 4000, checked: None, outcome: JobStep::GoesOn(job) };
         let job = queue.take(0, false).expect("both are due");
-        let grows = matches!(job, Job::Grow { .. });
+        let grows = matches!(job, HelperJob::Grow { .. });
         queue.put(0, written(job, grows));
         let other = queue.take(0, false).expect("the other is not held up by it");
-        assert_ne!(grows, matches!(other, Job::Grow { .. }));
+        assert_ne!(grows, matches!(other, HelperJob::Grow { .. }));
         queue.put(0, written(other, !grows));
         assert!(queue.take(3999, false).is_none() && queue.next_due() == Some(4000));
         queue.snapshot.rush = true;
-        assert!(matches!(queue.take(1, false), Some(Job::Chunk { .. })));
-        assert!(matches!(queue.take(4000, false), Some(Job::Grow { .. })));
+        assert!(matches!(queue.take(1, false), Some(HelperJob::Chunk { .. })));
+        assert!(matches!(queue.take(4000, false), Some(HelperJob::Grow { .. })));
     }
 
     #[test]
@@ -449,6 +451,6 @@ mod tests {
             assert!(begun.elapsed() < Duration::from_secs(60), "it waits for ever");
             std::thread::yield_now();
         };
-        assert!(matches!(done, Done::Chunk { result: Ok(()), .. }), "{done:?}");
+        assert!(matches!(done, JobDone::Chunk { result: Ok(()), .. }), "{done:?}");
     }
 }

@@ -185,16 +185,16 @@ pub fn inspect_bytes(
     seen.tell(source, in_use, each)
 }
 
-struct Seen {
+struct Inspected {
     copies: Copies,
     root: Option<Superblock>,
     verdict: InspectVerdict,
 }
 
-fn look(source: &dyn ReadAt) -> Result<Seen, StoreError> {
+fn look(source: &dyn ReadAt) -> Result<Inspected, StoreError> {
     let copies = Copies::read(source).map_err(StoreError::io("read the superblocks"))?;
     let len = source.len().map_err(StoreError::io("examine the file"))?;
-    let seen = |copies, root, verdict| Ok(Seen { copies, root, verdict });
+    let seen = |copies, root, verdict| Ok(Inspected { copies, root, verdict });
     let damaged = |error: StoreError| match error {
         StoreError::Corrupt { offset, what, good_to, lost_to } => {
             Ok(InspectVerdict::Damaged { at: offset, what, good_to, lost_to })
@@ -259,7 +259,7 @@ impl Replay for Unread {
     }
 }
 
-impl Seen {
+impl Inspected {
     fn tell(
         self,
         source: &dyn ReadAt,

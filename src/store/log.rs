@@ -276,41 +276,41 @@ impl Tail {
 
 /// What goes into a frame.
 #[derive(Debug, Clone, Copy)]
-enum Content<'a> {
+enum FrameContent<'a> {
     Txns(&'a [Record<'a>]),
     Mark,
     Trunc(Zxid),
 }
 
-impl<'a> Content<'a> {
+impl<'a> FrameContent<'a> {
     fn kind(&self) -> FrameKind {
         match self {
-            Content::Txns(_) => FrameKind::Txns,
-            Content::Mark => FrameKind::Mark,
-            Content::Trunc(_) => FrameKind::Trunc,
+            FrameContent::Txns(_) => FrameKind::Txns,
+            FrameContent::Mark => FrameKind::Mark,
+            FrameContent::Trunc(_) => FrameKind::Trunc,
         }
     }
 
     fn records(&self) -> &'a [Record<'a>] {
         match self {
-            Content::Txns(records) => records,
-            Content::Mark | Content::Trunc(_) => &[],
+            FrameContent::Txns(records) => records,
+            FrameContent::Mark | FrameContent::Trunc(_) => &[],
         }
     }
 
     /// The last zxid behind it, given the one before it.
     fn last_zxid(&self, before: Zxid) -> Zxid {
         match self {
-            Content::Txns(records) => records.last().map_or(before, |one| one.zxid),
-            Content::Mark => before,
-            Content::Trunc(to) => *to,
+            FrameContent::Txns(records) => records.last().map_or(before, |one| one.zxid),
+            FrameContent::Mark => before,
+            FrameContent::Trunc(to) => *to,
         }
     }
 }
 
 /// How far a run of records goes in one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Batch {
+struct RecordBatch {
     records: usize,
     body_len: usize,
     /// The frame goes to the next extent, behind its OPEN.
@@ -318,7 +318,7 @@ struct Batch {
 }
 
 /// How many of `records` go into one frame at `at` of an extent that ends at `end`.
-fn next_batch(records: &[Record<'_>], at: u64, end: u64, opened: bool, extent_size: u64) -> Batch {
+fn next_batch(records: &[Record<'_>], at: u64, end: u64, opened: bool, extent_size: u64) -> RecordBatch {
     let overhead = |opened: bool| frame::HEADER_LEN + if opened { 0 } else { open::FRAME_LEN };
     let here = (end - at) as usize;
     for (room, moves) in
@@ -335,7 +335,7 @@ fn next_batch(records: &[Record<'_>], at: u64, end: u64, opened: bool, extent_si
             count += 1;
         }
         if count > 0 {
-            return Batch { records: count, body_len, moves };
+            return RecordBatch { records: count, body_len, moves };
         }
     }
     unreachable!("max_record is at most half an extent, so one record always fits an empty one")
@@ -371,7 +371,7 @@ impl Store {
         while !rest.is_empty() {
             let batch = self.plan(rest);
             let (now, later) = rest.split_at(batch.records);
-            self.append_frame(Content::Txns(now), batch)?;
+            self.append_frame(FrameContent::Txns(now), batch)?;
             rest = later;
         }
         Ok(())
@@ -399,7 +399,7 @@ impl Store {
         self.log.at != self.sb.extent_at(self.log.index)
     }
 
-    fn plan(&self, records: &[Record<'_>]) -> Batch {
+    fn plan(&self, records: &[Record<'_>]) -> RecordBatch {
         let end = self.sb.extent_end(self.log.index);
         next_batch(records, self.log.at, end, self.opened(), self.sb.extent_size())
     }
@@ -472,7 +472,7 @@ impl Store {
         if moves && self.sb.log_head_lseq == self.log.lseq {
             return Ok(());
         }
-        self.append_frame(Content::Mark, Batch { records: 0, body_len: 0, moves })
+        self.append_frame(FrameContent::Mark, RecordBatch { records: 0, body_len: 0, moves })
     }
 
     /// Makes everything past `to` void, durably (D-08). Nothing is written when there is no room for it.
@@ -485,7 +485,7 @@ impl Store {
         if moves && self.sb.log_head_lseq == self.log.lseq {
             self.link_next()?;
         }
-        self.append_frame(Content::Trunc(to), Batch { records: 0, body_len, moves })?;
+        self.append_frame(FrameContent::Trunc(to), RecordBatch { records: 0, body_len, moves })?;
         self.log.truncs.push((self.log.fseq, to));
         Ok(())
     }
@@ -497,7 +497,7 @@ impl Store {
     }
 
     /// Builds one frame, with the OPEN before it where it is the first of its extent, and writes it with one sync.
-    fn append_frame(&mut self, content: Content<'_>, batch: Batch) -> Result<(), StoreError> {
+    fn append_frame(&mut self, content: FrameContent<'_>, batch: RecordBatch) -> Result<(), StoreError> {
         let (kind, records) = (content.kind(), content.records());
         let seed = self.seed;
         // Where the chain goes on. Nothing of `self.log` changes before the write has succeeded.
@@ -584,7 +584,7 @@ impl Store {
             fill = end.next_multiple_of(record::ALIGN);
             rest[end..fill].fill(0);
         }
-        if let Content::Trunc(to) = content {
+        if let FrameContent::Trunc(to) = content {
             le::put_u64(rest, fill, to.0 as u64);
             fill += batch.body_len;
         }

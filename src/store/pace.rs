@@ -8,7 +8,7 @@ use crate::failpoint::{self, Failpoint};
 
 /// How far the running snapshot is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Progress {
+pub(crate) struct SnapshotProgress {
     /// Stream bytes written.
     pub(crate) written: u64,
     /// Stream bytes read back and checked.
@@ -17,7 +17,7 @@ pub(crate) struct Progress {
     pub(crate) total: u64,
 }
 
-impl Progress {
+impl SnapshotProgress {
     /// Reading back costs about a quarter of writing.
     fn done(&self) -> u64 {
         (4 * self.written.min(self.total) + self.checked.min(self.total)) / 5
@@ -31,7 +31,7 @@ impl Progress {
 
 /// What the rule looks at. Sizes are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Load {
+pub(crate) struct LogLoad {
     /// Log since the snapshot that runs began, or since the newest one kept did.
     pub(crate) since: u64,
     /// Below this many bytes writes wait for more: a frame for each few bytes would cost a sync each.
@@ -40,7 +40,7 @@ pub(crate) struct Load {
     pub(crate) window: u64,
     /// Log that can be written before nothing is left but the reserve.
     pub(crate) room: u64,
-    pub(crate) running: Option<Progress>,
+    pub(crate) running: Option<SnapshotProgress>,
     /// A snapshot is due and begins in this turn.
     pub(crate) begins: bool,
     /// Bytes of the running snapshot that wait in memory, and how many may.
@@ -49,7 +49,7 @@ pub(crate) struct Load {
 }
 
 /// What a turn may log, in bytes; 0: writes wait.
-pub(crate) fn budget(load: &Load) -> u64 {
+pub(crate) fn budget(load: &LogLoad) -> u64 {
     if failpoint::on(Failpoint::SlowSlowsNobody) {
         return u64::MAX;
     }
@@ -73,7 +73,7 @@ pub(crate) fn budget(load: &Load) -> u64 {
 
 /// Whether the snapshot is behind the log, and is to be written as fast as the disk takes it: it is to be done when half
 /// of what the log is allowed is used up.
-pub(crate) fn is_behind(load: &Load) -> bool {
+pub(crate) fn is_behind(load: &LogLoad) -> bool {
     load.running.is_some_and(|progress| {
         let allowed = load.window.min(load.since.saturating_add(load.room));
         progress.share(allowed / 2) < load.since || load.waiting > load.waiting_max / 2
@@ -86,13 +86,13 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn load(since: u64, written: u64, checked: u64) -> Load {
-        Load {
+    fn load(since: u64, written: u64, checked: u64) -> LogLoad {
+        LogLoad {
             since: since * MIB,
             quantum: MIB / 16,
             window: 64 * MIB,
             room: 1000 * MIB,
-            running: Some(Progress { written: written * MIB, checked: checked * MIB, total: 100 * MIB }),
+            running: Some(SnapshotProgress { written: written * MIB, checked: checked * MIB, total: 100 * MIB }),
             begins: false,
             waiting: 0,
             waiting_max: 16 * MIB,
@@ -122,40 +122,40 @@ mod tests {
 
     #[test]
     fn less_room_than_the_window_is_shared_out_in_the_same_way() {
-        let tight = Load { room: 8 * MIB, ..load(0, 0, 0) };
+        let tight = LogLoad { room: 8 * MIB, ..load(0, 0, 0) };
         assert_eq!(budget(&tight), 2 * MIB);
-        let used = Load { room: 0, since: 8 * MIB, ..load(0, 100, 100) };
+        let used = LogLoad { room: 0, since: 8 * MIB, ..load(0, 100, 100) };
         assert_eq!(budget(&used), 0);
     }
 
     #[test]
     fn without_a_snapshot_the_log_goes_up_to_its_window() {
-        let idle = Load { running: None, ..load(10, 0, 0) };
+        let idle = LogLoad { running: None, ..load(10, 0, 0) };
         assert_eq!(budget(&idle), 54 * MIB);
-        let due = Load { running: None, begins: true, ..load(64, 0, 0) };
+        let due = LogLoad { running: None, begins: true, ..load(64, 0, 0) };
         assert_eq!(budget(&due), due.quantum);
         // A disk on which none succeeds does not stop the writers before the room is used up.
-        let hopeless = Load { running: None, ..load(70, 0, 0) };
+        let hopeless = LogLoad { running: None, ..load(70, 0, 0) };
         assert_eq!(budget(&hopeless), 1000 * MIB);
-        assert_eq!(budget(&Load { room: 0, ..hopeless }), 0);
+        assert_eq!(budget(&LogLoad { room: 0, ..hopeless }), 0);
     }
 
     #[test]
     fn too_many_bytes_of_a_snapshot_in_memory_stop_the_writers() {
-        let crowded = Load { waiting: 17 * MIB, ..load(1, 0, 0) };
+        let crowded = LogLoad { waiting: 17 * MIB, ..load(1, 0, 0) };
         assert_eq!(budget(&crowded), 0);
         assert_ne!(
             failpoint::with(Failpoint::PreimagesUnbounded, || budget(&crowded)),
             0,
             "the planted bug was not found"
         );
-        assert!(is_behind(&Load { waiting: 9 * MIB, ..load(0, 1, 1) }));
+        assert!(is_behind(&LogLoad { waiting: 9 * MIB, ..load(0, 1, 1) }));
     }
 
     #[test]
     fn a_snapshot_that_falls_behind_is_written_faster() {
         assert!(!is_behind(&load(10, 50, 50)));
         assert!(is_behind(&load(20, 50, 50)));
-        assert!(!is_behind(&Load { running: None, ..load(63, 0, 0) }));
+        assert!(!is_behind(&LogLoad { running: None, ..load(63, 0, 0) }));
     }
 }

@@ -27,14 +27,14 @@ const BATCH: usize = 1 << 20;
 
 /// Frames whose transactions are to be replayed.
 #[derive(Default)]
-struct Batch {
+struct FrameBatch {
     bytes: Vec<u8>,
     /// Where the bodies are in `bytes`.
     bodies: Vec<Range<usize>>,
 }
 
 /// A chunk of the snapshot, and the length of its payload; the last thing said is that there are no more.
-type Piece = Option<(AlignedBuf, usize)>;
+type SnapshotPiece = Option<(AlignedBuf, usize)>;
 
 /// The log as it was found, and what was taken in of the file.
 #[derive(Debug)]
@@ -89,10 +89,10 @@ fn walk(
     source: &dyn ReadAt,
     sb: &Superblock,
     after: Zxid,
-    batches: &SyncSender<Batch>,
-    empty: &Receiver<Batch>,
+    batches: &SyncSender<FrameBatch>,
+    empty: &Receiver<FrameBatch>,
 ) -> Option<(Chain, ChainEnd)> {
-    let mut batch = Batch::default();
+    let mut batch = FrameBatch::default();
     let mut handed_to = Zxid::ZERO;
     // Ends the walk; nobody reads it.
     let stop = || StoreError::NoSnapshot;
@@ -127,7 +127,7 @@ fn load<'scope, 'a: 'scope>(
     kept: &SnapshotSlot,
     replay: &mut dyn Replay,
 ) -> Option<()> {
-    let (pieces_to, pieces) = sync_channel::<Piece>(CHUNKS_AHEAD);
+    let (pieces_to, pieces) = sync_channel::<SnapshotPiece>(CHUNKS_AHEAD);
     let (empty_to, empty) = channel::<AlignedBuf>();
     let read = move || {
         loop {
@@ -150,7 +150,12 @@ fn load<'scope, 'a: 'scope>(
 }
 
 /// Replays what the walk hands over, until it ends. How many transactions that were.
-fn take_in(batches: &Receiver<Batch>, empty: &Sender<Batch>, after: Zxid, replay: &mut dyn Replay) -> Option<u64> {
+fn take_in(
+    batches: &Receiver<FrameBatch>,
+    empty: &Sender<FrameBatch>,
+    after: Zxid,
+    replay: &mut dyn Replay,
+) -> Option<u64> {
     let mut replayed = 0;
     while let Ok(mut batch) = batches.recv() {
         for body in &batch.bodies {

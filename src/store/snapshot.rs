@@ -11,7 +11,7 @@ use crate::store::chunks::{Verification, VerifyError, plan_of};
 use crate::store::error::StoreError;
 use crate::store::extents::{ExtentState, count};
 use crate::store::file::Store;
-use crate::store::helper::{Done, Job};
+use crate::store::helper::{HelperJob, JobDone};
 use crate::store::layout::{PAGE, chunk};
 use crate::store::le;
 use crate::store::map::AlignedBuf;
@@ -322,15 +322,15 @@ impl Store {
             build.chunks += 1;
             build.in_flight += 1;
             build.in_flight_bytes += len;
-            self.helper.submit(&self.disk, Job::Chunk { at, buf, len });
+            self.helper.submit(&self.disk, HelperJob::Chunk { at, buf, len });
         }
     }
 
-    pub(crate) fn handle_snapshot_done(&mut self, done: Done) -> Result<(), StoreError> {
+    pub(crate) fn handle_snapshot_done(&mut self, done: JobDone) -> Result<(), StoreError> {
         let Some(build) = self.build.as_mut() else { return Ok(()) };
         build.in_flight -= 1;
         match done {
-            Done::Chunk { at, len, buf, result } => {
+            JobDone::Chunk { at, len, buf, result } => {
                 build.in_flight_bytes -= len;
                 build.written += (len - chunk::HEADER_LEN) as u64;
                 if build.spare.len() < 4 {
@@ -341,18 +341,18 @@ impl Store {
                     self.mark_bad(at)?;
                 }
             }
-            Done::Verified(Err(VerifyError::Sync(error))) => {
+            JobDone::Verified(Err(VerifyError::Sync(error))) => {
                 let error = self.poison_sync(&error);
                 self.fail_snapshot(error.clone());
                 return Err(error);
             }
-            Done::Verified(Err(VerifyError::Bad { offset, what })) => {
+            JobDone::Verified(Err(VerifyError::Bad { offset, what })) => {
                 log::error!("the new snapshot cannot be read back at byte {offset}: {what}");
                 self.fail_snapshot(StoreError::SnapshotUnreadable { offset, what });
                 self.mark_bad(offset)?;
             }
-            Done::Verified(Ok(())) if build.failed.is_none() => self.verified = true,
-            Done::Verified(Ok(())) | Done::Grown(_) => {}
+            JobDone::Verified(Ok(())) if build.failed.is_none() => self.verified = true,
+            JobDone::Verified(Ok(())) | JobDone::Grown(_) => {}
         }
         Ok(())
     }
@@ -376,7 +376,7 @@ impl Store {
             build.verifying = true;
             build.in_flight = 1;
             let plan = plan_of(&self.sb, &build.extents, build.slot());
-            self.helper.submit(&self.disk, Job::Verify(Verification::new(plan)));
+            self.helper.submit(&self.disk, HelperJob::Verify(Verification::new(plan)));
         }
         Ok(None)
     }

@@ -8,7 +8,7 @@ use crate::store::extents::{ExtentState, GROW_STEP_MIN, count, extents_most};
 use crate::store::file::Store;
 use crate::store::layout::{EXTENTS_AT, chunk};
 use crate::store::options::{Space, SpaceLevel};
-use crate::store::pace::{self, Load, Progress};
+use crate::store::pace::{self, LogLoad, SnapshotProgress};
 
 /// Log extents kept for deletes and the ends of sessions, when everything else is refused.
 pub(crate) const RESERVE: u32 = 2;
@@ -222,7 +222,7 @@ impl Store {
         };
         let running = self.snapshot_progress(self.helper.checked());
         let total = running.map_or(0, |progress| progress.total);
-        let load = Load {
+        let load = LogLoad {
             since: self.log_position().saturating_sub(self.build.as_ref().map_or(self.snapshot_began, |b| b.began)),
             quantum: (self.sb.extent_size() / 64).min(QUANTUM_MAX),
             window: self.log_window(),
@@ -239,11 +239,11 @@ impl Store {
         budget
     }
 
-    fn snapshot_progress(&self, checked: u64) -> Option<Progress> {
+    fn snapshot_progress(&self, checked: u64) -> Option<SnapshotProgress> {
         let build = self.build.as_ref().filter(|build| build.failed.is_none())?;
         let total = if build.finished { build.bytes } else { build.estimate.max(build.bytes) };
         let checked = if build.verifying { checked } else { 0 };
-        Some(Progress { written: build.written.min(build.bytes), checked, total })
+        Some(SnapshotProgress { written: build.written.min(build.bytes), checked, total })
     }
 
     /// Bytes a file of so many extents has.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use super::hash::Keys;
-use super::network::Network;
+use super::network::IpNetwork;
 use crate::meter;
 use crate::records::{Acl, Id, perms};
 
@@ -15,33 +15,33 @@ use crate::records::{Acl, Id, perms};
 pub struct AclList {
     entries: Box<[Acl<'static>]>,
     /// What the entries mean, one for each, so that a check reads no text.
-    rules: Box<[Rule]>,
+    rules: Box<[AclRule]>,
     open: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Rule {
+struct AclRule {
     perms: i32,
-    who: Who,
+    who: AclSubject,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Who {
+enum AclSubject {
     Anyone,
     /// An id that nothing matches.
     Nobody,
-    At(Network),
+    At(IpNetwork),
     /// Who has the identity with this hash, if it is the one of the entry.
     Known(u64),
 }
 
-impl Who {
-    fn of(id: &Id<'_>) -> Who {
+impl AclSubject {
+    fn of(id: &Id<'_>) -> AclSubject {
         match (id.scheme.as_str(), id.id.as_str()) {
-            ("world", "anyone") => Who::Anyone,
-            ("world", _) => Who::Nobody,
-            ("ip", text) => text.parse().map_or(Who::Nobody, Who::At),
-            _ => Who::Known(id_hash(id)),
+            ("world", "anyone") => AclSubject::Anyone,
+            ("world", _) => AclSubject::Nobody,
+            ("ip", text) => text.parse().map_or(AclSubject::Nobody, AclSubject::At),
+            _ => AclSubject::Known(id_hash(id)),
         }
     }
 }
@@ -57,7 +57,7 @@ impl AclList {
     pub(crate) fn new(entries: &[Acl<'_>]) -> AclList {
         AclList {
             entries: entries.iter().map(|acl| acl.clone().into_owned()).collect(),
-            rules: entries.iter().map(|acl| Rule { perms: acl.perms, who: Who::of(&acl.id) }).collect(),
+            rules: entries.iter().map(|acl| AclRule { perms: acl.perms, who: AclSubject::of(&acl.id) }).collect(),
             open: entries.is_empty() || is_open(entries),
         }
     }
@@ -80,10 +80,10 @@ impl AclList {
                 meter::steps(1);
                 rule.perms & wanted != 0
                     && match &rule.who {
-                        Who::Anyone => true,
-                        Who::Nobody => false,
-                        Who::At(network) => address.is_some_and(|address| network.contains(address)),
-                        Who::Known(hash) => knows(*hash, &entry.id),
+                        AclSubject::Anyone => true,
+                        AclSubject::Nobody => false,
+                        AclSubject::At(network) => address.is_some_and(|address| network.contains(address)),
+                        AclSubject::Known(hash) => knows(*hash, &entry.id),
                     }
             })
     }
@@ -95,8 +95,9 @@ impl AclList {
 
     fn bytes(&self) -> u64 {
         let texts = |acl: &Acl<'_>| acl.id.scheme.as_str().len() + acl.id.id.as_str().len() + 2 * 16;
-        let entries: usize = self.entries.iter().map(|acl| size_of::<Acl<'_>>() + size_of::<Rule>() + texts(acl)).sum();
-        (entries + size_of::<AclList>() + 2 * size_of::<usize>() + size_of::<Slot>()) as u64
+        let entries: usize =
+            self.entries.iter().map(|acl| size_of::<Acl<'_>>() + size_of::<AclRule>() + texts(acl)).sum();
+        (entries + size_of::<AclList>() + 2 * size_of::<usize>() + size_of::<AclSlot>()) as u64
     }
 }
 
@@ -110,14 +111,14 @@ fn is_open(entries: &[Acl<'_>]) -> bool {
 
 /// Lists by number, counted by the znodes that name them.
 pub(super) struct Acls {
-    slots: Vec<Slot>,
+    slots: Vec<AclSlot>,
     by_content: HashTable<u32>,
     free: Vec<u32>,
     keys: Keys,
     bytes: u64,
 }
 
-struct Slot {
+struct AclSlot {
     list: Option<Arc<AclList>>,
     users: u64,
     hash: u64,
@@ -127,7 +128,7 @@ struct Slot {
 
 impl Acls {
     pub(super) fn new(keys: Keys) -> Acls {
-        let open = Slot { list: Some(Arc::new(AclList::new(&[Acl::open()]))), users: 0, hash: 0, mark: 0 };
+        let open = AclSlot { list: Some(Arc::new(AclList::new(&[Acl::open()]))), users: 0, hash: 0, mark: 0 };
         Acls { slots: vec![open], by_content: HashTable::new(), free: Vec::new(), keys, bytes: 0 }
     }
 
@@ -146,7 +147,7 @@ impl Acls {
         }
         let list = AclList::new(entries);
         self.bytes += list.bytes();
-        let slot = Slot { list: Some(Arc::new(list)), users: 1, hash, mark: 0 };
+        let slot = AclSlot { list: Some(Arc::new(list)), users: 1, hash, mark: 0 };
         let id = match self.free.pop() {
             Some(id) => {
                 self.slots[id as usize] = slot;

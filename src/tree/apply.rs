@@ -17,7 +17,7 @@ use crate::records::{Acl, ErrorCode, EventType, OpCode, Stat};
 ///
 /// That the children of its parent changed goes without saying, for the first two.
 #[derive(Clone, Copy, Debug)]
-pub struct Change<'a> {
+pub struct ZnodeChange<'a> {
     /// `Created`, `Deleted` or `DataChanged`.
     pub kind: EventType,
     /// The znode.
@@ -85,7 +85,7 @@ impl fmt::Display for ApplyError {
 
 impl std::error::Error for ApplyError {}
 
-type Observer<'o> = &'o mut dyn FnMut(&Change<'_>);
+type Observer<'o> = &'o mut dyn FnMut(&ZnodeChange<'_>);
 
 /// What the creates have in common.
 struct NewNode<'r, 't> {
@@ -110,7 +110,7 @@ impl Tree {
         &mut self,
         header: &TxnHeader,
         txn: &Txn<'t>,
-        observe: &mut dyn FnMut(&Change<'_>),
+        observe: &mut dyn FnMut(&ZnodeChange<'_>),
     ) -> Result<Applied<'t>, ApplyError> {
         match txn {
             Txn::Multi(parts) => self.apply_multi(header, parts, observe),
@@ -153,7 +153,7 @@ impl Tree {
         &mut self,
         header: &TxnHeader,
         part: &SubTxn<'t>,
-        observe: &mut dyn FnMut(&Change<'_>),
+        observe: &mut dyn FnMut(&ZnodeChange<'_>),
     ) -> Result<Applied<'t>, ApplyError> {
         decode_part(part).map(|txn| self.apply_one(header, &txn, observe))
     }
@@ -176,7 +176,7 @@ impl Tree {
         &mut self,
         header: &TxnHeader,
         budget: usize,
-        observe: &mut dyn FnMut(&Change<'_>),
+        observe: &mut dyn FnMut(&ZnodeChange<'_>),
     ) -> bool {
         let mut spent = 0;
         // Most have the parent of the one before: where that is need not be found anew for each.
@@ -418,7 +418,7 @@ impl Tree {
         observe: Observer<'_>,
     ) {
         let above = &self.nodes[parent];
-        observe(&Change {
+        observe(&ZnodeChange {
             kind,
             path,
             parent: parent_path,

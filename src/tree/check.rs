@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::index::Turn;
-use super::{NodeId, Owner, Sizes, Tree};
+use super::{NodeId, Owner, Tree, TreeSizes};
 
 impl Tree {
     /// Recounts the whole tree and compares: links, index, side tables, sums, ACL users.
@@ -11,7 +11,7 @@ impl Tree {
     /// # Errors
     /// A sentence about the first thing that is not as it should be.
     pub fn check(&self) -> Result<(), String> {
-        let mut sizes = Sizes::default();
+        let mut sizes = TreeSizes::default();
         let mut acl_users = BTreeMap::<u32, u64>::new();
         let (mut reached, mut ephemerals, mut turns) = (0, 0, 0);
         for id in self.subtree(NodeId::ROOT) {

@@ -89,7 +89,7 @@ fn mix(sum: u64, a: u64, b: u64) -> u64 {
 }
 
 /// An entry as it was read. Nothing is checked yet but that the bytes suffice.
-pub(super) enum Entry<'a> {
+pub(super) enum SnapshotEntry<'a> {
     Header,
     Acl(u32, Vec<Acl<'a>>),
     Node(NodeEntry),
@@ -157,23 +157,23 @@ pub fn snapshot_trailer<'a>(entries: impl Iterator<Item = &'a [u8]>) -> Vec<u8> 
 }
 
 /// Reads one entry. Memory is taken only for what is there.
-pub(super) fn read(entry: &[u8]) -> Result<Entry<'_>, String> {
+pub(super) fn read(entry: &[u8]) -> Result<SnapshotEntry<'_>, String> {
     let (&tag, rest) = entry.split_first().ok_or("an empty entry")?;
     let mut bytes = Bytes(rest);
     match tag {
         HEADER => match bytes.array()? {
-            [VERSION_SIP..=VERSION] => Ok(Entry::Header),
+            [VERSION_SIP..=VERSION] => Ok(SnapshotEntry::Header),
             [other] => Err(format!("a snapshot of version {other}; this is version {VERSION}")),
         },
         ACL => {
             let number = bytes.u32()?;
             let list = Decoder::with_limit(bytes.0, bytes.0.len()).read::<Vec<Acl<'_>>>();
-            Ok(Entry::Acl(number, list.map_err(|error| format!("ACL {number}: {error}"))?))
+            Ok(SnapshotEntry::Acl(number, list.map_err(|error| format!("ACL {number}: {error}"))?))
         }
-        NODE_SHORT | NODE_LONG => read_node(tag, bytes).map(Entry::Node),
+        NODE_SHORT | NODE_LONG => read_node(tag, bytes).map(SnapshotEntry::Node),
         TRAILER => {
             let (nodes, acls, digest) = (bytes.u64()?, bytes.u64()?, bytes.u64()?);
-            Ok(Entry::Trailer(Totals { nodes, acls, digest, by_sip: false }))
+            Ok(SnapshotEntry::Trailer(Totals { nodes, acls, digest, by_sip: false }))
         }
         _ => Err(format!("no entry has tag {tag}")),
     }

@@ -9,14 +9,14 @@ use crate::ids::{SessionId, WallMillis};
 /// The ephemerals of each session. A znode remembers its place in the list, so leaving takes no search.
 #[derive(Default)]
 pub(super) struct Ephemerals {
-    lists: BTreeMap<SessionId, List>,
+    lists: BTreeMap<SessionId, EphemeralList>,
     count: usize,
 }
 
 /// A session's ephemerals. Those that make a quota stand in front, because the end of the session takes from the back: what
 /// it deletes is booked to a quota that goes with it, on every server alike and whatever was created first.
 #[derive(Default)]
-struct List {
+struct EphemeralList {
     ids: Vec<NodeId>,
     quotas: usize,
 }

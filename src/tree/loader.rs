@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 
-use super::entry::{self, Entry, NodeEntry, Totals};
+use super::entry::{self, NodeEntry, SnapshotEntry, Totals};
 use super::hash::{Keys, ROOT_HASH};
 use super::index::Turn;
 use super::node::Node;
@@ -74,26 +74,26 @@ impl TreeLoader {
     /// A sentence about what is wrong with it. The loader is of no use afterwards.
     pub fn entry(&mut self, bytes: &[u8]) -> Result<(), String> {
         let entry = entry::read(bytes)?;
-        if self.has_header == matches!(entry, Entry::Header) {
+        if self.has_header == matches!(entry, SnapshotEntry::Header) {
             return Err("the header of the tree is missing or comes twice".into());
         }
         if self.trailer.is_some() {
             return Err("an entry comes after the trailer of the tree".into());
         }
-        if !matches!(entry, Entry::Trailer(_)) {
+        if !matches!(entry, SnapshotEntry::Trailer(_)) {
             self.totals.count(bytes);
         }
         match entry {
-            Entry::Header => self.has_header = true,
-            Entry::Trailer(totals) => self.trailer = Some(totals),
-            Entry::Acl(number, list) => {
+            SnapshotEntry::Header => self.has_header = true,
+            SnapshotEntry::Trailer(totals) => self.trailer = Some(totals),
+            SnapshotEntry::Acl(number, list) => {
                 let keys = self.tree.keys;
                 let here = self.tree.acls.intern(&list);
                 if !self.acls.insert(number, here, |number| keys.number(number)) {
                     return Err(format!("ACL {number} comes twice"));
                 }
             }
-            Entry::Node(entry) => self.node(entry)?,
+            SnapshotEntry::Node(entry) => self.node(entry)?,
         }
         Ok(())
     }
@@ -268,16 +268,16 @@ impl TreeLoader {
         Ok(())
     }
 
-    /// Where the znodes with children are, by the place of each among the `Inners`.
-    fn places(&self) -> Result<Vec<Place>, String> {
+    /// Where the znodes with children are, by the place of each among the `Branches`.
+    fn places(&self) -> Result<Vec<ParentPlace>, String> {
         let tree = &self.tree;
-        let mut places: Vec<Place> = Vec::new();
+        let mut places: Vec<ParentPlace> = Vec::new();
         let mut climb = Vec::new();
         for id in (0..tree.nodes.end()).map(NodeId).filter(|&id| tree.nodes[id].child_count > 0) {
             let place = tree.nodes[id].place as usize;
             // Places are given out in the order in which children come.
             if places.len() <= place {
-                places.resize(place + 1, Place::UNKNOWN);
+                places.resize(place + 1, ParentPlace::UNKNOWN);
             }
             let mut at = id;
             while at != NodeId::ROOT && places.get(tree.nodes[at].place as usize).is_none_or(|at| !at.is_known()) {
@@ -290,18 +290,18 @@ impl TreeLoader {
                 at = tree.nodes[at].parent;
             }
             let mut from = match at {
-                NodeId::ROOT => Place { id: at, hash: ROOT_HASH, length: 0, depth: 1 },
+                NodeId::ROOT => ParentPlace { id: at, hash: ROOT_HASH, length: 0, depth: 1 },
                 at => places[tree.nodes[at].place as usize],
             };
             for at in std::iter::once(at).chain(std::iter::from_fn(|| climb.pop())) {
                 if from.id != at {
                     let name = tree.nodes[at].name.as_bytes();
                     let (hash, length) = (tree.keys.step(from.hash, name), from.length + 1 + name.len());
-                    from = Place { id: at, hash, length, depth: from.depth + 1 };
+                    from = ParentPlace { id: at, hash, length, depth: from.depth + 1 };
                 }
                 let place = tree.nodes[at].place as usize;
                 if places.len() <= place {
-                    places.resize(place + 1, Place::UNKNOWN);
+                    places.resize(place + 1, ParentPlace::UNKNOWN);
                 }
                 places[place] = from;
             }
@@ -310,11 +310,11 @@ impl TreeLoader {
     }
 
     /// Adds what each znode counts of those below it to what its parent counts, from the lowest up.
-    fn sum_up(&mut self, mut places: Vec<Place>) {
+    fn sum_up(&mut self, mut places: Vec<ParentPlace>) {
         let tree = &mut self.tree;
         places.retain(|place| place.is_known() && place.id != NodeId::ROOT);
         places.sort_unstable_by_key(|place| std::cmp::Reverse(place.depth));
-        for Place { id, .. } in places {
+        for ParentPlace { id, .. } in places {
             let (below, bytes) = tree.below_of(id);
             let above = &mut tree.inners[tree.nodes[tree.nodes[id].parent].place];
             above.below += below;
@@ -325,7 +325,7 @@ impl TreeLoader {
 
 /// Where a znode with children is in the tree.
 #[derive(Clone, Copy)]
-struct Place {
+struct ParentPlace {
     id: NodeId,
     hash: u64,
     /// Bytes of its path; of the root none.
@@ -334,8 +334,8 @@ struct Place {
     depth: u32,
 }
 
-impl Place {
-    const UNKNOWN: Place = Place { id: NodeId::NIL, hash: 0, length: 0, depth: 0 };
+impl ParentPlace {
+    const UNKNOWN: ParentPlace = ParentPlace { id: NodeId::NIL, hash: 0, length: 0, depth: 0 };
 
     fn is_known(&self) -> bool {
         self.depth > 0

@@ -31,11 +31,11 @@ mod tests;
 
 pub use acls::AclList;
 pub(crate) use acls::id_hash;
-pub use apply::{Applied, ApplyError, Change};
+pub use apply::{Applied, ApplyError, ZnodeChange};
 #[doc(hidden)]
 pub use entry::snapshot_trailer;
 pub use loader::TreeLoader;
-pub use network::{Network, NoNetwork};
+pub use network::{IpNetwork, NoNetwork};
 pub use node::NodeId;
 pub use owner::Owner;
 pub use quota::{Quota, Track, Unparsable};
@@ -49,8 +49,8 @@ use hash::{Keys, ROOT_HASH};
 use index::{Ephemerals, Reaper, Turn};
 use node::{NODE_SIZE, Name, Node};
 use quota::Quotas;
-use slab::{Inner, Inners, Slab};
-use snapshot::Snapshots;
+use slab::{Branch, Branches, Slab};
+use snapshot::TreeSnapshots;
 use table::{SLOT_SIZE, Table};
 
 use crate::ids::{SessionId, WallMillis, Zxid};
@@ -63,15 +63,15 @@ use crate::records::{Acl, Stat, perms};
 /// to be kept across [`Tree::apply`] except by who hears of every deletion.
 pub struct Tree {
     nodes: Slab,
-    inners: Inners,
+    inners: Branches,
     table: Table,
     keys: Keys,
     acls: Acls,
     ephemerals: Ephemerals,
     reaper: Reaper,
     quotas: Quotas,
-    sizes: Sizes,
-    snapshots: Snapshots,
+    sizes: TreeSizes,
+    snapshots: TreeSnapshots,
 }
 
 /// The hash of a path under one tree's secret.
@@ -88,7 +88,7 @@ impl PathHash {
 
 /// Sums over all znodes.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-struct Sizes {
+struct TreeSizes {
     /// Lengths of the full paths.
     paths: u64,
     /// Lengths of the names.
@@ -146,15 +146,15 @@ impl Tree {
         let keys = Keys(seed);
         Tree {
             nodes: Slab::new(),
-            inners: Inners::default(),
+            inners: Branches::default(),
             table: Table::new(),
             keys,
             acls: Acls::new(keys),
             ephemerals: Ephemerals::default(),
             reaper: Reaper::default(),
             quotas: Quotas::default(),
-            sizes: Sizes::default(),
-            snapshots: Snapshots::default(),
+            sizes: TreeSizes::default(),
+            snapshots: TreeSnapshots::default(),
         }
     }
 
@@ -295,7 +295,7 @@ impl Tree {
     }
 
     #[inline]
-    fn inner(&self, id: NodeId) -> Option<&Inner> {
+    fn inner(&self, id: NodeId) -> Option<&Branch> {
         let node = &self.nodes[id];
         (node.child_count > 0).then(|| &self.inners[node.place])
     }
@@ -502,7 +502,7 @@ impl Tree {
         let above = &self.nodes[parent];
         let (place, over) = (above.place, above.parent);
         if above.child_count > 0 {
-            let Inner { first, last, .. } = self.inners[place];
+            let Branch { first, last, .. } = self.inners[place];
             let mut before = last;
             let mut is_first = false;
             while self.nodes[before].czxid > czxid {
@@ -544,7 +544,7 @@ impl Tree {
     /// Changes what the znode at `from`, which has children, and all above it count of what is below them. There is none
     /// above the root.
     #[inline]
-    fn count_above(&mut self, from: NodeId, change: impl Fn(&mut Inner)) {
+    fn count_above(&mut self, from: NodeId, change: impl Fn(&mut Branch)) {
         let mut at = from;
         while at != NodeId::NIL {
             let node = &self.nodes[at];

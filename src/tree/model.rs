@@ -376,7 +376,7 @@ struct Logged {
 impl Logged {
     fn apply(&self, tree: &mut Tree) -> (Applied<'static>, Vec<(EventType, String)>) {
         let mut seen = Vec::new();
-        let mut observe = |change: &Change<'_>| seen.push((change.kind, change.path.to_owned()));
+        let mut observe = |change: &ZnodeChange<'_>| seen.push((change.kind, change.path.to_owned()));
         let outcome = tree.apply(&self.header, &self.txn, &mut observe).expect("no damage");
         (outcome, seen)
     }

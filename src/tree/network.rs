@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 /// `address` or `address/bits`, as ZooKeeper reads them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Network {
+pub struct IpNetwork {
     address: IpAddr,
     bits: u32,
 }
@@ -19,10 +19,10 @@ pub struct NoNetwork;
 /// Bits in front of an IPv4 address that is written as an IPv6 one, `::ffff:0:0/96`.
 const MAPPED_BITS: u32 = 96;
 
-impl FromStr for Network {
+impl FromStr for IpNetwork {
     type Err = NoNetwork;
 
-    fn from_str(text: &str) -> Result<Network, NoNetwork> {
+    fn from_str(text: &str) -> Result<IpNetwork, NoNetwork> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),
@@ -33,11 +33,11 @@ impl FromStr for Network {
             Some(bits) => number(bits, 10).and_then(|bits| u32::try_from(bits).ok()).ok_or(NoNetwork)?,
             None => width,
         };
-        if bits > width { Err(NoNetwork) } else { Ok(Network { address, bits }) }
+        if bits > width { Err(NoNetwork) } else { Ok(IpNetwork { address, bits }) }
     }
 }
 
-impl Network {
+impl IpNetwork {
     /// Whether a client with this address is meant. An IPv4 client is one of an IPv6 network only within `::ffff:0:0/96`.
     pub fn contains(&self, client: IpAddr) -> bool {
         match (self.address, client.to_canonical()) {
@@ -118,7 +118,7 @@ mod tests {
     const CLIENTS: [&str; 4] = ["1.2.3.4", "127.0.0.1", "::1", "fe80::1"];
 
     fn check(id: &str, expected: &str) {
-        let network = Network::from_str(id);
+        let network = IpNetwork::from_str(id);
         let found: String = match network {
             Err(NoNetwork) => "invalid".to_owned(),
             Ok(network) => {
@@ -205,6 +205,6 @@ mod tests {
         ] {
             check(id, expected);
         }
-        assert!(Network::from_str("10.0.0.1").unwrap().contains("::ffff:10.0.0.1".parse().unwrap()));
+        assert!(IpNetwork::from_str("10.0.0.1").unwrap().contains("::ffff:10.0.0.1".parse().unwrap()));
     }
 }

@@ -18,11 +18,11 @@ const _: () = assert!(size_of::<Node>() == NODE_SIZE);
 const _: () = assert!(size_of::<Name>() == 24);
 
 /// Invariants, recounted by `Tree::check`:
-/// N1: the children of a znode form a ring over `next`/`prev` that starts where its `Inner` says; `child_count` is its
+/// N1: the children of a znode form a ring over `next`/`prev` that starts where its `Branch` says; `child_count` is its
 /// length.
 /// N2: the ring is in order of creation: czxid never falls along it.
 /// N3: an ephemeral has no children; its `place` is its place in the list of its session.
-/// N4: the `Inner` of a znode with children counts the znodes and bytes below it.
+/// N4: the `Branch` of a znode with children counts the znodes and bytes below it.
 /// N5: where `head` is not 0, the data is the text of a usage: a part of that length which is kept as numbers, then `data`.
 pub(super) struct Node {
     pub(super) czxid: i64,
@@ -40,7 +40,7 @@ pub(super) struct Node {
     pub(super) aversion: i32,
     pub(super) acl: u32,
     pub(super) parent: NodeId,
-    /// With children its place among the `Inners`; of an ephemeral its place in the list of its session; else nothing.
+    /// With children its place among the `Branches`; of an ephemeral its place in the list of its session; else nothing.
     pub(super) place: u32,
     /// The next sibling, the last one's being the first; of a free slot the next free one.
     pub(super) next: NodeId,

@@ -30,22 +30,22 @@ const ORDERED_MAX: usize = 64;
 /// Numbers by key, as limits and usage are written: `count=3,bytes=20=;byteHardLimit=20`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Track {
-    numbers: Numbers,
+    numbers: QuotaNumbers,
     /// What follows `count` and `bytes` in the text.
     tail: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Numbers {
+struct QuotaNumbers {
     count: i64,
     bytes: i64,
     count_hard: i64,
     bytes_hard: i64,
 }
 
-impl Default for Numbers {
-    fn default() -> Numbers {
-        Numbers { count: -1, bytes: -1, count_hard: -1, bytes_hard: -1 }
+impl Default for QuotaNumbers {
+    fn default() -> QuotaNumbers {
+        QuotaNumbers { count: -1, bytes: -1, count_hard: -1, bytes_hard: -1 }
     }
 }
 
@@ -62,7 +62,7 @@ impl Track {
         meter::steps(data.len() / 32);
         let text = String::from_utf8_lossy(data);
         let text = text.trim_end_matches([',', ';']);
-        let mut numbers = Numbers::default();
+        let mut numbers = QuotaNumbers::default();
         let mut others = Others::default();
         // Several separators in a row are one; in front of the first pair there may be one.
         let pairs = text.strip_prefix([',', ';']).unwrap_or(text).split([',', ';']).filter(|pair| !pair.is_empty());
@@ -153,7 +153,7 @@ impl<'t> Others<'t> {
 pub struct Quota<'a> {
     /// The znode that it is set on.
     pub path: &'a str,
-    limits: Result<Numbers, Unparsable>,
+    limits: Result<QuotaNumbers, Unparsable>,
     /// What is used, znodes and bytes; `None` without a stats znode, and then nothing is enforced.
     pub usage: Option<Result<(i64, i64), Unparsable>>,
 }
@@ -197,18 +197,18 @@ impl Quota<'_> {
 /// Where quotas are set, and what is used. Derived from the tree.
 #[derive(Default)]
 pub(super) struct Quotas {
-    places: HashTable<Place>,
+    places: HashTable<QuotaPlace>,
     /// By the stats znode, from when there are limits beside it until it is deleted: a text that was read is not read
     /// again.
     usages: BTreeMap<NodeId, Usage>,
 }
 
-struct Place {
+struct QuotaPlace {
     /// The znode that it is set on, and the hash of that path.
     path: Box<str>,
     hash: u64,
     limits: NodeId,
-    allowed: Result<Numbers, Unparsable>,
+    allowed: Result<QuotaNumbers, Unparsable>,
     stats: Option<NodeId>,
 }
 
@@ -221,11 +221,11 @@ struct Usage {
 }
 
 impl Quotas {
-    fn place(&self, path: &str, hash: PathHash) -> Option<&Place> {
+    fn place(&self, path: &str, hash: PathHash) -> Option<&QuotaPlace> {
         self.places.find(hash.number(), |place| place.hash == hash.number() && *place.path == *path)
     }
 
-    fn place_mut(&mut self, path: &str, hash: PathHash) -> Option<&mut Place> {
+    fn place_mut(&mut self, path: &str, hash: PathHash) -> Option<&mut QuotaPlace> {
         self.places.find_mut(hash.number(), |place| place.hash == hash.number() && *place.path == *path)
     }
 }
@@ -250,7 +250,7 @@ impl Tree {
     }
 
     /// The nearest place with a quota, above the znode at `path` or there.
-    fn enclosing(&self, path: &str) -> Option<&Place> {
+    fn enclosing(&self, path: &str) -> Option<&QuotaPlace> {
         if self.quotas.places.is_empty() || path.len() < 2 {
             return None;
         }
@@ -287,14 +287,14 @@ impl Tree {
         let stats = self.lookup(&format!("{QUOTA}{at}/{STATS_NAME}"));
         let (allowed, hash) = (self.allowed(limits), self.hash(at));
         let hash = hash.number();
-        let place = Place { path: at.into(), hash, limits, allowed, stats };
+        let place = QuotaPlace { path: at.into(), hash, limits, allowed, stats };
         self.quotas.places.insert_unique(hash, place, |place| place.hash);
         if let Some(stats) = stats {
             self.read_usage(stats);
         }
     }
 
-    fn allowed(&self, limits: NodeId) -> Result<Numbers, Unparsable> {
+    fn allowed(&self, limits: NodeId) -> Result<QuotaNumbers, Unparsable> {
         // ZooKeeper cannot read null either.
         let track = self.data(limits).ok_or(Unparsable).and_then(|data| Track::parse(&data));
         track.map(|track| track.numbers)
@@ -351,7 +351,7 @@ impl Tree {
         if (count, bytes) == (0, 0) {
             return;
         }
-        let Some(&Place { stats: Some(stats), .. }) = self.enclosing(path) else { return };
+        let Some(&QuotaPlace { stats: Some(stats), .. }) = self.enclosing(path) else { return };
         // What is no usage cannot be counted on; it is left alone until somebody writes numbers again.
         let Some((used, held)) = self.quotas.usages[&stats].numbers else { return };
         // A snapshot gets the text as it was.

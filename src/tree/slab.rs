@@ -107,7 +107,7 @@ impl IndexMut<NodeId> for Slab {
 
 /// What only a znode with children has, so that all others do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Inner {
+pub(super) struct Branch {
     /// The first child; of a free slot the next free one.
     pub(super) first: NodeId,
     /// The last child, so that a new one is linked without a look at the first.
@@ -120,21 +120,21 @@ pub(super) struct Inner {
 
 /// These by the place that their znode remembers.
 #[derive(Default)]
-pub(super) struct Inners {
-    chunks: Vec<Vec<Inner>>,
+pub(super) struct Branches {
+    chunks: Vec<Vec<Branch>>,
     free: Option<u32>,
     live: usize,
 }
 
-impl Inners {
+impl Branches {
     /// Memory of those in use.
     pub(super) fn bytes(&self) -> u64 {
-        (self.live * size_of::<Inner>()) as u64
+        (self.live * size_of::<Branch>()) as u64
     }
 
     pub(super) fn insert(&mut self, first: NodeId) -> u32 {
         self.live += 1;
-        let inner = Inner { first, last: first, below: 0, bytes: 0 };
+        let inner = Branch { first, last: first, below: 0, bytes: 0 };
         if let Some(place) = self.free {
             let next = self[place].first;
             self.free = (next != NodeId::NIL).then_some(next.0);
@@ -157,19 +157,19 @@ impl Inners {
     }
 }
 
-impl Index<u32> for Inners {
-    type Output = Inner;
+impl Index<u32> for Branches {
+    type Output = Branch;
 
     #[inline]
-    fn index(&self, place: u32) -> &Inner {
+    fn index(&self, place: u32) -> &Branch {
         meter::steps(1);
         &self.chunks[place as usize >> CHUNK_BITS][place as usize & (CHUNK_NODES - 1)]
     }
 }
 
-impl IndexMut<u32> for Inners {
+impl IndexMut<u32> for Branches {
     #[inline]
-    fn index_mut(&mut self, place: u32) -> &mut Inner {
+    fn index_mut(&mut self, place: u32) -> &mut Branch {
         meter::steps(1);
         &mut self.chunks[place as usize >> CHUNK_BITS][place as usize & (CHUNK_NODES - 1)]
     }
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn places_of_inner_znodes_are_given_out_again() {
-        let mut inners = Inners::default();
+        let mut inners = Branches::default();
         for i in 0..10_000 {
             assert_eq!(inners.insert(NodeId(i)), i);
         }
@@ -195,7 +195,7 @@ mod tests {
         inners.remove(7);
         assert_eq!((inners.insert(NodeId(1)), inners.insert(NodeId(2))), (7, 5000));
         assert_eq!(inners.insert(NodeId(3)), 10_000);
-        assert_eq!(inners[7], Inner { first: NodeId(1), last: NodeId(1), below: 0, bytes: 0 });
+        assert_eq!(inners[7], Branch { first: NodeId(1), last: NodeId(1), below: 0, bytes: 0 });
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn weight(entry: &[u8]) -> usize {
 
 /// Which snapshot is the latest, and how far it is.
 #[derive(Default)]
-pub(super) struct Snapshots {
+pub(super) struct TreeSnapshots {
     /// The mark of the latest snapshot, running or not. New znodes get it.
     pub(super) mark: u8,
     unfinished: u8,

@@ -12,18 +12,18 @@ pub(super) const PARTS: usize = SHARDS;
 
 /// Holds for every znode but the root its id under the upper half of its path's hash.
 pub(super) struct Table {
-    shards: Box<[HashTable<Slot>]>,
+    shards: Box<[HashTable<TableSlot>]>,
 }
 
 #[derive(Clone, Copy)]
-struct Slot {
+struct TableSlot {
     hash: u32,
     id: NodeId,
 }
 
 /// Bytes that one znode takes in the tables, at the usual load.
 pub(super) const SLOT_SIZE: usize = 18;
-const _: () = assert!(SLOT_SIZE == 2 * (size_of::<Slot>() + 1));
+const _: () = assert!(SLOT_SIZE == 2 * (size_of::<TableSlot>() + 1));
 
 impl Table {
     pub(super) fn new() -> Table {
@@ -43,7 +43,7 @@ impl Table {
     pub(super) fn insert(&mut self, hash: u64, id: NodeId) {
         meter::steps(1);
         let hash = upper(hash);
-        self.shards[shard(hash)].insert_unique(spread(hash), Slot { hash, id }, |slot| spread(slot.hash));
+        self.shards[shard(hash)].insert_unique(spread(hash), TableSlot { hash, id }, |slot| spread(slot.hash));
     }
 
     /// The part of the index that a hash belongs to, below [`PARTS`].
@@ -62,11 +62,11 @@ impl Table {
     /// Adds a znode, unless there is one under `hash` for which `is_same` holds. Whether it was added.
     pub(super) fn insert_new(&mut self, hash: u64, id: NodeId, mut is_same: impl FnMut(NodeId) -> bool) -> bool {
         let hash = upper(hash);
-        let same = |slot: &Slot| slot.hash == hash && is_same(slot.id);
+        let same = |slot: &TableSlot| slot.hash == hash && is_same(slot.id);
         match self.shards[shard(hash)].entry(spread(hash), same, |slot| spread(slot.hash)) {
             Entry::Occupied(_) => false,
             Entry::Vacant(entry) => {
-                entry.insert(Slot { hash, id });
+                entry.insert(TableSlot { hash, id });
                 true
             }
         }

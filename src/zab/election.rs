@@ -79,7 +79,7 @@ pub(super) enum Ask {
 
 /// One member's part in elections; lives as long as the process, because rounds must grow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Election {
+pub(super) struct LeaderElection {
     me: ServerId,
     round: i64,
     /// Our own candidacy of this election.
@@ -103,10 +103,10 @@ pub(super) struct Election {
     gives_up_at: Millis,
 }
 
-impl Election {
+impl LeaderElection {
     /// Before the first election. `tick_ms` decides how long the longest wait for answers is.
-    pub(super) fn new(me: ServerId, tick_ms: u64) -> Election {
-        Election {
+    pub(super) fn new(me: ServerId, tick_ms: u64) -> LeaderElection {
+        LeaderElection {
             me,
             round: 0,
             own: Vote::nobody(),
@@ -173,7 +173,7 @@ impl Election {
         self.proposal
     }
 
-    /// When to call [`Election::timeout`].
+    /// When to call [`LeaderElection::timeout`].
     pub(super) fn poll_timeout(&self) -> Millis {
         self.wins_at.unwrap_or_else(|| self.resend_at.min(self.gives_up_at))
     }

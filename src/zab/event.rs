@@ -28,7 +28,7 @@ pub struct LearnerCounts {
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Event {
+pub enum ZabEvent {
     /// Time has passed; see [`Zab::poll_timeout`](super::Zab::poll_timeout).
     Timeout,
     /// A notification came from `from`.
@@ -45,7 +45,7 @@ pub enum Event {
         /// Whether it is there.
         is_up: bool,
     },
-    /// A connection on the quorum port: accepted, or the one asked for by [`Action::Dial`].
+    /// A connection on the quorum port: accepted, or the one asked for by [`ZabAction::Dial`].
     Opened {
         /// The connection.
         link: LinkId,
@@ -70,7 +70,7 @@ pub enum Event {
     Decided(Vec<(Zxid, Payload)>),
     /// The log is on disk up to `upto`.
     Synced {
-        /// Of the [`Action::Append`].
+        /// Of the [`ZabAction::Append`].
         run: u64,
         /// As there.
         upto: Zxid,
@@ -79,19 +79,19 @@ pub enum Event {
     AppendFailed,
     /// A [`MemberRecord`] is on disk.
     Kept {
-        /// Of the [`Action::Keep`].
+        /// Of the [`ZabAction::Keep`].
         run: u64,
     },
     /// The log ends where it was asked to, or cannot.
     Truncated {
-        /// Of the [`Action::Truncate`].
+        /// Of the [`ZabAction::Truncate`].
         run: u64,
         /// Whether it was done.
         is_done: bool,
     },
     /// The state received is this member's own from now on, on disk, or could not be installed.
     Installed {
-        /// Of the [`Action::Install`].
+        /// Of the [`ZabAction::Install`].
         run: u64,
         /// Whether it was done.
         is_done: bool,
@@ -108,7 +108,7 @@ pub enum Event {
         /// Over there.
         link: LinkId,
     },
-    /// A piece of the log for a learner, for [`Action::Read`].
+    /// A piece of the log for a learner, for [`ZabAction::Read`].
     Records {
         /// Of the learner.
         link: LinkId,
@@ -138,7 +138,7 @@ pub enum Event {
         /// The packet.
         packet: QuorumPacket,
     },
-    /// The leader wants to know that it still leads (G-04); answered with [`Action::Confirmed`].
+    /// The leader wants to know that it still leads (G-04); answered with [`ZabAction::Confirmed`].
     Confirm {
         /// Given back.
         token: u64,
@@ -189,7 +189,7 @@ pub enum Standing {
 
 /// One thing to do. They are carried out in order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
+pub enum ZabAction {
     /// Tell `to` this, if it can be reached; a newer one replaces it while it waits.
     Ballot {
         /// Whom.
@@ -199,7 +199,7 @@ pub enum Action {
     },
     /// Dial the election ports of those that are not connected.
     LinkBallots(Vec<ServerId>),
-    /// Dial the quorum port of the leader, and say [`Event::Opened`] or [`Event::DialFailed`].
+    /// Dial the quorum port of the leader, and say [`ZabEvent::Opened`] or [`ZabEvent::DialFailed`].
     Dial {
         /// The leader.
         to: ServerId,
@@ -218,14 +218,14 @@ pub enum Action {
         /// Why.
         why: Leaving,
     },
-    /// Make the record durable, then say [`Event::Kept`].
+    /// Make the record durable, then say [`ZabEvent::Kept`].
     Keep {
         /// Given back.
         run: u64,
         /// What to keep.
         record: MemberRecord,
     },
-    /// Append what the log lacks up to `upto` (from [`Zab::txns`](super::Zab::txns)), sync, then say [`Event::Synced`].
+    /// Append what the log lacks up to `upto` (from [`Zab::txns`](super::Zab::txns)), sync, then say [`ZabEvent::Synced`].
     Append {
         /// Given back.
         run: u64,
@@ -233,7 +233,7 @@ pub enum Action {
         upto: Zxid,
     },
     /// Drop everything above `to` from the log, durably, and snapshots above it; reload the state if it held more. Then
-    /// say [`Event::Truncated`].
+    /// say [`ZabEvent::Truncated`].
     Truncate {
         /// Given back.
         run: u64,
@@ -241,12 +241,12 @@ pub enum Action {
         to: Zxid,
     },
     /// Bytes from now on are the stream of a state: build it apart, touching neither state nor file, until
-    /// [`Event::Heard`].
+    /// [`ZabEvent::Heard`].
     Hear {
         /// From there.
         link: LinkId,
     },
-    /// Make the state heard and this record this member's own, in one atomic switch; then say [`Event::Installed`].
+    /// Make the state heard and this record this member's own, in one atomic switch; then say [`ZabEvent::Installed`].
     Install {
         /// Given back.
         run: u64,
@@ -268,19 +268,19 @@ pub enum Action {
         upto: Zxid,
     },
     /// Read the log for a learner, from behind `after`, a piece at a time and when its output allows; then say
-    /// [`Event::Records`].
+    /// [`ZabEvent::Records`].
     Read {
         /// Of the learner.
         link: LinkId,
         /// The last one it has.
         after: Zxid,
     },
-    /// Find the newest snapshot, taking one if there is none, and say [`Event::SnapshotOpened`].
+    /// Find the newest snapshot, taking one if there is none, and say [`ZabEvent::SnapshotOpened`].
     OpenSnapshot {
         /// Of the learner.
         link: LinkId,
     },
-    /// Send the snapshot's bytes, then say [`Event::SnapshotStreamed`].
+    /// Send the snapshot's bytes, then say [`ZabEvent::SnapshotStreamed`].
     StreamSnapshot {
         /// Of the learner.
         link: LinkId,

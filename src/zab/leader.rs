@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::confirm::Confirm;
-use super::event::{Action, LearnerCounts, Leaving, MemberRecord, Standing};
-use super::own::{Ending, Own};
+use super::event::{LearnerCounts, Leaving, MemberRecord, Standing, ZabAction};
+use super::own::{Own, RoleEnd};
 use super::plan::{self, Plan};
 use super::{LinkId, Payload};
 use crate::failpoint::{self, Failpoint};
@@ -21,7 +21,7 @@ const EPOCH_MAX: u32 = i32::MAX as u32;
 
 /// How far a leader has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Phase {
+pub(super) enum LeaderPhase {
     /// Waits for a quorum's accepted epochs.
     Discovering,
     /// The new epoch is being kept as accepted.
@@ -38,7 +38,7 @@ pub(super) enum Phase {
 
 /// How far a learner has come, as its leader sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Stage {
+enum LearnerStage {
     AwaitInfo,
     AwaitEpoch,
     AwaitEpochAck,
@@ -57,9 +57,9 @@ enum Stage {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Learner {
+struct LearnerHandler {
     server: ServerId,
-    stage: Stage,
+    stage: LearnerStage,
     is_observer: bool,
     /// The last transaction that is queued to it.
     sent: Zxid,
@@ -73,10 +73,10 @@ struct Learner {
     tracked: Option<(Zxid, Millis)>,
 }
 
-impl Learner {
+impl LearnerHandler {
     /// Whether it receives proposals as they are made.
     fn is_listed(&self) -> bool {
-        matches!(self.stage, Stage::AwaitAck | Stage::Live)
+        matches!(self.stage, LearnerStage::AwaitAck | LearnerStage::Live)
     }
 }
 
@@ -88,7 +88,7 @@ impl Learner {
 /// 3. COMMITs go to a learner only once it was told to serve, in order: ZooKeeper 3.8 dies on one before.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Leader {
-    phase: Phase,
+    phase: LeaderPhase,
     epoch: u32,
     /// When discovery or synchronisation must be over.
     deadline: Millis,
@@ -99,16 +99,16 @@ pub(super) struct Leader {
     infos: BTreeSet<ServerId>,
     epoch_acks: BTreeSet<ServerId>,
     history_acks: BTreeSet<ServerId>,
-    learners: BTreeMap<LinkId, Learner>,
+    learners: BTreeMap<LinkId, LearnerHandler>,
     next_ping: Millis,
     confirm: Confirm,
 }
 
 impl Leader {
     /// Takes office. The own accepted epoch is the first that is known.
-    pub(super) fn begin(own: &mut Own) -> Result<Leader, Ending> {
+    pub(super) fn begin(own: &mut Own) -> Result<Leader, RoleEnd> {
         let mut leader = Leader {
-            phase: Phase::Discovering,
+            phase: LeaderPhase::Discovering,
             epoch: 0,
             deadline: own.now.plus(own.settings.init_ms()),
             begun_with: (own.record.current_epoch, own.history.last()),
@@ -126,7 +126,7 @@ impl Leader {
     }
 
     /// How far it has come.
-    pub(super) fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> LeaderPhase {
         self.phase
     }
 
@@ -156,14 +156,14 @@ impl Leader {
 
     /// When to call [`Leader::timeout`].
     pub(super) fn poll_timeout(&self) -> Millis {
-        if self.phase < Phase::Broadcasting { self.next_ping.min(self.deadline) } else { self.next_ping }
+        if self.phase < LeaderPhase::Broadcasting { self.next_ping.min(self.deadline) } else { self.next_ping }
     }
 
     /// A learner has connected.
     pub(super) fn opened(&mut self, own: &mut Own, link: LinkId) {
-        let learner = Learner {
+        let learner = LearnerHandler {
             server: ServerId::default(),
-            stage: Stage::AwaitInfo,
+            stage: LearnerStage::AwaitInfo,
             is_observer: true,
             sent: Zxid::ZERO,
             told: Zxid::ZERO,
@@ -179,7 +179,7 @@ impl Leader {
     pub(super) fn closed(&mut self, own: &mut Own, link: LinkId) {
         if self.learners.remove(&link).is_some() {
             self.confirm.gone(link);
-            own.act(Action::LearnerGone { link });
+            own.act(ZabAction::LearnerGone { link });
         }
     }
 
@@ -199,24 +199,26 @@ impl Leader {
     ///
     /// # Errors
     /// Why the role ends. A learner that breaks the protocol costs only its own connection.
-    pub(super) fn packet(&mut self, own: &mut Own, link: LinkId, packet: QuorumPacket) -> Result<(), Ending> {
+    pub(super) fn packet(&mut self, own: &mut Own, link: LinkId, packet: QuorumPacket) -> Result<(), RoleEnd> {
         let Some(learner) = self.learners.get_mut(&link) else { return Ok(()) };
         learner.heard_at = own.now;
         let (stage, server) = (learner.stage, learner.server);
         match (packet.kind, stage) {
-            (PacketType::FOLLOWERINFO | PacketType::OBSERVERINFO, Stage::AwaitInfo) => {
+            (PacketType::FOLLOWERINFO | PacketType::OBSERVERINFO, LearnerStage::AwaitInfo) => {
                 self.introduced(own, link, &packet)?;
             }
-            (PacketType::ACKEPOCH, Stage::AwaitEpochAck) => self.epoch_acked(own, link, &packet)?,
-            (PacketType::ACK, Stage::AwaitAck) => self.history_acked(own, link, packet.zxid)?,
-            (PacketType::ACK, Stage::Live) => self.acked(own, link, packet.zxid)?,
-            (PacketType::PING, Stage::Live) => {
+            (PacketType::ACKEPOCH, LearnerStage::AwaitEpochAck) => self.epoch_acked(own, link, &packet)?,
+            (PacketType::ACK, LearnerStage::AwaitAck) => self.history_acked(own, link, packet.zxid)?,
+            (PacketType::ACK, LearnerStage::Live) => self.acked(own, link, packet.zxid)?,
+            (PacketType::PING, LearnerStage::Live) => {
                 self.confirm.answered(link);
-                own.act(Action::FromLearner { from: server, link, packet });
+                own.act(ZabAction::FromLearner { from: server, link, packet });
                 self.confirmed(own);
             }
-            (PacketType::REQUEST | PacketType::REVALIDATE, Stage::Live) if self.phase == Phase::Broadcasting => {
-                own.act(Action::FromLearner { from: server, link, packet });
+            (PacketType::REQUEST | PacketType::REVALIDATE, LearnerStage::Live)
+                if self.phase == LeaderPhase::Broadcasting =>
+            {
+                own.act(ZabAction::FromLearner { from: server, link, packet });
             }
             (PacketType(1..=19), _) => self.drop_learner(own, link, Leaving::Protocol("a packet out of turn")),
             // As ZooKeeper, so that there may be new ones.
@@ -225,7 +227,7 @@ impl Leader {
         Ok(())
     }
 
-    fn introduced(&mut self, own: &mut Own, link: LinkId, packet: &QuorumPacket) -> Result<(), Ending> {
+    fn introduced(&mut self, own: &mut Own, link: LinkId, packet: &QuorumPacket) -> Result<(), RoleEnd> {
         let info = match LearnerInfo::decode(packet.data()) {
             Ok(info) => info,
             Err(error) => {
@@ -247,9 +249,9 @@ impl Leader {
         if let Some(learner) = self.learners.get_mut(&link) {
             learner.server = info.server;
             learner.is_observer = !is_follower;
-            learner.stage = Stage::AwaitEpoch;
+            learner.stage = LearnerStage::AwaitEpoch;
         }
-        if self.phase >= Phase::AwaitEpochAcks {
+        if self.phase >= LeaderPhase::AwaitEpochAcks {
             self.greet(own, link);
             return Ok(());
         }
@@ -258,27 +260,27 @@ impl Leader {
 
     fn greet(&mut self, own: &mut Own, link: LinkId) {
         if let Some(learner) = self.learners.get_mut(&link) {
-            learner.stage = Stage::AwaitEpochAck;
+            learner.stage = LearnerStage::AwaitEpochAck;
             own.send(link, PacketType::LEADERINFO, self.epoch_start(), leader_info());
         }
     }
 
     /// A server's accepted epoch. Observers raise the epoch to come, and are not counted (SC-27).
-    fn info(&mut self, own: &mut Own, server: ServerId, accepted: u32, is_follower: bool) -> Result<(), Ending> {
-        if self.phase != Phase::Discovering {
+    fn info(&mut self, own: &mut Own, server: ServerId, accepted: u32, is_follower: bool) -> Result<(), RoleEnd> {
+        if self.phase != LeaderPhase::Discovering {
             return Ok(());
         }
         self.epoch = self.epoch.max(accepted.saturating_add(1));
         if self.epoch > EPOCH_MAX {
-            return Err(Ending::CounterUsedUp);
+            return Err(RoleEnd::CounterUsedUp);
         }
         if is_follower && own.settings.quorums.committed.is_voter(server) {
             self.infos.insert(server);
         }
         if own.settings.quorums.committed.is_quorum_of(|voter| self.infos.contains(&voter)) {
-            self.phase = Phase::Accepting;
+            self.phase = LeaderPhase::Accepting;
             if failpoint::on(Failpoint::EpochToldBeforeKept) {
-                let waiting = self.links(|learner| learner.stage == Stage::AwaitEpoch);
+                let waiting = self.links(|learner| learner.stage == LearnerStage::AwaitEpoch);
                 waiting.into_iter().for_each(|link| self.greet(own, link));
             }
             own.keep(MemberRecord { accepted_epoch: self.epoch, ..own.record });
@@ -290,21 +292,21 @@ impl Leader {
     ///
     /// # Errors
     /// Why the role ends.
-    pub(super) fn kept(&mut self, own: &mut Own) -> Result<(), Ending> {
+    pub(super) fn kept(&mut self, own: &mut Own) -> Result<(), RoleEnd> {
         match self.phase {
-            Phase::Accepting => {
-                self.phase = Phase::AwaitEpochAcks;
+            LeaderPhase::Accepting => {
+                self.phase = LeaderPhase::AwaitEpochAcks;
                 self.deadline = own.now.plus(own.settings.init_ms());
-                let waiting = self.links(|learner| learner.stage == Stage::AwaitEpoch);
+                let waiting = self.links(|learner| learner.stage == LearnerStage::AwaitEpoch);
                 waiting.into_iter().for_each(|link| self.greet(own, link));
                 self.epoch_acks.insert(own.settings.me);
                 self.count_epoch_acks(own);
             }
-            Phase::Entering => {
-                self.phase = Phase::Synchronizing;
+            LeaderPhase::Entering => {
+                self.phase = LeaderPhase::Synchronizing;
                 self.deadline = own.now.plus(own.settings.init_ms());
                 self.history_acks.insert(own.settings.me);
-                for link in self.links(|learner| matches!(learner.stage, Stage::AwaitPlan(_))) {
+                for link in self.links(|learner| matches!(learner.stage, LearnerStage::AwaitPlan(_))) {
                     self.plan(own, link);
                 }
                 self.count_history_acks(own)?;
@@ -314,11 +316,11 @@ impl Leader {
         Ok(())
     }
 
-    fn links(&self, wanted: impl Fn(&Learner) -> bool) -> Vec<LinkId> {
+    fn links(&self, wanted: impl Fn(&LearnerHandler) -> bool) -> Vec<LinkId> {
         self.learners.iter().filter(|(_, learner)| wanted(learner)).map(|(link, _)| *link).collect()
     }
 
-    fn epoch_acked(&mut self, own: &mut Own, link: LinkId, packet: &QuorumPacket) -> Result<(), Ending> {
+    fn epoch_acked(&mut self, own: &mut Own, link: LinkId, packet: &QuorumPacket) -> Result<(), RoleEnd> {
         let current = match decode_epoch_ack(packet.data()) {
             Ok(current) => current,
             Err(error) => {
@@ -328,7 +330,7 @@ impl Leader {
         };
         let Some(learner) = self.learners.get_mut(&link) else { return Ok(()) };
         let theirs = packet.zxid;
-        if self.phase == Phase::AwaitEpochAcks
+        if self.phase == LeaderPhase::AwaitEpochAcks
             && let Ok(current) = u32::try_from(current)
         {
             // What a server reports that was established and has logged nothing since hides no transaction.
@@ -343,8 +345,8 @@ impl Leader {
                 self.epoch_acks.insert(learner.server);
             }
         }
-        learner.stage = Stage::AwaitPlan(theirs);
-        if self.phase >= Phase::Synchronizing {
+        learner.stage = LearnerStage::AwaitPlan(theirs);
+        if self.phase >= LeaderPhase::Synchronizing {
             self.plan(own, link);
         } else {
             self.count_epoch_acks(own);
@@ -354,8 +356,8 @@ impl Leader {
 
     fn count_epoch_acks(&mut self, own: &mut Own) {
         let quorum = &own.settings.quorums.committed;
-        if self.phase == Phase::AwaitEpochAcks && quorum.is_quorum_of(|voter| self.epoch_acks.contains(&voter)) {
-            self.phase = Phase::Entering;
+        if self.phase == LeaderPhase::AwaitEpochAcks && quorum.is_quorum_of(|voter| self.epoch_acks.contains(&voter)) {
+            self.phase = LeaderPhase::Entering;
             own.keep(MemberRecord { current_epoch: self.epoch, ..own.record });
         }
     }
@@ -368,7 +370,7 @@ impl Leader {
     fn plan(&mut self, own: &mut Own, link: LinkId) {
         let committed = self.committed(own);
         let Some(learner) = self.learners.get_mut(&link) else { return };
-        let Stage::AwaitPlan(theirs) = learner.stage else { return };
+        let LearnerStage::AwaitPlan(theirs) = learner.stage else { return };
         let plan = plan::from_memory(theirs, &own.history, committed);
         self.carry_out(own, link, theirs, plan);
     }
@@ -388,12 +390,12 @@ impl Leader {
                 self.feed(own, link);
             }
             Plan::AskLog => {
-                learner.stage = Stage::AskingLog(theirs);
-                own.act(Action::Read { link, after: theirs });
+                learner.stage = LearnerStage::AskingLog(theirs);
+                own.act(ZabAction::Read { link, after: theirs });
             }
             Plan::Snap => {
-                learner.stage = Stage::OpeningSnapshot;
-                own.act(Action::OpenSnapshot { link });
+                learner.stage = LearnerStage::OpeningSnapshot;
+                own.act(ZabAction::OpenSnapshot { link });
             }
         }
     }
@@ -402,7 +404,7 @@ impl Leader {
     pub(super) fn records(&mut self, own: &mut Own, link: LinkId, before: Option<Zxid>, txns: &[(Zxid, Payload)]) {
         let Some(learner) = self.learners.get_mut(&link) else { return };
         match learner.stage {
-            Stage::AskingLog(theirs) => {
+            LearnerStage::AskingLog(theirs) => {
                 let plan = plan::from_log(theirs, before, txns.first().map(|(zxid, _)| *zxid));
                 match plan {
                     // From the log, as long as memory does not reach back so far.
@@ -415,7 +417,7 @@ impl Leader {
                         own.send_bare(link, kind, if kind == PacketType::TRUNC { from } else { committed });
                         if let Some(learner) = self.learners.get_mut(&link) {
                             (learner.sent, learner.told) = (from, from);
-                            learner.stage = Stage::Reading;
+                            learner.stage = LearnerStage::Reading;
                         }
                         self.read_on(own, link, txns);
                     }
@@ -423,10 +425,10 @@ impl Leader {
                 }
             }
             // The log begins behind what it lacks: the extents were given up meanwhile.
-            Stage::Reading if before != Some(learner.sent) => {
+            LearnerStage::Reading if before != Some(learner.sent) => {
                 self.drop_learner(own, link, Leaving::Protocol("the log does not reach back so far any more"));
             }
-            Stage::Reading => self.read_on(own, link, txns),
+            LearnerStage::Reading => self.read_on(own, link, txns),
             _ => {}
         }
     }
@@ -449,25 +451,25 @@ impl Leader {
             self.drop_learner(own, link, Leaving::Protocol("the log ends before memory begins"));
         } else {
             let after = learner.sent;
-            own.act(Action::Read { link, after });
+            own.act(ZabAction::Read { link, after });
         }
     }
 
     /// The newest snapshot can be sent.
     pub(super) fn snapshot_opened(&mut self, own: &mut Own, link: LinkId, zxid: Zxid) {
         let Some(learner) = self.learners.get_mut(&link) else { return };
-        if learner.stage == Stage::OpeningSnapshot {
-            learner.stage = Stage::StreamingSnapshot;
+        if learner.stage == LearnerStage::OpeningSnapshot {
+            learner.stage = LearnerStage::StreamingSnapshot;
             (learner.sent, learner.told) = (zxid, zxid);
             own.send_bare(link, PacketType::SNAP, zxid);
-            own.act(Action::StreamSnapshot { link });
+            own.act(ZabAction::StreamSnapshot { link });
         }
     }
 
     /// The learner has taken more of the snapshot. It has nothing to say meanwhile.
     pub(super) fn state_moves(&mut self, own: &Own, link: LinkId) {
         if let Some(learner) = self.learners.get_mut(&link)
-            && learner.stage == Stage::StreamingSnapshot
+            && learner.stage == LearnerStage::StreamingSnapshot
         {
             learner.heard_at = own.now;
         }
@@ -476,16 +478,16 @@ impl Leader {
     /// The snapshot was sent. What was committed since is in memory, or in the log.
     pub(super) fn snapshot_streamed(&mut self, own: &mut Own, link: LinkId) {
         let Some(learner) = self.learners.get_mut(&link) else { return };
-        if learner.stage != Stage::StreamingSnapshot {
+        if learner.stage != LearnerStage::StreamingSnapshot {
             return;
         }
         learner.heard_at = own.now;
         if learner.sent >= own.history.base() {
             self.feed(own, link);
         } else {
-            learner.stage = Stage::Reading;
+            learner.stage = LearnerStage::Reading;
             let after = learner.sent;
-            own.act(Action::Read { link, after });
+            own.act(ZabAction::Read { link, after });
         }
     }
 
@@ -507,19 +509,19 @@ impl Leader {
         // Commits on the way to a learner count from here: what it has acknowledged by its history needs none.
         learner.told = learner.told.max(committed.min(learner.sent));
         learner.acked = learner.told;
-        learner.stage = Stage::AwaitAck;
+        learner.stage = LearnerStage::AwaitAck;
         let config: Payload = own.settings.config.as_bytes().into();
         own.send(link, PacketType::NEWLEADER, self.epoch_start(), config);
     }
 
-    fn history_acked(&mut self, own: &mut Own, link: LinkId, zxid: Zxid) -> Result<(), Ending> {
+    fn history_acked(&mut self, own: &mut Own, link: LinkId, zxid: Zxid) -> Result<(), RoleEnd> {
         if zxid != self.epoch_start() {
             self.drop_learner(own, link, Leaving::Protocol("something else was acknowledged before the history"));
             return Ok(());
         }
         let Some(learner) = self.learners.get_mut(&link) else { return Ok(()) };
-        learner.stage = Stage::Live;
-        if self.phase == Phase::Broadcasting {
+        learner.stage = LearnerStage::Live;
+        if self.phase == LeaderPhase::Broadcasting {
             self.up_to_date(own, link);
             return Ok(());
         }
@@ -529,17 +531,17 @@ impl Leader {
         self.count_history_acks(own)
     }
 
-    fn count_history_acks(&mut self, own: &mut Own) -> Result<(), Ending> {
+    fn count_history_acks(&mut self, own: &mut Own) -> Result<(), RoleEnd> {
         let has_all = |voter| self.history_acks.contains(&voter);
-        if self.phase != Phase::Synchronizing || !own.settings.quorums.is_quorum_of(has_all) {
+        if self.phase != LeaderPhase::Synchronizing || !own.settings.quorums.is_quorum_of(has_all) {
             return Ok(());
         }
         assert!(own.history.durable() >= self.sync_point, "established on a history that is not on our disk");
-        self.phase = Phase::Broadcasting;
+        self.phase = LeaderPhase::Broadcasting;
         own.history.commit(self.sync_point);
         own.replay();
-        own.act(Action::Stand(Standing::Leading { epoch: self.epoch }));
-        for link in self.links(|learner| learner.stage == Stage::Live) {
+        own.act(ZabAction::Stand(Standing::Leading { epoch: self.epoch }));
+        for link in self.links(|learner| learner.stage == LearnerStage::Live) {
             self.up_to_date(own, link);
         }
         Ok(())
@@ -557,13 +559,13 @@ impl Leader {
     /// The engine has decided. Proposals leave before our own sync begins.
     ///
     /// # Errors
-    /// [`Ending::CounterUsedUp`] when the epoch has no more zxids.
-    pub(super) fn decided(&mut self, own: &mut Own, txns: Vec<(Zxid, Payload)>) -> Result<(), Ending> {
-        assert!(self.phase == Phase::Broadcasting, "decided by a leader that is not established");
+    /// [`RoleEnd::CounterUsedUp`] when the epoch has no more zxids.
+    pub(super) fn decided(&mut self, own: &mut Own, txns: Vec<(Zxid, Payload)>) -> Result<(), RoleEnd> {
+        assert!(self.phase == LeaderPhase::Broadcasting, "decided by a leader that is not established");
         for (zxid, txn) in txns {
             assert!(zxid.epoch() == self.epoch, "{zxid} is not of the epoch {}", self.epoch);
             if zxid.counter() > COUNTER_LAST {
-                return Err(Ending::CounterUsedUp);
+                return Err(RoleEnd::CounterUsedUp);
             }
             let pushed = own.history.push(zxid, Arc::clone(&txn));
             assert!(pushed.is_ok(), "the engine left a hole: {zxid} after {pushed:?}");
@@ -582,7 +584,7 @@ impl Leader {
         self.commit(own);
     }
 
-    fn acked(&mut self, own: &mut Own, link: LinkId, zxid: Zxid) -> Result<(), Ending> {
+    fn acked(&mut self, own: &mut Own, link: LinkId, zxid: Zxid) -> Result<(), RoleEnd> {
         let Some(learner) = self.learners.get_mut(&link) else { return Ok(()) };
         // The second acknowledgement of the history, which every server sends.
         if zxid.counter() == 0 {
@@ -599,7 +601,7 @@ impl Leader {
 
     /// Commits what a quorum has on disk, in order.
     fn commit(&mut self, own: &mut Own) {
-        if self.phase != Phase::Broadcasting {
+        if self.phase != LeaderPhase::Broadcasting {
             return;
         }
         let before = own.history.committed();
@@ -613,7 +615,7 @@ impl Leader {
                 self.learners.values().any(|learner| {
                     learner.server == voter
                         && !learner.is_observer
-                        && learner.stage == Stage::Live
+                        && learner.stage == LearnerStage::Live
                         && learner.acked >= head
                 })
             };
@@ -648,12 +650,12 @@ impl Leader {
         }
     }
 
-    fn end_of_counter(&self, own: &Own) -> Result<(), Ending> {
+    fn end_of_counter(&self, own: &Own) -> Result<(), RoleEnd> {
         let last = own.history.last();
         let is_idle = own.history.committed() == last;
         let is_used_up = last.epoch() == self.epoch
             && (last.counter() >= COUNTER_LAST || (is_idle && last.counter() >= COUNTER_LOW));
-        if is_used_up && is_idle { Err(Ending::CounterUsedUp) } else { Ok(()) }
+        if is_used_up && is_idle { Err(RoleEnd::CounterUsedUp) } else { Ok(()) }
     }
 
     /// The engine wants to know that we still lead (G-04).
@@ -677,7 +679,7 @@ impl Leader {
                 return;
             }
             for token in self.confirm.take() {
-                own.act(Action::Confirmed { token });
+                own.act(ZabAction::Confirmed { token });
             }
             if self.confirm.next_round() {
                 self.ping(own);
@@ -701,10 +703,10 @@ impl Leader {
     /// Time has passed.
     ///
     /// # Errors
-    /// [`Ending::NoQuorum`] when too few are heard of, or do not come in time.
-    pub(super) fn timeout(&mut self, own: &mut Own) -> Result<(), Ending> {
-        if self.phase < Phase::Broadcasting && own.now >= self.deadline {
-            return Err(Ending::NoQuorum);
+    /// [`RoleEnd::NoQuorum`] when too few are heard of, or do not come in time.
+    pub(super) fn timeout(&mut self, own: &mut Own) -> Result<(), RoleEnd> {
+        if self.phase < LeaderPhase::Broadcasting && own.now >= self.deadline {
+            return Err(RoleEnd::NoQuorum);
         }
         if own.now < self.next_ping {
             return Ok(());
@@ -712,13 +714,13 @@ impl Leader {
         // After a pause only one round: the others would ask about the past.
         self.next_ping = own.now.plus(own.settings.tick_ms / 2);
         self.drop_the_silent(own);
-        if self.phase == Phase::Broadcasting {
+        if self.phase == LeaderPhase::Broadcasting {
             let me = own.settings.me;
             let is_heard = |voter: ServerId| {
                 voter == me || self.learners.values().any(|learner| learner.is_server(voter) && !learner.is_observer)
             };
             if !own.settings.quorums.is_quorum_of(is_heard) {
-                return Err(Ending::NoQuorum);
+                return Err(RoleEnd::NoQuorum);
             }
             self.end_of_counter(own)?;
         }
@@ -730,7 +732,7 @@ impl Leader {
         let (init_ms, sync_ms) = (own.settings.init_ms(), own.settings.sync_ms());
         for link in self.links(|_| true) {
             let Some(learner) = self.learners.get_mut(&link) else { continue };
-            let limit = if learner.stage == Stage::Live { sync_ms } else { init_ms };
+            let limit = if learner.stage == LearnerStage::Live { sync_ms } else { init_ms };
             if own.now.since(learner.heard_at) > limit {
                 self.drop_learner(own, link, Leaving::Silent);
                 continue;
@@ -752,14 +754,14 @@ impl Leader {
     /// A packet of the engine's for a learner.
     pub(super) fn to_learner(&self, own: &mut Own, link: LinkId, packet: QuorumPacket) {
         if self.learners.get(&link).is_some_and(|learner| learner.is_up_to_date) {
-            own.act(Action::Send { link, packet });
+            own.act(ZabAction::Send { link, packet });
         }
     }
 }
 
-impl Learner {
+impl LearnerHandler {
     /// Whether it has introduced itself as this server.
     fn is_server(&self, server: ServerId) -> bool {
-        self.stage != Stage::AwaitInfo && self.server == server
+        self.stage != LearnerStage::AwaitInfo && self.server == server
     }
 }

@@ -1,8 +1,8 @@
 //! A follower or an observer: it promises an epoch, takes the leader's history, acknowledges it, and serves.
 
-use super::event::{Action, Leaving, MemberRecord, Standing};
+use super::event::{Leaving, MemberRecord, Standing, ZabAction};
 use super::history::History;
-use super::own::{Ending, Own};
+use super::own::{Own, RoleEnd};
 use super::{LinkId, Payload};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, ServerId, Zxid};
@@ -15,7 +15,7 @@ const DIAL_PAUSE_MS: u64 = 100;
 
 /// How far a learner has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Phase {
+pub(super) enum LearnerPhase {
     /// The leader's port is being dialled.
     Dialing,
     /// Waits for the epoch.
@@ -51,7 +51,7 @@ pub(super) enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Learner {
     leader: ServerId,
-    phase: Phase,
+    phase: LearnerPhase,
     link: Option<LinkId>,
     dials: u32,
     dial_at: Option<Millis>,
@@ -70,10 +70,10 @@ pub(super) struct Learner {
 impl Learner {
     /// Turns to the elected leader.
     pub(super) fn begin(own: &mut Own, leader: ServerId) -> Learner {
-        own.act(Action::Dial { to: leader });
+        own.act(ZabAction::Dial { to: leader });
         Learner {
             leader,
-            phase: Phase::Dialing,
+            phase: LearnerPhase::Dialing,
             link: None,
             dials: 1,
             dial_at: None,
@@ -87,7 +87,7 @@ impl Learner {
     }
 
     /// How far it has come.
-    pub(super) fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> LearnerPhase {
         self.phase
     }
 
@@ -98,7 +98,7 @@ impl Learner {
 
     /// Whether appends may begin: what is received before NEWLEADER is only remembered.
     pub(super) fn may_append(&self) -> bool {
-        self.phase >= Phase::Settling && self.received.is_none()
+        self.phase >= LearnerPhase::Settling && self.received.is_none()
     }
 
     /// The history that transactions are added to.
@@ -120,28 +120,28 @@ impl Learner {
     }
 
     fn silence_max_ms(&self, own: &Own) -> u64 {
-        if self.phase < Phase::Settling { own.settings.init_ms() } else { own.settings.sync_ms() }
+        if self.phase < LearnerPhase::Settling { own.settings.init_ms() } else { own.settings.sync_ms() }
     }
 
     /// Time has passed.
     ///
     /// # Errors
     /// Why the role ends.
-    pub(super) fn timeout(&mut self, own: &mut Own) -> Result<(), Ending> {
+    pub(super) fn timeout(&mut self, own: &mut Own) -> Result<(), RoleEnd> {
         if self.link.is_none() {
             if own.now >= self.deadline {
-                return Err(Ending::LeaderLost(Leaving::Silent));
+                return Err(RoleEnd::LeaderLost(Leaving::Silent));
             }
             if self.dial_at.is_some_and(|at| own.now >= at) {
                 self.dial_at = None;
                 self.dials += 1;
-                own.act(Action::Dial { to: self.leader });
+                own.act(ZabAction::Dial { to: self.leader });
             }
             return Ok(());
         }
         // Our own disk is no reason to leave a leader: it may be what we wait for.
         if own.now.since(self.heard_at) > self.silence_max_ms(own) {
-            return Err(Ending::LeaderLost(Leaving::Silent));
+            return Err(RoleEnd::LeaderLost(Leaving::Silent));
         }
         Ok(())
     }
@@ -150,12 +150,12 @@ impl Learner {
     ///
     /// # Errors
     /// Why the role ends: it was tried often enough.
-    pub(super) fn dial_failed(&mut self, own: &mut Own) -> Result<(), Ending> {
-        if self.phase != Phase::Dialing || self.link.is_some() {
+    pub(super) fn dial_failed(&mut self, own: &mut Own) -> Result<(), RoleEnd> {
+        if self.phase != LearnerPhase::Dialing || self.link.is_some() {
             return Ok(());
         }
         if self.dials >= DIALS_MAX {
-            return Err(Ending::LeaderLost(Leaving::Silent));
+            return Err(RoleEnd::LeaderLost(Leaving::Silent));
         }
         self.dial_at = Some(own.now.plus(DIAL_PAUSE_MS));
         Ok(())
@@ -163,12 +163,12 @@ impl Learner {
 
     /// The connection to the leader is there.
     pub(super) fn opened(&mut self, own: &mut Own, link: LinkId) {
-        if self.phase != Phase::Dialing || self.link.is_some() {
+        if self.phase != LearnerPhase::Dialing || self.link.is_some() {
             own.close(link, Leaving::RoleEnded);
             return;
         }
         self.link = Some(link);
-        self.phase = Phase::Greeting;
+        self.phase = LearnerPhase::Greeting;
         self.heard_at = own.now;
         let kind = if own.settings.is_participant { PacketType::FOLLOWERINFO } else { PacketType::OBSERVERINFO };
         let info = LearnerInfo { server: own.settings.me, config_version: 0 };
@@ -185,8 +185,8 @@ impl Learner {
         if let Some(link) = self.link.take() {
             own.close(link, Leaving::RoleEnded);
         }
-        if self.phase == Phase::Hearing || self.received.take().is_some() {
-            own.act(Action::Unhear);
+        if self.phase == LearnerPhase::Hearing || self.received.take().is_some() {
+            own.act(ZabAction::Unhear);
         }
     }
 
@@ -194,24 +194,24 @@ impl Learner {
     ///
     /// # Errors
     /// Why the role ends.
-    pub(super) fn packet(&mut self, own: &mut Own, packet: QuorumPacket) -> Result<(), Ending> {
+    pub(super) fn packet(&mut self, own: &mut Own, packet: QuorumPacket) -> Result<(), RoleEnd> {
         let Some(link) = self.link else { return Ok(()) };
         self.heard_at = own.now;
         let zxid = packet.zxid;
         let is_observer = !own.settings.is_participant;
-        let is_syncing = self.phase >= Phase::Truncating;
+        let is_syncing = self.phase >= LearnerPhase::Truncating;
         match (packet.kind, self.phase) {
-            (PacketType::LEADERINFO, Phase::Greeting) => self.promise(own, link, zxid.epoch())?,
-            (PacketType::DIFF, Phase::Promised) => {
-                self.phase = Phase::Syncing;
+            (PacketType::LEADERINFO, LearnerPhase::Greeting) => self.promise(own, link, zxid.epoch())?,
+            (PacketType::DIFF, LearnerPhase::Promised) => {
+                self.phase = LearnerPhase::Syncing;
                 // All of it counts as committed, once this leader is established and tells us to serve.
                 own.history.commit(own.history.last());
             }
-            (PacketType::TRUNC, Phase::Promised) => self.truncate(own, zxid)?,
-            (PacketType::SNAP, Phase::Promised) => {
-                self.phase = Phase::Hearing;
+            (PacketType::TRUNC, LearnerPhase::Promised) => self.truncate(own, zxid)?,
+            (PacketType::SNAP, LearnerPhase::Promised) => {
+                self.phase = LearnerPhase::Hearing;
                 self.received = Some(History::at(zxid));
-                own.act(Action::Hear { link });
+                own.act(ZabAction::Hear { link });
             }
             (PacketType::PROPOSAL, _) if is_syncing => self.take(own, zxid, packet.data)?,
             (PacketType::COMMIT | PacketType::COMMITANDACTIVATE, _) if is_syncing => self.commit(own, zxid)?,
@@ -224,35 +224,37 @@ impl Learner {
                 self.take(own, zxid, packet.data().get(8..).map(Payload::from))?;
                 self.commit(own, zxid)?;
             }
-            (PacketType::NEWLEADER, Phase::Truncating | Phase::Hearing | Phase::Syncing) => {
+            (PacketType::NEWLEADER, LearnerPhase::Truncating | LearnerPhase::Hearing | LearnerPhase::Syncing) => {
                 self.end_of_history(own, zxid)?;
             }
-            (PacketType::UPTODATE, Phase::Acked) => {
-                self.phase = Phase::Catching;
+            (PacketType::UPTODATE, LearnerPhase::Acked) => {
+                self.phase = LearnerPhase::Catching;
                 self.serve(own, link);
             }
-            (PacketType::PING, Phase::Serving) => own.act(Action::AnswerPing { link, zxid }),
+            (PacketType::PING, LearnerPhase::Serving) => own.act(ZabAction::AnswerPing { link, zxid }),
             // Read, and not answered: ZooKeeper's leader takes the first packet for the history's acknowledgement, and
             // ours counts answers from UPTODATE on.
-            (PacketType::PING, _) if self.phase >= Phase::Promised => {}
-            (PacketType::SYNC | PacketType::REVALIDATE, Phase::Serving) => own.act(Action::FromLeader(packet)),
-            (PacketType(1..=19), _) => return Err(Ending::LeaderBroke("a packet out of turn")),
+            (PacketType::PING, _) if self.phase >= LearnerPhase::Promised => {}
+            (PacketType::SYNC | PacketType::REVALIDATE, LearnerPhase::Serving) => {
+                own.act(ZabAction::FromLeader(packet))
+            }
+            (PacketType(1..=19), _) => return Err(RoleEnd::LeaderBroke("a packet out of turn")),
             _ => {}
         }
         Ok(())
     }
 
-    fn promise(&mut self, own: &mut Own, link: LinkId, epoch: u32) -> Result<(), Ending> {
+    fn promise(&mut self, own: &mut Own, link: LinkId, epoch: u32) -> Result<(), RoleEnd> {
         self.epoch = epoch;
         let accepted = own.record.accepted_epoch;
         if epoch < accepted || epoch > i32::MAX as u32 {
-            return Err(Ending::LeaderBroke("an epoch below the one that was accepted"));
+            return Err(RoleEnd::LeaderBroke("an epoch below the one that was accepted"));
         }
         if epoch == accepted {
             // Not to be counted: we may have promised it to somebody else.
             self.acknowledge_epoch(own, link, -1);
         } else {
-            self.phase = Phase::Promising;
+            self.phase = LearnerPhase::Promising;
             own.keep(MemberRecord { accepted_epoch: epoch, ..own.record });
             if failpoint::on(Failpoint::PromiseNotKept) {
                 own.actions.pop_back();
@@ -264,7 +266,7 @@ impl Learner {
     }
 
     fn acknowledge_epoch(&mut self, own: &mut Own, link: LinkId, current: i32) {
-        self.phase = Phase::Promised;
+        self.phase = LearnerPhase::Promised;
         assert!(own.history.last() == own.history.durable(), "a last zxid is reported that is not durable");
         own.send(link, PacketType::ACKEPOCH, own.history.durable(), epoch_ack(current));
     }
@@ -273,24 +275,24 @@ impl Learner {
     pub(super) fn kept(&mut self, own: &mut Own) {
         let Some(link) = self.link else { return };
         match self.phase {
-            Phase::Promising => {
+            LearnerPhase::Promising => {
                 let current = own.record.current_epoch as i32;
                 self.acknowledge_epoch(own, link, current);
             }
-            Phase::Entering => self.acknowledge_history(own, link),
+            LearnerPhase::Entering => self.acknowledge_history(own, link),
             _ => {}
         }
     }
 
-    fn truncate(&mut self, own: &mut Own, to: Zxid) -> Result<(), Ending> {
+    fn truncate(&mut self, own: &mut Own, to: Zxid) -> Result<(), RoleEnd> {
         let is_ours = own.history.last_upto(to).is_none_or(|at| at == to);
         if to > own.history.last() || !is_ours {
-            return Err(Ending::LeaderBroke("it wants our log to end where it has no transaction"));
+            return Err(RoleEnd::LeaderBroke("it wants our log to end where it has no transaction"));
         }
-        self.phase = Phase::Truncating;
+        self.phase = LearnerPhase::Truncating;
         own.truncating = Some(to);
         let run = own.run;
-        own.act(Action::Truncate { run, to });
+        own.act(ZabAction::Truncate { run, to });
         // What follows is received while the disk works, as if it were done.
         if !failpoint::on(Failpoint::TruncatedOnDiskOnly) {
             own.history.cut(to);
@@ -303,14 +305,14 @@ impl Learner {
     ///
     /// # Errors
     /// Why the role ends.
-    pub(super) fn truncated(&mut self, own: &mut Own, is_done: bool) -> Result<(), Ending> {
+    pub(super) fn truncated(&mut self, own: &mut Own, is_done: bool) -> Result<(), RoleEnd> {
         if !is_done {
             // What the log holds now nobody can tell.
             own.is_failed = true;
-            return Err(Ending::DiskFailed);
+            return Err(RoleEnd::DiskFailed);
         }
-        if self.phase == Phase::Truncating {
-            self.phase = Phase::Syncing;
+        if self.phase == LearnerPhase::Truncating {
+            self.phase = LearnerPhase::Syncing;
         }
         self.settle(own);
         Ok(())
@@ -318,7 +320,7 @@ impl Learner {
 
     /// More of the stream of a state has come.
     pub(super) fn state_moves(&mut self, own: &Own) {
-        if self.phase == Phase::Hearing {
+        if self.phase == LearnerPhase::Hearing {
             self.heard_at = own.now;
         }
     }
@@ -327,46 +329,46 @@ impl Learner {
     ///
     /// # Errors
     /// Why the role ends: it was broken, and nothing of it is remembered.
-    pub(super) fn heard(&mut self, is_whole: bool) -> Result<(), Ending> {
-        if self.phase != Phase::Hearing {
+    pub(super) fn heard(&mut self, is_whole: bool) -> Result<(), RoleEnd> {
+        if self.phase != LearnerPhase::Hearing {
             return Ok(());
         }
         if !is_whole && !failpoint::on(Failpoint::BrokenStateTaken) {
-            return Err(Ending::LeaderBroke("the state it sent was not whole"));
+            return Err(RoleEnd::LeaderBroke("the state it sent was not whole"));
         }
-        self.phase = Phase::Syncing;
+        self.phase = LearnerPhase::Syncing;
         Ok(())
     }
 
-    fn take(&mut self, own: &mut Own, zxid: Zxid, txn: Option<Payload>) -> Result<(), Ending> {
-        if self.phase == Phase::Hearing {
-            return Err(Ending::LeaderBroke("a proposal within a state"));
+    fn take(&mut self, own: &mut Own, zxid: Zxid, txn: Option<Payload>) -> Result<(), RoleEnd> {
+        if self.phase == LearnerPhase::Hearing {
+            return Err(RoleEnd::LeaderBroke("a proposal within a state"));
         }
-        let Some(txn) = txn else { return Err(Ending::LeaderBroke("a proposal without a transaction")) };
+        let Some(txn) = txn else { return Err(RoleEnd::LeaderBroke("a proposal without a transaction")) };
         if zxid.epoch() > self.epoch {
-            return Err(Ending::LeaderBroke("a proposal of an epoch to come"));
+            return Err(RoleEnd::LeaderBroke("a proposal of an epoch to come"));
         }
         let history = self.history_mut(own);
         // Sent twice, by a leader that does not tell exactly what we have (SC-16).
         if zxid <= history.last() {
             return Ok(());
         }
-        history.push(zxid, txn).map_err(|_| Ending::LeaderBroke("a hole in the history"))
+        history.push(zxid, txn).map_err(|_| RoleEnd::LeaderBroke("a hole in the history"))
     }
 
-    fn commit(&mut self, own: &mut Own, zxid: Zxid) -> Result<(), Ending> {
-        let is_serving = self.phase == Phase::Serving;
+    fn commit(&mut self, own: &mut Own, zxid: Zxid) -> Result<(), RoleEnd> {
+        let is_serving = self.phase == LearnerPhase::Serving;
         let history = self.history_mut(own);
         if zxid <= history.committed() && !is_serving {
             return Ok(());
         }
         if history.next_after(history.committed()) != Some(zxid) {
-            return Err(Ending::LeaderBroke("a commit of what is not the oldest proposal"));
+            return Err(RoleEnd::LeaderBroke("a commit of what is not the oldest proposal"));
         }
         history.commit(zxid);
         if is_serving {
             own.deliver();
-        } else if self.phase == Phase::Catching
+        } else if self.phase == LearnerPhase::Catching
             && let Some(link) = self.link
         {
             self.serve(own, link);
@@ -374,25 +376,25 @@ impl Learner {
         Ok(())
     }
 
-    fn end_of_history(&mut self, own: &mut Own, zxid: Zxid) -> Result<(), Ending> {
-        if self.phase == Phase::Hearing || zxid != Zxid::new(self.epoch, 0) {
-            return Err(Ending::LeaderBroke("an end of the history that is not its own"));
+    fn end_of_history(&mut self, own: &mut Own, zxid: Zxid) -> Result<(), RoleEnd> {
+        if self.phase == LearnerPhase::Hearing || zxid != Zxid::new(self.epoch, 0) {
+            return Err(RoleEnd::LeaderBroke("an end of the history that is not its own"));
         }
         self.end = self.history(own).last();
         let received_to = self.received.as_ref().map(History::committed);
         match received_to {
             Some(at) => {
                 // Into the state received, so that it is installed as of the last transaction known to be committed.
-                own.act(Action::Replay { upto: at });
+                own.act(ZabAction::Replay { upto: at });
                 own.installing = true;
                 let record = MemberRecord { current_epoch: self.epoch, ..own.record };
                 let run = own.run;
-                own.act(Action::Install { run, at, record });
-                self.phase = Phase::Entering;
+                own.act(ZabAction::Install { run, at, record });
+                self.phase = LearnerPhase::Entering;
             }
-            None if self.phase == Phase::Truncating => self.phase = Phase::Settling,
+            None if self.phase == LearnerPhase::Truncating => self.phase = LearnerPhase::Settling,
             None => {
-                self.phase = Phase::Settling;
+                self.phase = LearnerPhase::Settling;
                 self.settle(own);
             }
         }
@@ -403,11 +405,11 @@ impl Learner {
     ///
     /// # Errors
     /// Why the role ends.
-    pub(super) fn installed(&mut self, own: &mut Own, is_done: bool) -> Result<(), Ending> {
+    pub(super) fn installed(&mut self, own: &mut Own, is_done: bool) -> Result<(), RoleEnd> {
         let Some(mut received) = self.received.take() else { return Ok(()) };
         if !is_done {
-            own.act(Action::Unhear);
-            return Err(Ending::DiskFailed);
+            own.act(ZabAction::Unhear);
+            return Err(RoleEnd::DiskFailed);
         }
         let at = received.committed();
         received.installed(at);
@@ -422,7 +424,7 @@ impl Learner {
     /// Keeps the epoch once the whole history is durable.
     fn settle(&mut self, own: &mut Own) {
         let is_durable = own.history.durable() >= self.end || failpoint::on(Failpoint::EpochBeforeHistory);
-        if self.phase != Phase::Settling || own.truncating.is_some() || !is_durable {
+        if self.phase != LearnerPhase::Settling || own.truncating.is_some() || !is_durable {
             return;
         }
         if failpoint::on(Failpoint::HistoryAckedBeforeEpoch)
@@ -430,20 +432,20 @@ impl Learner {
         {
             own.send_bare(link, PacketType::ACK, Zxid::new(self.epoch, 0));
         }
-        self.phase = Phase::Entering;
+        self.phase = LearnerPhase::Entering;
         own.keep(MemberRecord { current_epoch: self.epoch, ..own.record });
     }
 
     fn acknowledge_history(&mut self, own: &mut Own, link: LinkId) {
         assert!(own.record.current_epoch == self.epoch, "a history is acknowledged whose epoch is not on our disk");
-        self.phase = Phase::Acked;
+        self.phase = LearnerPhase::Acked;
         own.send_bare(link, PacketType::ACK, Zxid::new(self.epoch, 0));
         self.acked = own.history.committed();
         self.acknowledge(own, link);
     }
 
     fn acknowledge(&mut self, own: &mut Own, link: LinkId) {
-        if self.phase < Phase::Acked || !own.settings.is_participant {
+        if self.phase < LearnerPhase::Acked || !own.settings.is_participant {
             return;
         }
         let upto = match failpoint::on(Failpoint::FollowerAcksBeforeSync) {
@@ -463,8 +465,8 @@ impl Learner {
         let Some(link) = self.link else { return };
         self.acknowledge(own, link);
         match self.phase {
-            Phase::Serving => own.deliver(),
-            Phase::Catching => self.serve(own, link),
+            LearnerPhase::Serving => own.deliver(),
+            LearnerPhase::Catching => self.serve(own, link),
             _ => {}
         }
     }
@@ -475,17 +477,17 @@ impl Learner {
             return;
         }
         own.replay();
-        self.phase = Phase::Serving;
+        self.phase = LearnerPhase::Serving;
         // ZooKeeper sends it again, and its leader ignores it.
         own.send_bare(link, PacketType::ACK, Zxid::new(self.epoch, 0));
         let votes = own.settings.is_participant;
-        own.act(Action::Stand(Standing::Following { leader: self.leader, epoch: self.epoch, votes }));
+        own.act(ZabAction::Stand(Standing::Following { leader: self.leader, epoch: self.epoch, votes }));
     }
 
     /// A packet of the engine's for the leader.
     pub(super) fn to_leader(&self, own: &mut Own, packet: QuorumPacket) {
-        if let (Some(link), Phase::Serving) = (self.link, self.phase) {
-            own.act(Action::Send { link, packet });
+        if let (Some(link), LearnerPhase::Serving) = (self.link, self.phase) {
+            own.act(ZabAction::Send { link, packet });
         }
     }
 }

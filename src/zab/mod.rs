@@ -20,13 +20,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 pub use broadcast::Broadcast;
 pub use election::Vote;
-use election::{Ask, Election};
-pub use event::{Action, Event, LearnerCounts, Leaving, MemberRecord, Standing};
+use election::{Ask, LeaderElection};
+pub use event::{LearnerCounts, Leaving, MemberRecord, Standing, ZabAction, ZabEvent};
 pub use history::History;
 use leader::Leader;
 use learner::Learner;
 use own::Own;
-pub use own::{Ending, Settings};
+pub use own::{RoleEnd, ZabSettings};
 pub use quorum::{Groups, Majority, Quorum, Quorums};
 
 use crate::failpoint::{self, Failpoint};
@@ -48,7 +48,7 @@ pub struct Start {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Role {
+enum ZabRole {
     /// An election; not begun while durable work of an earlier role is under way.
     Looking {
         has_begun: bool,
@@ -59,7 +59,7 @@ enum Role {
 
 /// A connection to our quorum port that came before it is known who leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Waiting {
+struct EarlyConnection {
     since: Millis,
     first: Option<QuorumPacket>,
 }
@@ -76,24 +76,24 @@ struct Waiting {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Zab {
     own: Own,
-    election: Election,
-    role: Role,
+    election: LeaderElection,
+    role: ZabRole,
     /// What we voted for at the end of the last election; its epoch is raised once we are in sync.
     final_vote: Vote,
-    waiting: BTreeMap<LinkId, Waiting>,
+    waiting: BTreeMap<LinkId, EarlyConnection>,
     /// Why the last role ended.
-    ending: Option<Ending>,
+    ending: Option<RoleEnd>,
 }
 
 impl Zab {
     /// A member that begins to look for a leader.
-    pub fn new(now: Millis, settings: Settings, start: Start) -> Zab {
+    pub fn new(now: Millis, settings: ZabSettings, start: Start) -> Zab {
         let epoch = start.history.last().epoch();
         // A transaction of an epoch is only ever logged behind the whole history that the epoch began with: a crash
         // between history and epoch leaves a member that has it.
         let current_epoch = start.record.current_epoch.max(epoch);
         let accepted_epoch = start.record.accepted_epoch.max(current_epoch);
-        let election = Election::new(settings.me, settings.tick_ms);
+        let election = LeaderElection::new(settings.me, settings.tick_ms);
         let own = Own {
             settings,
             history: start.history,
@@ -107,14 +107,14 @@ impl Zab {
             is_failed: false,
             actions: VecDeque::new(),
         };
-        let role = Role::Looking { has_begun: false };
+        let role = ZabRole::Looking { has_begun: false };
         let mut zab = Zab { own, election, role, final_vote: Vote::nobody(), waiting: BTreeMap::new(), ending: None };
         zab.look();
         zab
     }
 
     /// One thing that happened.
-    pub fn handle(&mut self, now: Millis, event: Event) {
+    pub fn handle(&mut self, now: Millis, event: ZabEvent) {
         assert!(now >= self.own.now, "time goes backwards");
         self.own.now = now;
         // What the actions of the last event needed has been taken.
@@ -125,18 +125,18 @@ impl Zab {
     }
 
     /// The next thing to do.
-    pub fn poll_action(&mut self) -> Option<Action> {
+    pub fn poll_action(&mut self) -> Option<ZabAction> {
         self.own.actions.pop_front()
     }
 
-    /// When to hand in [`Event::Timeout`] if nothing else comes first.
+    /// When to hand in [`ZabEvent::Timeout`] if nothing else comes first.
     pub fn poll_timeout(&self) -> Millis {
         let role = match &self.role {
-            Role::Looking { has_begun: true } => self.election.poll_timeout(),
+            ZabRole::Looking { has_begun: true } => self.election.poll_timeout(),
             // The disk must answer first.
-            Role::Looking { has_begun: false } => Millis(u64::MAX),
-            Role::Leading(leader) => leader.poll_timeout(),
-            Role::Learning(learner) => learner.poll_timeout(&self.own),
+            ZabRole::Looking { has_begun: false } => Millis(u64::MAX),
+            ZabRole::Leading(leader) => leader.poll_timeout(),
+            ZabRole::Learning(learner) => learner.poll_timeout(&self.own),
         };
         let waited = self.waiting.values().map(|waiting| waiting.since.plus(self.own.settings.init_ms())).min();
         waited.map_or(role, |at| role.min(at))
@@ -146,9 +146,9 @@ impl Zab {
     /// the zxid returned, to be reported with the run.
     pub fn begin_append(&mut self) -> Option<(u64, Zxid)> {
         let may_append = match &self.role {
-            Role::Looking { .. } => false,
-            Role::Leading(leader) => leader.phase() == leader::Phase::Broadcasting,
-            Role::Learning(learner) => learner.may_append(),
+            ZabRole::Looking { .. } => false,
+            ZabRole::Leading(leader) => leader.phase() == leader::LeaderPhase::Broadcasting,
+            ZabRole::Learning(learner) => learner.may_append(),
         };
         let is_free = self.own.appending.is_none() && self.own.truncating.is_none() && !self.own.is_failed;
         let last = self.own.history.last();
@@ -167,7 +167,7 @@ impl Zab {
     /// The end of the history: the own one, or the one that is being received.
     pub fn history(&self) -> &History {
         match &self.role {
-            Role::Learning(learner) => learner.history(&self.own),
+            ZabRole::Learning(learner) => learner.history(&self.own),
             _ => &self.own.history,
         }
     }
@@ -178,15 +178,15 @@ impl Zab {
     }
 
     /// Why the last role ended, once.
-    pub fn take_ending(&mut self) -> Option<Ending> {
+    pub fn take_ending(&mut self) -> Option<RoleEnd> {
         self.ending.take()
     }
 
     /// The epoch that this member leads in, from the moment a quorum accepted it.
     pub fn leading(&self) -> Option<(u32, bool)> {
         match &self.role {
-            Role::Leading(leader) if leader.phase() >= leader::Phase::AwaitEpochAcks => {
-                Some((leader.epoch(), leader.phase() == leader::Phase::Broadcasting))
+            ZabRole::Leading(leader) if leader.phase() >= leader::LeaderPhase::AwaitEpochAcks => {
+                Some((leader.epoch(), leader.phase() == leader::LeaderPhase::Broadcasting))
             }
             _ => None,
         }
@@ -195,7 +195,7 @@ impl Zab {
     /// What a leader tells of its learners; `None` for who does not lead.
     pub fn learner_counts(&self) -> Option<LearnerCounts> {
         match &self.role {
-            Role::Leading(leader) => Some(leader.learner_counts(&self.own)),
+            ZabRole::Leading(leader) => Some(leader.learner_counts(&self.own)),
             _ => None,
         }
     }
@@ -205,92 +205,92 @@ impl Zab {
         self.own.settings.quorums.voters().len()
     }
 
-    fn dispatch(&mut self, event: Event) -> Result<(), Ending> {
+    fn dispatch(&mut self, event: ZabEvent) -> Result<(), RoleEnd> {
         let own = &mut self.own;
         match event {
-            Event::Timeout => self.timeout(),
-            Event::Ballot { from, notification } => {
+            ZabEvent::Timeout => self.timeout(),
+            ZabEvent::Ballot { from, notification } => {
                 self.ballot(from, &notification);
                 Ok(())
             }
-            Event::BallotLink { peer, is_up } => {
+            ZabEvent::BallotLink { peer, is_up } => {
                 self.ballot_link(peer, is_up);
                 Ok(())
             }
-            Event::Opened { link, is_ours } => {
+            ZabEvent::Opened { link, is_ours } => {
                 self.opened(link, is_ours);
                 Ok(())
             }
-            Event::DialFailed => match &mut self.role {
-                Role::Learning(learner) => learner.dial_failed(own),
+            ZabEvent::DialFailed => match &mut self.role {
+                ZabRole::Learning(learner) => learner.dial_failed(own),
                 _ => Ok(()),
             },
-            Event::Packet { link, packet } => self.packet(link, packet),
-            Event::Closed { link } => self.closed(link),
-            Event::Decided(txns) => match &mut self.role {
-                Role::Leading(leader) => leader.decided(own, txns),
+            ZabEvent::Packet { link, packet } => self.packet(link, packet),
+            ZabEvent::Closed { link } => self.closed(link),
+            ZabEvent::Decided(txns) => match &mut self.role {
+                ZabRole::Leading(leader) => leader.decided(own, txns),
                 // Decided before the engine was told that it decides no more.
                 _ => Ok(()),
             },
-            Event::Synced { run, upto } => {
+            ZabEvent::Synced { run, upto } => {
                 self.synced(run, upto);
                 Ok(())
             }
-            Event::AppendFailed => {
+            ZabEvent::AppendFailed => {
                 own.is_failed = true;
                 own.appending = None;
-                Err(Ending::DiskFailed)
+                Err(RoleEnd::DiskFailed)
             }
-            Event::Kept { run } => self.kept(run),
-            Event::Truncated { run, is_done } => {
+            ZabEvent::Kept { run } => self.kept(run),
+            ZabEvent::Truncated { run, is_done } => {
                 own.truncating = None;
                 match &mut self.role {
-                    Role::Learning(learner) if run == own.run => learner.truncated(own, is_done),
+                    ZabRole::Learning(learner) if run == own.run => learner.truncated(own, is_done),
                     _ => Ok(()),
                 }
             }
-            Event::Installed { run, is_done } => {
+            ZabEvent::Installed { run, is_done } => {
                 own.installing = false;
                 match &mut self.role {
-                    Role::Learning(learner) if run == own.run => learner.installed(own, is_done),
+                    ZabRole::Learning(learner) if run == own.run => learner.installed(own, is_done),
                     _ => Ok(()),
                 }
             }
-            Event::Heard { link, is_whole } => match &mut self.role {
-                Role::Learning(learner) if learner.is_link(link) => learner.heard(is_whole),
+            ZabEvent::Heard { link, is_whole } => match &mut self.role {
+                ZabRole::Learning(learner) if learner.is_link(link) => learner.heard(is_whole),
                 _ => Ok(()),
             },
-            Event::StateMoves { link } => {
+            ZabEvent::StateMoves { link } => {
                 match &mut self.role {
-                    Role::Learning(learner) if learner.is_link(link) => learner.state_moves(own),
-                    Role::Leading(leader) => leader.state_moves(own, link),
+                    ZabRole::Learning(learner) if learner.is_link(link) => learner.state_moves(own),
+                    ZabRole::Leading(leader) => leader.state_moves(own, link),
                     _ => {}
                 }
                 Ok(())
             }
-            Event::Records { link, before, txns } => {
+            ZabEvent::Records { link, before, txns } => {
                 self.with_leader(|leader, own| leader.records(own, link, before, &txns));
                 Ok(())
             }
-            Event::SnapshotOpened { link, zxid } => {
+            ZabEvent::SnapshotOpened { link, zxid } => {
                 self.with_leader(|leader, own| leader.snapshot_opened(own, link, zxid));
                 Ok(())
             }
-            Event::SnapshotStreamed { link } => {
+            ZabEvent::SnapshotStreamed { link } => {
                 self.with_leader(|leader, own| leader.snapshot_streamed(own, link));
                 Ok(())
             }
-            Event::ToLeader(packet) => {
-                if let Role::Learning(learner) = &self.role {
+            ZabEvent::ToLeader(packet) => {
+                if let ZabRole::Learning(learner) = &self.role {
                     learner.to_leader(own, packet);
                 }
                 Ok(())
             }
-            Event::ToLearner { link, packet } => {
+            ZabEvent::ToLearner { link, packet } => {
                 self.with_leader(|leader, own| leader.to_learner(own, link, packet));
                 Ok(())
             }
-            Event::Confirm { token } => {
+            ZabEvent::Confirm { token } => {
                 self.with_leader(|leader, own| leader.confirm(own, token));
                 Ok(())
             }
@@ -299,7 +299,7 @@ impl Zab {
     }
 
     fn with_leader(&mut self, deed: impl FnOnce(&mut Leader, &mut Own)) {
-        if let Role::Leading(leader) = &mut self.role {
+        if let ZabRole::Leading(leader) = &mut self.role {
             deed(leader, &mut self.own);
         }
     }
@@ -307,26 +307,26 @@ impl Zab {
     // -----------------------------------------------------------------------------------------------------------
     // Roles
 
-    fn end_role(&mut self, ending: Ending) {
+    fn end_role(&mut self, ending: RoleEnd) {
         match &mut self.role {
-            Role::Looking { .. } => {}
-            Role::Leading(leader) => leader.end(&mut self.own),
-            Role::Learning(learner) => learner.end(&mut self.own),
+            ZabRole::Looking { .. } => {}
+            ZabRole::Leading(leader) => leader.end(&mut self.own),
+            ZabRole::Learning(learner) => learner.end(&mut self.own),
         }
         self.ending = Some(ending);
-        self.own.act(Action::Stand(Standing::Looking));
+        self.own.act(ZabAction::Stand(Standing::Looking));
         self.look();
     }
 
     fn look(&mut self) {
         self.own.run += 1;
-        self.role = Role::Looking { has_begun: false };
+        self.role = ZabRole::Looking { has_begun: false };
         // Whether it succeeds or not cannot be told before the outcome of durable work under way is known.
         let _ = self.begin_if_settled();
     }
 
-    fn begin_if_settled(&mut self) -> Result<(), Ending> {
-        if !matches!(self.role, Role::Looking { has_begun: false }) || self.own.is_busy() || self.own.is_failed {
+    fn begin_if_settled(&mut self) -> Result<(), RoleEnd> {
+        if !matches!(self.role, ZabRole::Looking { has_begun: false }) || self.own.is_busy() || self.own.is_failed {
             return Ok(());
         }
         // Received and not appended: it is not ours.
@@ -336,7 +336,7 @@ impl Zab {
         };
         self.own.history.cut(durable);
         self.own.history.forget_commits();
-        self.role = Role::Looking { has_begun: true };
+        self.role = ZabRole::Looking { has_begun: true };
         let own_vote = match self.own.settings.is_participant {
             true => Vote {
                 leader: self.own.settings.me,
@@ -361,7 +361,7 @@ impl Zab {
             Ask::TellAll => others().into_iter().for_each(|peer| self.tell(peer)),
             Ask::TellAndDial => {
                 let others = others();
-                self.own.act(Action::LinkBallots(others.clone()));
+                self.own.act(ZabAction::LinkBallots(others.clone()));
                 others.into_iter().for_each(|peer| self.tell(peer));
             }
             Ask::Decided(vote) => self.decided(vote),
@@ -371,10 +371,10 @@ impl Zab {
     /// Tells a server our vote: the proposal while we look, the final one after.
     fn tell(&mut self, to: ServerId) {
         let (state, vote) = match &self.role {
-            Role::Looking { .. } => (PeerState::Looking, self.election.proposal()),
-            Role::Leading(_) => (PeerState::Leading, self.final_vote),
-            Role::Learning(_) if self.own.settings.is_participant => (PeerState::Following, self.final_vote),
-            Role::Learning(_) => (PeerState::Observing, self.final_vote),
+            ZabRole::Looking { .. } => (PeerState::Looking, self.election.proposal()),
+            ZabRole::Leading(_) => (PeerState::Leading, self.final_vote),
+            ZabRole::Learning(_) if self.own.settings.is_participant => (PeerState::Following, self.final_vote),
+            ZabRole::Learning(_) => (PeerState::Observing, self.final_vote),
         };
         let notification = Notification {
             state,
@@ -385,7 +385,7 @@ impl Zab {
             version: 2,
             config: self.own.settings.config.clone(),
         };
-        self.own.act(Action::Ballot { to, notification });
+        self.own.act(ZabAction::Ballot { to, notification });
     }
 
     fn decided(&mut self, vote: Vote) {
@@ -394,13 +394,13 @@ impl Zab {
         if vote.leader == self.own.settings.me {
             match Leader::begin(&mut self.own) {
                 Ok(leader) => {
-                    self.role = Role::Leading(Box::new(leader));
+                    self.role = ZabRole::Leading(Box::new(leader));
                     self.admit_the_waiting();
                 }
                 Err(ending) => self.end_role(ending),
             }
         } else {
-            self.role = Role::Learning(Box::new(Learner::begin(&mut self.own, vote.leader)));
+            self.role = ZabRole::Learning(Box::new(Learner::begin(&mut self.own, vote.leader)));
             for link in std::mem::take(&mut self.waiting).into_keys() {
                 self.own.close(link, Leaving::NotLeading);
             }
@@ -421,7 +421,7 @@ impl Zab {
     // -----------------------------------------------------------------------------------------------------------
     // Events
 
-    fn timeout(&mut self) -> Result<(), Ending> {
+    fn timeout(&mut self) -> Result<(), RoleEnd> {
         let limit = self.own.settings.init_ms();
         let late: Vec<LinkId> = self
             .waiting
@@ -434,14 +434,14 @@ impl Zab {
             self.own.close(link, Leaving::NotLeading);
         }
         match &mut self.role {
-            Role::Looking { has_begun: false } => Ok(()),
-            Role::Looking { has_begun: true } => {
+            ZabRole::Looking { has_begun: false } => Ok(()),
+            ZabRole::Looking { has_begun: true } => {
                 let ask = self.election.timeout(self.own.now);
                 self.carry_out(ask);
                 Ok(())
             }
-            Role::Leading(leader) => leader.timeout(&mut self.own),
-            Role::Learning(learner) => learner.timeout(&mut self.own),
+            ZabRole::Leading(leader) => leader.timeout(&mut self.own),
+            ZabRole::Learning(learner) => learner.timeout(&mut self.own),
         }
     }
 
@@ -454,18 +454,18 @@ impl Zab {
             return;
         }
         match &self.role {
-            Role::Looking { has_begun: true } => {
+            ZabRole::Looking { has_begun: true } => {
                 let ask = self.election.ballot(self.own.now, from, notification, &self.own.settings.quorums);
                 self.carry_out(ask);
             }
-            Role::Looking { has_begun: false } => {}
+            ZabRole::Looking { has_begun: false } => {}
             _ if notification.state == PeerState::Looking => self.tell(from),
             _ => {}
         }
     }
 
     fn ballot_link(&mut self, peer: ServerId, is_up: bool) {
-        if matches!(self.role, Role::Looking { has_begun: true }) {
+        if matches!(self.role, ZabRole::Looking { has_begun: true }) {
             let ask = self.election.link(self.own.now, peer, is_up, &self.own.settings.quorums);
             self.carry_out(ask);
         }
@@ -473,17 +473,17 @@ impl Zab {
 
     fn opened(&mut self, link: LinkId, is_ours: bool) {
         match &mut self.role {
-            Role::Learning(learner) if is_ours => learner.opened(&mut self.own, link),
-            Role::Leading(leader) if !is_ours => leader.opened(&mut self.own, link),
+            ZabRole::Learning(learner) if is_ours => learner.opened(&mut self.own, link),
+            ZabRole::Leading(leader) if !is_ours => leader.opened(&mut self.own, link),
             // It may be us that it will follow, once we know ourselves.
-            Role::Looking { .. } if !is_ours && self.waiting.len() < WAITING_MAX => {
-                self.waiting.insert(link, Waiting { since: self.own.now, first: None });
+            ZabRole::Looking { .. } if !is_ours && self.waiting.len() < WAITING_MAX => {
+                self.waiting.insert(link, EarlyConnection { since: self.own.now, first: None });
             }
             _ => self.own.close(link, Leaving::NotLeading),
         }
     }
 
-    fn packet(&mut self, link: LinkId, packet: QuorumPacket) -> Result<(), Ending> {
+    fn packet(&mut self, link: LinkId, packet: QuorumPacket) -> Result<(), RoleEnd> {
         if let Some(waiting) = self.waiting.get_mut(&link) {
             // A learner says one thing and waits.
             if waiting.first.replace(packet).is_some() {
@@ -493,8 +493,8 @@ impl Zab {
             return Ok(());
         }
         match &mut self.role {
-            Role::Leading(leader) => leader.packet(&mut self.own, link, packet),
-            Role::Learning(learner) if learner.is_link(link) => {
+            ZabRole::Leading(leader) => leader.packet(&mut self.own, link, packet),
+            ZabRole::Learning(learner) if learner.is_link(link) => {
                 learner.packet(&mut self.own, packet)?;
                 self.raise_vote();
                 Ok(())
@@ -508,21 +508,21 @@ impl Zab {
     /// (ZOOKEEPER-1732).
     fn raise_vote(&mut self) {
         let epoch = match &self.role {
-            Role::Leading(leader) if leader.phase() == leader::Phase::Broadcasting => leader.epoch(),
-            Role::Learning(learner) if learner.phase() == learner::Phase::Serving => learner.epoch(),
+            ZabRole::Leading(leader) if leader.phase() == leader::LeaderPhase::Broadcasting => leader.epoch(),
+            ZabRole::Learning(learner) if learner.phase() == learner::LearnerPhase::Serving => learner.epoch(),
             _ => return,
         };
         self.final_vote.peer_epoch = i64::from(epoch);
     }
 
-    fn closed(&mut self, link: LinkId) -> Result<(), Ending> {
+    fn closed(&mut self, link: LinkId) -> Result<(), RoleEnd> {
         self.waiting.remove(&link);
         match &mut self.role {
-            Role::Leading(leader) => {
+            ZabRole::Leading(leader) => {
                 leader.closed(&mut self.own, link);
                 Ok(())
             }
-            Role::Learning(learner) if learner.is_link(link) => Err(Ending::LeaderLost(Leaving::RoleEnded)),
+            ZabRole::Learning(learner) if learner.is_link(link) => Err(RoleEnd::LeaderLost(Leaving::RoleEnded)),
             _ => Ok(()),
         }
     }
@@ -537,15 +537,15 @@ impl Zab {
         self.own.history.synced(upto);
         if run == self.own.run {
             match &mut self.role {
-                Role::Looking { .. } => {}
-                Role::Leading(leader) => leader.synced(&mut self.own),
-                Role::Learning(learner) => learner.synced(&mut self.own),
+                ZabRole::Looking { .. } => {}
+                ZabRole::Leading(leader) => leader.synced(&mut self.own),
+                ZabRole::Learning(learner) => learner.synced(&mut self.own),
             }
             self.raise_vote();
         }
     }
 
-    fn kept(&mut self, run: u64) -> Result<(), Ending> {
+    fn kept(&mut self, run: u64) -> Result<(), RoleEnd> {
         if let Some(record) = self.own.keeping.take() {
             self.own.record = record;
         }
@@ -553,9 +553,9 @@ impl Zab {
             return Ok(());
         }
         let done = match &mut self.role {
-            Role::Looking { .. } => Ok(()),
-            Role::Leading(leader) => leader.kept(&mut self.own),
-            Role::Learning(learner) => {
+            ZabRole::Looking { .. } => Ok(()),
+            ZabRole::Leading(leader) => leader.kept(&mut self.own),
+            ZabRole::Learning(learner) => {
                 learner.kept(&mut self.own);
                 Ok(())
             }

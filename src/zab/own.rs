@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::event::{Action, Leaving, MemberRecord};
+use super::event::{Leaving, MemberRecord, ZabAction};
 use super::history::History;
 use super::quorum::Quorums;
 use super::{LinkId, Payload};
@@ -11,7 +11,7 @@ use crate::records::peer::{PacketType, QuorumPacket};
 
 /// What the configuration says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Settings {
+pub struct ZabSettings {
     /// Who this member is.
     pub me: ServerId,
     /// Whether it may vote: not an observer.
@@ -28,7 +28,7 @@ pub struct Settings {
     pub sync_limit: u64,
 }
 
-impl Settings {
+impl ZabSettings {
     /// `initLimit` in ms.
     pub fn init_ms(&self) -> u64 {
         self.tick_ms * self.init_limit
@@ -42,7 +42,7 @@ impl Settings {
 
 /// Why a role ends. The next is always to look for a leader.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Ending {
+pub enum RoleEnd {
     /// A leader without a quorum, before or after it was established.
     NoQuorum,
     /// The epochs or the zxids of this epoch are used up: a new epoch begins.
@@ -59,7 +59,7 @@ pub enum Ending {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Own {
     /// What the configuration says.
-    pub(super) settings: Settings,
+    pub(super) settings: ZabSettings,
     /// The end of the history.
     pub(super) history: History,
     /// What is durable beside the log.
@@ -79,28 +79,28 @@ pub(super) struct Own {
     /// The log cannot be written any more.
     pub(super) is_failed: bool,
     /// Actions not taken yet.
-    pub(super) actions: VecDeque<Action>,
+    pub(super) actions: VecDeque<ZabAction>,
 }
 
 impl Own {
     /// Asks for one more thing.
-    pub(super) fn act(&mut self, action: Action) {
+    pub(super) fn act(&mut self, action: ZabAction) {
         self.actions.push_back(action);
     }
 
     /// Sends a packet of 20 bytes.
     pub(super) fn send_bare(&mut self, link: LinkId, kind: PacketType, zxid: Zxid) {
-        self.act(Action::Send { link, packet: QuorumPacket::bare(kind, zxid) });
+        self.act(ZabAction::Send { link, packet: QuorumPacket::bare(kind, zxid) });
     }
 
     /// Sends a packet with data.
     pub(super) fn send(&mut self, link: LinkId, kind: PacketType, zxid: Zxid, data: Payload) {
-        self.act(Action::Send { link, packet: QuorumPacket::with_data(kind, zxid, data) });
+        self.act(ZabAction::Send { link, packet: QuorumPacket::with_data(kind, zxid, data) });
     }
 
     /// Closes a connection.
     pub(super) fn close(&mut self, link: LinkId, why: Leaving) {
-        self.act(Action::Close { link, why });
+        self.act(ZabAction::Close { link, why });
     }
 
     /// Makes epochs durable. They never fall (S-08), and one change is under way at a time.
@@ -114,7 +114,7 @@ impl Own {
         assert!(record.current_epoch <= record.accepted_epoch, "an epoch was not accepted before: {record:?}");
         self.keeping = Some(record);
         let run = self.run;
-        self.act(Action::Keep { run, record });
+        self.act(ZabAction::Keep { run, record });
     }
 
     /// Whether durable work is under way whose result must come before another role may begin (S-16).
@@ -126,7 +126,7 @@ impl Own {
     pub(super) fn deliver(&mut self) {
         if let Some(upto) = self.history.deliverable() {
             self.history.deliver(upto);
-            self.act(Action::Deliver { upto });
+            self.act(ZabAction::Deliver { upto });
         }
     }
 
@@ -134,7 +134,7 @@ impl Own {
     pub(super) fn replay(&mut self) {
         if let Some(upto) = self.history.deliverable() {
             self.history.deliver(upto);
-            self.act(Action::Replay { upto });
+            self.act(ZabAction::Replay { upto });
         }
     }
 }

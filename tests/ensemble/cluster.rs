@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use zoarium::raw::{Client, ClientError, ConnectOptions, four_letter};
+use zoarium::raw::{ClientError, ConnectOptions, RawClient, four_letter};
 
 /// Longer than any of this takes; a test that hits it has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -168,10 +168,10 @@ impl Cluster {
 
     /// A session at this member, new or resumed, as soon as it serves.
     #[track_caller]
-    pub(crate) fn connect(&self, at: usize, options: &ConnectOptions) -> Client {
+    pub(crate) fn connect(&self, at: usize, options: &ConnectOptions) -> RawClient {
         let begin = Instant::now();
         loop {
-            match Client::connect_with(&self.address(at), options) {
+            match RawClient::connect_with(&self.address(at), options) {
                 Ok(client) => return client,
                 Err(ClientError::Expired) => panic!("the session is over\n{}", self.logs()),
                 Err(error) => {

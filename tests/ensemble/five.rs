@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use zoarium::raw::{Client, four_letter};
+use zoarium::raw::{RawClient, four_letter};
 use zoarium::records::CreateMode;
 
 use crate::cluster::{Cluster, Mode};
@@ -28,7 +28,7 @@ fn of_five_members_two_may_be_lost_and_with_three_lost_nothing_is_served_or_forg
     cluster.kill(third);
     cluster.until("nobody serves", |cluster| (0..5).all(|at| cluster.mode(at) == Mode::None));
     assert!(create(&mut client, "/of-two", CreateMode::Persistent).is_err());
-    assert!(Client::connect_with(&cluster.address(leader), &options()).is_err(), "no session without a quorum");
+    assert!(RawClient::connect_with(&cluster.address(leader), &options()).is_err(), "no session without a quorum");
     let why = four_letter(&cluster.address(leader), "srvr", Duration::from_secs(5)).unwrap();
     assert!(why.contains("not currently serving requests"), "{why}");
     // One of the first two comes back, without what was written since.
@@ -52,7 +52,7 @@ fn told(cluster: &Cluster, key: &str) -> u64 {
 }
 
 /// Creates so many znodes, several at a time.
-fn fill(client: &mut Client, name: &str, count: usize) {
+fn fill(client: &mut RawClient, name: &str, count: usize) {
     use zoarium::jute::encoded;
     use zoarium::records::requests::CreateRequest;
     use zoarium::records::{Acl, OpCode};

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use zoarium::raw::Client;
+use zoarium::raw::RawClient;
 use zoarium::records::CreateMode;
 use zoarium::{Config, Server};
 
@@ -60,16 +60,16 @@ impl Drop for Members {
 fn a_session_that_a_follower_was_asked_to_expire_has_ended_everywhere_it_is_read_when_the_call_returns() {
     let members = Members::start("expire");
     let follower = (0..3).find(|at| members.mode(*at) == Mode::Follower).unwrap();
-    let mut reader = Client::connect(&members.address(follower)).unwrap();
+    let mut reader = RawClient::connect(&members.address(follower)).unwrap();
     for round in 0..50 {
-        let mut client = Client::connect(&members.address(follower)).unwrap();
+        let mut client = RawClient::connect(&members.address(follower)).unwrap();
         let path = create(&mut client, &format!("/held{round}"), CreateMode::Ephemeral).unwrap();
         assert!(members.servers[follower].expire(client.session()).unwrap(), "round {round}");
         assert!(reader.exists(&path, false).unwrap().is_none(), "{path} outlives its session");
         assert!(!members.servers[follower].expire(client.session()).unwrap(), "there is none any more");
     }
     // The connection of another session is cut at once, whatever is under way.
-    let client = Client::connect(&members.address(follower)).unwrap();
+    let client = RawClient::connect(&members.address(follower)).unwrap();
     assert!(members.servers[follower].disconnect(client.session()).unwrap());
 }
 
@@ -77,13 +77,13 @@ fn a_session_that_a_follower_was_asked_to_expire_has_ended_everywhere_it_is_read
 fn a_member_without_a_leader_does_what_it_was_asked_with_a_session_once_there_is_one() {
     let mut members = Members::start("expire-later");
     let leader = (0..3).find(|at| members.mode(*at) == Mode::Leader).unwrap();
-    let mut client = Client::connect(&members.address((leader + 1) % 3)).unwrap();
+    let mut client = RawClient::connect(&members.address((leader + 1) % 3)).unwrap();
     let path = create(&mut client, "/held", CreateMode::Ephemeral).unwrap();
     // All know of it.
-    (0..3).for_each(|at| Client::connect(&members.address(at)).unwrap().sync("/").unwrap());
+    (0..3).for_each(|at| RawClient::connect(&members.address(at)).unwrap().sync("/").unwrap());
     // The leader goes, and one that followed is asked at once.
     drop(members.servers.remove(leader));
     assert!(members.servers[0].expire(client.session()).unwrap(), "the session was alive");
-    let mut reader = Client::connect(&members.address(0)).unwrap();
+    let mut reader = RawClient::connect(&members.address(0)).unwrap();
     assert!(reader.exists(&path, false).unwrap().is_none());
 }

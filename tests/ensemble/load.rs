@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use zoarium::raw::{Client, ClientError, ConnectOptions};
+use zoarium::raw::{ClientError, ConnectOptions, RawClient};
 use zoarium::records::CreateMode;
 
 use crate::cluster::Cluster;
@@ -43,7 +43,7 @@ fn write(addresses: &[String], name: &str, shared: &Shared) -> Vec<Write> {
     while !shared.is_over.load(Ordering::Relaxed) {
         let address = &addresses[number % addresses.len()];
         number += 1;
-        let Ok(mut client) = Client::connect_with(address, &options()) else {
+        let Ok(mut client) = RawClient::connect_with(address, &options()) else {
             std::thread::sleep(Duration::from_millis(5));
             continue;
         };
@@ -158,7 +158,7 @@ pub(crate) fn kept_through(members: usize, times: usize, mut strike: impl FnMut(
     println!("{} writes acknowledged through {times} times", writes.len());
 }
 
-fn is_gone(client: &mut Client, path: &str) -> bool {
+fn is_gone(client: &mut RawClient, path: &str) -> bool {
     client.exists(path, false).unwrap().is_none()
 }
 

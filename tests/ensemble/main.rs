@@ -16,10 +16,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cluster::{Cluster, Mode};
-use zoarium::raw::{Client, ClientError, ConnectOptions};
+use zoarium::raw::{ClientError, ConnectOptions, RawClient};
 use zoarium::records::{Acl, CreateMode, ErrorCode};
 
-fn create(client: &mut Client, path: &str, mode: CreateMode) -> Result<String, ClientError> {
+fn create(client: &mut RawClient, path: &str, mode: CreateMode) -> Result<String, ClientError> {
     client.create(path, Some(b"x"), &[Acl::open()], mode)
 }
 
@@ -29,7 +29,7 @@ fn options() -> ConnectOptions {
 }
 
 /// Everything below `/`, with stats: what a client sees of a member, after a `sync`.
-fn tree(client: &mut Client) -> BTreeMap<String, String> {
+fn tree(client: &mut RawClient) -> BTreeMap<String, String> {
     client.sync("/").unwrap();
     let mut found = BTreeMap::new();
     let mut paths = vec!["/".to_owned()];
@@ -56,7 +56,7 @@ fn all_agree(cluster: &Cluster, count: usize) -> BTreeMap<String, String> {
 #[test]
 fn a_write_through_any_member_is_read_on_all() {
     let cluster = Cluster::start(3);
-    let mut clients: Vec<Client> = (0..3).map(|at| cluster.connect(at, &options())).collect();
+    let mut clients: Vec<RawClient> = (0..3).map(|at| cluster.connect(at, &options())).collect();
     for (at, client) in clients.iter_mut().enumerate() {
         for number in 0..20 {
             create(client, &format!("/from{at}-{number}"), CreateMode::Persistent).unwrap();
@@ -146,7 +146,7 @@ fn a_minority_refuses_and_all_three_killed_come_back_with_everything() {
     (0..3).filter(|at| *at != leader).collect::<Vec<_>>().into_iter().for_each(|at| cluster.kill(at));
     cluster.until("the leader has found out", |cluster| cluster.mode(leader) == Mode::None);
     assert!(create(&mut client, "/refused", CreateMode::Persistent).is_err());
-    assert!(Client::connect_with(&cluster.address(leader), &options()).is_err(), "no session without a quorum");
+    assert!(RawClient::connect_with(&cluster.address(leader), &options()).is_err(), "no session without a quorum");
     cluster.kill(leader);
     (0..3).for_each(|at| cluster.spawn(at));
     cluster.until("all serve", Cluster::is_whole);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use zoarium::jute::{Buffer, encode, encoded};
 use zoarium::peer::Status;
-use zoarium::raw::{Client, ConnectOptions};
+use zoarium::raw::{ConnectOptions, RawClient};
 use zoarium::records::connect::ConnectRequest;
 use zoarium::records::requests::RequestHeader;
 use zoarium::records::{Acl, CreateMode, OpCode};
@@ -173,7 +173,7 @@ impl Healthy {
 
 fn work(shared: &Shared, address: &str) -> Result<(), String> {
     let options = ConnectOptions { wait: DEADLINE, ..ConnectOptions::default() };
-    let mut client = Client::connect_with(address, &options).map_err(|error| format!("cannot connect: {error}"))?;
+    let mut client = RawClient::connect_with(address, &options).map_err(|error| format!("cannot connect: {error}"))?;
     let acl = [Acl::open()];
     while !shared.stop.load(Ordering::Acquire) {
         let begun = Instant::now();
@@ -196,8 +196,9 @@ fn work(shared: &Shared, address: &str) -> Result<(), String> {
 }
 
 /// A new session's client, not healthy by profession.
-pub(crate) fn client(address: &str) -> Client {
-    Client::connect_with(address, &ConnectOptions { wait: PATIENCE, ..ConnectOptions::default() }).expect("a session")
+pub(crate) fn client(address: &str) -> RawClient {
+    RawClient::connect_with(address, &ConnectOptions { wait: PATIENCE, ..ConnectOptions::default() })
+        .expect("a session")
 }
 
 /// A connection without a session.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use zoarium::ids::SessionId;
 use zoarium::jute;
-use zoarium::raw::{Client, ClientError, ConnectOptions};
+use zoarium::raw::{ClientError, ConnectOptions, RawClient};
 use zoarium::records::replies::PathReply;
 use zoarium::records::{Acl, CreateMode};
 
@@ -112,7 +112,7 @@ fn what_was_acknowledged_survives_kill_9_and_nothing_else_appears() {
         }
         for story in stories.iter().filter(|story| story.fate == Fate::Expires) {
             if wait_until_expired(&mut observer, story, &context) {
-                let outcome = Client::connect_with(&server.address(), &options(Some(story.session), last_zxid));
+                let outcome = RawClient::connect_with(&server.address(), &options(Some(story.session), last_zxid));
                 assert!(matches!(outcome, Err(ClientError::Expired)), "{context}: expired, yet {outcome:?}");
             }
             check_tree(&mut observer, story, true, &context);
@@ -195,7 +195,7 @@ fn run_until_killed(
             let resume = lasting.filter(|_| fate == Fate::Lasts);
             let timeout_ms = if fate == Fate::Expires { TIMEOUT_MIN_MS } else { TIMEOUT_MAX_MS };
             let options = ConnectOptions { timeout_ms, ..options(resume, 0) };
-            let client = Client::connect_with(&server.address(), &options).expect("the server runs");
+            let client = RawClient::connect_with(&server.address(), &options).expect("the server runs");
             assert_eq!(client.timeout_ms(), timeout_ms, "else the waits of this test are wrong");
             let plan = Plan::new(format!("/r{round}/c{index}"), Random::new(random.next()));
             let closes_after = (fate == Fate::Closes).then(|| random.below(60) as usize);
@@ -219,7 +219,7 @@ fn run_until_killed(
 
 /// Writes, pipelined, until the connection is cut or the session closed.
 fn write_until_cut(
-    mut client: Client,
+    mut client: RawClient,
     base: String,
     mut plan: Plan,
     fate: Fate,
@@ -263,13 +263,13 @@ fn write_until_cut(
 }
 
 /// Resumes a session, not before a wrong password was refused. `None` when there is no such session any more.
-fn resume(server: &Server, story: &Story, last_zxid: i64, context: &str) -> Option<Client> {
+fn resume(server: &Server, story: &Story, last_zxid: i64, context: &str) -> Option<RawClient> {
     let (id, password) = story.session;
     let mut wrong = password;
     wrong[15] ^= 1;
-    let outcome = Client::connect_with(&server.address(), &options(Some((id, wrong)), last_zxid));
+    let outcome = RawClient::connect_with(&server.address(), &options(Some((id, wrong)), last_zxid));
     assert!(matches!(outcome, Err(ClientError::Expired)), "{context}: a wrong password, yet {outcome:?}");
-    match Client::connect_with(&server.address(), &options(Some(story.session), last_zxid)) {
+    match RawClient::connect_with(&server.address(), &options(Some(story.session), last_zxid)) {
         Ok(client) => {
             assert_eq!((client.session(), client.password()), story.session, "{context}");
             Some(client)
@@ -280,7 +280,7 @@ fn resume(server: &Server, story: &Story, last_zxid: i64, context: &str) -> Opti
 }
 
 /// Reads what the story left behind, which some prefix of its writes must explain.
-fn check_tree(observer: &mut Client, story: &Story, ended: bool, context: &str) -> Tree {
+fn check_tree(observer: &mut RawClient, story: &Story, ended: bool, context: &str) -> Tree {
     let found = read_tree(observer, &story.base);
     if let Err(why) = find_prefix(&story.writes, &story.acknowledged, ended, &found) {
         panic!("{context}: {} ({:?}): {why}", story.base, story.fate);
@@ -289,7 +289,7 @@ fn check_tree(observer: &mut Client, story: &Story, ended: bool, context: &str) 
 }
 
 /// Waits until nothing below the story's base belongs to its session; tells whether anything did.
-fn wait_until_expired(observer: &mut Client, story: &Story, context: &str) -> bool {
+fn wait_until_expired(observer: &mut RawClient, story: &Story, context: &str) -> bool {
     let begin = Instant::now();
     let mut waited = false;
     loop {
@@ -311,7 +311,7 @@ fn wait_until_expired(observer: &mut Client, story: &Story, context: &str) -> bo
 }
 
 /// Reads the znodes at and below `base`, two levels deep, as the plans make them.
-fn read_tree(client: &mut Client, base: &str) -> Tree {
+fn read_tree(client: &mut RawClient, base: &str) -> Tree {
     let mut tree = Tree::new();
     let mut todo = vec![base.to_owned()];
     while let Some(path) = todo.pop() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use zoarium::jute::{self, Buffer};
-use zoarium::raw::Client;
+use zoarium::raw::RawClient;
 use zoarium::records::multi::MultiHeader;
 use zoarium::records::requests::{CreateRequest, PathVersionRequest, SetDataRequest};
 use zoarium::records::{Acl, CreateMode, OpCode};
@@ -46,7 +46,7 @@ pub(crate) enum Write {
 
 impl Write {
     /// Sends it without waiting.
-    pub(crate) fn send(&self, client: &mut Client) -> Result<i32, zoarium::raw::ClientError> {
+    pub(crate) fn send(&self, client: &mut RawClient) -> Result<i32, zoarium::raw::ClientError> {
         let (op, body) = match self {
             Write::Create { path, data, mode } => (OpCode::Create, jute::encoded(&create(path, data, *mode))),
             Write::Sequential { path, data } => {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use zoarium::raw::{Client, ConnectOptions, four_letter};
+use zoarium::raw::{ConnectOptions, RawClient, four_letter};
 
 const START_TIME_MAX: Duration = Duration::from_secs(30);
 /// Granted as asked for, see `tickTime` below.
@@ -58,7 +58,7 @@ impl Server {
     }
 
     /// Starts the process and waits for its first session, opened with `options`.
-    pub(crate) fn start(&mut self, options: &ConnectOptions) -> Client {
+    pub(crate) fn start(&mut self, options: &ConnectOptions) -> RawClient {
         self.spawn();
         let begin = Instant::now();
         // Apache ZooKeeper may swallow a session's request that comes too early, but answers this word in time.
@@ -69,7 +69,7 @@ impl Server {
             assert!(status.is_none(), "the server ended: {status:?}; {}", self.log_tail());
             std::thread::sleep(Duration::from_millis(1));
         }
-        match Client::connect_with(&self.address(), options) {
+        match RawClient::connect_with(&self.address(), options) {
             Ok(client) => client,
             Err(error) => panic!("no session: {error}; {}", self.log_tail()),
         }

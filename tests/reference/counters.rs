@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use zoarium::raw::{Client, four_letter};
+use zoarium::raw::{RawClient, four_letter};
 use zoarium::records::{Acl, CreateMode};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,7 +41,7 @@ pub fn story(address: &str) -> Vec<String> {
         crate::counters::word(address, word);
     }
     seen.push(counts(address, "words"));
-    let mut client = Client::connect(address).expect("a session");
+    let mut client = RawClient::connect(address).expect("a session");
     seen.push(counts(address, "a session"));
     client.ping().expect("ping");
     seen.push(counts(address, "a ping"));
@@ -51,7 +51,7 @@ pub fn story(address: &str) -> Vec<String> {
     seen.push(counts(address, "create"));
     client.get_data("/counted", true).expect("getData");
     seen.push(counts(address, "getData"));
-    let mut other = Client::connect(address).expect("a session");
+    let mut other = RawClient::connect(address).expect("a session");
     other.set_data("/counted", None, -1).expect("setData");
     assert!(client.next_event(PATIENCE).expect("a connection").is_some());
     seen.push(counts(address, "a set and its event"));
@@ -75,7 +75,8 @@ pub fn story(address: &str) -> Vec<String> {
 /// Connections that are too many, and what `srst` makes of their number.
 fn rejections(address: &str) -> Vec<String> {
     // One client is there already. Sessions, for a server may count a connection only when it looks at it.
-    let clients: Vec<Client> = (1..CONNECTIONS_MAX).map(|_| Client::connect(address).expect("a session")).collect();
+    let clients: Vec<RawClient> =
+        (1..CONNECTIONS_MAX).map(|_| RawClient::connect(address).expect("a session")).collect();
     for _ in 0..REJECTED {
         let mut link = TcpStream::connect(address).expect("the server listens");
         link.set_read_timeout(Some(PATIENCE)).expect("a time limit can be set");

@@ -1,6 +1,6 @@
 //! The differences we mean, acted out: what Apache ZooKeeper does and what we do.
 
-use zoarium::raw::{Client, ClientError, ConnectOptions};
+use zoarium::raw::{ClientError, ConnectOptions, RawClient};
 use zoarium::records::{Acl, CreateMode};
 
 use crate::step::Body;
@@ -41,8 +41,8 @@ pub const PLAYS: &[Play] = &[
 
 const OPEN: [Acl<'static>; 1] = [Acl::open()];
 
-fn connect(address: &str) -> Client {
-    Client::connect(address).expect("a session")
+fn connect(address: &str) -> RawClient {
+    RawClient::connect(address).expect("a session")
 }
 
 fn ttl_without_mode(address: &str) -> String {
@@ -65,7 +65,7 @@ fn verdict(result: Result<(), ClientError>) -> String {
     }
 }
 
-fn ending(client: &mut Client) -> &'static str {
+fn ending(client: &mut RawClient) -> &'static str {
     match client.receive() {
         Err(ClientError::Io(error)) if error.kind() != std::io::ErrorKind::TimedOut => "closed",
         _ => "open",
@@ -117,19 +117,19 @@ fn takeover(address: &str) -> String {
     let mut client = connect(address);
     let options = ConnectOptions { resume: Some((client.session(), [9; 16])), ..Default::default() };
     assert!(
-        matches!(Client::connect_with(address, &options), Err(ClientError::Expired)),
+        matches!(RawClient::connect_with(address, &options), Err(ClientError::Expired)),
         "a wrong password is refused"
     );
     if client.ping().is_ok() { "alive" } else { "closed" }.into()
 }
 
 /// Xids in the order of the replies, then how it ended.
-fn xids(client: &mut Client, count: usize) -> String {
+fn xids(client: &mut RawClient, count: usize) -> String {
     let replies = (0..count).map(|_| client.receive().map_or("none".into(), |(header, _)| header.xid.to_string()));
     replies.collect::<Vec<_>>().join(" ")
 }
 
-fn codes(client: &mut Client, count: usize) -> String {
+fn codes(client: &mut RawClient, count: usize) -> String {
     let replies = (0..count).map(|_| client.receive().map_or("none".into(), |(header, _)| header.err.to_string()));
     replies.collect::<Vec<_>>().join(" ")
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use zoarium::ids::SessionId;
 use zoarium::jute::{Decoder, decode};
-use zoarium::raw::{Client, ClientError, ConnectOptions, Wire, four_letter};
+use zoarium::raw::{ClientError, ConnectOptions, RawClient, RawWire, four_letter};
 use zoarium::records::connect::ConnectResponse;
 use zoarium::records::replies::ReplyHeader;
 
@@ -53,7 +53,7 @@ pub struct Side {
 }
 
 struct Connection {
-    wire: Wire,
+    wire: RawWire,
     /// Opcodes and ranks of requests not answered yet.
     pending: VecDeque<Pending>,
     /// Something was said after which a server hangs up. It may answer what comes in between, or not.
@@ -97,7 +97,7 @@ impl Side {
         for (id, password) in self.sessions.iter().filter(|(id, _)| *id != 0) {
             let password = password.as_slice().try_into().expect("passwords are 16 bytes");
             let options = ConnectOptions { resume: Some((SessionId(*id), password)), ..Default::default() };
-            match Client::connect_with(&self.address, &options) {
+            match RawClient::connect_with(&self.address, &options) {
                 Ok(client) => client.close().expect("a live session can be ended"),
                 Err(ClientError::Expired) => {}
                 Err(error) => panic!("session {id:#x}: {error}"),
@@ -163,7 +163,7 @@ impl Side {
             bytes.extend(self.frame(request));
             pending.push_back(Pending::of(request, rank));
         }
-        let mut wire = match Wire::connect(&self.address, PATIENCE) {
+        let mut wire = match RawWire::connect(&self.address, PATIENCE) {
             Ok(wire) => wire,
             Err(error) => return seen.push(Seen::line(slot, format!("no connection: {:?}", error.kind()))),
         };
@@ -304,7 +304,7 @@ fn ending(error: &std::io::Error) -> String {
 
 fn raw(address: &str, bytes: &[u8]) -> String {
     let talk = || -> std::io::Result<Vec<u8>> {
-        let mut wire = Wire::connect(address, PATIENCE)?;
+        let mut wire = RawWire::connect(address, PATIENCE)?;
         wire.send_raw(bytes)?;
         let mut stream = wire.stream();
         stream.set_read_timeout(Some(PATIENCE))?;

@@ -1,8 +1,8 @@
 //! A state that we tell is one that Apache ZooKeeper loads: what follows a SNAP packet is the body of a snapshot file.
 
-use zoarium::engine::{Engine, Settings as EngineSettings};
+use zoarium::engine::{Engine, EngineSettings};
 use zoarium::ids::Zxid;
-use zoarium::raw::{Client, four_letter};
+use zoarium::raw::{RawClient, four_letter};
 use zoarium::records::javasnap::put_signature;
 use zoarium::records::{Acl, CreateMode};
 use zoarium::tree::NodeId;
@@ -64,7 +64,7 @@ fn apache_zookeeper_loads_the_state_that_we_tell() {
     let mut settings = Settings::rich();
     settings.snapshot = Some((AT.0, snapshot_file(&engine)));
     let server = Server::start(Kind::ZooKeeper, &settings);
-    let mut client = Client::connect(&server.address).expect("a session");
+    let mut client = RawClient::connect(&server.address).expect("a session");
     let mut waiting = vec![NodeId::ROOT];
     let mut seen = 0;
     while let Some(id) = waiting.pop() {

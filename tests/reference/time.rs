@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use zoarium::raw::{Client, ClientError, ConnectOptions, Event};
+use zoarium::raw::{ClientError, ConnectOptions, RawClient, RawEvent};
 use zoarium::records::{Acl, CreateMode};
 
 /// Longer than anything here takes.
@@ -21,17 +21,17 @@ pub const STORIES: &[Story] = &[
     ("a time to live waits for the last child", ttl_with_child),
 ];
 
-fn connect(address: &str) -> Client {
-    Client::connect(address).expect("a session")
+fn connect(address: &str) -> RawClient {
+    RawClient::connect(address).expect("a session")
 }
 
-fn watch(client: &mut Client, path: &str) {
+fn watch(client: &mut RawClient, path: &str) {
     client.add_watch(path, true).expect("addWatch");
 }
 
 /// The next `count` events as text, zxids relative to the first.
-fn events(client: &mut Client, count: usize) -> Vec<String> {
-    let mut events: Vec<Event> = Vec::new();
+fn events(client: &mut RawClient, count: usize) -> Vec<String> {
+    let mut events: Vec<RawEvent> = Vec::new();
     while events.len() < count {
         match client.next_event(PATIENCE).expect("a connection") {
             Some(event) => events.push(event),
@@ -51,7 +51,7 @@ fn expiry(address: &str) -> Vec<String> {
     watcher.create("/expiry", None, &OPEN, CreateMode::Persistent).expect("create");
     watch(&mut watcher, "/expiry");
     let short = ConnectOptions { timeout_ms: 4000, ..Default::default() };
-    let mut client = Client::connect_with(address, &short).expect("a session");
+    let mut client = RawClient::connect_with(address, &short).expect("a session");
     for name in ["/expiry/a", "/expiry/b"] {
         client.create(name, None, &OPEN, CreateMode::Ephemeral).expect("create");
     }
@@ -65,7 +65,7 @@ fn expiry(address: &str) -> Vec<String> {
     let end = client.wire().receive_frame();
     seen.push(format!("{:?}", end.map_err(|error| error.kind())));
     let again = ConnectOptions { resume: Some((client.session(), client.password())), ..Default::default() };
-    seen.push(format!("expired: {}", matches!(Client::connect_with(address, &again), Err(ClientError::Expired))));
+    seen.push(format!("expired: {}", matches!(RawClient::connect_with(address, &again), Err(ClientError::Expired))));
     seen
 }
 
@@ -73,7 +73,7 @@ fn negotiated(address: &str) -> Vec<String> {
     let mut seen = Vec::new();
     for timeout_ms in [0, 1, 3999, 4000, 4001, 89_999, 90_001, i32::MAX, -1] {
         let options = ConnectOptions { timeout_ms, ..Default::default() };
-        let client = Client::connect_with(address, &options).expect("a session");
+        let client = RawClient::connect_with(address, &options).expect("a session");
         seen.push(format!("{timeout_ms}: {}", client.timeout_ms()));
         client.close().expect("close");
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 mod kit;
 
 use kit::{PATIENCE, Pinger, Serve, build_slow_sync, drive, drive_for, make_slow, new_folder, with_slow_sync};
-use zoarium::raw::Client;
+use zoarium::raw::RawClient;
 use zoarium::records::{Acl, CreateMode};
 use zoarium::{Config, Error, Server};
 
@@ -110,7 +110,7 @@ fn a_server_stops_before_a_sync_that_hangs_is_over_and_keeps_what_it_acknowledge
 #[test]
 fn a_server_stops_cleanly_in_the_middle_of_a_snapshot() {
     let mut server = Serve::start(&["-Dzoarium.logWindow=1M", "-Dzoarium.snapshotRate=1M"]);
-    let mut client = Client::connect(&server.address).unwrap();
+    let mut client = RawClient::connect(&server.address).unwrap();
     let data = vec![1; 100_000];
     let begun = Instant::now();
     let mut count = 0;
@@ -127,7 +127,7 @@ fn a_server_stops_cleanly_in_the_middle_of_a_snapshot() {
     });
     assert_eq!(code, Some(Some(0)));
     let server = server.restart();
-    let mut client = Client::connect(&server.address).unwrap();
+    let mut client = RawClient::connect(&server.address).unwrap();
     assert_eq!(client.get_children("/", false).unwrap().len(), count + 1);
 }
 
@@ -167,7 +167,7 @@ fn a_host_gets_its_thread_back_while_a_sync_hangs() {
 fn host(folder: PathBuf) {
     let config = || Config { data_dir: folder.join("data"), client_port: 0, ..Config::default() };
     let server = Server::start(config()).unwrap();
-    let mut client = Client::connect(&server.addresses()[0].to_string()).unwrap();
+    let mut client = RawClient::connect(&server.addresses()[0].to_string()).unwrap();
     client.create("/kept", None, &[Acl::open()], CreateMode::Persistent).unwrap();
     make_slow(&folder, 6000);
     let late = std::thread::spawn(move || client.create("/late", None, &[Acl::open()], CreateMode::Persistent));
@@ -184,7 +184,7 @@ fn host(folder: PathBuf) {
         again.is_some()
     });
     let server = again.unwrap();
-    let mut client = Client::connect(&server.addresses()[0].to_string()).unwrap();
+    let mut client = RawClient::connect(&server.addresses()[0].to_string()).unwrap();
     assert!(client.exists("/kept", false).unwrap().is_some());
     // Whatever was said of the late write is true.
     if late.join().unwrap().is_ok() {

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use zoarium::engine::{ConnId, Engine, Limits, NextInput, Proposal, Settings};
+use zoarium::engine::{ConnId, Engine, EngineLimits, EngineSettings, NextInput, Proposal};
 use zoarium::ids::{Millis, WallMillis};
 use zoarium::jute::{Buffer, Decoder, encode, encoded};
 use zoarium::records::connect::{ConnectRequest, ConnectResponse};
@@ -22,8 +22,8 @@ const PING_XID: i32 = -2;
 /// A limit on turns in a row: a server that does not come to rest has lost its way.
 const TURNS_MAX: usize = 100_000;
 
-pub(crate) fn settings() -> Settings {
-    Settings {
+pub(crate) fn settings() -> EngineSettings {
+    EngineSettings {
         tick_ms: 1000,
         session_timeout_min_ms: 2000,
         extended_types: true,
@@ -31,7 +31,7 @@ pub(crate) fn settings() -> Settings {
         container_check_interval_ms: 1000,
         super_digest: Some("super:UdxDQl4f9v5oITwcAsO9bmWgHSI=".to_owned()),
         // Small ones, so that small inputs reach them.
-        limits: Limits {
+        limits: EngineLimits {
             in_flight_per_connection_max: 16,
             in_flight_max: 32,
             waiting_size_max: 4096,
@@ -45,9 +45,9 @@ pub(crate) fn settings() -> Settings {
             path_depth_max: 50,
             reply_size_max: 64 << 10,
             sessionless_max: 4,
-            ..Limits::default()
+            ..EngineLimits::default()
         },
-        ..Settings::default()
+        ..EngineSettings::default()
     }
 }
 

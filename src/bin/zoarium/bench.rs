@@ -17,9 +17,9 @@ use clap::{Args, ValueEnum};
 use zoarium::raw::ClientError;
 
 use crate::exit;
-use load::{Limit, Reading};
+use load::{Limit, Measurement};
 use table::Row;
-use work::Session;
+use work::BenchSessions;
 
 /// Measure a server: throughput and latency of one kind of request, or a table of them.
 #[derive(Args)]
@@ -35,7 +35,7 @@ Each connection keeps --outstanding requests on their way and sends the next whe
 connections × outstanding / rate. A server is given other work by nobody else while it is measured.
 
 Exit codes: 0 done, all gates and bounds held; 1 missed, or no server; 2 wrong usage.")]
-pub(crate) struct Arguments {
+pub(crate) struct BenchArguments {
     /// The server to measure.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:2181")]
     address: String,
@@ -156,7 +156,7 @@ fn parse_gate(text: &str) -> Result<Gate, String> {
 }
 
 /// Runs the command.
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &BenchArguments) -> ExitCode {
     let done = match arguments.soak {
         Some(minutes) => soak::run(minutes, !arguments.no_timing, &arguments.states),
         None if arguments.footprint => footprint::run(arguments.znodes),
@@ -173,7 +173,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Why there is no reading.
-type Trouble = Box<dyn std::error::Error>;
+type BenchError = Box<dyn std::error::Error>;
 
 /// No server at the address, or it went away.
 #[derive(Debug)]
@@ -187,7 +187,7 @@ impl std::fmt::Display for NoConnection {
 
 impl std::error::Error for NoConnection {}
 
-fn measure(arguments: &Arguments) -> Result<bool, Trouble> {
+fn measure(arguments: &BenchArguments) -> Result<bool, BenchError> {
     let shapes = match arguments.table {
         true => TABLE.to_vec(),
         false => vec![Shape { connections: arguments.connections, outstanding: arguments.outstanding }],
@@ -221,12 +221,12 @@ fn measure(arguments: &Arguments) -> Result<bool, Trouble> {
 }
 
 /// One cell of the table: the servers in turn, round by round, so that both meet the machine's moods alike.
-fn row(arguments: &Arguments, workload: Workload, shape: Shape, addresses: &[&str]) -> Result<Row, Trouble> {
-    let mut readings: Vec<Vec<Reading>> = addresses.iter().map(|_| Vec::new()).collect();
+fn row(arguments: &BenchArguments, workload: Workload, shape: Shape, addresses: &[&str]) -> Result<Row, BenchError> {
+    let mut readings: Vec<Vec<Measurement>> = addresses.iter().map(|_| Vec::new()).collect();
     for _ in 0..arguments.rounds {
         for (address, readings) in addresses.iter().zip(&mut readings) {
             let reading = reading(arguments, workload, shape, address);
-            readings.push(reading.map_err(|error| -> Trouble {
+            readings.push(reading.map_err(|error| -> BenchError {
                 let text = format!("{address}, {}: {error}", workload.name());
                 match error.downcast_ref::<ClientError>() {
                     Some(ClientError::Io(_)) => NoConnection(text).into(),
@@ -238,12 +238,17 @@ fn row(arguments: &Arguments, workload: Workload, shape: Shape, addresses: &[&st
     Ok(Row::new(workload, shape.connections, shape.outstanding, readings))
 }
 
-fn reading(arguments: &Arguments, workload: Workload, shape: Shape, address: &str) -> Result<Reading, Trouble> {
+fn reading(
+    arguments: &BenchArguments,
+    workload: Workload,
+    shape: Shape,
+    address: &str,
+) -> Result<Measurement, BenchError> {
     let limit = match arguments.ops {
         Some(ops) => Limit::Ops(ops),
         None => Limit::Time(Duration::from_secs_f64(arguments.seconds)),
     };
-    let mut session = Session::open(address, shape.connections, arguments.size)?;
+    let mut session = BenchSessions::open(address, shape.connections, arguments.size)?;
     let reading = session.measure(workload, shape.outstanding, limit);
     // Also after a failure: what was made is to go.
     session.clean_up()?;

@@ -6,7 +6,7 @@ use clap::Args;
 use zoarium::config::{Config, Fate, KeyInfo, Loaded, Origin, Role};
 
 use crate::exit;
-use crate::options::{ConfigOptions, Trouble};
+use crate::options::{ConfigOptions, ConfigTrouble};
 use crate::paint::{Ink, Paint, complain};
 
 /// Explain a configuration: every setting, where it came from, what it means, what is ignored.
@@ -18,7 +18,7 @@ Examples:
                                        the same with a setting on top, and every key that was not set
 
 Exit codes: 0 `serve` would start with it, 1 it would refuse, 2 the configuration is wrong.")]
-pub(crate) struct Arguments {
+pub(crate) struct CheckArguments {
     #[command(flatten)]
     config: ConfigOptions,
     /// List the keys that were not set, too, with their defaults.
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     all: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &CheckArguments) -> ExitCode {
     let loaded = match arguments.config.read() {
         Ok(loaded) => loaded,
         Err(trouble) => {
@@ -59,8 +59,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Err(trouble) => {
             println!("\n{} {trouble}.", paint.paint(Ink::Error, "Refused:"));
             ExitCode::from(match trouble {
-                Trouble::Usage(_) => exit::USAGE,
-                Trouble::Config(_) => exit::REFUSED,
+                ConfigTrouble::Usage(_) => exit::USAGE,
+                ConfigTrouble::Config(_) => exit::REFUSED,
             })
         }
     }

@@ -27,7 +27,7 @@ start on it. Check each copy with --brief: good or torn, a server starts on it; 
 the server before copying to be sure; there is no backup of a running server yet.
 
 Exit codes: 0 whole, or torn where a crash may tear it; 1 damaged, or not our file; 2 no such file.")]
-pub(crate) struct Arguments {
+pub(crate) struct InspectArguments {
     /// The file, or the folder with a zoarium.db in it.
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     data: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &InspectArguments) -> ExitCode {
     let path = if arguments.file.is_dir() { arguments.file.join("zoarium.db") } else { arguments.file.clone() };
     if let Err(error) = std::fs::metadata(&path) {
         complain(format!("{}: {}", path.display(), os_text(&error)));
@@ -70,8 +70,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn render(line: &InspectLine<'_>, arguments: &Arguments) -> Option<String> {
-    let Arguments { brief, data, .. } = arguments;
+fn render(line: &InspectLine<'_>, arguments: &InspectArguments) -> Option<String> {
+    let InspectArguments { brief, data, .. } = arguments;
     Some(match line {
         InspectLine::File { len, in_use } => {
             format!("file        {len} bytes{}", if *in_use { ", in use by a server" } else { "" })

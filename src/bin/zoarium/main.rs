@@ -35,7 +35,7 @@ mod exit {
 )]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Subcommands,
     #[command(flatten)]
     volume: logging::Volume,
 }
@@ -53,19 +53,19 @@ Exit codes: 0 done, 1 refused, 2 wrong usage or configuration, 3 no connection.
 `zoarium COMMAND --help` says more about each command.";
 
 #[derive(Subcommand)]
-enum Command {
-    Serve(serve::Arguments),
-    Bench(bench::Arguments),
-    Check(check::Arguments),
-    Inspect(inspect::Arguments),
+enum Subcommands {
+    Serve(serve::ServeArguments),
+    Bench(bench::BenchArguments),
+    Check(check::CheckArguments),
+    Inspect(inspect::InspectArguments),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
-        Command::Serve(arguments) => serve::run(arguments, cli.volume),
-        Command::Bench(arguments) => bench::run(&arguments),
-        Command::Check(arguments) => check::run(&arguments),
-        Command::Inspect(arguments) => inspect::run(&arguments),
+        Subcommands::Serve(arguments) => serve::run(arguments, cli.volume),
+        Subcommands::Bench(arguments) => bench::run(&arguments),
+        Subcommands::Check(arguments) => check::run(&arguments),
+        Subcommands::Inspect(arguments) => inspect::run(&arguments),
     }
 }

@@ -47,36 +47,36 @@ fn parse_property(text: &str) -> Result<(String, String), String> {
 }
 
 /// Why there is no configuration.
-pub(crate) enum Trouble {
+pub(crate) enum ConfigTrouble {
     /// The arguments do not say what to read.
     Usage(String),
     /// What was read is refused.
     Config(ConfigError),
 }
 
-impl std::fmt::Display for Trouble {
+impl std::fmt::Display for ConfigTrouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Trouble::Usage(text) => f.write_str(text),
-            Trouble::Config(error) => error.fmt(f),
+            ConfigTrouble::Usage(text) => f.write_str(text),
+            ConfigTrouble::Config(error) => error.fmt(f),
         }
     }
 }
 
-impl From<ConfigError> for Trouble {
-    fn from(error: ConfigError) -> Trouble {
-        Trouble::Config(error)
+impl From<ConfigError> for ConfigTrouble {
+    fn from(error: ConfigError) -> ConfigTrouble {
+        ConfigTrouble::Config(error)
     }
 }
 
 impl ConfigOptions {
     /// The configuration to start a server with.
-    pub(crate) fn load(&self) -> Result<Loaded, Trouble> {
+    pub(crate) fn load(&self) -> Result<Loaded, ConfigTrouble> {
         self.gather(Config::load)
     }
 
     /// The configuration, an ensemble's too.
-    pub(crate) fn read(&self) -> Result<Loaded, Trouble> {
+    pub(crate) fn read(&self) -> Result<Loaded, ConfigTrouble> {
         self.gather(Config::read)
     }
 
@@ -95,7 +95,7 @@ impl ConfigOptions {
             &[(String, String)],
             std::vec::IntoIter<(String, String)>,
         ) -> Result<Loaded, ConfigError>,
-    ) -> Result<Loaded, Trouble> {
+    ) -> Result<Loaded, ConfigTrouble> {
         let mut properties = self.positional_properties()?;
         properties.extend(self.properties.iter().cloned());
         let named = [
@@ -107,8 +107,9 @@ impl ConfigOptions {
         ];
         for (key, value) in named {
             if let Some(value) = value {
-                let value =
-                    value.into_string().map_err(|value| Trouble::Usage(format!("{key}: {value:?} is not UTF-8")))?;
+                let value = value
+                    .into_string()
+                    .map_err(|value| ConfigTrouble::Usage(format!("{key}: {value:?} is not UTF-8")))?;
                 properties.push((key.to_owned(), value));
             }
         }
@@ -121,11 +122,11 @@ impl ConfigOptions {
     }
 
     /// `PORT DATADIR [TICKTIME [MAXCNXNS]]` as settings. As in ZooKeeper, that form listens on every address.
-    fn positional_properties(&self) -> Result<Vec<(String, String)>, Trouble> {
+    fn positional_properties(&self) -> Result<Vec<(String, String)>, ConfigTrouble> {
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         match self.positional.as_slice() {
             [] => Ok(Vec::new()),
-            [port] if is_number(port) && !Path::new(port).exists() => Err(Trouble::Usage(format!(
+            [port] if is_number(port) && !Path::new(port).exists() => Err(ConfigTrouble::Usage(format!(
                 "after the port {port} a folder is needed: {port} DATADIR; or say --port {port}"
             ))),
             [_] => Ok(Vec::new()),
@@ -136,7 +137,9 @@ impl ConfigOptions {
                 properties.extend(keys.iter().map(|key| (*key).to_owned()).zip(rest.iter().cloned()));
                 Ok(properties)
             }
-            [first, ..] => Err(Trouble::Usage(format!("one file is enough, or PORT DATADIR: {first} is not a port"))),
+            [first, ..] => {
+                Err(ConfigTrouble::Usage(format!("one file is enough, or PORT DATADIR: {first} is not a port")))
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use zoarium::server::{Reload, Server};
 
 use crate::exit;
 use crate::logging::{Logging, Volume};
-use crate::options::{ConfigOptions, Trouble};
+use crate::options::{ConfigOptions, ConfigTrouble};
 use crate::paint::complain;
 
 /// Serve ZooKeeper clients until SIGTERM or SIGINT.
@@ -41,18 +41,18 @@ SIGHUP reads the configuration again and takes zoarium.logLevel and 4lw.commands
 anything else needs a restart, and the log says so.
 
 Exit codes: 0 stopped cleanly, 1 the server could not start or failed, 2 the configuration is wrong.")]
-pub(crate) struct Arguments {
+pub(crate) struct ServeArguments {
     #[command(flatten)]
     config: ConfigOptions,
 }
 
-pub(crate) fn run(arguments: Arguments, volume: Volume) -> ExitCode {
+pub(crate) fn run(arguments: ServeArguments, volume: Volume) -> ExitCode {
     let loaded = match arguments.config.load() {
         Ok(loaded) => loaded,
         Err(trouble) => {
             complain(&trouble);
             return ExitCode::from(match trouble {
-                Trouble::Config(ConfigError::Refused { .. }) => exit::REFUSED,
+                ConfigTrouble::Config(ConfigError::Refused { .. }) => exit::REFUSED,
                 _ => exit::USAGE,
             });
         }

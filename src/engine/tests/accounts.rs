@@ -4,11 +4,11 @@ use super::*;
 use crate::engine::output::Output;
 
 fn world() -> World {
-    World::with(Settings {
+    World::with(EngineSettings {
         tick_ms: 1000,
         session_timeout_min_ms: 2000,
         session_timeout_max_ms: 3_600_000,
-        ..Settings::default()
+        ..EngineSettings::default()
     })
 }
 
@@ -201,7 +201,7 @@ fn a_snapshot_that_was_given_up_costs_the_writes_after_it_nothing() {
 #[test]
 fn room_for_a_snapshot_is_reckoned_with_all_sessions() {
     // what is reserved for it in the file must do.
-    let mut settings = Settings { tick_ms: 1000, session_timeout_min_ms: 2000, ..Settings::default() };
+    let mut settings = EngineSettings { tick_ms: 1000, session_timeout_min_ms: 2000, ..EngineSettings::default() };
     settings.limits.sessions_burst = 10_000;
     let mut world = World::with(settings);
     for _ in 0..500 {

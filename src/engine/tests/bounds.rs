@@ -4,8 +4,8 @@ use super::*;
 use crate::engine::complaints::Complaints;
 use crate::records::multi::{MultiHeader, MultiResult, decode_results};
 
-fn limited(change: impl FnOnce(&mut Limits)) -> World {
-    let mut settings = Settings { tick_ms: 1000, session_timeout_min_ms: 2000, ..Settings::default() };
+fn limited(change: impl FnOnce(&mut EngineLimits)) -> World {
+    let mut settings = EngineSettings { tick_ms: 1000, session_timeout_min_ms: 2000, ..EngineSettings::default() };
     change(&mut settings.limits);
     World::with(settings)
 }

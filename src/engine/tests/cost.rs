@@ -10,12 +10,12 @@ use crate::records::multi::{MultiHeader, MultiResult, decode_results};
 const STEPS_MAX: u64 = 150_000;
 
 fn world() -> World {
-    World::with(Settings {
+    World::with(EngineSettings {
         tick_ms: 1000,
         session_timeout_min_ms: 2000,
         session_timeout_max_ms: 3_600_000,
         enforce_quota: true,
-        ..Settings::default()
+        ..EngineSettings::default()
     })
 }
 
@@ -27,7 +27,7 @@ fn multi(parts: impl IntoIterator<Item = (OpCode, Vec<u8>)>) -> Vec<u8> {
         body.extend_from_slice(&part);
     }
     encode(&MultiHeader::END, &mut body);
-    assert!(body.len() < Limits::default().frame_size_max, "{} bytes", body.len());
+    assert!(body.len() < EngineLimits::default().frame_size_max, "{} bytes", body.len());
     body
 }
 

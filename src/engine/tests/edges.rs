@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn limited(change: impl FnOnce(&mut Limits)) -> World {
-    let mut settings = Settings { tick_ms: 1000, session_timeout_min_ms: 2000, ..Settings::default() };
+fn limited(change: impl FnOnce(&mut EngineLimits)) -> World {
+    let mut settings = EngineSettings { tick_ms: 1000, session_timeout_min_ms: 2000, ..EngineSettings::default() };
     change(&mut settings.limits);
     World::with(settings)
 }
@@ -181,8 +181,12 @@ fn credentials_of_one_connection_are_bounded_in_bytes() {
 
 #[test]
 fn a_timeout_is_clamped_at_both_ends() {
-    let settings =
-        Settings { tick_ms: 1000, session_timeout_min_ms: 2000, session_timeout_max_ms: 9000, ..Settings::default() };
+    let settings = EngineSettings {
+        tick_ms: 1000,
+        session_timeout_min_ms: 2000,
+        session_timeout_max_ms: 9000,
+        ..EngineSettings::default()
+    };
     let mut world = World::with(settings);
     for (asked, granted) in [(i32::MIN, 2000), (1999, 2000), (2001, 2001), (9000, 9000), (i32::MAX, 9000)] {
         let conn = world.open();

@@ -74,8 +74,13 @@ fn server(member: usize) -> ServerId {
     ServerId(member as u64 + 1)
 }
 
-fn settings_of(member: usize) -> Settings {
-    Settings { tick_ms: 1000, session_timeout_min_ms: 2000, server_id: server(member), ..Settings::default() }
+fn settings_of(member: usize) -> EngineSettings {
+    EngineSettings {
+        tick_ms: 1000,
+        session_timeout_min_ms: 2000,
+        server_id: server(member),
+        ..EngineSettings::default()
+    }
 }
 
 impl Ensemble {
@@ -84,7 +89,7 @@ impl Ensemble {
         Ensemble::with(count, settings_of)
     }
 
-    fn with(count: usize, settings: impl Fn(usize) -> Settings) -> Ensemble {
+    fn with(count: usize, settings: impl Fn(usize) -> EngineSettings) -> Ensemble {
         let member = |index| Member {
             engine: Engine::new(settings(index), [index as u8; 32], [index as u64, 2]),
             down: VecDeque::new(),

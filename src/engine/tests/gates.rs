@@ -3,12 +3,12 @@
 use super::*;
 use crate::records::multi::{MultiHeader, MultiResult, decode_results};
 
-fn limited(change: impl FnOnce(&mut Settings)) -> World {
-    let mut settings = Settings {
+fn limited(change: impl FnOnce(&mut EngineSettings)) -> World {
+    let mut settings = EngineSettings {
         tick_ms: 1000,
         session_timeout_min_ms: 2000,
         session_timeout_max_ms: 3_600_000,
-        ..Settings::default()
+        ..EngineSettings::default()
     };
     change(&mut settings);
     World::with(settings)

@@ -6,7 +6,7 @@ use crate::records::multi::{MultiHeader, MultiResult, decode_results};
 
 /// As the store will take it: half again as much as the largest request, and some.
 fn record_size_max() -> usize {
-    Limits::default().frame_size_max * 3 / 2 + (64 << 10)
+    EngineLimits::default().frame_size_max * 3 / 2 + (64 << 10)
 }
 
 impl World {
@@ -125,7 +125,7 @@ fn watched_paths_have_the_limit_of_paths() {
 #[test]
 fn watched_paths_have_a_limit_in_bytes() {
     //
-    let mut settings = Settings { tick_ms: 1000, session_timeout_min_ms: 2000, ..Settings::default() };
+    let mut settings = EngineSettings { tick_ms: 1000, session_timeout_min_ms: 2000, ..EngineSettings::default() };
     (settings.limits.watches_per_connection_max, settings.limits.watches_max) = (100, 1000);
     let mut world = World::with(settings);
     let (conn, other) = (world.client(), world.client());

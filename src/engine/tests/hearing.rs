@@ -69,7 +69,7 @@ fn who_has_sent_something_that_was_not_taken_in_does_not_expire() {
 #[test]
 fn the_clock_of_a_handshake_stops_when_it_has_come() {
     // 3,000 at once, a burst of 1,000 and 100 a second: none is closed, the oldest come first.
-    let mut settings = Settings { tick_ms: 1000, session_timeout_min_ms: 2000, ..Settings::default() };
+    let mut settings = EngineSettings { tick_ms: 1000, session_timeout_min_ms: 2000, ..EngineSettings::default() };
     (settings.session_timeout_max_ms, settings.limits.sessionless_max) = (600_000, 2500);
     (settings.limits.sessions_per_second, settings.limits.sessions_burst) = (100, 1000);
     let mut world = World::with(settings);
@@ -108,7 +108,7 @@ fn the_clock_of_a_handshake_stops_when_it_has_come() {
 #[test]
 fn a_flood_of_one_address_does_not_push_out_others() {
     //
-    let mut settings = Settings { tick_ms: 1000, session_timeout_min_ms: 2000, ..Settings::default() };
+    let mut settings = EngineSettings { tick_ms: 1000, session_timeout_min_ms: 2000, ..EngineSettings::default() };
     settings.limits.sessionless_max = 100;
     let mut world = World::with(settings);
     let honest: Vec<ConnId> =

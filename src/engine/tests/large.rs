@@ -5,7 +5,7 @@ use super::*;
 const HARD_MAX: usize = 4000;
 
 fn small() -> World {
-    let mut settings = Settings { tick_ms: 1000, session_timeout_min_ms: 2000, ..Settings::default() };
+    let mut settings = EngineSettings { tick_ms: 1000, session_timeout_min_ms: 2000, ..EngineSettings::default() };
     settings.limits.output_soft_max = 1000;
     settings.limits.output_hard_max = HARD_MAX;
     settings.limits.reply_size_max = 200_000;

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn limited(change: impl FnOnce(&mut Limits)) -> World {
-    let mut settings = Settings { tick_ms: 1000, session_timeout_min_ms: 2000, ..Settings::default() };
+fn limited(change: impl FnOnce(&mut EngineLimits)) -> World {
+    let mut settings = EngineSettings { tick_ms: 1000, session_timeout_min_ms: 2000, ..EngineSettings::default() };
     change(&mut settings.limits);
     World::with(settings)
 }

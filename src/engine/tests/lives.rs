@@ -3,11 +3,11 @@
 use super::*;
 
 fn world() -> World {
-    World::with(Settings {
+    World::with(EngineSettings {
         tick_ms: 1000,
         session_timeout_min_ms: 2000,
         session_timeout_max_ms: 3_600_000,
-        ..Settings::default()
+        ..EngineSettings::default()
     })
 }
 
@@ -147,7 +147,7 @@ fn answers_to_handshakes_are_counted_as_sent() {
 #[test]
 fn an_address_that_had_to_wait_once_does_not_wait_for_ever() {
     // when its line is empty, the next handshake of the address is served at once.
-    let mut settings = Settings { tick_ms: 1000, session_timeout_min_ms: 2000, ..Settings::default() };
+    let mut settings = EngineSettings { tick_ms: 1000, session_timeout_min_ms: 2000, ..EngineSettings::default() };
     (settings.limits.sessions_burst, settings.limits.sessions_per_second) = (2, 10);
     let mut world = World::with(settings);
     let conns: Vec<ConnId> = (0..3).map(|_| world.open()).collect();
@@ -171,7 +171,8 @@ fn an_address_that_had_to_wait_once_does_not_wait_for_ever() {
 fn containers_and_expired_znodes_go_at_the_rate_that_is_set() {
     // So many per minute, spread over its looks.
     for (per_minute, interval, per_look) in [(120, 1000, 2), (90, 2000, 3), (60, 500, 1), (1, 1000, 1), (0, 1000, 0)] {
-        let mut settings = Settings { tick_ms: 1000, session_timeout_max_ms: 3_600_000, ..Settings::default() };
+        let mut settings =
+            EngineSettings { tick_ms: 1000, session_timeout_max_ms: 3_600_000, ..EngineSettings::default() };
         settings.session_timeout_min_ms = 3_600_000;
         (settings.container_check_interval_ms, settings.container_max_per_minute) = (interval, per_minute);
         settings.container_never_used_max_ms = 100;
@@ -191,11 +192,11 @@ fn containers_and_expired_znodes_go_at_the_rate_that_is_set() {
 
 #[test]
 fn a_server_that_demands_a_scheme_answers_nothing_before_it() {
-    let settings = Settings {
+    let settings = EngineSettings {
         tick_ms: 1000,
         session_timeout_min_ms: 2000,
         enforced_schemes: vec!["digest".to_owned()],
-        ..Settings::default()
+        ..EngineSettings::default()
     };
     let mut world = World::with(settings);
     let (stranger, known) = (world.client(), world.client());
@@ -212,7 +213,7 @@ fn a_state_that_is_loaded_takes_the_place_of_the_one_before_from_the_start() {
     // What is loaded over a large state must not need the memory of both.
     let mut world = world();
     let conn = world.client();
-    let empty = Engine::new(Settings::default(), [3; 32], [1, 2]).tree().node_count();
+    let empty = Engine::new(EngineSettings::default(), [3; 32], [1, 2]).tree().node_count();
     world.create(conn, "/a", 0);
     world.engine.load_begin(Zxid(100));
     assert_eq!(world.engine.tree().node_count(), empty);

@@ -6,11 +6,11 @@ use crate::records::multi::{MultiHeader, decode_results};
 const MANY: usize = 2300;
 
 fn world() -> World {
-    World::with(Settings {
+    World::with(EngineSettings {
         tick_ms: 1000,
         session_timeout_min_ms: 2000,
         session_timeout_max_ms: 3_600_000,
-        ..Settings::default()
+        ..EngineSettings::default()
     })
 }
 

@@ -68,10 +68,10 @@ impl Frame {
 
 impl World {
     fn new() -> World {
-        World::with(Settings { tick_ms: 1000, session_timeout_min_ms: 2000, ..Settings::default() })
+        World::with(EngineSettings { tick_ms: 1000, session_timeout_min_ms: 2000, ..EngineSettings::default() })
     }
 
-    fn with(settings: Settings) -> World {
+    fn with(settings: EngineSettings) -> World {
         let mut engine = Engine::new(settings, [3; 32], [1, 2]);
         engine.serve(ALONE, Millis(0), WallMillis(1_700_000_000_000));
         World { engine, inputs: HashMap::new(), now: Millis(0), xid: 0, log: Vec::new(), worst: 0 }

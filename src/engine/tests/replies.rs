@@ -27,12 +27,12 @@ fn check(frame: &Frame, expected: &[u8]) {
 
 /// A tree with something in it, made at a time that is not 0.
 fn furnished() -> (World, ConnId) {
-    let settings = Settings {
+    let settings = EngineSettings {
         tick_ms: 1000,
         session_timeout_min_ms: 2000,
         extended_types: true,
         container_check_interval_ms: 1000,
-        ..Settings::default()
+        ..EngineSettings::default()
     };
     let mut world = World::with(settings);
     let conn = world.client();
@@ -100,7 +100,7 @@ fn who_one_is_and_how_one_becomes_more() {
     check(&world.call(conn, OpCode::Sasl, &token), &body_of(&SaslToken { token: Buffer(None) }));
     world.request(conn, OpCode::Sasl, &SaslToken { token: Buffer(None) });
     assert!(world.is_closing(conn));
-    let mut world = World::with(Settings { digest_enabled: false, ..Settings::default() });
+    let mut world = World::with(EngineSettings { digest_enabled: false, ..EngineSettings::default() });
     let conn = world.client();
     assert_eq!(world.call(conn, OpCode::Auth, &auth("digest")).code(), ErrorCode::AuthFailed);
     assert!(world.is_closing(conn));

@@ -33,8 +33,12 @@ fn create_with<'p>(path: &'p str, acl: Vec<Acl<'static>>, data: Buffer<'static>,
 
 /// A state with one of everything.
 fn rich() -> World {
-    let settings =
-        Settings { tick_ms: 1000, session_timeout_min_ms: 2000, extended_types: true, ..Settings::default() };
+    let settings = EngineSettings {
+        tick_ms: 1000,
+        session_timeout_min_ms: 2000,
+        extended_types: true,
+        ..EngineSettings::default()
+    };
     let mut world = World::with(settings);
     let (one, two) = (world.client(), world.client());
     let _three = world.client();

@@ -36,7 +36,8 @@ fn call_multi(world: &mut World, conn: ConnId, parts: &[(OpCode, Vec<u8>)]) -> F
 #[test]
 fn a_znode_that_was_set_a_moment_ago_is_not_taken_away() {
     // It was due to go as it is in the tree; what is decided and not applied yet counts. Found by the simulator.
-    let settings = Settings { extended_types: true, container_check_interval_ms: 1000, ..Settings::default() };
+    let settings =
+        EngineSettings { extended_types: true, container_check_interval_ms: 1000, ..EngineSettings::default() };
     let mut world = World::with(settings);
     let conn = world.client();
     let ttl = CreateTtlRequest { create: create("/t", 5), ttl: 500 };
@@ -369,7 +370,7 @@ fn a_sync_waits_for_the_writes_of_others_and_no_longer() {
 #[test]
 fn clients_of_this_process_do_not_wait_among_strangers() {
     //
-    let mut settings = Settings { tick_ms: 1000, ..Settings::default() };
+    let mut settings = EngineSettings { tick_ms: 1000, ..EngineSettings::default() };
     (settings.limits.sessions_per_second, settings.limits.sessions_burst) = (1, 1);
     let mut world = World::with(settings);
     world.client();

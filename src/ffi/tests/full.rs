@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::ffi::codes::{ZOA_DISK_FULL, ZOA_OUTCOME_NOT_DONE, ZOA_QUOTA_EXCEEDED};
 use crate::ffi::guard::zoa_last_outcome;
-use crate::raw::Client;
+use crate::raw::RawClient;
 use crate::records::{Acl, CreateMode, ErrorCode};
 use crate::store::tests::full_disk::Mounted;
 
@@ -51,10 +51,10 @@ impl Site {
         unsafe { zoa_client_delete(self.client, path.as_ptr(), -1) }
     }
 
-    fn tcp(&self) -> Client {
+    fn tcp(&self) -> RawClient {
         // SAFETY: the server lives, and its address as long as it does.
         let address = unsafe { CStr::from_ptr(zoa_server_address(self.server)) };
-        Client::connect(address.to_str().unwrap()).unwrap()
+        RawClient::connect(address.to_str().unwrap()).unwrap()
     }
 }
 

@@ -1,16 +1,16 @@
 //! One session's way from connection to connection: whose turn it is, what to say first, when to give up.
 //!
-//! Does no I/O and reads no clock: bytes, names and time in, actions out. Answers go to [`Session`], which tells those who
+//! Does no I/O and reads no clock: bytes, names and time in, actions out. Answers go to [`TcpSession`], which tells those who
 //! wait for them.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::hosts::{Host, Hosts};
-use super::input::Input;
+use super::hosts::{Hosts, ServerAddress};
+use super::input::TcpInput;
 use super::random::Random;
-use super::session::{BurstEnd, Session, Welcome, first_unsent, ping};
+use super::session::{BurstEnd, TcpSession, Welcome, first_unsent, ping};
 use crate::ids::Millis;
 
 /// The first rest after every server was tried in vain, ms; the next ones double.
@@ -32,19 +32,19 @@ const SEARCH_EVERY: (u64, u64) = (100, 60_000);
 
 /// What the I/O thread is to do.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    /// Look up a name, and hand in [`Conn::resolved`].
+pub(super) enum IoAction {
+    /// Look up a name, and hand in [`TcpConn::resolved`].
     Resolve(String),
-    /// Open a connection, and hand in [`Conn::connected`] or [`Conn::closed`].
+    /// Open a connection, and hand in [`TcpConn::connected`] or [`TcpConn::closed`].
     Connect(SocketAddr),
     /// Close the connection.
     Close,
-    /// Ask this server whether it has a quorum, and hand in [`Conn::probed`] if it does.
-    Probe(Host),
+    /// Ask this server whether it has a quorum, and hand in [`TcpConn::probed`] if it does.
+    Probe(ServerAddress),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
+enum TcpPhase {
     /// Until the moment that `since` names.
     Resting,
     /// For the host whose turn it is.
@@ -57,23 +57,23 @@ enum Phase {
     Over,
 }
 
-/// One session's way. Hand in what happens, then carry out [`Conn::poll_action`] until there is none, send
-/// [`Conn::output`], and come back at [`Conn::poll_timeout`].
-pub(super) struct Conn {
-    session: Arc<Session>,
+/// One session's way. Hand in what happens, then carry out [`TcpConn::poll_action`] until there is none, send
+/// [`TcpConn::output`], and come back at [`TcpConn::poll_timeout`].
+pub(super) struct TcpConn {
+    session: Arc<TcpSession>,
     hosts: Hosts,
     random: Random,
-    phase: Phase,
-    /// When the phase began; in [`Phase::Resting`], when it ends.
+    phase: TcpPhase,
+    /// When the phase began; in [`TcpPhase::Resting`], when it ends.
     since: Millis,
-    host: Host,
+    host: ServerAddress,
     /// Addresses of the host whose turn it is that were not tried yet.
     candidates: Vec<SocketAddr>,
     /// Hosts tried in vain since the last good connection.
     failures: u32,
     writing: Vec<u8>,
     written: usize,
-    input: Input,
+    input: TcpInput,
     timeout: u64,
     last_heard: Millis,
     last_sent: Millis,
@@ -81,28 +81,34 @@ pub(super) struct Conn {
     full_until: Option<Millis>,
     /// Without a quorum: when to look for a server with one, and how long to wait after that.
     search: Option<(Millis, u64)>,
-    actions: VecDeque<Action>,
+    actions: VecDeque<IoAction>,
 }
 
-impl Conn {
+impl TcpConn {
     /// Begins with the first host's turn.
-    pub(super) fn new(session: Arc<Session>, list: Vec<Host>, frame_size_max: usize, seed: u64, now: Millis) -> Conn {
+    pub(super) fn new(
+        session: Arc<TcpSession>,
+        list: Vec<ServerAddress>,
+        frame_size_max: usize,
+        seed: u64,
+        now: Millis,
+    ) -> TcpConn {
         let mut random = Random::new(seed);
         let mut hosts = Hosts::new(list, &mut random);
         let host = hosts.turn().clone();
         let timeout = u64::try_from(session.timeout_ms()).unwrap_or(0);
-        let mut conn = Conn {
+        let mut conn = TcpConn {
             session,
             hosts,
             random,
-            phase: Phase::Resting,
+            phase: TcpPhase::Resting,
             since: now,
             host,
             candidates: Vec::new(),
             failures: 0,
             writing: Vec::new(),
             written: 0,
-            input: Input::new(frame_size_max),
+            input: TcpInput::new(frame_size_max),
             timeout,
             last_heard: now,
             last_sent: now,
@@ -115,17 +121,19 @@ impl Conn {
     }
 
     /// The next thing to do.
-    pub(super) fn poll_action(&mut self) -> Option<Action> {
+    pub(super) fn poll_action(&mut self) -> Option<IoAction> {
         self.actions.pop_front()
     }
 
-    /// When to call [`Conn::timeout`] if nothing else comes first.
+    /// When to call [`TcpConn::timeout`] if nothing else comes first.
     pub(super) fn poll_timeout(&self) -> Option<Millis> {
         match self.phase {
-            Phase::Over => None,
-            Phase::Resting => Some(self.since),
-            Phase::Resolving | Phase::Connecting | Phase::Handshaking => Some(self.since.plus(self.attempt_limit())),
-            Phase::Up => {
+            TcpPhase::Over => None,
+            TcpPhase::Resting => Some(self.since),
+            TcpPhase::Resolving | TcpPhase::Connecting | TcpPhase::Handshaking => {
+                Some(self.since.plus(self.attempt_limit()))
+            }
+            TcpPhase::Up => {
                 let silence = self.full_until.unwrap_or(self.last_heard.plus(self.silence_limit()));
                 let search = self.search.map(|(at, _)| at);
                 Some(silence.min(self.last_sent.plus(self.ping_every())).min(search.unwrap_or(silence)))
@@ -135,12 +143,12 @@ impl Conn {
 
     /// Whether nothing more will be done.
     pub(super) fn is_over(&self) -> bool {
-        self.phase == Phase::Over
+        self.phase == TcpPhase::Over
     }
 
     /// Whether to read. Not while the host cannot follow.
     pub(super) fn wants_input(&self) -> bool {
-        matches!(self.phase, Phase::Handshaking | Phase::Up) && self.full_until.is_none()
+        matches!(self.phase, TcpPhase::Handshaking | TcpPhase::Up) && self.full_until.is_none()
     }
 
     /// As Java's client: a server has the session's time, shared among all of them.
@@ -164,8 +172,8 @@ impl Conn {
                 self.begin_attempt(now);
             }
             None => {
-                (self.phase, self.since) = (Phase::Resolving, now);
-                self.actions.push_back(Action::Resolve(self.host.name.clone()));
+                (self.phase, self.since) = (TcpPhase::Resolving, now);
+                self.actions.push_back(IoAction::Resolve(self.host.name.clone()));
             }
         }
     }
@@ -173,8 +181,8 @@ impl Conn {
     fn begin_attempt(&mut self, now: Millis) {
         match self.candidates.pop() {
             Some(address) => {
-                (self.phase, self.since) = (Phase::Connecting, now);
-                self.actions.push_back(Action::Connect(address));
+                (self.phase, self.since) = (TcpPhase::Connecting, now);
+                self.actions.push_back(IoAction::Connect(address));
             }
             None => self.next_host(now),
         }
@@ -189,7 +197,7 @@ impl Conn {
         if is_round {
             let most = REST_MIN.saturating_mul(1 << (rounds - 1).min(10)).min(REST_MAX);
             let rest = most / 2 + self.random.below(most / 2 + 1);
-            (self.phase, self.since) = (Phase::Resting, now.plus(rest));
+            (self.phase, self.since) = (TcpPhase::Resting, now.plus(rest));
         } else {
             self.begin_turn(now);
         }
@@ -197,7 +205,7 @@ impl Conn {
 
     /// A name was looked up.
     pub(super) fn resolved(&mut self, now: Millis, name: &str, found: &Result<Vec<IpAddr>, String>) {
-        if self.phase != Phase::Resolving || self.host.name != name {
+        if self.phase != TcpPhase::Resolving || self.host.name != name {
             return;
         }
         match found {
@@ -212,9 +220,9 @@ impl Conn {
 
     /// The connection stands.
     pub(super) fn connected(&mut self) {
-        if self.phase == Phase::Connecting {
+        if self.phase == TcpPhase::Connecting {
             // The time is that of the attempt.
-            self.phase = Phase::Handshaking;
+            self.phase = TcpPhase::Handshaking;
             self.input.clear();
             (self.writing, self.written) = (self.session.hello(), 0);
         }
@@ -223,18 +231,18 @@ impl Conn {
     /// The connection is gone, or was never there.
     pub(super) fn closed(&mut self, now: Millis, why: &str) {
         match self.phase {
-            Phase::Connecting | Phase::Handshaking => {
+            TcpPhase::Connecting | TcpPhase::Handshaking => {
                 log::debug!("{}: {why}", self.host);
                 self.drop_connection();
                 self.begin_attempt(now);
             }
-            Phase::Up => self.lose(now, why),
-            Phase::Resting | Phase::Resolving | Phase::Over => {}
+            TcpPhase::Up => self.lose(now, why),
+            TcpPhase::Resting | TcpPhase::Resolving | TcpPhase::Over => {}
         }
     }
 
     fn drop_connection(&mut self) {
-        self.actions.push_back(Action::Close);
+        self.actions.push_back(IoAction::Close);
         self.input.clear();
         (self.writing, self.written) = (Vec::new(), 0);
         self.full_until = None;
@@ -247,7 +255,7 @@ impl Conn {
         let is_over = self.session.lost(&writing[first_unsent(&writing, self.written)..]);
         self.drop_connection();
         if is_over {
-            self.phase = Phase::Over;
+            self.phase = TcpPhase::Over;
             return;
         }
         if now.since(self.since) >= GOOD_AFTER {
@@ -259,14 +267,14 @@ impl Conn {
     /// Lets go of the connection for good.
     pub(super) fn end(&mut self) {
         self.drop_connection();
-        self.phase = Phase::Over;
+        self.phase = TcpPhase::Over;
     }
 
     /// Bytes came.
     pub(super) fn received(&mut self, now: Millis, bytes: &[u8]) {
         self.last_heard = now;
         self.input.extend(bytes);
-        if self.phase == Phase::Handshaking {
+        if self.phase == TcpPhase::Handshaking {
             match self.input.frame() {
                 Ok(None) => return,
                 Ok(Some(frame)) => match self.session.welcome(self.input.payload(frame)) {
@@ -277,7 +285,7 @@ impl Conn {
                 Err(nonsense) => return self.refuse(now, &nonsense.0),
             }
         }
-        if self.phase == Phase::Up {
+        if self.phase == TcpPhase::Up {
             match self.session.answers(&mut self.input) {
                 BurstEnd::Go => {}
                 BurstEnd::Over => return self.end(),
@@ -293,7 +301,7 @@ impl Conn {
     }
 
     fn up(&mut self, now: Millis, timeout_ms: i32, introduction: Vec<u8>) {
-        (self.phase, self.since) = (Phase::Up, now);
+        (self.phase, self.since) = (TcpPhase::Up, now);
         self.timeout = u64::try_from(timeout_ms).expect("a session has time");
         (self.writing, self.written) = (introduction, 0);
         self.last_sent = now;
@@ -315,20 +323,20 @@ impl Conn {
         }
     }
 
-    /// The moment of [`Conn::poll_timeout`] has come. May be called any time.
+    /// The moment of [`TcpConn::poll_timeout`] has come. May be called any time.
     pub(super) fn timeout(&mut self, now: Millis) {
         if self.poll_timeout().is_none_or(|at| now < at) {
             return;
         }
         match self.phase {
-            Phase::Over => {}
-            Phase::Resting => self.begin_turn(now),
-            Phase::Resolving => {
+            TcpPhase::Over => {}
+            TcpPhase::Resting => self.begin_turn(now),
+            TcpPhase::Resolving => {
                 log::debug!("looking up {} takes too long", self.host.name);
                 self.next_host(now);
             }
-            Phase::Connecting | Phase::Handshaking => self.closed(now, "no answer in time"),
-            Phase::Up => self.care(now),
+            TcpPhase::Connecting | TcpPhase::Handshaking => self.closed(now, "no answer in time"),
+            TcpPhase::Up => self.care(now),
         }
     }
 
@@ -355,17 +363,17 @@ impl Conn {
             // One of two turns in a row is another's than ours, if there is another.
             let turns = [self.hosts.turn().clone(), self.hosts.turn().clone()];
             if let Some(host) = turns.into_iter().find(|host| *host != self.host) {
-                self.actions.push_back(Action::Probe(host));
+                self.actions.push_back(IoAction::Probe(host));
             }
         }
     }
 
     /// A server with a quorum was found.
-    pub(super) fn probed(&mut self, now: Millis, host: Host) {
-        if self.phase == Phase::Up && self.search.is_some() {
+    pub(super) fn probed(&mut self, now: Millis, host: ServerAddress) {
+        if self.phase == TcpPhase::Up && self.search.is_some() {
             self.lose(now, &format!("{host} has a quorum"));
-            if self.phase != Phase::Over {
-                self.actions.retain(|action| *action == Action::Close);
+            if self.phase != TcpPhase::Over {
+                self.actions.retain(|action| *action == IoAction::Close);
                 self.host = host;
                 self.begin_turn(now);
             }
@@ -374,19 +382,19 @@ impl Conn {
 
     /// What to send next.
     pub(super) fn output(&mut self) -> &[u8] {
-        if self.phase == Phase::Up && self.written == self.writing.len() {
+        if self.phase == TcpPhase::Up && self.written == self.writing.len() {
             self.writing.clear();
             self.writing.shrink_to(ROOM_KEPT);
             self.written = 0;
             self.session.take(&mut self.writing);
         }
         match self.phase {
-            Phase::Handshaking | Phase::Up => &self.writing[self.written..],
+            TcpPhase::Handshaking | TcpPhase::Up => &self.writing[self.written..],
             _ => &[],
         }
     }
 
-    /// So much of [`Conn::output`] has left.
+    /// So much of [`TcpConn::output`] has left.
     pub(super) fn wrote(&mut self, now: Millis, size: usize) {
         self.written += size;
         self.last_sent = now;

@@ -10,21 +10,21 @@ pub(super) const PORT: u16 = 2181;
 
 /// One server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::handle) struct Host {
+pub(in crate::handle) struct ServerAddress {
     /// A name, or an address without brackets.
     pub(in crate::handle) name: String,
     /// Its client port.
     pub(in crate::handle) port: u16,
 }
 
-impl Host {
+impl ServerAddress {
     /// The address, where no resolver has to be asked for it.
     pub(super) fn literal(&self) -> Option<IpAddr> {
         self.name.parse().ok()
     }
 }
 
-impl std::fmt::Display for Host {
+impl std::fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.name.contains(':') {
             true => write!(f, "[{}]:{}", self.name, self.port),
@@ -38,7 +38,7 @@ impl std::fmt::Display for Host {
 ///
 /// # Errors
 /// What is wrong, in words.
-pub(in crate::handle) fn parse(text: &str) -> Result<(Vec<Host>, Chroot), String> {
+pub(in crate::handle) fn parse(text: &str) -> Result<(Vec<ServerAddress>, Chroot), String> {
     let (list, chroot) = match text.find('/') {
         Some(at) => text.split_at(at),
         None => (text, ""),
@@ -52,7 +52,7 @@ pub(in crate::handle) fn parse(text: &str) -> Result<(Vec<Host>, Chroot), String
     Ok((hosts, chroot))
 }
 
-fn host(entry: &str) -> Result<Host, String> {
+fn host(entry: &str) -> Result<ServerAddress, String> {
     let no_host = || format!("{entry:?} is no host");
     let (name, port) = if let Some(rest) = entry.strip_prefix('[') {
         let (name, rest) = rest.split_once(']').ok_or_else(no_host)?;
@@ -79,19 +79,19 @@ fn host(entry: &str) -> Result<Host, String> {
             number.ok_or_else(|| format!("{port:?} is no port (in {entry:?})"))?
         }
     };
-    Ok(Host { name: name.to_owned(), port })
+    Ok(ServerAddress { name: name.to_owned(), port })
 }
 
 /// The servers in the order in which this client tries them. Shuffled once, so that clients spread; then in turn.
 #[derive(Clone, Debug)]
 pub(super) struct Hosts {
-    list: Vec<Host>,
+    list: Vec<ServerAddress>,
     next: usize,
 }
 
 impl Hosts {
     /// At least one.
-    pub(super) fn new(mut list: Vec<Host>, random: &mut Random) -> Hosts {
+    pub(super) fn new(mut list: Vec<ServerAddress>, random: &mut Random) -> Hosts {
         assert!(!list.is_empty(), "the parser lets no empty list through");
         random.shuffle(&mut list);
         Hosts { list, next: 0 }
@@ -103,7 +103,7 @@ impl Hosts {
     }
 
     /// The next one in turn.
-    pub(super) fn turn(&mut self) -> &Host {
+    pub(super) fn turn(&mut self) -> &ServerAddress {
         let at = self.next % self.list.len();
         self.next = at + 1;
         &self.list[at]
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     fn names(text: &str) -> Vec<String> {
-        parse(text).unwrap().0.iter().map(Host::to_string).collect()
+        parse(text).unwrap().0.iter().map(ServerAddress::to_string).collect()
     }
 
     #[test]

@@ -9,16 +9,16 @@ const ROOM_KEPT: usize = 256 << 10;
 
 /// What came and was not looked at yet. Room is taken for what has come, never for what a length promises.
 #[derive(Debug)]
-pub(super) struct Input {
+pub(super) struct TcpInput {
     bytes: Vec<u8>,
     start: usize,
     frame_size_max: usize,
 }
 
-impl Input {
+impl TcpInput {
     /// Empty; frames above `frame_size_max` bytes are nonsense.
-    pub(super) fn new(frame_size_max: usize) -> Input {
-        Input { bytes: Vec::new(), start: 0, frame_size_max }
+    pub(super) fn new(frame_size_max: usize) -> TcpInput {
+        TcpInput { bytes: Vec::new(), start: 0, frame_size_max }
     }
 
     /// Adds what came, and forgets the frames that were taken.
@@ -39,7 +39,7 @@ impl Input {
         self.start = 0;
     }
 
-    /// Takes the next whole frame: where its payload lies until the next [`Input::extend`].
+    /// Takes the next whole frame: where its payload lies until the next [`TcpInput::extend`].
     ///
     /// # Errors
     /// [`ProtocolError`] for a length that no frame has.
@@ -79,7 +79,7 @@ mod tests {
             wire.extend_from_slice(payload);
         }
         for step in 1..wire.len() {
-            let mut input = Input::new(5);
+            let mut input = TcpInput::new(5);
             let mut frames = Vec::new();
             for piece in wire.chunks(step) {
                 input.extend(piece);
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn lengths_that_no_frame_has_are_refused_before_room_is_taken() {
         for length in [-1, i32::MIN, 6, i32::MAX] {
-            let mut input = Input::new(5);
+            let mut input = TcpInput::new(5);
             input.extend(&length.to_be_bytes());
             assert!(input.frame().is_err(), "{length}");
             assert!(input.bytes.capacity() < 1000);

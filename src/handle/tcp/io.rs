@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
-use super::conn::{Action, Conn};
-use super::hosts::Host;
+use super::conn::{IoAction, TcpConn};
+use super::hosts::ServerAddress;
 use super::probe::Probe;
-use super::session::Session;
+use super::session::TcpSession;
 use crate::handle::code;
 use crate::handle::transport::State;
 use crate::ids::Millis;
 use crate::process::{Owned, PLACES, PerProcess, forks, is_working_for, work_for};
-use crate::resolve::{Found, Lookups};
+use crate::resolve::{LookupResult, Lookups};
 
 /// Bytes read at once.
 const READ_SIZE: usize = 64 << 10;
@@ -31,14 +31,14 @@ const WAKER: Token = Token(0);
 
 /// The thread `zoarium-io`, there while a TCP client is.
 pub(super) struct Io {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<IoShared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// The process that has the thread: a forked child has only its memory.
     process: u32,
 }
 
 /// How others reach the thread.
-pub(super) struct Shared {
+pub(super) struct IoShared {
     waker: Waker,
     messages: Mutex<Vec<Message>>,
     is_awake: AtomicBool,
@@ -50,23 +50,23 @@ enum Message {
     Add(Arc<TcpLink>),
     /// Something to be sent, or the end.
     Look(usize),
-    Resolved(String, Found),
+    Resolved(String, LookupResult),
     Stop,
 }
 
 /// One session, with its connection.
 pub(super) struct TcpLink {
     /// What any thread may use.
-    pub(super) session: Arc<Session>,
-    wire: Mutex<Wire>,
+    pub(super) session: Arc<TcpSession>,
+    wire: Mutex<TcpWire>,
     id: usize,
-    shared: Arc<Shared>,
+    shared: Arc<IoShared>,
     poked: AtomicBool,
 }
 
 /// What only the I/O thread uses, but for the end.
-struct Wire {
-    conn: Conn,
+struct TcpWire {
+    conn: TcpConn,
     stream: Option<Owned<TcpStream>>,
     is_connecting: bool,
     /// There may be something to read, as far as is known.
@@ -91,7 +91,7 @@ impl Io {
             return Ok(io);
         }
         let poll = Poll::new()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(IoShared {
             waker: Waker::new(poll.registry(), WAKER)?,
             messages: Mutex::default(),
             is_awake: AtomicBool::new(false),
@@ -127,7 +127,7 @@ impl Drop for Io {
     }
 }
 
-impl Shared {
+impl IoShared {
     fn now(&self) -> Millis {
         Millis(u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
@@ -146,14 +146,14 @@ impl TcpLink {
     /// Begins to connect.
     pub(super) fn begin(
         io: &Io,
-        session: Arc<Session>,
-        hosts: Vec<Host>,
+        session: Arc<TcpSession>,
+        hosts: Vec<ServerAddress>,
         frame_size_max: usize,
         seed: u64,
     ) -> Arc<TcpLink> {
         let shared = Arc::clone(&io.shared);
-        let conn = Conn::new(Arc::clone(&session), hosts, frame_size_max, seed, shared.now());
-        let wire = Wire { conn, stream: None, is_connecting: false, readable: false, writable: false, probe: None };
+        let conn = TcpConn::new(Arc::clone(&session), hosts, frame_size_max, seed, shared.now());
+        let wire = TcpWire { conn, stream: None, is_connecting: false, readable: false, writable: false, probe: None };
         let link = Arc::new(TcpLink {
             session,
             wire: Mutex::new(wire),
@@ -165,7 +165,7 @@ impl TcpLink {
         link
     }
 
-    fn wire(&self) -> MutexGuard<'_, Wire> {
+    fn wire(&self) -> MutexGuard<'_, TcpWire> {
         self.wire.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -178,7 +178,7 @@ impl TcpLink {
 
     /// Ends the session as `end` says and closes the socket before it returns. Waits for what the I/O thread is telling,
     /// so that nothing is told afterwards.
-    pub(super) fn end(&self, end: impl FnOnce(&Session)) {
+    pub(super) fn end(&self, end: impl FnOnce(&TcpSession)) {
         let mut wire = self.wire();
         end(&self.session);
         if self.session.is_over() {
@@ -203,7 +203,7 @@ impl TcpLink {
 /// What the thread has.
 struct Running {
     poll: Poll,
-    shared: Arc<Shared>,
+    shared: Arc<IoShared>,
     links: HashMap<usize, (Arc<TcpLink>, Option<Millis>)>,
     timers: BTreeSet<(Millis, usize)>,
     lookups: Lookups,
@@ -213,7 +213,7 @@ struct Running {
 }
 
 impl Running {
-    fn new(poll: Poll, shared: Arc<Shared>) -> Running {
+    fn new(poll: Poll, shared: Arc<IoShared>) -> Running {
         Running {
             poll,
             shared,
@@ -358,7 +358,7 @@ impl Running {
     }
 }
 
-impl Wire {
+impl TcpWire {
     /// Whether a connection that was begun stands.
     fn establish(&mut self, now: Millis) {
         let Some(stream) = self.stream.as_ref().filter(|_| self.is_connecting && self.writable) else { return };
@@ -432,7 +432,7 @@ impl Wire {
         link: &TcpLink,
         registry: &Registry,
         lookups: &mut Lookups,
-        shared: &Arc<Shared>,
+        shared: &Arc<IoShared>,
     ) {
         let (token, probe_token) = link.tokens();
         let mut look_up = |name: &str| {
@@ -441,23 +441,23 @@ impl Wire {
         };
         while let Some(action) = self.conn.poll_action() {
             match action {
-                Action::Close => {
+                IoAction::Close => {
                     self.stream = None;
                     self.probe = None;
                 }
-                Action::Resolve(name) => {
+                IoAction::Resolve(name) => {
                     if let Some(failed) = look_up(&name) {
                         self.conn.resolved(now, &name, &failed);
                     }
                 }
-                Action::Connect(address) => {
+                IoAction::Connect(address) => {
                     (self.is_connecting, self.readable, self.writable) = (true, false, false);
                     match connect(address, token, registry) {
                         Ok(stream) => self.stream = Some(stream),
                         Err(error) => self.conn.closed(now, &error.to_string()),
                     }
                 }
-                Action::Probe(host) => {
+                IoAction::Probe(host) => {
                     let probe = Probe::new(host, now);
                     if let Some(name) = probe.wants_name() {
                         let name = name.to_owned();

@@ -23,9 +23,9 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub(super) use hosts::{Host, parse};
+pub(super) use hosts::{ServerAddress, parse};
 use io::{Io, TcpLink};
-use session::Session;
+use session::TcpSession;
 
 /// A session over TCP.
 pub(super) struct Tcp {
@@ -39,11 +39,15 @@ impl Tcp {
     ///
     /// # Errors
     /// What the system says when it has no thread or no descriptors left.
-    pub(super) fn connect(hosts: Vec<Host>, options: &Options, listener: Weak<dyn Listener>) -> std::io::Result<Tcp> {
+    pub(super) fn connect(
+        hosts: Vec<ServerAddress>,
+        options: &Options,
+        listener: Weak<dyn Listener>,
+    ) -> std::io::Result<Tcp> {
         let io = Io::shared()?;
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(|error| std::io::Error::other(error.to_string()))?;
-        let session = Arc::new(Session::new(options, listener));
+        let session = Arc::new(TcpSession::new(options, listener));
         let link = TcpLink::begin(&io, session, hosts, options.reply_size_max, u64::from_ne_bytes(seed));
         Ok(Tcp { link, io })
     }
@@ -89,7 +93,7 @@ impl Transport for Tcp {
     }
 
     fn detach(&self) {
-        self.link.end(Session::detach);
+        self.link.end(TcpSession::detach);
     }
 }
 

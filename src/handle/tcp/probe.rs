@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 
 use mio::net::TcpStream;
 
-use super::hosts::Host;
+use super::hosts::ServerAddress;
 use crate::ids::Millis;
 use crate::process::Owned;
-use crate::resolve::Found;
+use crate::resolve::LookupResult;
 
 /// How long it may take, ms.
 const LIMIT: u64 = 1000;
@@ -18,7 +18,7 @@ const ANSWER: &[u8] = b"rw";
 /// One question to one server.
 pub(super) struct Probe {
     /// Whom it is put to.
-    pub(super) host: Host,
+    pub(super) host: ServerAddress,
     /// When to give up.
     pub(super) deadline: Millis,
     /// Its socket has something to say.
@@ -31,7 +31,7 @@ pub(super) struct Probe {
 
 impl Probe {
     /// Nothing happens before [`Probe::drive`].
-    pub(super) fn new(host: Host, now: Millis) -> Probe {
+    pub(super) fn new(host: ServerAddress, now: Millis) -> Probe {
         let address = host.literal().map(|address| SocketAddr::new(address, host.port));
         let deadline = now.plus(LIMIT);
         Probe { host, deadline, is_ready: false, address, stream: None, has_asked: false, heard: Vec::new() }
@@ -43,7 +43,7 @@ impl Probe {
     }
 
     /// A name was looked up.
-    pub(super) fn resolved(&mut self, name: &str, found: &Found) {
+    pub(super) fn resolved(&mut self, name: &str, found: &LookupResult) {
         if self.wants_name() == Some(name)
             && let Ok(found) = found
         {

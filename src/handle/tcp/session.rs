@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::input::Input;
+use super::input::TcpInput;
 use crate::handle::code::{self, Code};
 use crate::handle::pending::{self, PendingRequests, ProtocolError, SentRequest, XID_AUTH, XID_EVENT, XID_PING};
 use crate::handle::resume::set_watches;
@@ -29,15 +29,15 @@ const REPLY_HEADER_SIZE: usize = 16;
 const SASL_REQUIRED: Code = -124;
 
 /// A session as its user sees it.
-pub(super) struct Session {
-    out: Mutex<Out>,
+pub(super) struct TcpSession {
+    out: Mutex<TcpOut>,
     listener: Weak<dyn Listener>,
     allow_read_only: bool,
     wanted_timeout_ms: i32,
     size_limit: SizeLimit,
 }
 
-struct Out {
+struct TcpOut {
     state: State,
     id: SessionId,
     password: [u8; 16],
@@ -89,15 +89,15 @@ pub(super) enum BurstEnd {
 }
 
 /// A frame to be told: who waits for it (nobody for an event), its header, and where its body lies.
-type Arrived = (Option<SentRequest>, ReplyHeader, Range<usize>);
+type TcpArrived = (Option<SentRequest>, ReplyHeader, Range<usize>);
 
-impl Session {
+impl TcpSession {
     /// A session that begins, or is resumed, with the first connection.
-    pub(super) fn new(options: &Options, listener: Weak<dyn Listener>) -> Session {
+    pub(super) fn new(options: &Options, listener: Weak<dyn Listener>) -> TcpSession {
         let Resume { id, password } = options.resume.unwrap_or(Resume { id: SessionId::NONE, password: [0; 16] });
         let kept = SizeLimit::Queue(QUEUED_SIZE_MAX as u32);
-        Session {
-            out: Mutex::new(Out {
+        TcpSession {
+            out: Mutex::new(TcpOut {
                 state: State::Connecting,
                 id,
                 password,
@@ -117,7 +117,7 @@ impl Session {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Out> {
+    fn lock(&self) -> MutexGuard<'_, TcpOut> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -133,7 +133,7 @@ impl Session {
         Ok(out.state.is_connected())
     }
 
-    /// Takes an identity, as [`Session::submit`].
+    /// Takes an identity, as [`TcpSession::submit`].
     pub(super) fn add_auth(&self, scheme: &str, bytes: &[u8], done: Completion) -> Result<bool, Refused> {
         let mut out = self.lock();
         let mut credential = Credential { scheme: scheme.to_owned(), bytes: bytes.to_vec(), done: None };
@@ -202,7 +202,7 @@ impl Session {
         frame
     }
 
-    /// Takes the server's answer to [`Session::hello`].
+    /// Takes the server's answer to [`TcpSession::hello`].
     pub(super) fn welcome(&self, frame: &[u8]) -> Welcome {
         let mut decoder = Decoder::new(frame);
         let response = match decoder.read::<ConnectResponse<'_>>() {
@@ -271,8 +271,8 @@ impl Session {
     }
 
     /// Takes all whole frames of `input` as answers and events, and tells of them.
-    pub(super) fn answers(&self, input: &mut Input) -> BurstEnd {
-        let mut arrived: Vec<Arrived> = Vec::new();
+    pub(super) fn answers(&self, input: &mut TcpInput) -> BurstEnd {
+        let mut arrived: Vec<TcpArrived> = Vec::new();
         let mut verdict = BurstEnd::Go;
         // The last of them says that the session is over: its state, and what becomes of the rest.
         let mut last = None;
@@ -285,9 +285,9 @@ impl Session {
             while last.is_none() {
                 match out.next_answer(input) {
                     Ok(None) => break,
-                    Ok(Some(Answer::Unasked)) => {}
-                    Ok(Some(Answer::Told(one))) => arrived.push(one),
-                    Ok(Some(Answer::Last(one, state, code, closing))) => {
+                    Ok(Some(TcpAnswer::Unasked)) => {}
+                    Ok(Some(TcpAnswer::Told(one))) => arrived.push(one),
+                    Ok(Some(TcpAnswer::Last(one, state, code, closing))) => {
                         arrived.push(one);
                         last = Some((state, code, closing));
                     }
@@ -416,15 +416,15 @@ impl Session {
     }
 }
 
-enum Answer {
+enum TcpAnswer {
     /// A ping's.
     Unasked,
-    Told(Arrived),
+    Told(TcpArrived),
     /// With the state it leads to, the code for what is under way, and the one for who asked for the end.
-    Last(Arrived, State, Code, Code),
+    Last(TcpArrived, State, Code, Code),
 }
 
-impl Out {
+impl TcpOut {
     fn refusal(&self, size: usize, limit: SizeLimit) -> Result<(), Refused> {
         match self.state {
             State::Expired => Err(Refused::Expired),
@@ -449,13 +449,13 @@ impl Out {
         is_connected
     }
 
-    fn next_answer(&mut self, input: &mut Input) -> Result<Option<Answer>, ProtocolError> {
+    fn next_answer(&mut self, input: &mut TcpInput) -> Result<Option<TcpAnswer>, ProtocolError> {
         let Some(frame) = input.frame()? else { return Ok(None) };
         let (header, _) = pending::split_frame(input.payload(frame.clone()))?;
         let body = frame.start + REPLY_HEADER_SIZE..frame.end;
         let waiting = match header.xid {
-            XID_PING => return Ok(Some(Answer::Unasked)),
-            XID_EVENT => return Ok(Some(Answer::Told((None, header, body)))),
+            XID_PING => return Ok(Some(TcpAnswer::Unasked)),
+            XID_EVENT => return Ok(Some(TcpAnswer::Told((None, header, body)))),
             xid => self.pending.pop(xid)?,
         };
         if header.zxid > 0 {
@@ -464,12 +464,12 @@ impl Out {
         let (op, xid) = (waiting.op, waiting.xid);
         let arrived = (Some(waiting), header, body);
         Ok(Some(match header.err {
-            code::OK if op == OpCode::CloseSession => Answer::Last(arrived, State::Ended, code::CLOSED, code::OK),
+            code::OK if op == OpCode::CloseSession => TcpAnswer::Last(arrived, State::Ended, code::CLOSED, code::OK),
             code::AUTH_FAILED if xid == XID_AUTH => {
-                Answer::Last(arrived, State::AuthFailed, code::AUTH_FAILED, code::OK)
+                TcpAnswer::Last(arrived, State::AuthFailed, code::AUTH_FAILED, code::OK)
             }
-            SASL_REQUIRED => Answer::Last(arrived, State::AuthFailed, code::AUTH_FAILED, code::OK),
-            _ => Answer::Told(arrived),
+            SASL_REQUIRED => TcpAnswer::Last(arrived, State::AuthFailed, code::AUTH_FAILED, code::OK),
+            _ => TcpAnswer::Told(arrived),
         }))
     }
 

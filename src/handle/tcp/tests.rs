@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use super::conn::{Action, Conn};
+use super::conn::{IoAction, TcpConn};
 use super::hosts::parse;
-use super::session::Session;
+use super::session::TcpSession;
 use crate::handle::transport::{Event, Listener, State, Transport, WatchedPaths};
 use crate::handle::{Options, code};
 use crate::ids::Millis;
@@ -41,8 +41,8 @@ impl Listener for Heard {
 /// A connection whose other end and clock are the test's.
 struct Play {
     now: Millis,
-    conn: Conn,
-    session: Arc<Session>,
+    conn: TcpConn,
+    session: Arc<TcpSession>,
     heard: Arc<Heard>,
     codes: Arc<Mutex<Vec<(&'static str, i32)>>>,
 }
@@ -54,9 +54,9 @@ impl Play {
         let heard = Arc::new(Heard::default());
         let listener: std::sync::Weak<dyn Listener> = Arc::downgrade(&(Arc::clone(&heard) as Arc<dyn Listener>));
         let options = Options { session_timeout_ms: TIMEOUT, ..Options::default() };
-        let session = Arc::new(Session::new(&options, listener));
+        let session = Arc::new(TcpSession::new(&options, listener));
         let now = Millis(1_000_000);
-        let conn = Conn::new(Arc::clone(&session), parse(hosts).unwrap().0, 1000, 7, now);
+        let conn = TcpConn::new(Arc::clone(&session), parse(hosts).unwrap().0, 1000, 7, now);
         Play { now, conn, session, heard, codes: Arc::default() }
     }
 
@@ -66,11 +66,11 @@ impl Play {
     }
 
     /// Lets time pass until something is to be done; how long that took.
-    fn pass_until_action(&mut self) -> (u64, Action) {
+    fn pass_until_action(&mut self) -> (u64, IoAction) {
         let start = self.now;
         loop {
             match self.conn.poll_action() {
-                Some(Action::Close) => {}
+                Some(IoAction::Close) => {}
                 Some(action) => return (self.now.since(start), action),
                 None => {
                     self.now = self.conn.poll_timeout().expect("it goes on").max(self.now);
@@ -82,7 +82,7 @@ impl Play {
 
     fn connect(&mut self) -> SocketAddr {
         match self.pass_until_action().1 {
-            Action::Connect(address) => address,
+            IoAction::Connect(address) => address,
             other => panic!("{other:?}"),
         }
     }
@@ -208,7 +208,7 @@ fn every_host_has_its_turn_before_there_is_a_rest() {
         let mut ports = Vec::new();
         for n in 0..3 {
             let (waited, action) = play.pass_until_action();
-            let Action::Connect(address) = action else { panic!("{action:?}") };
+            let IoAction::Connect(address) = action else { panic!("{action:?}") };
             ports.push(address.port());
             if n == 0 {
                 rests.push(waited);
@@ -234,7 +234,7 @@ fn a_host_has_its_share_of_the_session_to_answer() {
     play.pass(2999);
     assert_eq!(play.conn.poll_action(), None);
     play.pass(1);
-    assert_eq!(play.conn.poll_action(), Some(Action::Close));
+    assert_eq!(play.conn.poll_action(), Some(IoAction::Close));
     let second = play.connect();
     assert_ne!(first, second);
     // The handshake is part of it.
@@ -243,14 +243,14 @@ fn a_host_has_its_share_of_the_session_to_answer() {
     play.pass(999);
     assert_eq!(play.conn.poll_action(), None);
     play.pass(1);
-    assert_eq!(play.conn.poll_action(), Some(Action::Close));
+    assert_eq!(play.conn.poll_action(), Some(IoAction::Close));
 }
 
 #[test]
 fn a_name_is_looked_up_at_every_turn_and_all_its_addresses_are_tried() {
     let mut play = Play::new("somewhere:7");
     for _ in 0..2 {
-        assert_eq!(play.pass_until_action().1, Action::Resolve("somewhere".to_owned()));
+        assert_eq!(play.pass_until_action().1, IoAction::Resolve("somewhere".to_owned()));
         play.conn.resolved(play.now, "elsewhere", &Err("late".to_owned()));
         assert_eq!(play.conn.poll_action(), None, "that was another's");
         play.conn.resolved(play.now, "somewhere", &Ok(vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()]));
@@ -263,12 +263,12 @@ fn a_name_is_looked_up_at_every_turn_and_all_its_addresses_are_tried() {
         assert_eq!(tried, ["127.0.0.1:7", "[::1]:7"]);
     }
     // One that takes too long, and one that fails.
-    assert_eq!(play.pass_until_action().1, Action::Resolve("somewhere".to_owned()));
+    assert_eq!(play.pass_until_action().1, IoAction::Resolve("somewhere".to_owned()));
     let (waited, action) = play.pass_until_action();
-    assert_eq!(action, Action::Resolve("somewhere".to_owned()));
+    assert_eq!(action, IoAction::Resolve("somewhere".to_owned()));
     assert!(waited >= TIMEOUT as u64);
     play.conn.resolved(play.now, "somewhere", &Err("no".to_owned()));
-    assert_eq!(play.pass_until_action().1, Action::Resolve("somewhere".to_owned()));
+    assert_eq!(play.pass_until_action().1, IoAction::Resolve("somewhere".to_owned()));
 }
 
 #[test]

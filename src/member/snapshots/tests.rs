@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::{ConnId, Engine, Settings};
+use crate::engine::{ConnId, Engine, EngineSettings};
 use crate::ids::{Millis, ServerId, WallMillis};
 use crate::jute::{Buffer, encode};
 use crate::member::{Host, Loading, Member};
@@ -36,7 +36,7 @@ struct Site {
 }
 
 fn open(disk: &Arc<SimDisk>) -> Member<Box<Engine>> {
-    let mut engine = Box::new(Engine::new(Settings::default(), [0; 32], [1, 2]));
+    let mut engine = Box::new(Engine::new(EngineSettings::default(), [0; 32], [1, 2]));
     let shared: Arc<dyn Disk> = Arc::clone(disk) as _;
     let (store, _) = Store::open_on(shared, &tiny(), &mut Loading::into(&mut engine)).unwrap();
     Member::new(engine, store, ServerId(1))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::engine::{ConnId, Engine, Settings as EngineSettings};
+use crate::engine::{ConnId, Engine, EngineSettings};
 use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
 use crate::jute::{Buffer, decode, encode};
 use crate::member::{Host, Loading, Member};
@@ -14,7 +14,7 @@ use crate::records::requests::{CreateRequest, PathRequest, PathWatchRequest, Req
 use crate::records::{Acl, OpCode};
 use crate::store::tests::sim_disk::SimDisk;
 use crate::store::{Store, StoreOptions};
-use crate::zab::{Event, Majority, Quorum, Quorums, Settings, Standing};
+use crate::zab::{Majority, Quorum, Quorums, Standing, ZabEvent, ZabSettings};
 
 const TICK_MS: u64 = 100;
 /// A step of the common clock, ms.
@@ -22,7 +22,7 @@ const STEP_MS: u64 = 5;
 
 /// What is on its way to a member.
 enum Item {
-    Event(Event),
+    Event(ZabEvent),
     Raw(LinkId, Vec<u8>),
 }
 
@@ -57,7 +57,7 @@ impl Net {
 
     fn tell(&mut self, from: ServerId, to: ServerId) {
         if let Some(notification) = self.ballots.get(&(from, to)).cloned() {
-            self.push(to, Item::Event(Event::Ballot { from, notification }));
+            self.push(to, Item::Event(ZabEvent::Ballot { from, notification }));
         }
     }
 
@@ -71,7 +71,7 @@ impl Net {
         }
         self.ballot_links.push((a.min(b), a.max(b)));
         for (one, other) in [(a, b), (b, a)] {
-            self.push(one, Item::Event(Event::BallotLink { peer: other, is_up: true }));
+            self.push(one, Item::Event(ZabEvent::BallotLink { peer: other, is_up: true }));
             self.tell(one, other);
         }
     }
@@ -79,7 +79,7 @@ impl Net {
     fn close(&mut self, end: (ServerId, LinkId)) {
         if let Some((other, link)) = self.ends.remove(&end) {
             self.ends.remove(&(other, link));
-            self.push(other, Item::Event(Event::Closed { link }));
+            self.push(other, Item::Event(ZabEvent::Closed { link }));
         }
     }
 
@@ -91,7 +91,7 @@ impl Net {
         let lost: Vec<_> = self.ballot_links.iter().filter(|(a, b)| *a == server || *b == server).copied().collect();
         for (a, b) in lost {
             let other = if a == server { b } else { a };
-            self.push(other, Item::Event(Event::BallotLink { peer: server, is_up: false }));
+            self.push(other, Item::Event(ZabEvent::BallotLink { peer: server, is_up: false }));
         }
         self.ballot_links.retain(|(a, b)| *a != server && *b != server);
     }
@@ -127,21 +127,21 @@ impl Host for Wires<'_> {
 
     fn dial(&mut self, to: ServerId) {
         if !self.net.is_up(to) {
-            return self.net.push(self.me, Item::Event(Event::DialFailed));
+            return self.net.push(self.me, Item::Event(ZabEvent::DialFailed));
         }
         self.net.links_made += 2;
         let ours = LinkId { slot: self.net.links_made, generation: 0 };
         let theirs = LinkId { slot: self.net.links_made + 1, generation: 0 };
         self.net.ends.insert((self.me, ours), (to, theirs));
         self.net.ends.insert((to, theirs), (self.me, ours));
-        self.net.push(self.me, Item::Event(Event::Opened { link: ours, is_ours: true }));
-        self.net.push(to, Item::Event(Event::Opened { link: theirs, is_ours: false }));
+        self.net.push(self.me, Item::Event(ZabEvent::Opened { link: ours, is_ours: true }));
+        self.net.push(to, Item::Event(ZabEvent::Opened { link: theirs, is_ours: false }));
     }
 
     fn send(&mut self, link: LinkId, packet: &QuorumPacket) {
         *self.net.sent.entry(packet.kind.0).or_default() += 1;
         if let Some(&(to, at)) = self.net.ends.get(&(self.me, link)) {
-            self.net.push(to, Item::Event(Event::Packet { link: at, packet: packet.clone() }));
+            self.net.push(to, Item::Event(ZabEvent::Packet { link: at, packet: packet.clone() }));
         }
     }
 
@@ -251,7 +251,7 @@ impl World {
         let disk = Arc::clone(&self.disks[&id]) as Arc<_>;
         let (store, _) = Store::open_on(disk, &self.options, &mut Loading::into(&mut engine)).unwrap();
         let mut member = Member::new(engine, store, id);
-        let settings = Settings {
+        let settings = ZabSettings {
             me: id,
             is_participant: !self.observers.contains(&id),
             quorums: Quorums::of(Quorum::Majority(Majority::new(self.voters()))),

@@ -4,7 +4,7 @@ use std::io::IoSlice;
 
 use mio::event::Event;
 
-use super::{Reading, Wire};
+use super::{QuorumWire, WireRead};
 use crate::ids::Millis;
 use crate::records::peer::Notification;
 
@@ -43,8 +43,8 @@ impl Bucket {
 }
 
 #[derive(Debug)]
-pub(super) struct Conn {
-    pub(super) wire: Wire,
+pub(super) struct BallotConn {
+    pub(super) wire: QuorumWire,
     /// When it was accepted, or stood.
     pub(super) since: Millis,
     /// Bytes that are no whole message yet.
@@ -58,9 +58,9 @@ pub(super) struct Conn {
     bytes: Bucket,
 }
 
-impl Conn {
-    pub(super) fn new(now: Millis, wire: Wire) -> Conn {
-        Conn {
+impl BallotConn {
+    pub(super) fn new(now: Millis, wire: QuorumWire) -> BallotConn {
+        BallotConn {
             wire,
             since: now,
             input: Vec::new(),
@@ -91,12 +91,12 @@ impl Conn {
         let mut count = 0;
         while self.wire.is_readable() && count < most {
             match self.wire.read(scratch) {
-                Reading::Bytes(size) => {
+                WireRead::Bytes(size) => {
                     self.input.extend_from_slice(&scratch[..size]);
                     count += size;
                 }
-                Reading::Nothing => break,
-                Reading::Gone(why) => return Some(why),
+                WireRead::Nothing => break,
+                WireRead::Gone(why) => return Some(why),
             }
         }
         None

@@ -10,7 +10,7 @@ use crate::peer::tests::{Node, until, until_all};
 use crate::records::peer::PeerState;
 
 fn settings(me: u64) -> ElectionSettings {
-    let here = Place { host: "127.0.0.1".to_owned(), port: 0 };
+    let here = HostPort { host: "127.0.0.1".to_owned(), port: 0 };
     ElectionSettings {
         me: ServerId(me),
         listen: vec![here.clone()],
@@ -23,14 +23,14 @@ fn settings(me: u64) -> ElectionSettings {
     }
 }
 
-fn place(node: &Node<Ballots>) -> Place {
-    Place { host: "127.0.0.1".to_owned(), port: node.sockets.addresses()[0].port() }
+fn place(node: &Node<Ballots>) -> HostPort {
+    HostPort { host: "127.0.0.1".to_owned(), port: node.sockets.addresses()[0].port() }
 }
 
 /// Servers with these ids that know each other.
 fn ensemble(ids: &[u64]) -> Vec<Node<Ballots>> {
     let mut nodes: Vec<Node<Ballots>> = ids.iter().map(|id| Node::<Ballots>::new(settings(*id))).collect();
-    let places: Vec<Place> = nodes.iter().map(place).collect();
+    let places: Vec<HostPort> = nodes.iter().map(place).collect();
     for node in &mut nodes {
         for (id, place) in ids.iter().zip(&places) {
             node.sockets.learn(ServerId(*id), vec![place.clone()]);
@@ -152,7 +152,7 @@ fn there_is_one_connection_for_a_pair_and_the_larger_id_opened_it() {
     until_all(&mut nodes, "they are linked", |nodes| nodes[0].has_link(2) && nodes[1].has_link(1));
     until_all(&mut nodes, "one connection each", |nodes| nodes.iter().all(|node| node.connections() == 1));
     let port = nodes[0].sockets.addresses()[0].port();
-    let Some(Slot::Link { conn, .. }) = &mut nodes[0].sockets.slots.iter_mut().flatten().next() else { panic!() };
+    let Some(BallotSlot::Link { conn, .. }) = &mut nodes[0].sockets.slots.iter_mut().flatten().next() else { panic!() };
     assert_eq!(conn.wire.stream().local_addr().unwrap().port(), port, "server 1 accepted it");
 }
 
@@ -184,8 +184,8 @@ fn a_server_is_redialled_at_least_every_second_while_others_go_on() {
     let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
     deaf.set_nonblocking(true).unwrap();
     let port = deaf.local_addr().unwrap().port();
-    nodes[2].sockets.learn(ServerId(1), vec![Place { host: "name.invalid".to_owned(), port }]);
-    nodes[0].sockets.learn(ServerId(3), vec![Place { host: "127.0.0.1".to_owned(), port }]);
+    nodes[2].sockets.learn(ServerId(1), vec![HostPort { host: "name.invalid".to_owned(), port }]);
+    nodes[0].sockets.learn(ServerId(3), vec![HostPort { host: "127.0.0.1".to_owned(), port }]);
     nodes[0].link(&[2, 3]);
     nodes[2].link(&[1, 2]);
     nodes[2].tell(2, 4);
@@ -353,7 +353,7 @@ fn a_replaced_connection_is_not_told_as_lost() {
 fn a_port_that_is_taken_is_tried_again_and_then_is_an_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let place = Place { host: "127.0.0.1".to_owned(), port };
+    let place = HostPort { host: "127.0.0.1".to_owned(), port };
     let mut node = Node::<Ballots>::new(ElectionSettings { listen: vec![place.clone()], bind_tries: 3, ..settings(1) });
     assert!(node.sockets.addresses().is_empty());
     drop(taken);

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::output::Output;
+use super::output::LinkOutput;
 use crate::ids::{LinkId, Millis};
-use crate::peer::wire::Wire;
+use crate::peer::wire::QuorumWire;
 use crate::records::peer::{PacketType, QuorumPacket};
 
 /// Bytes of one packet of a connection that has not been accepted as a learner yet, at most.
@@ -20,7 +20,7 @@ const INPUT_KEPT: usize = 256 << 10;
 
 /// How what comes is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Input {
+pub(super) enum LinkInput {
     /// As packets.
     Packets,
     /// Not at all: behind a SNAP, until somebody hears it.
@@ -41,19 +41,19 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct QuorumLink {
     pub(super) name: LinkId,
-    pub(super) wire: Wire,
+    pub(super) wire: QuorumWire,
     /// The other end, for the log.
     pub(super) address: SocketAddr,
     is_ours: bool,
     /// When it must have introduced itself; `None` once it has.
     pub(super) until: Option<Millis>,
-    pub(super) input: Input,
+    pub(super) input: LinkInput,
     /// What came; what was asked for is in front of `begin`.
     bytes: Vec<u8>,
     begin: usize,
     /// Packets taken.
     packets: u32,
-    pub(super) output: Output,
+    pub(super) output: LinkOutput,
     /// Why nothing more will come.
     end: Option<String>,
     /// It is in the line of those who may have something to tell.
@@ -64,7 +64,7 @@ pub(super) struct QuorumLink {
 
 impl QuorumLink {
     /// One that we dialled.
-    pub(super) fn ours(name: LinkId, mut wire: Wire) -> QuorumLink {
+    pub(super) fn ours(name: LinkId, mut wire: QuorumWire) -> QuorumLink {
         let address = wire.stream().peer_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
         QuorumLink {
             name,
@@ -72,11 +72,11 @@ impl QuorumLink {
             address,
             is_ours: true,
             until: None,
-            input: Input::Packets,
+            input: LinkInput::Packets,
             bytes: Vec::new(),
             begin: 0,
             packets: 0,
-            output: Output::default(),
+            output: LinkOutput::default(),
             end: None,
             is_queued: false,
             is_unflushed: false,
@@ -84,7 +84,7 @@ impl QuorumLink {
     }
 
     /// One that was accepted.
-    pub(super) fn theirs(name: LinkId, wire: Wire, address: SocketAddr, until: Millis) -> QuorumLink {
+    pub(super) fn theirs(name: LinkId, wire: QuorumWire, address: SocketAddr, until: Millis) -> QuorumLink {
         QuorumLink { is_ours: false, until: Some(until), address, ..QuorumLink::ours(name, wire) }
     }
 
@@ -125,7 +125,7 @@ impl QuorumLink {
     pub(super) fn ended(&mut self, why: String) {
         self.end = Some(why);
         (self.bytes, self.begin) = (Vec::new(), 0);
-        self.output = Output::default();
+        self.output = LinkOutput::default();
     }
 
     fn size_max(&self) -> usize {
@@ -151,24 +151,24 @@ impl QuorumLink {
     pub(super) fn next(&mut self) -> Next {
         let is_empty = self.begin == self.bytes.len();
         match self.input {
-            Input::Raw if !is_empty => {
+            LinkInput::Raw if !is_empty => {
                 let mut bytes = std::mem::take(&mut self.bytes);
                 bytes.drain(..std::mem::take(&mut self.begin));
                 return Next::Raw(bytes);
             }
-            Input::Packets if !is_empty => match self.decode() {
+            LinkInput::Packets if !is_empty => match self.decode() {
                 Ok(None) => {}
                 Ok(Some((packet, size))) => {
                     self.took(size);
                     if self.is_ours && packet.kind == PacketType::SNAP {
-                        self.input = Input::Held;
+                        self.input = LinkInput::Held;
                     }
                     return Next::Packet(packet);
                 }
                 Err(why) => return Next::End(why),
             },
-            Input::Held => return Next::Nothing,
-            Input::Raw | Input::Packets => {}
+            LinkInput::Held => return Next::Nothing,
+            LinkInput::Raw | LinkInput::Packets => {}
         }
         match self.end.take() {
             Some(why) => Next::End(why),

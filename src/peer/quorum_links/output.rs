@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use crate::peer::wire::Wire;
+use crate::peer::wire::QuorumWire;
 use crate::records::peer::QuorumPacket;
 use crate::records::txn::Payload;
 
@@ -15,23 +15,23 @@ const PIECE_MAX: usize = 64 << 10;
 const PIECES_MAX: usize = 64;
 
 #[derive(Debug)]
-enum Piece {
+enum OutputPiece {
     Own(Vec<u8>),
     Shared(Payload),
 }
 
-impl Piece {
+impl OutputPiece {
     fn bytes(&self) -> &[u8] {
         match self {
-            Piece::Own(bytes) => bytes,
-            Piece::Shared(bytes) => bytes,
+            OutputPiece::Own(bytes) => bytes,
+            OutputPiece::Shared(bytes) => bytes,
         }
     }
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Output {
-    pieces: VecDeque<Piece>,
+pub(super) struct LinkOutput {
+    pieces: VecDeque<OutputPiece>,
     /// Bytes of the first piece that were sent.
     sent: usize,
     len: usize,
@@ -39,7 +39,7 @@ pub(super) struct Output {
     spare: Vec<u8>,
 }
 
-impl Output {
+impl LinkOutput {
     /// Bytes that wait.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -58,7 +58,7 @@ impl Output {
                 let tail = self.tail();
                 packet.encode_before_data(tail);
                 self.len += tail.len() - before + data.len();
-                self.pieces.push_back(Piece::Shared(data.clone()));
+                self.pieces.push_back(OutputPiece::Shared(data.clone()));
                 let tail = self.tail();
                 packet.encode_behind_data(tail);
                 self.len += tail.len();
@@ -71,18 +71,18 @@ impl Output {
             return;
         }
         self.len += bytes.len();
-        self.pieces.push_back(Piece::Own(bytes));
+        self.pieces.push_back(OutputPiece::Own(bytes));
     }
 
     /// The piece that small packets are appended to.
     fn tail(&mut self) -> &mut Vec<u8> {
-        let is_room = matches!(self.pieces.back(), Some(Piece::Own(bytes)) if bytes.len() < PIECE_MAX);
+        let is_room = matches!(self.pieces.back(), Some(OutputPiece::Own(bytes)) if bytes.len() < PIECE_MAX);
         if !is_room {
             let piece = std::mem::take(&mut self.spare);
-            self.pieces.push_back(Piece::Own(piece));
+            self.pieces.push_back(OutputPiece::Own(piece));
         }
         match self.pieces.back_mut() {
-            Some(Piece::Own(bytes)) => bytes,
+            Some(OutputPiece::Own(bytes)) => bytes,
             _ => unreachable!("one was just pushed"),
         }
     }
@@ -91,7 +91,7 @@ impl Output {
     ///
     /// # Errors
     /// Why the connection is broken.
-    pub(super) fn write(&mut self, wire: &mut Wire) -> Result<(), String> {
+    pub(super) fn write(&mut self, wire: &mut QuorumWire) -> Result<(), String> {
         while self.len > 0 {
             let mut slices = [IoSlice::new(&[]); PIECES_MAX];
             let mut skip = self.sent;
@@ -118,7 +118,7 @@ impl Output {
                 return;
             }
             self.sent -= size;
-            if let Some(Piece::Own(mut bytes)) = self.pieces.pop_front()
+            if let Some(OutputPiece::Own(mut bytes)) = self.pieces.pop_front()
                 && bytes.capacity() <= 2 * PIECE_MAX
                 && bytes.capacity() > self.spare.capacity()
             {

@@ -11,7 +11,7 @@ use crate::records::Id;
 fn settings(me: u64) -> QuorumSettings {
     QuorumSettings {
         me: ServerId(me),
-        listen: vec![Place { host: "127.0.0.1".to_owned(), port: 0 }],
+        listen: vec![HostPort { host: "127.0.0.1".to_owned(), port: 0 }],
         peers: (1..=9).map(|id| (ServerId(id), Vec::new())).collect(),
         bind_tries: 1,
         dial_ms: 5000,
@@ -20,8 +20,8 @@ fn settings(me: u64) -> QuorumSettings {
     }
 }
 
-fn place(node: &Node<QuorumLinks>) -> Place {
-    Place { host: "127.0.0.1".to_owned(), port: node.sockets.addresses()[0].port() }
+fn place(node: &Node<QuorumLinks>) -> HostPort {
+    HostPort { host: "127.0.0.1".to_owned(), port: node.sockets.addresses()[0].port() }
 }
 
 fn info(server: u64) -> QuorumPacket {
@@ -230,8 +230,8 @@ fn the_first_address_that_answers_is_used_and_a_dial_without_any_fails() {
     let mut nodes = vec![Node::<QuorumLinks>::new(settings(1)), Node::<QuorumLinks>::new(settings(2))];
     // A port where nobody listens: it was just given back.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let nobody = Place { host: "127.0.0.1".to_owned(), port };
-    let unknown = Place { host: "name.invalid".to_owned(), port };
+    let nobody = HostPort { host: "127.0.0.1".to_owned(), port };
+    let unknown = HostPort { host: "name.invalid".to_owned(), port };
     let leader = place(&nodes[0]);
     nodes[1].sockets.learn(ServerId(1), vec![unknown.clone(), nobody.clone(), leader]);
     nodes[1].sockets.learn(ServerId(3), vec![nobody.clone(), unknown]);

@@ -9,7 +9,7 @@ use crate::store::{SpaceLevel, StoreError, StoreOptions};
 
 /// What a run is about.
 #[derive(Debug, Clone, Copy)]
-struct Load {
+struct LogLoad {
     seed: u64,
     /// Bytes per second that the helper writes.
     speed: u64,
@@ -27,7 +27,7 @@ struct Load {
     turns: u64,
 }
 
-const FAST_LOG: Load = Load {
+const FAST_LOG: LogLoad = LogLoad {
     seed: 1,
     speed: 2 << 20,
     logged: 12_000,
@@ -49,7 +49,7 @@ struct Seen {
     bound: u64,
 }
 
-fn run(load: Load) -> Result<Seen, String> {
+fn run(load: LogLoad) -> Result<Seen, String> {
     let max_size = (128 << 10) + load.extents * (16 << 10);
     let options = StoreOptions { keep_snapshots: load.keep, max_size, snapshot_rate: 1 << 20, ..tiny() };
     let mut world = World::new(load.seed, options);
@@ -122,7 +122,7 @@ fn run(load: Load) -> Result<Seen, String> {
     Ok(seen)
 }
 
-fn check(load: Load) -> Result<Seen, String> {
+fn check(load: LogLoad) -> Result<Seen, String> {
     let seen = run(load)?;
     println!("{load:?}\n  {seen:?}");
     match seen {
@@ -141,7 +141,7 @@ fn the_log_waits_for_a_slow_snapshot_and_the_file_stays_within_its_bound() {
     for seed in 0..2 {
         for keep in [1, 2] {
             for (speed, logged) in [(2 << 20, 12_000), (1 << 20, 40_000), (8 << 20, 3_000), (64 << 20, 1_000)] {
-                let load = Load { seed, keep, speed, logged, ..FAST_LOG };
+                let load = LogLoad { seed, keep, speed, logged, ..FAST_LOG };
                 let seen = check(load).unwrap_or_else(|wrong| panic!("{load:?}: {wrong}"));
                 // Neither is anybody held where the snapshot is fast enough anyway.
                 assert!(speed < 64 << 20 || seen.held < 30, "{load:?}: {seen:?}");
@@ -180,15 +180,15 @@ fn a_new_file_with_extents_of_any_size_takes_its_first_writes() {
 }
 
 /// Files that may not grow as far as the bound would have it: the log is held to what there is.
-fn tight() -> Vec<Load> {
-    let load = |extents, value, swings| Load { extents, value, swings, ..FAST_LOG };
+fn tight() -> Vec<LogLoad> {
+    let load = |extents, value, swings| LogLoad { extents, value, swings, ..FAST_LOG };
     vec![
         load(8, 4000, true),
         load(12, 7000, true),
         load(9, 3000, true),
         load(14, 7000, false),
-        Load { keep: 1, ..load(13, 7000, true) },
-        Load { keep: 1, ..load(18, 7000, false) },
+        LogLoad { keep: 1, ..load(13, 7000, true) },
+        LogLoad { keep: 1, ..load(18, 7000, false) },
     ]
 }
 

@@ -318,7 +318,7 @@ impl World {
             Happens::Timer { node, life } if self.alive(node, life) => {
                 let due = self.nodes[node].zab.as_ref().is_some_and(|zab| zab.poll_timeout().0 <= self.now);
                 if due {
-                    self.give(node, Event::Timeout);
+                    self.give(node, ZabEvent::Timeout);
                 }
             }
             Happens::Turn { node, life } if self.alive(node, life) => self.turn(node),
@@ -327,27 +327,27 @@ impl World {
             Happens::Broken { conn, end } => {
                 let (node, link) = self.conns[conn].ends[end];
                 if self.alive(node, self.conns[conn].lives[end]) && self.nodes[node].links.remove(&link).is_some() {
-                    self.give(node, Event::Closed { link });
+                    self.give(node, ZabEvent::Closed { link });
                 }
             }
             Happens::Ballot { from, to, notification }
                 if self.nodes[to].zab.is_some() && !self.blocked.contains(&(from, to)) =>
             {
                 let from = self.nodes[from].id;
-                self.give(to, Event::Ballot { from, notification });
+                self.give(to, ZabEvent::Ballot { from, notification });
             }
             Happens::BallotLink { node, life, peer, is_up } if self.alive(node, life) => {
                 let peer = self.nodes[peer].id;
-                self.give(node, Event::BallotLink { peer, is_up });
+                self.give(node, ZabEvent::BallotLink { peer, is_up });
             }
             Happens::Dialled { node, life, to } if self.alive(node, life) => self.dialled(node, to),
             Happens::SnapshotOpened { node, life, link } if self.alive(node, life) => {
                 let zxid = self.nodes[node].applied.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
                 self.count("snapshot sent");
-                self.give(node, Event::SnapshotOpened { link, zxid });
+                self.give(node, ZabEvent::SnapshotOpened { link, zxid });
             }
             Happens::SnapshotStreamed { node, life, link } if self.alive(node, life) => {
-                self.give(node, Event::SnapshotStreamed { link });
+                self.give(node, ZabEvent::SnapshotStreamed { link });
             }
             Happens::Records { node, life, link, after } if self.alive(node, life) => self.records(node, link, after),
             Happens::Writes => self.writes(),
@@ -365,7 +365,7 @@ impl World {
         }
         let voters: Vec<ServerId> = (1..=self.shape.voters).map(ServerId).collect();
         let me = &mut self.nodes[node];
-        let settings = Settings {
+        let settings = ZabSettings {
             me: me.id,
             is_participant: voters.contains(&me.id),
             quorums: Quorums::of(Quorum::Majority(Majority::new(voters))),
@@ -427,10 +427,10 @@ impl World {
         self.after(delay, Happens::Starts { node });
     }
 
-    fn give(&mut self, node: usize, event: Event) {
+    fn give(&mut self, node: usize, event: ZabEvent) {
         match &event {
-            Event::Timeout | Event::Ballot { .. } => {}
-            Event::Packet { packet, .. } => {
+            ZabEvent::Timeout | ZabEvent::Ballot { .. } => {}
+            ZabEvent::Packet { packet, .. } => {
                 let line = format!("{} <- {packet}", self.nodes[node].id);
                 self.tell(line);
             }
@@ -453,8 +453,8 @@ impl World {
         let ending = self.nodes[node].zab.as_mut().and_then(Zab::take_ending);
         if let Some(ending) = ending {
             self.count("role ended");
-            let is_planned = ending == Ending::LeaderBroke("the state it sent was not whole");
-            self.check(is_planned || !matches!(ending, Ending::LeaderBroke(_)), "protocol", || {
+            let is_planned = ending == RoleEnd::LeaderBroke("the state it sent was not whole");
+            self.check(is_planned || !matches!(ending, RoleEnd::LeaderBroke(_)), "protocol", || {
                 format!("{}: {ending:?}", self.nodes[node].id)
             });
             self.tell(format!("{} ends: {ending:?}", self.nodes[node].id));
@@ -495,16 +495,16 @@ impl World {
         self.after(delay, Happens::DiskDone { node, life });
     }
 
-    fn carry_out(&mut self, node: usize, work: Work) -> Event {
+    fn carry_out(&mut self, node: usize, work: Work) -> ZabEvent {
         let me = &mut self.nodes[node];
         match work {
             Work::Append { run, upto, txns } => {
                 me.disk.history.extend(txns);
-                Event::Synced { run, upto }
+                ZabEvent::Synced { run, upto }
             }
             Work::Keep { run, record } => {
                 me.disk.record = record;
-                Event::Kept { run }
+                ZabEvent::Kept { run }
             }
             Work::Truncate { run, to } => {
                 let is_done = to == Zxid::ZERO || me.disk.history.iter().any(|(zxid, _)| *zxid == to);
@@ -512,7 +512,7 @@ impl World {
                     me.disk.history.retain(|(zxid, _)| *zxid <= to);
                     me.applied.retain(|(zxid, _)| *zxid <= to);
                 }
-                Event::Truncated { run, is_done }
+                ZabEvent::Truncated { run, is_done }
             }
             Work::Install { run, at, record, state } => {
                 assert_eq!(state.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid), at, "what is installed");
@@ -520,7 +520,7 @@ impl World {
                 me.disk.record = record;
                 me.applied = state;
                 me.heard = None;
-                Event::Installed { run, is_done: true }
+                ZabEvent::Installed { run, is_done: true }
             }
         }
     }
@@ -535,17 +535,17 @@ impl World {
         self.give(node, event);
     }
 
-    fn act(&mut self, node: usize, action: Action) {
+    fn act(&mut self, node: usize, action: ZabAction) {
         let life = self.nodes[node].life;
         match action {
-            Action::Ballot { to, notification } => {
+            ZabAction::Ballot { to, notification } => {
                 let to = to.0 as usize - 1;
                 if self.nodes.get(to).is_some_and(|peer| peer.zab.is_some()) && !self.blocked.contains(&(node, to)) {
                     let delay = 1 + self.rng.below(5);
                     self.after(delay, Happens::Ballot { from: node, to, notification });
                 }
             }
-            Action::LinkBallots(peers) => {
+            ZabAction::LinkBallots(peers) => {
                 for peer in peers {
                     let peer = peer.0 as usize - 1;
                     let cut = self.blocked.contains(&(node, peer)) || self.blocked.contains(&(peer, node));
@@ -556,56 +556,56 @@ impl World {
                     }
                 }
             }
-            Action::Dial { to } => {
+            ZabAction::Dial { to } => {
                 let delay = 1 + self.rng.below(5);
                 self.after(delay, Happens::Dialled { node, life, to: to.0 as usize - 1 });
             }
-            Action::Send { link, packet } => self.send(node, link, packet),
-            Action::Close { link, why } => {
+            ZabAction::Send { link, packet } => self.send(node, link, packet),
+            ZabAction::Close { link, why } => {
                 self.tell(format!("{} closes {link:?}: {why:?}", self.nodes[node].id));
                 if let Some(conn) = self.nodes[node].links.remove(&link) {
                     self.break_conn(conn);
                 }
             }
-            Action::Keep { run, record } => self.begin_work(node, Work::Keep { run, record }),
-            Action::Append { .. } => {}
-            Action::Truncate { run, to } => {
+            ZabAction::Keep { run, record } => self.begin_work(node, Work::Keep { run, record }),
+            ZabAction::Append { .. } => {}
+            ZabAction::Truncate { run, to } => {
                 self.count("truncation");
                 self.begin_work(node, Work::Truncate { run, to });
             }
-            Action::Install { run, at, record } => {
+            ZabAction::Install { run, at, record } => {
                 self.count("installation");
                 let state = self.nodes[node].heard.clone().unwrap_or_default();
                 self.begin_work(node, Work::Install { run, at, record, state });
             }
-            Action::Hear { .. } => self.nodes[node].heard = Some(Vec::new()),
-            Action::Unhear => self.nodes[node].heard = None,
-            Action::Replay { upto } | Action::Deliver { upto } => self.apply(node, upto),
-            Action::Read { link, after } => {
+            ZabAction::Hear { .. } => self.nodes[node].heard = Some(Vec::new()),
+            ZabAction::Unhear => self.nodes[node].heard = None,
+            ZabAction::Replay { upto } | ZabAction::Deliver { upto } => self.apply(node, upto),
+            ZabAction::Read { link, after } => {
                 let delay = 1 + self.rng.below(10);
                 self.after(delay, Happens::Records { node, life, link, after });
             }
-            Action::OpenSnapshot { link } => {
+            ZabAction::OpenSnapshot { link } => {
                 let delay = self.rng.below(30);
                 self.after(delay, Happens::SnapshotOpened { node, life, link });
             }
-            Action::StreamSnapshot { link } => {
+            ZabAction::StreamSnapshot { link } => {
                 let state = self.nodes[node].applied.clone();
                 self.put(node, link, Item::State(state));
                 let delay = self.rng.below(60);
                 self.after(delay, Happens::SnapshotStreamed { node, life, link });
             }
-            Action::AnswerPing { link, zxid } => {
+            ZabAction::AnswerPing { link, zxid } => {
                 self.send(node, link, QuorumPacket::with_data(PacketType::PING, zxid, Arc::from([])));
             }
-            Action::Confirmed { token } => {
+            ZabAction::Confirmed { token } => {
                 self.count("sync confirmed");
                 let (asked, newest) = self.questions[&token];
                 let Standing::Leading { epoch } = self.nodes[asked].standing else { return };
                 self.check(newest <= epoch, "G-04", || format!("epoch {epoch} confirmed, {newest} had begun"));
             }
-            Action::FromLearner { .. } | Action::FromLeader(_) | Action::LearnerGone { .. } => {}
-            Action::Stand(standing) => self.stand(node, standing),
+            ZabAction::FromLearner { .. } | ZabAction::FromLeader(_) | ZabAction::LearnerGone { .. } => {}
+            ZabAction::Stand(standing) => self.stand(node, standing),
         }
     }
 
@@ -659,7 +659,7 @@ impl World {
                 self.payload += 1;
                 let token = self.payload;
                 self.questions.insert(token, (node, newest));
-                self.give(node, Event::Confirm { token });
+                self.give(node, ZabEvent::Confirm { token });
             }
             let mut txns = Vec::new();
             for _ in 0..1 + self.rng.below(3) {
@@ -669,7 +669,7 @@ impl World {
                 txns.push((zxid, Payload::from(self.payload.to_be_bytes())));
             }
             if matches!(self.nodes[node].standing, Standing::Leading { epoch: now } if now == epoch) {
-                self.give(node, Event::Decided(txns));
+                self.give(node, ZabEvent::Decided(txns));
             }
         }
     }

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use zoarium::jute::{self, Buffer};
-use zoarium::raw::Client;
+use zoarium::raw::RawClient;
 use zoarium::records::multi::MultiHeader;
 use zoarium::records::requests::CreateRequest;
 use zoarium::records::{Acl, CreateMode, OpCode};
 
-use super::server::Server;
-use super::{Trouble, machine};
+use super::server::BenchServer;
+use super::{BenchError, machine};
 
 /// Resident memory at rest, in bytes.
 const IDLE_MAX: u64 = 8 << 20;
@@ -31,7 +31,7 @@ const OUTSTANDING: usize = 8;
 const FOLDER_SIZE: usize = 1000;
 
 /// Measures, prints, and tells whether all limits are held.
-pub(crate) fn run(znodes: usize) -> Result<bool, Trouble> {
+pub(crate) fn run(znodes: usize) -> Result<bool, BenchError> {
     println!("{}", machine::describe(Path::new(".")));
     let mut held = true;
     let mut line = |what: &str, value: String, limit: String, good: bool| {
@@ -81,9 +81,9 @@ pub(crate) fn run(znodes: usize) -> Result<bool, Trouble> {
 }
 
 /// Not under /tmp: that may be no disk at all.
-fn spawn() -> Result<Server, Trouble> {
+fn spawn() -> Result<BenchServer, BenchError> {
     let folder: PathBuf = std::env::current_dir()?.join(format!(".footprint-{}", std::process::id()));
-    Server::spawn(&folder, &[])
+    BenchServer::spawn(&folder, &[])
 }
 
 fn ms(time: Duration) -> String {
@@ -111,8 +111,8 @@ fn settled(read: impl Fn() -> u64) -> u64 {
 }
 
 /// Creates `count` znodes, in folders of a thousand.
-fn fill(address: &str, count: usize) -> Result<(), Trouble> {
-    let mut client = Client::connect(address)?;
+fn fill(address: &str, count: usize) -> Result<(), BenchError> {
+    let mut client = RawClient::connect(address)?;
     let data = [b'z'; DATA_SIZE];
     let mut on_the_way = 0;
     let mut made = 0;
@@ -146,13 +146,13 @@ fn fill(address: &str, count: usize) -> Result<(), Trouble> {
     Ok(client.close()?)
 }
 
-fn await_one(client: &mut Client, on_the_way: &mut usize) -> Result<(), Trouble> {
+fn await_one(client: &mut RawClient, on_the_way: &mut usize) -> Result<(), BenchError> {
     let (header, _) = client.receive()?;
     *on_the_way -= 1;
     if header.err == 0 { Ok(()) } else { Err(format!("a multi was refused with error {}", header.err).into()) }
 }
 
-fn await_all(client: &mut Client, on_the_way: &mut usize) -> Result<(), Trouble> {
+fn await_all(client: &mut RawClient, on_the_way: &mut usize) -> Result<(), BenchError> {
     while *on_the_way > 0 {
         await_one(client, on_the_way)?;
     }

@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use super::Trouble;
+use super::BenchError;
 
 /// A server that says nothing for this long is taken for dead.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -24,7 +24,7 @@ const XID_PING: i32 = -2;
 const READ_SIZE: usize = 256 << 10;
 
 /// Makes the requests.
-pub(crate) trait Work {
+pub(crate) trait RequestSource {
     /// Appends the next request of a connection as a frame, or nothing when there is none left.
     fn next(&mut self, connection: usize, xid: i32, out: &mut Vec<u8>) -> bool;
 
@@ -49,7 +49,7 @@ pub(crate) enum Limit {
 }
 
 /// What was measured.
-pub(crate) struct Reading {
+pub(crate) struct Measurement {
     /// Replies, or events where those are counted.
     pub(crate) count: u64,
     pub(crate) elapsed: Duration,
@@ -59,7 +59,7 @@ pub(crate) struct Reading {
     pub(crate) own_cpu: f64,
 }
 
-impl Reading {
+impl Measurement {
     pub(crate) fn per_second(&self) -> f64 {
         self.count as f64 / self.elapsed.as_secs_f64()
     }
@@ -85,7 +85,7 @@ pub(crate) struct Connection {
 
 /// What one reading from a socket brought.
 #[derive(Default)]
-struct Batch {
+struct ReplyBatch {
     replies: u64,
     /// Of the replies, those that refuse, and the code of the last.
     refused: Option<(u64, i32)>,
@@ -109,7 +109,7 @@ impl Connection {
         })
     }
 
-    fn flush(&mut self) -> Result<(), Trouble> {
+    fn flush(&mut self) -> Result<(), BenchError> {
         while self.written < self.out.len() {
             match self.stream.write(&self.out[self.written..]) {
                 Ok(count) => self.written += count,
@@ -123,8 +123,8 @@ impl Connection {
         Ok(())
     }
 
-    fn read(&mut self) -> Result<Batch, Trouble> {
-        let mut batch = Batch::default();
+    fn read(&mut self) -> Result<ReplyBatch, BenchError> {
+        let mut batch = ReplyBatch::default();
         match self.stream.read(&mut self.input[self.filled..]) {
             Ok(0) => return Err("the server closed the connection".into()),
             Ok(count) => self.filled += count,
@@ -151,7 +151,7 @@ impl Connection {
         Ok(batch)
     }
 
-    fn judge(&mut self, (xid, err): (i32, i32), batch: &mut Batch) -> Result<(), Trouble> {
+    fn judge(&mut self, (xid, err): (i32, i32), batch: &mut ReplyBatch) -> Result<(), BenchError> {
         match xid {
             XID_EVENT => batch.events += 1,
             XID_PING => {}
@@ -160,7 +160,7 @@ impl Connection {
         Ok(())
     }
 
-    fn judge_reply(&mut self, xid: i32, err: i32, batch: &mut Batch) -> Result<(), Trouble> {
+    fn judge_reply(&mut self, xid: i32, err: i32, batch: &mut ReplyBatch) -> Result<(), BenchError> {
         if xid != self.awaited_xid {
             return Err(format!("reply to request {xid} while {} is due", self.awaited_xid).into());
         }
@@ -174,7 +174,7 @@ impl Connection {
     }
 }
 
-fn frame_head(frame: &[u8]) -> Result<(i32, i32), Trouble> {
+fn frame_head(frame: &[u8]) -> Result<(i32, i32), BenchError> {
     let head: &[u8; 16] = frame.first_chunk().ok_or("a reply without header")?;
     let number = |at: usize| i32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
     Ok((number(0), number(12)))
@@ -183,10 +183,10 @@ fn frame_head(frame: &[u8]) -> Result<(i32, i32), Trouble> {
 /// Keeps `outstanding` requests on their way on every link until `limit`, then waits for the last replies.
 pub(crate) fn run(
     links: &mut [Connection],
-    work: &mut dyn Work,
+    work: &mut dyn RequestSource,
     outstanding: usize,
     limit: Limit,
-) -> Result<Reading, Trouble> {
+) -> Result<Measurement, BenchError> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(1024);
     for (rank, link) in links.iter_mut().enumerate() {
@@ -231,7 +231,7 @@ pub(crate) fn run(
     }
     let elapsed = last - start;
     let own_cpu = (super::machine::own_cpu() - cpu_before) / elapsed.as_secs_f64().max(1e-9);
-    Ok(Reading { count: run.count, elapsed, latency: run.latency, own_cpu })
+    Ok(Measurement { count: run.count, elapsed, latency: run.latency, own_cpu })
 }
 
 struct Run {
@@ -256,10 +256,10 @@ impl Run {
         &mut self,
         rank: usize,
         link: &mut Connection,
-        work: &mut dyn Work,
+        work: &mut dyn RequestSource,
         outstanding: usize,
         now: Instant,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), BenchError> {
         while link.sent.len() < outstanding && self.events_due == 0 && !self.is_over(now) {
             if !work.next(rank, link.next_xid, &mut link.out) {
                 break;
@@ -274,13 +274,13 @@ impl Run {
 
     fn take(
         &mut self,
-        batch: &Batch,
+        batch: &ReplyBatch,
         rank: usize,
         links: &mut [Connection],
-        work: &mut dyn Work,
+        work: &mut dyn RequestSource,
         outstanding: usize,
         now: Instant,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), BenchError> {
         if !work.answered(batch.replies, batch.refused) {
             let code = batch.refused.map_or(0, |(_, code)| code);
             return Err(format!("a request was refused with error {code}").into());
@@ -299,11 +299,11 @@ impl Run {
     /// With watches, a request is over when everybody has heard of it.
     fn take_events(
         &mut self,
-        batch: &Batch,
+        batch: &ReplyBatch,
         links: &mut [Connection],
-        work: &mut dyn Work,
+        work: &mut dyn RequestSource,
         now: Instant,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), BenchError> {
         self.events_due = self.events_due.checked_sub(batch.events).ok_or("more events than changes")?;
         self.count += batch.events;
         // The writer is the first link; its reply comes behind its own event.

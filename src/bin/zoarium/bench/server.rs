@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Trouble, work};
+use super::{BenchError, work};
 
 /// A running server. Ends when dropped, and its folder with it.
-pub(super) struct Server {
+pub(super) struct BenchServer {
     child: Child,
     address: String,
     folder: PathBuf,
@@ -17,9 +17,9 @@ pub(super) struct Server {
     spawned: Instant,
 }
 
-impl Server {
+impl BenchServer {
     /// Starts one on `folder`, which is made anew. `settings` are arguments for `zoarium serve`.
-    pub(super) fn spawn(folder: &Path, settings: &[&str]) -> Result<Server, Trouble> {
+    pub(super) fn spawn(folder: &Path, settings: &[&str]) -> Result<BenchServer, BenchError> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         // What an earlier run left is in the way.
         let _ = fs::remove_dir_all(folder);
@@ -29,11 +29,11 @@ impl Server {
         let mut settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
         settings.extend(["--port".to_owned(), port.to_string()]);
         let (child, spawned) = launch(folder, &settings)?;
-        Ok(Server { child, address: format!("127.0.0.1:{port}"), folder: folder.to_owned(), settings, spawned })
+        Ok(BenchServer { child, address: format!("127.0.0.1:{port}"), folder: folder.to_owned(), settings, spawned })
     }
 
     /// Ends it as a power cut would and starts it again on the same folder and port.
-    pub(super) fn kill_and_restart(&mut self) -> Result<(), Trouble> {
+    pub(super) fn kill_and_restart(&mut self) -> Result<(), BenchError> {
         self.child.kill()?;
         self.child.wait()?;
         (self.child, self.spawned) = launch(&self.folder, &self.settings)?;
@@ -41,7 +41,7 @@ impl Server {
     }
 
     /// Waits for the first reply; how long that took since the start.
-    pub(super) fn await_first_reply(&mut self, patience: Duration) -> Result<Duration, Trouble> {
+    pub(super) fn await_first_reply(&mut self, patience: Duration) -> Result<Duration, BenchError> {
         let mut client = work::await_session(&self.address, patience)?;
         client.exists("/", false)?;
         let took = self.spawned.elapsed();
@@ -78,7 +78,7 @@ impl Server {
 
 const LOG: &str = "server.log";
 
-fn launch(folder: &Path, settings: &[String]) -> Result<(Child, Instant), Trouble> {
+fn launch(folder: &Path, settings: &[String]) -> Result<(Child, Instant), BenchError> {
     let log = File::options().create(true).append(true).open(folder.join(LOG))?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("serve").arg("--data-dir").arg(folder).args(settings);
@@ -87,7 +87,7 @@ fn launch(folder: &Path, settings: &[String]) -> Result<(Child, Instant), Troubl
     Ok((command.spawn()?, spawned))
 }
 
-impl Drop for Server {
+impl Drop for BenchServer {
     fn drop(&mut self) {
         // It may have ended by itself, and the folder with it; then nothing is left to do.
         let _ = self.child.kill();

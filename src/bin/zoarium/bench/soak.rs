@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::load::Reading;
-use super::server::Server;
-use super::{Trouble, machine};
-use watch::{Numbers, Seen, Until, Worst};
-use writes::{Load, Shared, Writes};
+use super::load::Measurement;
+use super::server::BenchServer;
+use super::{BenchError, machine};
+use watch::{MonitorNumbers, SoakSeen, Until, Worst};
+use writes::{SoakLoad, SoakShared, Writes};
 
 /// Bytes of all values together: the states are not to fill the file by being large.
 const VALUES_BYTES_MAX: usize = 256 << 20;
@@ -38,7 +38,7 @@ const WINDOWS: u64 = 3;
 
 /// Values of one size over some znodes.
 #[derive(Clone, Copy)]
-struct State {
+struct SoakState {
     size: usize,
     znodes: usize,
 }
@@ -46,19 +46,19 @@ struct State {
 const KIB: usize = 1024;
 /// Each size and each number once, for short runs; with all the others for longer ones.
 const FEW: usize = 3;
-const STATES: [State; 9] = [
-    State { size: KIB, znodes: 10_000 },
-    State { size: 100 * KIB, znodes: 100 },
-    State { size: 100, znodes: 1_000_000 },
-    State { size: 100, znodes: 100 },
-    State { size: 100, znodes: 10_000 },
-    State { size: KIB, znodes: 100 },
-    State { size: KIB, znodes: 1_000_000 },
-    State { size: 100 * KIB, znodes: 10_000 },
-    State { size: 100 * KIB, znodes: 1_000_000 },
+const STATES: [SoakState; 9] = [
+    SoakState { size: KIB, znodes: 10_000 },
+    SoakState { size: 100 * KIB, znodes: 100 },
+    SoakState { size: 100, znodes: 1_000_000 },
+    SoakState { size: 100, znodes: 100 },
+    SoakState { size: 100, znodes: 10_000 },
+    SoakState { size: KIB, znodes: 100 },
+    SoakState { size: KIB, znodes: 1_000_000 },
+    SoakState { size: 100 * KIB, znodes: 10_000 },
+    SoakState { size: 100 * KIB, znodes: 1_000_000 },
 ];
 
-impl State {
+impl SoakState {
     /// Znodes that carry a value.
     fn valued(self) -> usize {
         self.znodes.min(VALUES_BYTES_MAX / self.size)
@@ -88,13 +88,13 @@ pub(crate) fn state_number(text: &str) -> Result<usize, String> {
 
 /// Runs for so many minutes, prints, and tells whether all bounds were held. `timing`: rates and times count. `numbers`:
 /// the states, or none for those that belong to so many minutes.
-pub(crate) fn run(minutes: f64, timing: bool, numbers: &[usize]) -> Result<bool, Trouble> {
+pub(crate) fn run(minutes: f64, timing: bool, numbers: &[usize]) -> Result<bool, BenchError> {
     if !(0.1..=1440.0).contains(&minutes) {
         return Err("--soak takes 0.1 to 1440 minutes".into());
     }
     println!("{}", machine::describe(Path::new(".")));
     println!("a server with default settings, killed and started again after each state; {CONNECTIONS} connections\n");
-    let states: Vec<State> = match numbers {
+    let states: Vec<SoakState> = match numbers {
         [] if minutes < 3.0 => STATES[..FEW].to_vec(),
         [] => STATES.to_vec(),
         numbers => numbers.iter().map(|number| STATES[number - 1]).collect(),
@@ -139,14 +139,14 @@ impl Missed {
 }
 
 /// All loads on one state, in `time`.
-fn soak(state: State, time: Duration, missed: &mut Missed) -> Result<(), Trouble> {
+fn soak(state: SoakState, time: Duration, missed: &mut Missed) -> Result<(), BenchError> {
     println!("{}", state.name());
     let begun = Instant::now();
     let folder = std::env::current_dir()?.join(format!(".soak-{}", std::process::id()));
     // `mntr` is not among the words that a server answers by default.
-    let mut server = Server::spawn(&folder, &["-D4lw.commands.whitelist=mntr,srvr"])?;
+    let mut server = BenchServer::spawn(&folder, &["-D4lw.commands.whitelist=mntr,srvr"])?;
     server.await_first_reply(RESTART_PATIENCE)?;
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(SoakShared::default());
     let shape = (CONNECTIONS, state.outstanding());
     let mut writes =
         Writes::open(server.address(), shape, (state.znodes, state.valued(), state.size), Arc::clone(&shared))?;
@@ -159,32 +159,32 @@ fn soak(state: State, time: Duration, missed: &mut Missed) -> Result<(), Trouble
 }
 
 struct Soak<'a> {
-    state: State,
-    server: &'a mut Server,
+    state: SoakState,
+    server: &'a mut BenchServer,
     writes: &'a mut Writes,
-    shared: Arc<Shared>,
+    shared: Arc<SoakShared>,
     missed: &'a mut Missed,
 }
 
 /// What one load brought.
-struct Row {
-    load: Load,
-    reading: Reading,
+struct SoakRow {
+    load: SoakLoad,
+    reading: Measurement,
     quiet: Option<f64>,
     longest_read: Duration,
-    seen: Seen,
+    seen: SoakSeen,
     snapshots: u64,
     refused: u64,
 }
 
 impl Soak<'_> {
-    fn loads(&mut self, begun: Instant, time: Duration) -> Result<(), Trouble> {
-        let (row, _) = self.load(Load::Fill, Until::Done)?;
+    fn loads(&mut self, begun: Instant, time: Duration) -> Result<(), BenchError> {
+        let (row, _) = self.load(SoakLoad::Fill, Until::Done)?;
         self.report(&row);
-        let filled = Numbers::ask(self.server.address())?;
+        let filled = MonitorNumbers::ask(self.server.address())?;
         // An eighth is for the end.
         let mut left = (time * 7 / 8).saturating_sub(begun.elapsed());
-        for (rank, load) in [Load::Sets, Load::Churn, Load::Mix].into_iter().enumerate() {
+        for (rank, load) in [SoakLoad::Sets, SoakLoad::Churn, SoakLoad::Mix].into_iter().enumerate() {
             let each = (left / (3 - rank as u32)).max(Duration::from_secs(2));
             let started = Instant::now();
             let (mut row, quiet) = self.load(load, Until::Time(started + each * 3 / 4))?;
@@ -196,9 +196,9 @@ impl Soak<'_> {
     }
 
     /// Runs one load with everything beside it.
-    fn load(&mut self, load: Load, until: Until) -> Result<(Row, (u64, Duration)), Trouble> {
+    fn load(&mut self, load: SoakLoad, until: Until) -> Result<(SoakRow, (u64, Duration)), BenchError> {
         let (address, pid) = (self.server.address().to_owned(), self.server.pid());
-        let before = Numbers::ask(&address)?;
+        let before = MonitorNumbers::ask(&address)?;
         let refused = self.shared.refused.load(Ordering::Relaxed);
         self.shared.stop.store(false, Ordering::Relaxed);
         let (over, shared, writes) = (AtomicBool::new(false), &self.shared, &mut *self.writes);
@@ -211,19 +211,20 @@ impl Soak<'_> {
         });
         let (seen, reads) = (seen.map_err(|_| "a thread panicked")??, reads.map_err(|_| "a thread panicked")??);
         let refused = self.shared.refused.load(Ordering::Relaxed) - refused;
-        let snapshots = Numbers::ask(&address)?.of("zoarium_snapshots_taken") - before.of("zoarium_snapshots_taken");
+        let snapshots =
+            MonitorNumbers::ask(&address)?.of("zoarium_snapshots_taken") - before.of("zoarium_snapshots_taken");
         let quiet = seen.quiet;
         let longest_read = Duration::from_nanos(reads.max());
-        Ok((Row { load, reading: reading?, quiet: None, longest_read, seen, snapshots, refused }, quiet))
+        Ok((SoakRow { load, reading: reading?, quiet: None, longest_read, seen, snapshots, refused }, quiet))
     }
 
     /// The rate of `load` while no snapshot runs. Where `quiet` is too short, runs it again between snapshots until `end`.
     fn rate_without_snapshots(
         &mut self,
-        load: Load,
+        load: SoakLoad,
         mut quiet: (u64, Duration),
         end: Instant,
-    ) -> Result<Option<f64>, Trouble> {
+    ) -> Result<Option<f64>, BenchError> {
         let address = self.server.address().to_owned();
         while quiet.1 < QUIET_MIN && Instant::now() < end {
             if !watch::await_quiet(&address, end)? {
@@ -236,8 +237,8 @@ impl Soak<'_> {
         Ok((quiet.1 >= QUIET_MIN / 4).then(|| quiet.0 as f64 / quiet.1.as_secs_f64()))
     }
 
-    fn snapshots_are_taken(&mut self, filled: &Numbers) -> Result<(), Trouble> {
-        let now = Numbers::ask(self.server.address())?;
+    fn snapshots_are_taken(&mut self, filled: &MonitorNumbers) -> Result<(), BenchError> {
+        let now = MonitorNumbers::ask(self.server.address())?;
         let (log, window) = (now.of("zoarium_log_bytes") - filled.of("zoarium_log_bytes"), now.window());
         let (published, least) =
             (now.of("zoarium_snapshots_taken") - filled.of("zoarium_snapshots_taken"), log / (WINDOWS * window));
@@ -252,8 +253,8 @@ impl Soak<'_> {
     }
 
     /// Kills the server, starts it, and compares.
-    fn restart(&mut self) -> Result<(), Trouble> {
-        let before = Numbers::ask(self.server.address())?;
+    fn restart(&mut self) -> Result<(), BenchError> {
+        let before = MonitorNumbers::ask(self.server.address())?;
         self.server.kill_and_restart()?;
         let took = self.server.await_first_reply(RESTART_PATIENCE).map_err(|error| {
             let ended =
@@ -262,7 +263,7 @@ impl Soak<'_> {
         })?;
         let cpu = machine::cpu(self.server.pid());
         let bound = RESTART_MAX * self.state.znodes.div_ceil(500_000) as u32;
-        let after = Numbers::ask(self.server.address())?;
+        let after = MonitorNumbers::ask(self.server.address())?;
         let name = self.state.name();
         self.missed.unless_busy(took <= bound, || format!("{name}: the restart took {took:.2?}, bound {bound:?}"));
         for key in ["znode_count", "approximate_data_size"] {
@@ -292,7 +293,7 @@ impl Soak<'_> {
         Ok(())
     }
 
-    fn report(&mut self, row: &Row) {
+    fn report(&mut self, row: &SoakRow) {
         let rate = row.reading.per_second();
         let share = row.quiet.map(|quiet| rate / quiet);
         let p999 = Duration::from_nanos(row.reading.latency.value_at_quantile(0.999));
@@ -309,13 +310,13 @@ impl Soak<'_> {
             row.refused,
         );
         let name = format!("{}, {}", self.state.name(), row.load.name());
-        let Seen { file, memory, .. } = row.seen;
+        let SoakSeen { file, memory, .. } = row.seen;
         let missed = &mut *self.missed;
         missed.unless(file.held(), || format!("{name}: the file has {}", pair(file)));
         missed.unless(memory.held(), || format!("{name}: resident memory is {}", pair(memory)));
         let code = self.writes.last_refusal();
         missed.unless(row.refused == 0, || format!("{name}: {} requests refused, the last with {code}", row.refused));
-        if row.load == Load::Fill {
+        if row.load == SoakLoad::Fill {
             return;
         }
         missed.unless_busy(share.is_none_or(|share| share >= SHARE_MIN), || {
@@ -373,7 +374,7 @@ mod tests {
 
     #[test]
     fn short_soaks_have_each_size_and_each_number_of_znodes() {
-        for of in [|state: &State| state.size, |state: &State| state.znodes] {
+        for of in [|state: &SoakState| state.size, |state: &SoakState| state.znodes] {
             let mut few: Vec<_> = STATES[..FEW].iter().map(of).collect();
             let mut all: Vec<_> = STATES.iter().map(of).collect();
             few.sort_unstable();

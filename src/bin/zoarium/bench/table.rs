@@ -3,7 +3,7 @@
 use hdrhistogram::Histogram;
 
 use super::Workload;
-use super::load::{self, Reading};
+use super::load::{self, Measurement};
 
 /// One workload in one shape, on one server or two.
 pub(crate) struct Row {
@@ -21,7 +21,12 @@ struct Side {
 }
 
 impl Row {
-    pub(crate) fn new(workload: Workload, connections: usize, outstanding: usize, readings: Vec<Vec<Reading>>) -> Row {
+    pub(crate) fn new(
+        workload: Workload,
+        connections: usize,
+        outstanding: usize,
+        readings: Vec<Vec<Measurement>>,
+    ) -> Row {
         let sides = readings.into_iter().map(Side::new).collect();
         Row { workload, connections, outstanding, sides }
     }
@@ -36,13 +41,13 @@ impl Row {
 }
 
 impl Side {
-    fn new(readings: Vec<Reading>) -> Side {
+    fn new(readings: Vec<Measurement>) -> Side {
         let mut latency = load::histogram();
         for reading in &readings {
             latency.add(&reading.latency).expect("histograms of one make");
         }
         let own_cpu = median(readings.iter().map(|reading| reading.own_cpu).collect());
-        Side { per_second: median(readings.iter().map(Reading::per_second).collect()), latency, own_cpu }
+        Side { per_second: median(readings.iter().map(Measurement::per_second).collect()), latency, own_cpu }
     }
 }
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use zoarium::jute::{self, Buffer};
-use zoarium::raw::{Client, ClientError};
+use zoarium::raw::{ClientError, RawClient};
 use zoarium::records::requests::{CreateRequest, PathVersionRequest, PathWatchRequest, RequestHeader, SetDataRequest};
 use zoarium::records::{Acl, CreateMode, OpCode};
 
-use super::load::{self, Connection, Limit, Reading, Work};
-use super::{Trouble, Workload};
+use super::load::{self, Connection, Limit, Measurement, RequestSource};
+use super::{BenchError, Workload};
 
 /// Digits that number a connection's znodes, at the end of each path.
 pub(super) const DIGITS: usize = 8;
@@ -18,20 +18,20 @@ const KEYS: u32 = 2000;
 const PREPARE_OUTSTANDING: usize = 16;
 
 /// Sessions on one server, and a subtree of their own.
-pub(crate) struct Session {
+pub(crate) struct BenchSessions {
     pub(super) root: String,
-    clients: Vec<Client>,
+    clients: Vec<RawClient>,
     pub(super) links: Vec<Connection>,
     size: usize,
     /// How many znodes each connection has made, and not deleted from the front.
     made: Vec<std::ops::Range<u32>>,
 }
 
-impl Session {
-    pub(crate) fn open(address: &str, connections: usize, size: usize) -> Result<Session, Trouble> {
+impl BenchSessions {
+    pub(crate) fn open(address: &str, connections: usize, size: usize) -> Result<BenchSessions, BenchError> {
         let mut clients = Vec::new();
         for _ in 0..connections {
-            clients.push(Client::connect(address)?);
+            clients.push(RawClient::connect(address)?);
         }
         let root = clients[0].create("/zoarium-bench-", None, &[Acl::open()], CreateMode::PersistentSequential)?;
         for rank in 0..connections {
@@ -39,11 +39,16 @@ impl Session {
         }
         let links: Result<_, _> =
             clients.iter_mut().map(|client| Connection::new(client.wire().stream().try_clone()?)).collect();
-        Ok(Session { root, links: links?, size, made: vec![0..0; connections], clients })
+        Ok(BenchSessions { root, links: links?, size, made: vec![0..0; connections], clients })
     }
 
     /// One reading, after a fifth of it that is not counted.
-    pub(crate) fn measure(&mut self, workload: Workload, outstanding: usize, limit: Limit) -> Result<Reading, Trouble> {
+    pub(crate) fn measure(
+        &mut self,
+        workload: Workload,
+        outstanding: usize,
+        limit: Limit,
+    ) -> Result<Measurement, BenchError> {
         let keys = KEYS / self.links.len() as u32;
         match workload {
             Workload::Create => self.warm_then(outstanding, limit, |session| session.creates()),
@@ -74,8 +79,8 @@ impl Session {
         &mut self,
         outstanding: usize,
         limit: Limit,
-        work: impl Fn(&Session) -> Requests,
-    ) -> Result<Reading, Trouble> {
+        work: impl Fn(&BenchSessions) -> Requests,
+    ) -> Result<Measurement, BenchError> {
         let warm = match limit {
             Limit::Time(time) => Limit::Time(time / 5),
             Limit::Ops(ops) => Limit::Ops(ops / 5),
@@ -91,7 +96,7 @@ impl Session {
     }
 
     /// Makes `count` znodes under each connection's folder.
-    fn prepare(&mut self, count: u32) -> Result<(), Trouble> {
+    fn prepare(&mut self, count: u32) -> Result<(), BenchError> {
         let mut work = self.creates();
         work.end = Some(vec![count; self.links.len()]);
         let done = load::run(&mut self.links, &mut work, PREPARE_OUTSTANDING, Limit::WorkDone);
@@ -100,7 +105,7 @@ impl Session {
     }
 
     /// Sets a persistent watch on the first connection's first znode, on every connection.
-    fn watch(&mut self) -> Result<(), Trouble> {
+    fn watch(&mut self) -> Result<(), BenchError> {
         let mut work = self.requests(RequestKind::AddWatch, |_, root| {
             let path = format!("{}/{:0DIGITS$}", folder(root, 0), 0);
             let watch = zoarium::records::requests::WatchRequest { path: path.as_str().into(), kind: 0 };
@@ -111,7 +116,7 @@ impl Session {
     }
 
     /// Deletes all that was made and ends the sessions.
-    pub(crate) fn clean_up(mut self) -> Result<(), Trouble> {
+    pub(crate) fn clean_up(mut self) -> Result<(), BenchError> {
         let mut work = self.deletes();
         load::run(&mut self.links, &mut work, PREPARE_OUTSTANDING, Limit::WorkDone)?;
         let first = &mut self.clients[0];
@@ -242,7 +247,7 @@ struct Requests {
     end: Option<Vec<u32>>,
 }
 
-impl Work for Requests {
+impl RequestSource for Requests {
     fn next(&mut self, connection: usize, xid: i32, out: &mut Vec<u8>) -> bool {
         let next = &mut self.next[connection];
         if self.end.as_ref().is_some_and(|end| *next >= end[connection]) {
@@ -271,10 +276,10 @@ impl Work for Requests {
 }
 
 /// Waits until the server at `address` takes sessions.
-pub(crate) fn await_session(address: &str, patience: Duration) -> Result<Client, Trouble> {
+pub(crate) fn await_session(address: &str, patience: Duration) -> Result<RawClient, BenchError> {
     let deadline = std::time::Instant::now() + patience;
     loop {
-        match Client::connect(address) {
+        match RawClient::connect(address) {
             Ok(client) => return Ok(client),
             Err(ClientError::Io(_)) if std::time::Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_micros(200));

@@ -103,8 +103,10 @@ fn alone(at_once: bool) -> (Vec<u8>, Engine) {
 
 fn by_way_of(member: usize, at_once: bool) -> (Vec<u8>, Ensemble) {
     // The ids of sessions made there are those of the server by itself.
-    let settings =
-        move |index| Settings { server_id: if index == member { server(1) } else { server(9) }, ..settings_of(index) };
+    let settings = move |index| EngineSettings {
+        server_id: if index == member { server(1) } else { server(9) },
+        ..settings_of(index)
+    };
     let mut ensemble = Ensemble::with(3, settings);
     let client = ensemble.client(member);
     let mut bytes = Vec::new();

@@ -6,7 +6,7 @@ impl World {
     pub(super) fn dialled(&mut self, node: usize, to: usize) {
         let cut = self.blocked.contains(&(node, to)) || self.blocked.contains(&(to, node));
         if self.nodes[to].zab.is_none() || cut {
-            return self.give(node, Event::DialFailed);
+            return self.give(node, ZabEvent::DialFailed);
         }
         let mut end = |index: usize| {
             let me = &mut self.nodes[index];
@@ -26,8 +26,8 @@ impl World {
             epoch: 0,
             wires: Default::default(),
         });
-        self.give(to, Event::Opened { link: ends[1].1, is_ours: false });
-        self.give(node, Event::Opened { link: ends[0].1, is_ours: true });
+        self.give(to, ZabEvent::Opened { link: ends[1].1, is_ours: false });
+        self.give(node, ZabEvent::Opened { link: ends[0].1, is_ours: true });
     }
 
     pub(super) fn send(&mut self, node: usize, link: LinkId, packet: QuorumPacket) {
@@ -74,7 +74,7 @@ impl World {
             return;
         }
         match item {
-            Item::Packet(packet) => self.give(node, Event::Packet { link, packet }),
+            Item::Packet(packet) => self.give(node, ZabEvent::Packet { link, packet }),
             Item::State(state) => {
                 let is_whole = !self.rng.one_in(8) || self.is_healing;
                 if self.nodes[node].heard.is_some() {
@@ -83,7 +83,7 @@ impl World {
                         state.truncate(state.len() / 2);
                     }
                     self.nodes[node].heard = Some(state);
-                    self.give(node, Event::Heard { link, is_whole });
+                    self.give(node, ZabEvent::Heard { link, is_whole });
                 }
             }
         }
@@ -109,7 +109,7 @@ impl World {
         let slice = if self.is_healing { 500 } else { 7 };
         let txns = if before.is_some() { history[behind..].iter().take(slice).cloned().collect() } else { Vec::new() };
         self.count("log read");
-        self.give(node, Event::Records { link, before, txns });
+        self.give(node, ZabEvent::Records { link, before, txns });
     }
 
     pub(super) fn fault(&mut self) {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use zoarium::raw::four_letter;
 
-use super::writes::{Shared, honest};
-use crate::bench::{Trouble, load, machine};
+use super::writes::{SoakShared, honest};
+use crate::bench::{BenchError, load, machine};
 
 /// How often the server is asked for its numbers.
 const EVERY: Duration = Duration::from_millis(50);
@@ -19,17 +19,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MEMORY_BESIDE: u64 = 128 << 20;
 
 /// The numbers of `mntr`.
-pub(super) struct Numbers(HashMap<String, u64>);
+pub(super) struct MonitorNumbers(HashMap<String, u64>);
 
-impl Numbers {
-    pub(super) fn ask(address: &str) -> Result<Numbers, Trouble> {
+impl MonitorNumbers {
+    pub(super) fn ask(address: &str) -> Result<MonitorNumbers, BenchError> {
         let text = four_letter(address, "mntr", PATIENCE)?;
         let line = |line: &str| {
             let (key, value) = line.split_once('\t')?;
             Some((key.trim_start_matches("zk_").to_owned(), value.parse().ok()?))
         };
         let numbers: HashMap<_, _> = text.lines().filter_map(line).collect();
-        if numbers.is_empty() { Err(format!("no numbers in {text:?}").into()) } else { Ok(Numbers(numbers)) }
+        if numbers.is_empty() { Err(format!("no numbers in {text:?}").into()) } else { Ok(MonitorNumbers(numbers)) }
     }
 
     pub(super) fn of(&self, key: &str) -> u64 {
@@ -78,7 +78,7 @@ impl Worst {
 
 /// What was seen beside a load.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct SoakSeen {
     pub(super) file: Worst,
     pub(super) memory: Worst,
     /// Replies that came, and the time, while no snapshot ran.
@@ -89,14 +89,14 @@ pub(super) struct Seen {
 pub(super) fn watch(
     address: &str,
     pid: u32,
-    shared: &Shared,
+    shared: &SoakShared,
     until: Until,
     over: &AtomicBool,
-) -> Result<Seen, Trouble> {
-    let mut seen = Seen::default();
+) -> Result<SoakSeen, BenchError> {
+    let mut seen = SoakSeen::default();
     let mut before: Option<(Instant, u64)> = None;
     let result = loop {
-        let numbers = match Numbers::ask(address) {
+        let numbers = match MonitorNumbers::ask(address) {
             Ok(numbers) => numbers,
             Err(error) => break Err(error),
         };
@@ -127,8 +127,8 @@ pub(super) fn watch(
 }
 
 /// Waits until no snapshot runs; false when that takes past `end`.
-pub(super) fn await_quiet(address: &str, end: Instant) -> Result<bool, Trouble> {
-    while Numbers::ask(address)?.snapshot_runs() {
+pub(super) fn await_quiet(address: &str, end: Instant) -> Result<bool, BenchError> {
+    while MonitorNumbers::ask(address)?.snapshot_runs() {
         if Instant::now() >= end {
             return Ok(false);
         }
@@ -138,7 +138,7 @@ pub(super) fn await_quiet(address: &str, end: Instant) -> Result<bool, Trouble> 
 }
 
 /// Reads a znode every now and then until `over`; how long each read took, in nanoseconds.
-pub(super) fn read_beside(address: &str, over: &AtomicBool) -> Result<Histogram<u64>, Trouble> {
+pub(super) fn read_beside(address: &str, over: &AtomicBool) -> Result<Histogram<u64>, BenchError> {
     let mut took = load::histogram();
     let mut client = honest(address)?;
     while !over.load(Ordering::Relaxed) {

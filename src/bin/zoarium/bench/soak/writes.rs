@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use zoarium::jute::Buffer;
-use zoarium::raw::{Client, ClientError};
+use zoarium::raw::{ClientError, RawClient};
 use zoarium::records::requests::{CreateRequest, PathVersionRequest, PathWatchRequest, SetDataRequest};
 use zoarium::records::{Acl, CreateMode, ErrorCode, OpCode};
 
-use crate::bench::Trouble;
-use crate::bench::load::{self, Connection, Limit, Reading, Work};
-use crate::bench::work::{self, DIGITS, Session, Template, folder, frame, numbered};
+use crate::bench::BenchError;
+use crate::bench::load::{self, Connection, Limit, Measurement, RequestSource};
+use crate::bench::work::{self, BenchSessions, DIGITS, Template, folder, frame, numbered};
 
 /// What is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Load {
+pub(super) enum SoakLoad {
     /// The znodes and their values, to begin with.
     Fill,
     /// Set after set, round and round.
@@ -25,13 +25,13 @@ pub(super) enum Load {
     Mix,
 }
 
-impl Load {
+impl SoakLoad {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Load::Fill => "fill",
-            Load::Sets => "sets",
-            Load::Churn => "deletes, creates",
-            Load::Mix => "mix",
+            SoakLoad::Fill => "fill",
+            SoakLoad::Sets => "sets",
+            SoakLoad::Churn => "deletes, creates",
+            SoakLoad::Mix => "mix",
         }
     }
 }
@@ -43,7 +43,7 @@ const STAMP_SIZE: usize = 4;
 
 /// What the thread that loads and the thread that watches share.
 #[derive(Default)]
-pub(super) struct Shared {
+pub(super) struct SoakShared {
     /// Nothing more is to be sent; what is on its way is waited for.
     pub(super) stop: AtomicBool,
     pub(super) replies: AtomicU64,
@@ -52,14 +52,14 @@ pub(super) struct Shared {
 
 /// All connections of one soak, and what each of their znodes holds.
 pub(super) struct Writes {
-    session: Session,
-    shared: Arc<Shared>,
+    session: BenchSessions,
+    shared: Arc<SoakShared>,
     outstanding: usize,
     /// Znodes per connection, and how many of them carry values.
     znodes: u32,
     keys: u32,
     templates: Vec<Templates>,
-    load: Load,
+    load: SoakLoad,
     next: Vec<u32>,
     stamps: Vec<u32>,
     /// The stamp of each valued znode, by connection.
@@ -109,9 +109,9 @@ impl Writes {
         address: &str,
         (connections, outstanding): (usize, usize),
         (znodes, valued, size): (usize, usize, usize),
-        shared: Arc<Shared>,
-    ) -> Result<Writes, Trouble> {
-        let session = Session::open(address, connections, size)?;
+        shared: Arc<SoakShared>,
+    ) -> Result<Writes, BenchError> {
+        let session = BenchSessions::open(address, connections, size)?;
         let templates = (0..connections).map(|rank| Templates::new(&session.root, rank, size)).collect();
         let each = |all: usize| (all / connections).max(1) as u32;
         let keys = each(valued);
@@ -122,7 +122,7 @@ impl Writes {
             znodes: each(znodes),
             keys,
             templates,
-            load: Load::Fill,
+            load: SoakLoad::Fill,
             next: vec![0; connections],
             stamps: vec![0; connections],
             holds: vec![vec![DELETED; keys as usize]; connections],
@@ -131,7 +131,7 @@ impl Writes {
     }
 
     /// Runs `load` until it is stopped, or done.
-    pub(super) fn run(&mut self, load: Load) -> Result<Reading, Trouble> {
+    pub(super) fn run(&mut self, load: SoakLoad) -> Result<Measurement, BenchError> {
         if load != self.load {
             self.load = load;
             self.next.fill(0);
@@ -150,7 +150,7 @@ impl Writes {
     }
 
     /// How many of about `sample` znodes hold what was written last, and the first that does not.
-    pub(super) fn verify(&self, client: &mut Client, sample: usize) -> Result<(usize, Option<String>), Trouble> {
+    pub(super) fn verify(&self, client: &mut RawClient, sample: usize) -> Result<(usize, Option<String>), BenchError> {
         let all = self.keys as usize * self.holds.len();
         let step = (all / sample).max(1);
         let mut equal = 0;
@@ -189,26 +189,26 @@ impl Writes {
     }
 }
 
-impl Work for Writes {
+impl RequestSource for Writes {
     fn next(&mut self, connection: usize, xid: i32, out: &mut Vec<u8>) -> bool {
         let (next, keys) = (self.next[connection], self.keys);
         let whole = match self.load {
             // A deleted znode comes back before the load ends.
-            Load::Churn => next.is_multiple_of(2),
-            Load::Mix => next % 4 != 3,
-            Load::Fill | Load::Sets => true,
+            SoakLoad::Churn => next.is_multiple_of(2),
+            SoakLoad::Mix => next % 4 != 3,
+            SoakLoad::Fill | SoakLoad::Sets => true,
         };
         if whole && self.shared.stop.load(Ordering::Relaxed) {
             return false;
         }
         match self.load {
-            Load::Fill if next >= self.znodes => return false,
-            Load::Fill if next >= keys => self.templates[connection].create_empty.append(xid, next, out),
-            Load::Fill => self.write(connection, next, xid, out, true),
-            Load::Sets => self.write(connection, next % keys, xid, out, false),
-            Load::Churn if whole => self.delete(connection, next / 2 % keys, xid, out),
-            Load::Churn => self.write(connection, next / 2 % keys, xid, out, true),
-            Load::Mix => {
+            SoakLoad::Fill if next >= self.znodes => return false,
+            SoakLoad::Fill if next >= keys => self.templates[connection].create_empty.append(xid, next, out),
+            SoakLoad::Fill => self.write(connection, next, xid, out, true),
+            SoakLoad::Sets => self.write(connection, next % keys, xid, out, false),
+            SoakLoad::Churn if whole => self.delete(connection, next / 2 % keys, xid, out),
+            SoakLoad::Churn => self.write(connection, next / 2 % keys, xid, out, true),
+            SoakLoad::Mix => {
                 let base = next / 4 * 3;
                 match next % 4 {
                     0 => self.write(connection, base % keys, xid, out, false),
@@ -233,6 +233,6 @@ impl Work for Writes {
 }
 
 /// A session beside the load, as an application has one.
-pub(super) fn honest(address: &str) -> Result<Client, Trouble> {
+pub(super) fn honest(address: &str) -> Result<RawClient, BenchError> {
     work::await_session(address, std::time::Duration::from_secs(10))
 }
