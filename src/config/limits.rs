@@ -129,7 +129,8 @@ pub struct Storage {
     pub file_size_max: u64,
     /// `zoarium.extentSize`: unit in which the file's space is handed out; fixed when the file is made.
     pub extent_size: u64,
-    /// `zoarium.logWindow`: log after which a snapshot is wanted, when it exceeds the size of the last snapshot.
+    /// `zoarium.logWindow`: log after which a snapshot is wanted, when it exceeds the size of the last snapshot, or twice
+    /// that size while there are fewer than 100,000 transactions in it.
     pub log_window: u64,
     /// `zoarium.followerWindow`: log kept beyond need, for followers to catch up.
     pub follower_window: u64,

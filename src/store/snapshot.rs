@@ -39,6 +39,8 @@ pub(crate) struct Build {
     zxid: Zxid,
     /// Where the log ended when it began.
     pub(crate) began: u64,
+    /// Bytes of log that may be written until it is published.
+    pub(crate) window: u64,
     /// Stream bytes it was said to have at most, and the extents that were set aside for them.
     pub(crate) estimate: u64,
     estimate_extents: u32,
@@ -89,7 +91,7 @@ impl Store {
             && self.log.last_zxid > self.newest_snapshot_zxid()
     }
 
-    fn newest_snapshot_zxid(&self) -> Zxid {
+    pub(crate) fn newest_snapshot_zxid(&self) -> Zxid {
         self.sb.snapshots.iter().flatten().map(|kept| kept.zxid).max().unwrap_or(Zxid::ZERO)
     }
 
@@ -144,6 +146,7 @@ impl Store {
             id,
             zxid,
             began: self.log_position(),
+            window: self.log_window(),
             estimate: estimate_bytes,
             estimate_extents: self.extents_for_snapshot(estimate_bytes),
             written: 0,

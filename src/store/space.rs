@@ -14,6 +14,8 @@ use crate::store::pace::{self, LogLoad, SnapshotProgress};
 pub(crate) const RESERVE: u32 = 2;
 /// Bytes of a running snapshot that may wait in memory, at least; else a sixteenth of it.
 const WAITING_MAX: u64 = 20 << 20;
+/// Fewer transactions than this between two snapshots are few: ZooKeeper's `snapCount`.
+const FEW_TXNS: u32 = 100_000;
 /// Writes never wait for more than this: a new file with large extents begins with little.
 const QUANTUM_MAX: u64 = 64 << 10;
 
@@ -45,9 +47,22 @@ impl Store {
         self.sb.snapshots.iter().flatten().map(|kept| kept.bytes).max().unwrap_or(0)
     }
 
-    /// Bytes of log between snapshots.
+    /// Most bytes of log between the beginnings of two snapshots.
     pub(crate) fn log_window(&self) -> u64 {
-        self.options.log_window.max(self.largest_snapshot())
+        self.window_of(self.largest_snapshot(), self.has_large_records())
+    }
+
+    /// Bytes of log after which a snapshot is due. A snapshot that has to be written for each few large transactions takes
+    /// a large part of what the disk can do, so those may wait for twice as much; small ones may not, because a restart
+    /// would have so many of them to replay.
+    fn window_of(&self, snapshot: u64, large_records: bool) -> u64 {
+        self.options.log_window.max(if large_records { 2 * snapshot } else { snapshot })
+    }
+
+    /// Whether the log since the newest snapshot holds few transactions for its size.
+    fn has_large_records(&self) -> bool {
+        let (first, last) = (self.newest_snapshot_zxid(), self.log.last_zxid);
+        first.epoch() == last.epoch() && last.counter().saturating_sub(first.counter()) < FEW_TXNS
     }
 
     /// Where the log ends, counted in whole extents since the file's beginning: what is lost at their ends counts.
@@ -65,7 +80,7 @@ impl Store {
         let size = self.sb.extent_size();
         // A file does not shrink when its snapshots do.
         let snapshot = self.snapshot_largest.max(self.largest_snapshot());
-        let window = self.options.log_window.max(snapshot);
+        let window = self.window_of(snapshot, true);
         let keep = u64::from(self.options.keep_snapshots) + 1;
         let snapshots = keep * u64::from(self.extents_for_snapshot(snapshot));
         let bound = snapshots
@@ -225,7 +240,7 @@ impl Store {
         let load = LogLoad {
             since: self.log_position().saturating_sub(self.build.as_ref().map_or(self.snapshot_began, |b| b.began)),
             quantum: (self.sb.extent_size() / 64).min(QUANTUM_MAX),
-            window: self.log_window(),
+            window: self.build.as_ref().map_or_else(|| self.log_window(), |build| build.window),
             room,
             running,
             begins: self.wants_snapshot(),

@@ -6,7 +6,7 @@ use crate::store::layout::PAGE;
 use crate::store::map::{AlignedBuf, ReadAt};
 
 /// Bytes of a window, unless a frame needs more.
-const WINDOW: usize = 2 << 20;
+const WINDOW: usize = 4 << 20;
 
 /// A stretch of the file in memory.
 pub(crate) struct Window<'a> {

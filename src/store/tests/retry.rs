@@ -8,7 +8,7 @@ use super::sim_disk::{SimDisk, Trap};
 use super::world::tiny;
 use crate::ids::{Millis, Zxid};
 use crate::store::superblock::Extent;
-use crate::store::{Disk, Record, Store, StoreError};
+use crate::store::{Disk, Record, Store, StoreError, StoreOptions};
 
 /// When everything begins: long after the start, so that nothing is due because the clock is at zero.
 const BEGUN: u64 = 50_000;
@@ -196,5 +196,36 @@ fn a_snapshot_is_wanted_when_the_log_reaches_its_window_less_what_chance_takes_o
             zxid += 1;
             store.append(&[Record { zxid: Zxid(zxid), txn: &[1; 20] }]).unwrap();
         }
+    }
+}
+
+// A snapshot for each few large values would take from the log what the disk can do.
+#[test]
+fn the_log_may_grow_to_twice_the_last_snapshot_while_it_holds_few_transactions() {
+    for (step, times) in [(1, 2), (20_000, 1)] {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(3));
+        let options = StoreOptions { extent_size: 64 << 10, max_size: 64 << 20, ..tiny() };
+        let (mut store, _) = Store::open_on(disk, &options, &mut Model::default()).unwrap();
+        store.append(&[Record { zxid: Zxid(1), txn: &[1; 20] }]).unwrap();
+        let state = options.log_window as usize * 5 / 4;
+        store.snapshot_begin(Zxid(1), state as u64 + 4).unwrap();
+        store.snapshot_push(&vec![1; state]).unwrap();
+        store.snapshot_finish().unwrap();
+        let published =
+            (0..50).find_map(|_| store.tick(Millis(1)).unwrap()).expect("the snapshot ends").outcome.unwrap();
+        store.jitter = 0;
+        let mut zxid = 1;
+        while !store.wants_snapshot() {
+            store.tick(Millis(1)).unwrap();
+            zxid += step;
+            store.append(&[Record { zxid: Zxid(zxid), txn: &[1; 3000] }]).unwrap();
+        }
+        let since = store.log_since_snapshot();
+        let due = times * published;
+        assert!(
+            (due..due + options.extent_size).contains(&since),
+            "{since} bytes, a snapshot of {published}, {step}: {:?}",
+            store.space()
+        );
     }
 }
