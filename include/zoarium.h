@@ -655,8 +655,8 @@ zoa_code zoa_client_session(const struct zoa_client *client,
 
 // Adds an identity to the session: scheme `"digest"` with `"user:password"`, for one. Waits for the server's answer.
 //
-// Any thread. Errors: `ZOA_AUTH_FAILED`, which ends the session; `ZOA_CONNECTION_LOSS` (it will be said again on the
-// next connection); `ZOA_CLOSED`, `ZOA_SESSION_EXPIRED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_UTF8`, `ZOA_BAD_HANDLE`,
+// Any thread. Errors: `ZOA_AUTH_FAILED`, which ends the session; `ZOA_CONNECTION_LOSS` (the identity is
+// re-sent on reconnect); `ZOA_CLOSED`, `ZOA_SESSION_EXPIRED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_UTF8`, `ZOA_BAD_HANDLE`,
 // `ZOA_FORKED`.
 zoa_code zoa_client_add_auth(struct zoa_client *client,
                              const char *scheme,

@@ -103,6 +103,15 @@ const UNSAFE: &[&str] = &["src/store/map.rs"];
 /// Rooms whose files still use each other in a circle. No other may begin to, and these are to be mended.
 const CIRCULAR: &[&str] = &["config", "engine", "store"];
 
+/// Names that two types may have, and why.
+const TWICE: &[(&str, &str)] = &[(
+    "Acl",
+    "an entry of an access control list: `records::Acl` borrows from the wire, the public one owns its texts",
+)];
+
+/// So many types whose names end in the same word are a family, and the glossary says of what.
+const FAMILY: usize = 3;
+
 /// A room is not a world.
 const LINES_MAX: usize = 800;
 
@@ -137,7 +146,10 @@ fn sources() -> Vec<(String, PathBuf, String)> {
 /// Lines that are code: no comments, and nothing of the tests at a file's end or in a `tests` file.
 fn code(path: &Path, text: &str) -> Vec<(usize, String)> {
     let is_test = path.components().any(|part| part.as_os_str() == "tests")
-        || path.file_name().is_some_and(|name| ["tests.rs", "golden.rs", "model.rs"].iter().any(|test| name == *test));
+        || path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.ends_with("tests.rs") || ["golden.rs", "model.rs"].contains(&name));
     if is_test {
         return Vec::new();
     }
@@ -353,6 +365,76 @@ fn unsafe_code_lives_in_its_room() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// The types that a file declares at its outermost level, with their lines.
+fn types(code: &[(usize, String)]) -> Vec<(usize, String)> {
+    let declared = |line: &str| -> Option<String> {
+        let mut rest = line;
+        if let Some(after) = rest.strip_prefix("pub") {
+            rest = match after.strip_prefix('(') {
+                Some(inside) => inside.split_once(") ")?.1,
+                None => after.strip_prefix(' ')?,
+            };
+        }
+        let rest = rest.strip_prefix("unsafe ").unwrap_or(rest);
+        let (keyword, name) = rest.split_once(' ')?;
+        let name = name.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+        matches!(keyword, "struct" | "enum" | "trait" | "type" | "union").then(|| name.to_owned())
+    };
+    code.iter().filter_map(|(number, line)| Some((*number, declared(line)?))).collect()
+}
+
+#[test]
+fn no_two_types_have_one_name() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (_, path, text) in sources() {
+        let inside = path.strip_prefix(root()).unwrap().display().to_string();
+        for (number, name) in types(&code(&path, &text)) {
+            places.entry(name).or_default().push(format!("{inside}:{number}"));
+        }
+    }
+    places.retain(|_, places| places.len() > 1);
+    let allowed: BTreeSet<String> = TWICE.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let new: Vec<_> = places.iter().filter(|(name, _)| !allowed.contains(*name)).collect();
+    assert!(new.is_empty(), "one name for two types: {new:#?}");
+    let gone: Vec<_> = allowed.iter().filter(|name| !places.contains_key(*name)).collect();
+    assert!(gone.is_empty(), "only one type has this name now, take it from the list: {gone:?}");
+}
+
+#[test]
+fn the_glossary_explains_what_families_of_types_are_called() {
+    let glossary = fs::read_to_string(root().join("docs/GLOSSARY.md")).unwrap();
+    let (_, naming) = glossary.split_once("## How types are named").expect("the section on names");
+    let explained: BTreeSet<&str> = naming
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split_once(" |"))
+        .flat_map(|(words, _)| words.split(", "))
+        .collect();
+    let mut families: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (room, path, text) in sources() {
+        if !matches!(room.as_str(), "bin" | "sim") {
+            for (_, name) in types(&code(&path, &text)) {
+                if let Some(last) = name.rfind(|c: char| c.is_ascii_uppercase()) {
+                    families.entry(name[last..].to_owned()).or_default().insert(name);
+                }
+            }
+        }
+    }
+    let missing: Vec<_> =
+        families.iter().filter(|(last, types)| types.len() >= FAMILY && !explained.contains(last.as_str())).collect();
+    assert!(missing.is_empty(), "not in docs/GLOSSARY.md: {missing:#?}");
+}
+
+#[test]
+fn the_reader_of_types_finds_them() {
+    let read = |text: &str| -> Vec<String> {
+        let lines: Vec<(usize, String)> = text.lines().map(str::to_owned).enumerate().collect();
+        types(&lines).into_iter().map(|(_, name)| name).collect()
+    };
+    assert_eq!(read("struct A;\npub enum B<'a> {\npub(in crate::c) type C = D;"), ["A", "B", "C"]);
+    assert_eq!(read("pub(super) unsafe trait E: F {\nunion G {"), ["E", "G"]);
+    assert_eq!(read("    type Item = u8;\nuse a::struct_b;\nimpl H for I {\npub fn j() {"), [] as [&str; 0]);
 }
 
 #[test]

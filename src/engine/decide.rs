@@ -29,7 +29,7 @@ const TTL_MS_MAX: i64 = (1 << 40) - 1;
 /// Ephemerals up to this many are listed by the transaction that ends their session.
 const LISTED_MAX: usize = 256;
 
-/// Who brings a request, and waits for what becomes of it.
+/// The connection that a request came by; its reply goes back that way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Requester {
     /// A client of ours.
@@ -49,7 +49,7 @@ impl Requester {
     }
 }
 
-/// Who asks.
+/// The session that requests, with the identities of its connection.
 pub(super) struct Caller {
     pub session: SessionId,
     pub requester: Requester,

@@ -1,4 +1,4 @@
-//! Sessions whose end is proposed: whether they are over is not known before that is committed, and who asks has to wait.
+//! Sessions whose end is proposed: whether they are over is not known before that is committed, so a request about them waits.
 //!
 //! A client that is told that its session has expired gives up what it holds. The proposal may still come to nothing, with
 //! the leader that made it; then the session and its ephemerals live on (S-35).
@@ -31,7 +31,7 @@ impl Engine {
         Handshake::Done
     }
 
-    /// Tells who asks once it is known, and only once.
+    /// Tells the requester once it is known, and only once.
     pub(super) fn tell_of_the_end(&mut self, session: SessionId, requester: Requester) {
         let waiting = self.ending.0.entry(session).or_default();
         if !waiting.contains(&requester) {

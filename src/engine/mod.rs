@@ -436,7 +436,7 @@ impl Engine {
         zxid
     }
 
-    /// Proposes for who asks: a client of ours gets its reply when the transaction is delivered, a learner sees it then.
+    /// Proposes for the requesting session: a client of ours gets its reply when the transaction is delivered, a learner sees it then.
     fn propose_for(&mut self, caller: &Caller, xid: i32, op: OpCode, txn: &Txn<'_>) {
         let zxid = self.propose(caller.session, xid, txn);
         match caller.requester {

@@ -158,7 +158,7 @@ impl ServerBox {
     /// Stops it, without waiting longer than [`Server::stop`] does, and keeps how it ended.
     fn finish(&self) -> Fallible<()> {
         // Others who stop it at the same time wait until it is known how it ended. The server's other locks
-        // are taken one at a time: who asks how it is holds them in another order.
+        // are taken one at a time: `zoa_server_status` takes them in another order.
         let _alone = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(server) = self.server.write().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
         let result = server.stop();

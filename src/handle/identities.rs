@@ -1,7 +1,7 @@
-//! The identities of a session in this process: said again on every connection, and never more than the server takes.
+//! The identities of a session in this process: re-sent on every reconnect, and never more than the server takes.
 //!
 //! A server closes the connection for one identity too many. It would be closed again on every reconnect, because all of
-//! them are said again; so the one too many is refused here.
+//! them are re-sent; so the one too many is refused here.
 
 use super::transport::Refused;
 use crate::peer::local::LinkLimits;

@@ -25,7 +25,7 @@ pub struct QueueShare {
     waiting: AtomicUsize,
     /// The transport was told to stop and wants to hear when it may go on.
     stopped: AtomicBool,
-    resume: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    read_on: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl QueueShare {
@@ -35,8 +35,8 @@ impl QueueShare {
     }
 
     /// What gets the transport to read again.
-    pub(super) fn on_resume(&self, resume: impl Fn() + Send + Sync + 'static) {
-        let _ = self.resume.set(Box::new(resume));
+    pub(super) fn on_drained(&self, read_on: impl Fn() + Send + Sync + 'static) {
+        let _ = self.read_on.set(Box::new(read_on));
     }
 
     /// Callbacks that wait, and the bytes they hold.
@@ -50,7 +50,7 @@ impl QueueShare {
         self.bytes.store(self.bytes.load(Ordering::Relaxed) + size, Ordering::Relaxed);
     }
 
-    /// Under the queue's lock. Whether [`QueueShare::resume`] is due.
+    /// Under the queue's lock. Whether [`QueueShare::read_on`] is due.
     pub(super) fn sub(&self, size: usize) -> bool {
         let jobs = self.jobs.load(Ordering::Relaxed) - 1;
         let bytes = self.bytes.load(Ordering::Relaxed) - size;
@@ -80,18 +80,18 @@ impl QueueShare {
     }
 
     /// Without the queue's lock.
-    pub(super) fn resume(&self) {
+    pub(super) fn read_on(&self) {
         if self.stopped.swap(false, Ordering::SeqCst)
-            && let Some(resume) = self.resume.get()
+            && let Some(read_on) = self.read_on.get()
         {
-            resume();
+            read_on();
         }
     }
 
     /// A thread begins to wait for a reply.
     pub(super) fn begin_waiting(&self) {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        self.resume();
+        self.read_on();
     }
 
     /// It has it, or gave up.
@@ -109,9 +109,9 @@ mod tests {
     #[test]
     fn reading_stops_at_the_bound_and_goes_on_at_half() {
         //
-        let (load, resumed) = (QueueShare::new(), Arc::new(AtomicUsize::new(0)));
-        let counted = Arc::clone(&resumed);
-        load.on_resume(move || {
+        let (load, reading) = (QueueShare::new(), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&reading);
+        load.on_drained(move || {
             counted.fetch_add(1, Ordering::SeqCst);
         });
         for _ in 1..JOBS_MAX {
@@ -122,14 +122,14 @@ mod tests {
         assert!(load.is_full());
         load.begin_waiting();
         assert!(!load.is_full(), "whoever waits is answered");
-        assert_eq!(resumed.load(Ordering::SeqCst), 1);
+        assert_eq!(reading.load(Ordering::SeqCst), 1);
         load.end_waiting();
         assert!(load.is_full());
         let due = (0..JOBS_MAX).position(|_| load.sub(1)).unwrap();
         assert_eq!(due + 1, JOBS_MAX / 2);
-        load.resume();
-        load.resume();
-        assert_eq!(resumed.load(Ordering::SeqCst), 2, "once");
+        load.read_on();
+        load.read_on();
+        assert_eq!(reading.load(Ordering::SeqCst), 2, "once");
     }
 
     #[test]

@@ -467,7 +467,7 @@ impl Transport for Local {
         Some(Reply { code: code.to_i32(), zxid, body, unsent: None })
     }
 
-    fn resume(&self) {
+    fn read_on(&self) {
         // Whatever it has been poked for before: the loop has passed it over.
         self.link.poked.store(false, Ordering::SeqCst);
         self.link.poke();

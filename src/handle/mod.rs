@@ -222,10 +222,10 @@ impl Handle {
         let listener: Weak<dyn Listener> = Arc::downgrade(&(Arc::clone(&core) as Arc<dyn Listener>));
         let transport = connect(listener)?;
         let _ = core.transport.set(transport);
-        let resumed = Arc::downgrade(&core);
-        core.load.on_resume(move || {
-            if let Some(transport) = resumed.upgrade().as_ref().and_then(|core| core.transport.get()) {
-                transport.resume();
+        let weak = Arc::downgrade(&core);
+        core.load.on_drained(move || {
+            if let Some(transport) = weak.upgrade().as_ref().and_then(|core| core.transport.get()) {
+                transport.read_on();
             }
         });
         Ok(Handle { core })

@@ -240,10 +240,10 @@ impl CallbackQueue {
             let next = state.next_leaving().or_else(|| if ran < max { state.jobs.pop_front() } else { None });
             let Some((load, size, job)) = next else { break };
             state.running = Some(load.id);
-            let resumes = load.sub(size);
+            let reads_on = load.sub(size);
             drop(state);
-            if resumes {
-                load.resume();
+            if reads_on {
+                load.read_on();
             }
             self.run_one(job);
             if forks() != process {
@@ -307,10 +307,10 @@ impl CallbackQueue {
             if let Some((load, size, job)) = next {
                 state.has_runner = true;
                 state.running = Some(load.id);
-                let resumes = load.sub(size);
+                let reads_on = load.sub(size);
                 drop(state);
-                if resumes {
-                    load.resume();
+                if reads_on {
+                    load.read_on();
                 }
                 let (end, process) = (EndOfRun(self), forks());
                 self.run_one(job);

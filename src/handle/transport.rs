@@ -372,7 +372,7 @@ pub trait Transport: Send + Sync {
 
     /// The listener is not full any more: reading may go on. Called from any thread; a transport that looks again by
     /// itself need not do anything.
-    fn resume(&self) {}
+    fn read_on(&self) {}
 
     /// Adds an identity to the session, here and on every later connection. `done` gets the server's answer; a refusal
     /// ends in [`State::AuthFailed`].

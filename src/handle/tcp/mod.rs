@@ -1,8 +1,8 @@
 //! A session with servers elsewhere, over TCP.
 //!
 //! One thread, `zoarium-io`, moves the bytes of all such sessions of a process: it is there while one of them is, and it
-//! calls nobody who could hold it up. It finds a server, resumes the session there, says again what has to be said on every
-//! connection (identities, then watches, then what waits), pings, and gives a silent server up. A request is sent once:
+//! calls nobody who could hold it up. It finds a server, resumes the session there, re-sends on reconnect what every
+//! connection needs (identities, then watches, then waiting requests), pings, and gives a silent server up. A request is sent once:
 //! when the connection is lost, those of which a byte has left end in [`code::CONNECTION_LOSS`], and those of which none
 //! has wait for the next connection.
 
@@ -61,7 +61,7 @@ impl Transport for Tcp {
         Ok(())
     }
 
-    fn resume(&self) {
+    fn read_on(&self) {
         self.link.poke();
     }
 

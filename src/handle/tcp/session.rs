@@ -54,7 +54,7 @@ struct TcpOut {
     asked_to_close: bool,
 }
 
-/// An identity, said again on every connection.
+/// An identity, re-sent on every reconnect.
 struct Credential {
     scheme: String,
     bytes: Vec<u8>,

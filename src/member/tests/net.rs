@@ -33,7 +33,7 @@ pub(super) struct Net {
     /// Each end of a connection, and the other one.
     ends: BTreeMap<(ServerId, LinkId), (ServerId, LinkId)>,
     links_made: u32,
-    /// The newest ballot of one to another: said again when they are connected.
+    /// The newest ballot of one to another: re-sent when they are connected.
     ballots: BTreeMap<(ServerId, ServerId), Notification>,
     ballot_links: Vec<(ServerId, ServerId)>,
     /// How often each kind of packet was sent.

@@ -94,6 +94,6 @@ class Holding:
         if timer is not None:
             timer.cancel()
         if state == KazooState.CONNECTED and timer is not None and not self.is_over:
-            # Watches are said again on the new connection; this also notices a znode that went without one.
+            # Watches are set again on the new connection; this also notices a znode that went without one.
             self._look()
         return False

@@ -1,4 +1,4 @@
-//! Who asks what: sessions, the znodes they work on, frames from templates.
+//! Which session requests what: sessions, the znodes they work on, frames from templates.
 
 use std::time::Duration;
 
