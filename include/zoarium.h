@@ -274,8 +274,9 @@ typedef struct zoa_result zoa_result;
 // One peer.
 //
 // Made by `zoa_server_start`, stopped by `zoa_server_stop`, ended by `zoa_server_free`. Any thread. Any number may live in
-// one process, each with a data folder and a port of its own. It runs one thread, `zoarium-loop`, and another for a
-// moment now and then; all of them block all signals.
+// one process, each with a data folder and a port of its own. It runs one thread, `zoarium-loop`, a second one,
+// `zoarium-relief`, that sleeps unless a write takes long, and another for a moment now and then; all of them block all
+// signals.
 typedef struct zoa_server zoa_server;
 
 // What became of a call: 0, one of ZooKeeper's codes, or one of ours (−1001 and below). Numbers are never reused.

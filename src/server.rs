@@ -1,7 +1,7 @@
 //! The embedding API: start a peer on a thread of its own, ask how it is, stop it.
 
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -15,12 +15,13 @@ use crate::four_letter::{Whitelist, Word};
 use crate::ids::SessionId;
 use crate::peer::answer::{Answer, Unanswered, question};
 use crate::peer::local::Hub;
+use crate::peer::serving::Serving;
 use crate::peer::{Command, Peer, Status};
 
 /// A running peer. Dropping it stops it.
 ///
-/// One thread, `zoarium-loop`, does all the work; another, `zoarium-snap`, exists while a snapshot is written or the
-/// file grows. No other thread, no signal handler, nothing printed.
+/// One thread, `zoarium-loop`, does all the work; `zoarium-relief` sleeps and goes on with it while a write of the log takes
+/// long; another, `zoarium-snap`, exists while a snapshot is written or the file grows. No other thread, no signal handler, nothing printed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,6 +31,7 @@ use crate::peer::{Command, Peer, Status};
 /// let server = Server::start(Config { data_dir: dir.clone(), client_port: 0, ..Config::default() })?;
 /// println!("any ZooKeeper client may connect to {}", server.addresses()[0]);
 /// let client = server.client()?;
+/// assert!(server.is_serving() && server.wait_until_serving(Duration::ZERO), "a member of an ensemble needs a leader first");
 /// assert!(server.status().is_some());
 /// assert_eq!(server.word(Word::Ruok).as_deref(), Some("imok"));
 ///
@@ -51,6 +53,7 @@ pub struct Server {
     commands: Sender<Command>,
     waker: Arc<mio::Waker>,
     hub: Arc<Hub>,
+    serving: Arc<Serving>,
     ended: Arc<Ended>,
     thread: Option<JoinHandle<()>>,
 }
@@ -87,7 +90,8 @@ pub struct Reload {
 }
 
 impl Server {
-    /// Opens the file, recovers what it holds, listens, and serves. Returns when clients can connect.
+    /// Opens the file, recovers what it holds, listens, and serves. Returns when clients can connect; a member of an ensemble
+    /// refuses them until it has found a leader: [`Server::wait_until_serving`].
     ///
     /// [`Server`] has an example.
     ///
@@ -111,15 +115,18 @@ impl Server {
                             return Ok(());
                         }
                     };
-                    ready.give(Ok((peer.addresses(), peer.waker(), peer.hub())));
-                    peer.run()
+                    let serving = peer.serving();
+                    ready.give(Ok((peer.addresses(), peer.waker(), peer.hub(), peer.serving())));
+                    let result = catch_unwind(AssertUnwindSafe(|| peer.run()));
+                    serving.end();
+                    result.unwrap_or_else(|panic| resume_unwind(panic))
                 }));
                 at_end.set(result.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(&*panic)))));
             })
             .map_err(Error::system("start the loop's thread"))?;
         match opened.wait(None) {
-            Ok(Ok((addresses, waker, hub))) => {
-                Ok(Server { addresses, commands, waker, hub, ended, thread: Some(thread) })
+            Ok(Ok((addresses, waker, hub, serving))) => {
+                Ok(Server { addresses, commands, waker, hub, serving, ended, thread: Some(thread) })
             }
             Ok(Err(error)) => {
                 let _ = thread.join();
@@ -173,6 +180,21 @@ impl Server {
     /// As [`Server::client`].
     pub async fn async_client(&self) -> Result<AsyncClient, Error> {
         Client::options().open_async(self).await
+    }
+
+    /// Whether clients are served now. A member of an ensemble serves nobody while there is no leader, or only reads where
+    /// read-only mode is on.
+    ///
+    /// [`Server`] has an example.
+    pub fn is_serving(&self) -> bool {
+        self.serving.is_so()
+    }
+
+    /// Waits until clients are served; false when they were not for so long, or the server has ended.
+    ///
+    /// [`Server`] has an example.
+    pub fn wait_until_serving(&self, limit: Duration) -> bool {
+        self.serving.wait(limit)
     }
 
     /// Waits until the server has ended, by [`Server::stop`] from another thread or by a failure.

@@ -52,6 +52,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+pub use crate::tree::Walked;
 use complaints::Complaints;
 pub use conn::{CloseReason, ConnId, ConnStats};
 use conn::{Conns, PendingReply};

@@ -2,7 +2,9 @@
 //!
 //! | asked for | carried out by |
 //! |---|---|
-//! | keep, append, truncate, install | the store, at once; the answer is the next event |
+//! | keep, truncate | the store, at once; the answer is the next event |
+//! | append | whoever hosts the member, on whichever thread: [`EnsemblePart::begin_append`], [`EnsemblePart::appended`] |
+//! | install | [`Installing`], a slice in each turn |
 //! | replay, deliver | the engine; what is delivered may wait there for a long transaction to be applied |
 //! | read, open and stream a snapshot | [`Feeding`], a piece at a time and as the connection takes it |
 //! | hear, unhear | [`StateHearing`], apart from the state that is served |
@@ -11,18 +13,20 @@
 use std::collections::VecDeque;
 
 use super::feeding::Feeding;
+use super::installing::Installing;
 use super::numbers::{EnsembleStatus, Numbers};
 use super::{EngineSeat, Host, Loading, MemberFailure, MemberParts};
 use crate::engine::{Duty, Heard, Outgoing, StateHearing};
-use crate::failpoint::{self, Failpoint};
 use crate::ids::{LinkId, Millis, Zxid};
 use crate::records::peer::{PacketType, QuorumPacket};
 use crate::records::txn::Proposal;
-use crate::store::{MemberState, Record, Store, StoreError};
+use crate::store::{LogWrite, MemberState, Record, SnapshotDone, Store, StoreError};
 use crate::zab::{History, MemberRecord, RoleEnd, Standing, Start, Zab, ZabAction, ZabEvent, ZabSettings};
 
 /// A member without a leader answers reads, where that is allowed, after so long, ms; a tick where that is longer.
 const READ_ONLY_AFTER_MS: u64 = 2000;
+/// Time for feeding learners in one turn, µs.
+const FEED_US: u64 = 1000;
 /// How long an append that found no room waits before it is tried again, ms.
 const FULL_PAUSE_MS: u64 = 200;
 
@@ -44,16 +48,25 @@ pub(super) struct EnsemblePart {
     taken: Zxid,
     receiving: Option<Receiving>,
     pub(super) feeding: Feeding,
+    /// Somebody can be fed more at once.
+    is_feeding: bool,
+    installing: Option<Installing>,
     /// Decided, but there was no room for it while others were outstanding.
     held: Vec<Proposal>,
-    /// An append that found no room, and when it is tried again.
-    appending: Option<(u64, Zxid, Millis)>,
+    /// Sizes of what needs room in the log, while that is looked for.
+    sizes: Vec<usize>,
+    /// An append that was begun and is not over: its run, and where it ends.
+    appending: Option<(u64, Zxid)>,
+    /// When it is tried again, having found no room.
+    retry_at: Option<Millis>,
     /// When reads are answered without a leader, while there is none and that is allowed.
     read_only_at: Option<Millis>,
     /// How long there must be none for that; `None` where it is not allowed.
     read_only_after_ms: Option<u64>,
     /// The connection to the leader.
     leader_link: Option<LinkId>,
+    /// It is about to stop: nothing more is decided.
+    is_leaving: bool,
     /// Events that follow from what was carried out.
     follow_ups: VecDeque<ZabEvent>,
     numbers: Numbers,
@@ -83,11 +96,16 @@ impl EnsemblePart {
             taken: applied,
             receiving: None,
             feeding: Feeding::default(),
+            is_feeding: false,
+            installing: None,
             held: Vec::new(),
+            sizes: Vec::new(),
             appending: None,
+            retry_at: None,
             read_only_at: read_only_after_ms.map(|ms| now.plus(ms)),
             read_only_after_ms,
             leader_link: None,
+            is_leaving: false,
             follow_ups: VecDeque::new(),
             numbers: Numbers::new(now),
         }
@@ -121,6 +139,16 @@ impl EnsemblePart {
         !self.deliveries.is_empty()
     }
 
+    /// Decides nothing more: it is about to stop.
+    pub(super) fn begin_leaving(&mut self) {
+        self.is_leaving = true;
+    }
+
+    /// Whether nothing is lost when it stops now, and nobody has to wait for what only it has.
+    pub(super) fn may_leave(&self) -> bool {
+        self.zab.may_leave()
+    }
+
     /// Whether something that was decided here is not committed yet.
     pub(super) fn has_outstanding(&self) -> bool {
         !self.held.is_empty() || self.zab.history().committed() < self.zab.history().last()
@@ -128,8 +156,7 @@ impl EnsemblePart {
 
     /// When a turn is wanted though nothing comes from outside.
     pub(super) fn poll_timeout(&self) -> Millis {
-        let retry = self.appending.map(|(.., at)| at);
-        [Some(self.zab.poll_timeout()), retry, self.read_only_at]
+        [Some(self.zab.poll_timeout()), self.retry_at, self.read_only_at]
             .into_iter()
             .flatten()
             .min()
@@ -173,7 +200,7 @@ impl EnsemblePart {
         match &event {
             ZabEvent::Opened { link, is_ours: true } => self.leader_link = Some(*link),
             ZabEvent::Closed { link } => {
-                self.feeding.forget(parts.store, *link);
+                self.feeding.forget(parts, *link);
                 self.stop_receiving_from(*link);
             }
             _ => {}
@@ -206,7 +233,7 @@ impl EnsemblePart {
             ZabAction::Send { link, packet } => host.send(link, &packet),
             ZabAction::Close { link, why } => {
                 log::info!("closing a connection of the quorum port: {why:?}");
-                self.feeding.forget(parts.store, link);
+                self.feeding.forget(parts, link);
                 host.close(link);
             }
             ZabAction::Keep { run, record } => {
@@ -224,10 +251,17 @@ impl EnsemblePart {
                 self.receiving = Some(Receiving::Stream { link, hearing });
                 host.hear(link);
             }
-            ZabAction::Unhear => self.receiving = None,
+            ZabAction::Unhear => {
+                self.receiving = None;
+                if let Some(installing) = self.installing.take() {
+                    parts.store.snapshot_abort();
+                    self.follow_ups.push_back(ZabEvent::Installed { run: installing.run, is_done: false });
+                }
+            }
             ZabAction::Install { run, at, record } => {
-                let is_done = self.install(parts, at, record)?;
-                self.follow_ups.push_back(ZabEvent::Installed { run, is_done });
+                if !self.install(parts, run, at, record)? {
+                    self.follow_ups.push_back(ZabEvent::Installed { run, is_done: false });
+                }
             }
             ZabAction::Replay { upto } => self.replay(parts, upto)?,
             ZabAction::Deliver { upto } => {
@@ -254,7 +288,7 @@ impl EnsemblePart {
                 }
             }
             ZabAction::LearnerGone { link } => {
-                self.feeding.forget(parts.store, link);
+                self.feeding.forget(parts, link);
                 parts.engine.learner_gone(link);
             }
             ZabAction::AnswerPing { link, zxid } => {
@@ -285,7 +319,7 @@ impl EnsemblePart {
             parts.engine.replay(zxid, &txn)?;
         }
         self.held.clear();
-        self.feeding.clear(parts.store);
+        self.feeding.clear(parts);
         self.numbers.stands(host.time().0, std::mem::replace(&mut self.standing, standing), standing);
         let duty = match standing {
             Standing::Looking => {
@@ -319,15 +353,18 @@ impl EnsemblePart {
         parts: &mut MemberParts<'_, S>,
         host: &mut impl Host,
     ) -> Result<(), MemberFailure> {
-        if !matches!(self.standing, Standing::Leading { .. }) {
+        if !matches!(self.standing, Standing::Leading { .. }) || self.is_leaving {
             return Ok(());
         }
         self.held.extend(parts.engine.poll_proposals());
         if self.held.is_empty() {
             return Ok(());
         }
-        let records: Vec<Record<'_>> = self.held.iter().map(|one| Record { zxid: one.zxid, txn: &one.txn }).collect();
-        match parts.store.reserve(&records) {
+        // What was sent to others and is not in our log yet needs its room, too.
+        let pending = self.zab.txns(parts.store.last_zxid(), self.zab.history().last()).map(|(_, txn)| txn.len());
+        self.sizes.clear();
+        self.sizes.extend(pending.chain(self.held.iter().map(|one| one.txn.len())));
+        match parts.store.reserve(&self.sizes) {
             Ok(()) => {
                 let decided = self.held.drain(..).map(|one| (one.zxid, one.txn)).collect();
                 self.handle(parts, host, ZabEvent::Decided(decided))
@@ -345,51 +382,58 @@ impl EnsemblePart {
         }
     }
 
-    /// Appends what the history has and the log has not, with one sync.
-    pub(super) fn append<S: EngineSeat>(
+    /// Begins to append what the history has and the log has not.
+    pub(super) fn begin_append<S: EngineSeat>(
         &mut self,
         parts: &mut MemberParts<'_, S>,
         host: &mut impl Host,
-        may_lend: bool,
-    ) -> Result<(), MemberFailure> {
+    ) -> Result<Option<LogWrite>, MemberFailure> {
         let now = host.time().0;
-        let (run, upto) = match self.appending {
-            Some((.., at)) if now < at => return Ok(()),
-            Some((run, upto, _)) => (run, upto),
-            None => match self.zab.begin_append() {
-                Some(begun) => begun,
-                None => return Ok(()),
-            },
-        };
+        if parts.store.is_writing() || self.retry_at.is_some_and(|at| now < at) {
+            return Ok(None);
+        }
+        let Some((run, upto)) = self.appending.or_else(|| self.zab.begin_append()) else { return Ok(None) };
         let records: Vec<Record<'_>> =
             self.zab.txns(parts.store.last_zxid(), upto).map(|(zxid, txn)| Record { zxid: *zxid, txn }).collect();
-        let lent = may_lend && !failpoint::on(Failpoint::AckBeforeSync) && parts.engine.duty() != Duty::None;
-        if lent {
-            parts.engine.lend();
-        }
-        let appended = parts.store.append(&records);
-        if lent {
-            parts.engine.take_back();
-        }
-        match appended {
-            Ok(()) => {
-                self.appending = None;
-                self.handle(parts, host, ZabEvent::Synced { run, upto })
+        let begun = parts.store.append_begin(&records);
+        self.appending = Some((run, upto));
+        let was_full = self.retry_at.take().is_some();
+        match begun {
+            Ok(None) => {
+                self.appended(parts, host)?;
+                Ok(None)
             }
+            Ok(write) => Ok(write),
             // The leader will leave us behind; once there is room we go on.
             Err(error @ StoreError::Full { .. }) => {
-                if self.appending.is_none() {
+                if !was_full {
                     log::error!("{error}: this member cannot follow until there is space");
                 }
-                self.appending = Some((run, upto, now.plus(FULL_PAUSE_MS)));
-                Ok(())
+                self.retry_at = Some(now.plus(FULL_PAUSE_MS));
+                Ok(None)
             }
             Err(error @ StoreError::TooLarge { .. }) => {
                 log::error!("{error}: this member cannot follow its leader, whose limits are larger");
                 self.appending = None;
-                self.handle(parts, host, ZabEvent::AppendFailed)
+                self.handle(parts, host, ZabEvent::AppendFailed)?;
+                Ok(None)
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The log is on disk further than it was: perhaps as far as was asked for.
+    pub(super) fn appended<S: EngineSeat>(
+        &mut self,
+        parts: &mut MemberParts<'_, S>,
+        host: &mut impl Host,
+    ) -> Result<(), MemberFailure> {
+        match self.appending {
+            Some((run, upto)) if parts.store.last_zxid() >= upto => {
+                self.appending = None;
+                self.handle(parts, host, ZabEvent::Synced { run, upto })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -415,19 +459,27 @@ impl EnsemblePart {
         Ok(())
     }
 
-    /// Pieces of the log and of the state for learners, as far as their connections take them.
+    /// Pieces of the log and of the state for learners, as far as their connections take them and for no longer than a slice
+    /// should take.
     pub(super) fn feed<S: EngineSeat>(
         &mut self,
         parts: &mut MemberParts<'_, S>,
         host: &mut impl Host,
     ) -> Result<(), MemberFailure> {
-        let mut events = self.feeding.turn(parts, host)?;
-        while !events.is_empty() {
+        let until_us = host.now_us().saturating_add(FEED_US);
+        loop {
+            let events = self.feeding.turn(parts, host, until_us)?;
+            if events.is_empty() {
+                break;
+            }
             for event in events {
                 self.handle(parts, host, event)?;
             }
-            events = self.feeding.turn(parts, host)?;
+            if host.now_us() >= until_us {
+                break;
+            }
         }
+        self.is_feeding = self.feeding.goes_on(host);
         Ok(())
     }
 
@@ -512,29 +564,82 @@ impl EnsemblePart {
         }
     }
 
+    /// Begins to make the state that was received our own; false when that cannot be.
     fn install<S: EngineSeat>(
         &mut self,
         parts: &mut MemberParts<'_, S>,
+        run: u64,
         at: Zxid,
         record: MemberRecord,
     ) -> Result<bool, MemberFailure> {
-        let Some(Receiving::State(mut heard)) = self.receiving.take() else { return Ok(false) };
+        let Some(Receiving::State(heard)) = self.receiving.take() else { return Ok(false) };
         self.end_read_only(parts)?;
         assert!(heard.applied() == at, "a state of {} is installed as that of {at}", heard.applied());
         parts.snapshots.abort(parts.engine, parts.store);
-        match super::installing::install(&mut heard, parts.store, &kept(parts.store, record)) {
-            Ok(()) => {}
-            Err(error @ StoreError::Full { .. }) => {
-                log::error!("{error}: the leader's state has no room here");
-                return Ok(false);
+        let state = kept(parts.store, record);
+        match Installing::begin(heard, parts.store, run, &state) {
+            Ok(installing) => {
+                self.installing = Some(installing);
+                Ok(true)
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => no_room(parts.store, error),
         }
-        log::info!("the leader's state at zxid {at} is this member's own now");
-        parts.engine.take_over(*heard);
-        self.taken = at;
-        Ok(true)
     }
+
+    /// Goes on with an installation.
+    pub(super) fn go_on_installing<S: EngineSeat>(
+        &mut self,
+        parts: &mut MemberParts<'_, S>,
+        host: &mut impl Host,
+    ) -> Result<(), MemberFailure> {
+        let Some(installing) = &mut self.installing else { return Ok(()) };
+        let run = installing.run;
+        if let Err(error) = installing.go_on(parts, host) {
+            self.installing = None;
+            parts.store.snapshot_abort();
+            let is_done = no_room(parts.store, error)?;
+            self.handle(parts, host, ZabEvent::Installed { run, is_done })?;
+        }
+        Ok(())
+    }
+
+    /// The store has ended what it was writing: an installation, if one is under way.
+    pub(super) fn snapshot_done<S: EngineSeat>(
+        &mut self,
+        parts: &mut MemberParts<'_, S>,
+        host: &mut impl Host,
+        done: SnapshotDone,
+    ) -> Result<Option<SnapshotDone>, MemberFailure> {
+        let Some(installing) = self.installing.take_if(|installing| installing.at() == done.zxid) else {
+            return Ok(Some(done));
+        };
+        let (run, at) = (installing.run, installing.at());
+        let is_done = match installing.finish(done) {
+            Ok(heard) => {
+                log::info!("the leader's state at zxid {at} is this member's own now");
+                parts.engine.take_over(heard);
+                self.taken = at;
+                true
+            }
+            Err(error) => no_room(parts.store, error)?,
+        };
+        self.handle(parts, host, ZabEvent::Installed { run, is_done })?;
+        Ok(None)
+    }
+
+    /// Whether a turn has more to do for who is fed, or for what is installed.
+    pub(super) fn goes_on(&self, store: &Store) -> bool {
+        self.is_feeding || self.installing.as_ref().is_some_and(|installing| installing.goes_on(store))
+    }
+}
+
+/// A state was not installed, which is false, or the file has failed.
+fn no_room(store: &Store, error: StoreError) -> Result<bool, MemberFailure> {
+    if store.stats().poisoned.is_some() {
+        return Err(error.into());
+    }
+    log::error!("{error}: the leader's state has no room here");
+    Ok(false)
 }
 
 fn kept(store: &Store, record: MemberRecord) -> MemberState {
@@ -551,6 +656,9 @@ fn words(ending: &RoleEnd) -> String {
         RoleEnd::CounterUsedUp => "this member leads no longer: a new epoch is needed".to_owned(),
         RoleEnd::LeaderLost(why) => format!("the leader is lost ({why:?})"),
         RoleEnd::LeaderBroke(why) => format!("the leader is left: {why}"),
+        RoleEnd::CannotTruncate => {
+            "this member's log cannot be made to end where the leader's does: it asks for the whole state".to_owned()
+        }
         RoleEnd::DiskFailed => "what the leader asked for could not be carried out on this member's file".to_owned(),
     }
 }

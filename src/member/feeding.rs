@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{EngineSeat, Host, MemberFailure, MemberParts};
-use crate::engine::Retelling;
+use crate::engine::{Retelling, Walked};
 use crate::ids::{LinkId, Zxid};
 use crate::store::{LogCursor, Store, StoreError};
 use crate::zab::ZabEvent;
@@ -12,7 +12,9 @@ use crate::zab::ZabEvent;
 /// Bytes of the log that are read at once.
 const READ_MAX: usize = 256 << 10;
 /// Bytes of the state that are handed over at once.
-const PIECE_SIZE: usize = 256 << 10;
+const PIECE_SIZE: usize = 64 << 10;
+/// Znodes looked at before the clock is.
+const STEPS: usize = 64;
 /// No more is given to a connection that has so many bytes to send.
 const OUTPUT_MAX: usize = 1 << 20;
 
@@ -28,15 +30,24 @@ enum Feed {
     },
     /// It is to be given the state.
     Open,
-    /// The state is there and its stream not asked for yet.
+    /// The state is kept as it was then, and its stream not asked for yet.
     Opened(Retelling),
     Stream(Retelling),
+}
+
+impl Feed {
+    /// Whether it goes on as soon as its connection takes more.
+    fn goes_on(&self) -> bool {
+        matches!(self, Feed::Read { .. } | Feed::Stream(_))
+    }
 }
 
 /// Everybody who is being fed.
 #[derive(Default)]
 pub(super) struct Feeding {
     feeds: BTreeMap<LinkId, Feed>,
+    /// Who was fed last, so that the next is somebody else where there is not time for all.
+    last: Option<LinkId>,
 }
 
 impl Feeding {
@@ -62,31 +73,43 @@ impl Feeding {
     }
 
     /// The learner is gone.
-    pub(super) fn forget(&mut self, store: &mut Store, link: LinkId) {
+    pub(super) fn forget<S: EngineSeat>(&mut self, parts: &mut MemberParts<'_, S>, link: LinkId) {
         if let Some(feed) = self.feeds.remove(&link) {
-            close(store, feed);
+            close(parts, feed);
         }
     }
 
     /// All are.
-    pub(super) fn clear(&mut self, store: &mut Store) {
+    pub(super) fn clear<S: EngineSeat>(&mut self, parts: &mut MemberParts<'_, S>) {
         for feed in std::mem::take(&mut self.feeds).into_values() {
-            close(store, feed);
+            close(parts, feed);
         }
     }
 
-    /// A piece for everybody who can take one; what is to be told of it.
+    /// Whether somebody can be fed at once.
+    pub(super) fn goes_on(&self, host: &impl Host) -> bool {
+        self.feeds.iter().any(|(link, feed)| feed.goes_on() && host.output_len(*link) < OUTPUT_MAX)
+    }
+
+    /// A piece for everybody who can take one, until `until_us`; what is to be told of it.
     pub(super) fn turn<S: EngineSeat>(
         &mut self,
         parts: &mut MemberParts<'_, S>,
         host: &mut impl Host,
+        until_us: u64,
     ) -> Result<Vec<ZabEvent>, MemberFailure> {
         let mut events = Vec::new();
-        let links: Vec<LinkId> = self.feeds.keys().copied().collect();
+        let mut links: Vec<LinkId> = self.feeds.keys().copied().collect();
+        let behind = links.iter().position(|link| Some(*link) > self.last).unwrap_or(0);
+        links.rotate_left(behind);
         for link in links {
             if host.output_len(link) >= OUTPUT_MAX {
                 continue;
             }
+            if host.now_us() >= until_us {
+                break;
+            }
+            self.last = Some(link);
             match self.feeds.remove(&link) {
                 Some(Feed::Read { after, cursor }) => {
                     let (before, txns, cursor) = read(parts.store, after, cursor)?;
@@ -101,29 +124,27 @@ impl Feeding {
                 Some(Feed::Open) if parts.engine.is_applying() => {
                     self.feeds.insert(link, Feed::Open);
                 }
-                Some(Feed::Open) => {
-                    let retelling = parts.engine.retell();
-                    log::info!("sending the state at zxid {}, {} bytes", retelling.zxid(), retelling.left());
-                    events.push(ZabEvent::SnapshotOpened { link, zxid: retelling.zxid() });
-                    self.feeds.insert(link, Feed::Opened(retelling));
-                }
-                Some(Feed::Stream(mut retelling)) => {
-                    let left = retelling.left();
-                    while host.output_len(link) < OUTPUT_MAX
-                        && let Some(piece) = retelling.next_piece(PIECE_SIZE)
-                    {
-                        host.send_raw(link, piece.to_vec());
+                Some(Feed::Open) => match parts.engine.retell_begin() {
+                    Some(retelling) => {
+                        log::info!("sending the state at zxid {}", retelling.zxid());
+                        events.push(ZabEvent::SnapshotOpened { link, zxid: retelling.zxid() });
+                        self.feeds.insert(link, Feed::Opened(retelling));
                     }
-                    match retelling.left() {
-                        0 => events.push(ZabEvent::SnapshotStreamed { link }),
-                        _ => {
-                            if retelling.left() < left {
-                                events.push(ZabEvent::StateMoves { link });
-                            }
-                            self.feeds.insert(link, Feed::Stream(retelling));
-                        }
+                    // Others are being sent it: their turn first.
+                    None => drop(self.feeds.insert(link, Feed::Open)),
+                },
+                Some(Feed::Stream(mut retelling)) => match stream(parts, host, link, &mut retelling, until_us) {
+                    Walked::Whole => events.push(ZabEvent::SnapshotStreamed { link }),
+                    Walked::More => {
+                        events.push(ZabEvent::StateMoves { link });
+                        self.feeds.insert(link, Feed::Stream(retelling));
                     }
-                }
+                    Walked::GivenUp => {
+                        log::error!("the state cannot be sent any further: too much was written meanwhile");
+                        host.close(link);
+                        events.push(ZabEvent::Closed { link });
+                    }
+                },
                 Some(opened @ Feed::Opened(_)) => drop(self.feeds.insert(link, opened)),
                 None => {}
             }
@@ -132,9 +153,32 @@ impl Feeding {
     }
 }
 
-fn close(store: &mut Store, feed: Feed) {
-    if let Feed::Read { cursor: Some(cursor), .. } | Feed::Given { cursor } = feed {
-        store.read_close(cursor);
+fn close<S: EngineSeat>(parts: &mut MemberParts<'_, S>, feed: Feed) {
+    match feed {
+        Feed::Read { cursor: Some(cursor), .. } | Feed::Given { cursor } => parts.store.read_close(cursor),
+        Feed::Opened(retelling) | Feed::Stream(retelling) => parts.engine.retell_end(&retelling),
+        Feed::Read { cursor: None, .. } | Feed::Open => {}
+    }
+}
+
+/// Sends as much of a state as the connection takes, until then.
+fn stream<S: EngineSeat>(
+    parts: &mut MemberParts<'_, S>,
+    host: &mut impl Host,
+    link: LinkId,
+    retelling: &mut Retelling,
+    until_us: u64,
+) -> Walked {
+    let mut piece = Vec::new();
+    loop {
+        let walked = parts.engine.retell_on(retelling, STEPS, PIECE_SIZE, &mut piece);
+        let is_late = host.now_us() >= until_us;
+        if walked != Walked::More || is_late || piece.len() >= PIECE_SIZE {
+            host.send_raw(link, std::mem::take(&mut piece));
+        }
+        if walked != Walked::More || is_late || host.output_len(link) >= OUTPUT_MAX {
+            return walked;
+        }
     }
 }
 

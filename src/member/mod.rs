@@ -9,10 +9,11 @@ use std::fmt;
 use std::ops::DerefMut;
 
 use crate::engine::{Damage, Duty, Engine, LogSpace};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
 use crate::records::peer::{Notification, QuorumPacket};
 use crate::records::txn::Proposal;
-use crate::store::{Record, SpaceLevel, Store, StoreError};
+use crate::store::{LogWrite, LogWritten, Record, SpaceLevel, Store, StoreError};
 use crate::zab::{self, Broadcast, Majority, Standing, ZabEvent};
 
 mod carry;
@@ -253,6 +254,27 @@ impl<S: EngineSeat> Member<S> {
         self.ensemble().map_or(Ok(()), |(ensemble, mut parts)| ensemble.wake(&mut parts, host))
     }
 
+    /// It is about to stop: a leader decides nothing more from now on. Whether it leads, and so whether that may take until
+    /// [`Member::may_leave`].
+    pub fn begin_leaving(&mut self) -> bool {
+        let leads = matches!(self.standing(), Some(Standing::Leading { .. }));
+        if let Some((ensemble, _)) = self.ensemble() {
+            ensemble.begin_leaving();
+        }
+        leads
+    }
+
+    /// Whether a leader may stop: what it proposed is committed and applied, and another voter has all of it and knows that, so
+    /// that the others only have to elect it.
+    pub fn may_leave(&self) -> bool {
+        match &self.agreement {
+            Agreement::Alone { .. } => true,
+            Agreement::Ensemble(ensemble) => {
+                ensemble.may_leave() && !ensemble.has_deliveries() && !self.engine.is_applying()
+            }
+        }
+    }
+
     // -----------------------------------------------------------------------------------------------------------
     // One turn
 
@@ -283,36 +305,106 @@ impl<S: EngineSeat> Member<S> {
     /// # Errors
     /// [`MemberFailure`], which is final.
     pub fn commit(&mut self, host: &mut impl Host) -> Result<(), MemberFailure> {
-        // What is durable is applied before more becomes so: nothing that is will ever be abandoned.
-        self.deliver(host)?;
-        if let Agreement::Ensemble(_) = self.agreement {
-            return self.commit_with_others(host);
+        loop {
+            let written = self.commit_begin(host)?.map(LogWrite::carry_out);
+            let is_over = written.is_none();
+            self.commit_end(host, written)?;
+            if is_over {
+                return Ok(());
+            }
         }
-        if !self.propose() || self.append()? == Appended::Refused {
-            return Ok(());
-        }
-        // Replies tell how long their requests took, the sync included.
-        let (now, wall) = host.time();
-        self.engine.set_time(now, wall);
-        self.deliver(host)
     }
 
-    fn commit_with_others(&mut self, host: &mut impl Host) -> Result<(), MemberFailure> {
-        let may_lend = !self.untold;
+    /// The first half of a commit: what was decided is on its way to the others, and what is to be on our own disk is
+    /// returned. While a write is under way there is no other.
+    ///
+    /// The caller carries it out, here or on another thread, and gives what became of it to [`Member::commit_end`]. It may go
+    /// on meanwhile, as if nothing had been written: with a call of `commit_end` without it, and further turns. Until it is
+    /// given back nothing of it is acknowledged, committed by this member's vote, or applied.
+    ///
+    /// # Errors
+    /// [`MemberFailure`], which is final.
+    pub fn commit_begin(&mut self, host: &mut impl Host) -> Result<Option<LogWrite>, MemberFailure> {
+        // What is durable is applied before more becomes so: nothing that is will ever be abandoned.
+        self.deliver(host)?;
+        let write = match self.agreement {
+            Agreement::Ensemble(_) => self.begin_with_others(host)?,
+            Agreement::Alone { .. } => {
+                if !self.store.is_writing() {
+                    self.propose();
+                }
+                self.begin_append()?
+            }
+        };
+        let write = match write {
+            None => self.store.mark_begin()?,
+            write => write,
+        };
+        // Others may read meanwhile, unless they would see what its watchers in this process have not been told.
+        if write.is_some()
+            && !self.untold
+            && self.engine.duty() != Duty::None
+            && !failpoint::on(Failpoint::AckBeforeSync)
+        {
+            self.engine.lend();
+        }
+        Ok(write)
+    }
+
+    /// The second half of a commit, with what became of the write if it is over.
+    ///
+    /// # Errors
+    /// [`MemberFailure`], which is final.
+    pub fn commit_end(&mut self, host: &mut impl Host, written: Option<LogWritten>) -> Result<(), MemberFailure> {
+        self.engine.take_back();
+        if let Some(written) = written {
+            self.store.append_end(written)?;
+            // Replies tell how long their requests took, the sync included.
+            let (now, wall) = host.time();
+            self.engine.set_time(now, wall);
+            if let Agreement::Alone { broadcast, me } = &mut self.agreement {
+                broadcast.ack(*me, self.store.last_zxid());
+            }
+            if let Some((ensemble, mut parts)) = self.ensemble() {
+                ensemble.appended(&mut parts, host)?;
+            }
+            self.deliver(host)?;
+        }
         let Some((ensemble, mut parts)) = self.ensemble() else { return Ok(()) };
+        ensemble.send_packets(&mut parts, host)?;
+        ensemble.go_on_installing(&mut parts, host)?;
+        ensemble.feed(&mut parts, host)?;
+        host.flush();
+        Ok(())
+    }
+
+    fn begin_with_others(&mut self, host: &mut impl Host) -> Result<Option<LogWrite>, MemberFailure> {
+        let Some((ensemble, mut parts)) = self.ensemble() else { return Ok(None) };
         ensemble.send_packets(&mut parts, host)?;
         ensemble.propose(&mut parts, host)?;
         // Others sync while we do.
         host.flush();
-        ensemble.append(&mut parts, host, may_lend)?;
-        let (now, wall) = host.time();
-        self.engine.set_time(now, wall);
-        self.deliver(host)?;
-        let Some((ensemble, mut parts)) = self.ensemble() else { return Ok(()) };
-        ensemble.send_packets(&mut parts, host)?;
-        ensemble.feed(&mut parts, host)?;
-        host.flush();
-        Ok(())
+        ensemble.begin_append(&mut parts, host)
+    }
+
+    /// Begins to append what is proposed and not durable yet.
+    fn begin_append(&mut self) -> Result<Option<LogWrite>, MemberFailure> {
+        let Agreement::Alone { broadcast, .. } = &mut self.agreement else { return Ok(None) };
+        if self.store.is_writing() {
+            return Ok(None);
+        }
+        let records: Vec<Record<'_>> =
+            broadcast.to_append().map(|proposal| Record { zxid: proposal.zxid, txn: &proposal.txn }).collect();
+        match self.store.append_begin(&records) {
+            Ok(write) => Ok(write),
+            Err(error @ (StoreError::Full { .. } | StoreError::TooLarge { .. })) => {
+                log::error!("{error}: {} writes were refused", records.len());
+                broadcast.abandon_unappended();
+                self.engine.abandon_proposals();
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// First step of [`Member::commit`] once everything earlier is applied: takes what the engine has decided. Whether
@@ -340,16 +432,7 @@ impl<S: EngineSeat> Member<S> {
         let records: Vec<Record<'_>> =
             broadcast.to_append().map(|proposal| Record { zxid: proposal.zxid, txn: &proposal.txn }).collect();
         let Some(last) = records.last().map(|record| record.zxid) else { return Ok(Appended::Durable) };
-        // Others may read meanwhile, unless they would see what its watchers in this process have not been told.
-        let lent = !self.untold;
-        if lent {
-            self.engine.lend();
-        }
-        let appended = self.store.append(&records);
-        if lent {
-            self.engine.take_back();
-        }
-        match appended {
+        match self.store.append(&records) {
             Ok(()) => {
                 broadcast.ack(*me, last);
                 Ok(Appended::Durable)
@@ -423,8 +506,13 @@ impl<S: EngineSeat> Member<S> {
     ///
     /// # Errors
     /// [`MemberFailure::Store`], which is final.
-    pub fn tick(&mut self, host: &impl Host) -> Result<(), MemberFailure> {
-        if let Some(done) = self.store.tick(host.time().0)? {
+    pub fn tick(&mut self, host: &mut impl Host) -> Result<(), MemberFailure> {
+        let Some(done) = self.store.tick(host.time().0)? else { return Ok(()) };
+        let done = match self.ensemble() {
+            Some((ensemble, mut parts)) => ensemble.snapshot_done(&mut parts, host, done)?,
+            None => Some(done),
+        };
+        if let Some(done) = done {
             self.snapshots.done(&mut self.engine, host, &done);
         }
         Ok(())
@@ -432,12 +520,17 @@ impl<S: EngineSeat> Member<S> {
 
     /// Whether the next turn has work without anything coming from outside.
     pub fn goes_on(&self) -> bool {
+        let waits = self.store.is_writing();
         match &self.agreement {
+            // What was decided meanwhile shares the next write.
             Agreement::Alone { broadcast, .. } => {
-                self.engine.has_proposals() || self.engine.has_work() || !broadcast.is_empty()
+                self.engine.has_work() || (!waits && (self.engine.has_proposals() || !broadcast.is_empty()))
             }
             Agreement::Ensemble(ensemble) => {
-                self.engine.has_proposals() || self.engine.has_work() || ensemble.has_deliveries()
+                self.engine.has_work()
+                    || ensemble.has_deliveries()
+                    || ensemble.goes_on(&self.store)
+                    || (!waits && self.engine.has_proposals())
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The loop: sockets, clock, disk. Carries out what the core decides, and decides nothing itself.
 //!
-//! One thread, nothing that blocks but the log's sync. A turn: sockets in → decide → one frame, one sync → deliver what
-//! is committed → one slice of a snapshot, if one is being taken → sockets out.
+//! One thread at a time, nothing that blocks but the log's sync, and that not for long: see `relief`. A turn: sockets in →
+//! decide → one frame, one sync → deliver what is committed → one slice of a snapshot, if one is being taken → sockets out.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,6 +16,7 @@ use crate::engine::{CloseReason, Duty, Engine, EngineSettings, LogSpace};
 use crate::four_letter::{Whitelist, Word};
 use crate::ids::{Millis, ServerId, SessionId, WallMillis};
 use crate::member::{EngineSeat as _, LogSpaceChanged, Member};
+use crate::store::{LogWrite, LogWritten};
 use crate::{Error, engine};
 
 pub mod answer;
@@ -39,7 +40,9 @@ pub mod place;
 mod pool;
 pub mod quorum_links;
 mod recovery;
+mod relief;
 pub mod seat;
+pub mod serving;
 mod shortage;
 #[cfg(test)]
 mod tests;
@@ -58,12 +61,17 @@ use local::{Hub, LinkLimits, Locals};
 use network::Network;
 use pool::MemoryPool;
 use seat::Seat;
+use serving::Serving;
 use tokens::{LINKS, LISTENERS_MAX, WAKER};
 
 /// Events taken from the system at once.
 const EVENTS_MAX: usize = 4096;
 /// Bytes read from one socket in one turn.
 const READ_SIZE: usize = 128 << 10;
+/// Time for a leader that is to stop until another has everything, ms.
+const LEAVE_MS: u64 = 500;
+/// Turns come so often meanwhile, ms.
+const LEAVE_POLL_MS: u64 = 5;
 /// Work that must be done now and then, ms.
 const SWEEP_MS: u64 = 1000;
 
@@ -105,6 +113,16 @@ pub struct Status {
     pub turns: u64,
 }
 
+/// How a turn has ended.
+enum TurnEnd {
+    /// Another may begin.
+    Again,
+    /// Half way: this is to be carried out first, or meanwhile; then comes [`Peer::end_turn`].
+    Write(LogWrite),
+    /// The loop is told to stop.
+    Stop,
+}
+
 /// One peer with everything it owns.
 pub struct Peer {
     config: Config,
@@ -143,6 +161,11 @@ pub struct Peer {
     word_memory: word_memory::WordMemory,
 
     started: Instant,
+    /// Whether clients are served, for other threads, and as it was told last.
+    serving: Arc<Serving>,
+    was_serving: bool,
+    /// It leads and is to stop: as soon as another has everything, and then in any case.
+    leaves_by: Option<Millis>,
     next_sweep: Millis,
     fsync_max_seen_us: u64,
     file_bytes_seen: u64,
@@ -180,7 +203,8 @@ impl Peer {
         engine.set_record_size_max(store.max_record());
         let engine = Seat::new(engine);
         let hub = Hub::new(Arc::clone(&waker), engine.lent(), link_limits);
-        let member = Member::new(engine, store, me);
+        let mut member = Member::new(engine, store, me);
+        member.store.set_marks_apart();
         let pool = MemoryPool::new(config.limits.input_bytes_max / 2, READ_SIZE);
         let hearing =
             LoopDelay::new(config.session_timeout_min_ms(), hearing::backlog(config.client_port_listen_backlog));
@@ -208,6 +232,9 @@ impl Peer {
             delayed_until: Millis(0),
             word_memory: word_memory::WordMemory::default(),
             started,
+            serving: Arc::default(),
+            was_serving: false,
+            leaves_by: None,
             next_sweep: Millis(SWEEP_MS),
             fsync_max_seen_us: 0,
             file_bytes_seen: 0,
@@ -216,11 +243,13 @@ impl Peer {
         let (now, wall) = peer.time();
         peer.hearing.woke(now);
         peer.start(now, wall)?;
+        peer.tell_whether_serving();
         peer.file_bytes_seen = peer.member.store.stats().file_bytes;
         let addresses: Vec<String> = peer.addresses().iter().map(SocketAddr::to_string).collect();
         log::info!(
-            "zoarium {} serves on {}, server id {me}, data in {}",
+            "zoarium {} {} on {}, server id {me}, data in {}",
             env!("CARGO_PKG_VERSION"),
+            if peer.serving.is_so() { "serves" } else { "listens" },
             addresses.join(", "),
             peer.config.file().display()
         );
@@ -249,6 +278,18 @@ impl Peer {
         Arc::clone(&self.waker)
     }
 
+    /// Whether clients are served, for other threads.
+    pub fn serving(&self) -> Arc<Serving> {
+        Arc::clone(&self.serving)
+    }
+
+    fn tell_whether_serving(&mut self) {
+        let is_so = self.member.engine.duty() != Duty::None;
+        if std::mem::replace(&mut self.was_serving, is_so) != is_so {
+            self.serving.set(is_so);
+        }
+    }
+
     /// Where clients in this process come in.
     pub fn hub(&self) -> Arc<Hub> {
         Arc::clone(&self.locals.hub)
@@ -258,39 +299,41 @@ impl Peer {
     ///
     /// # Errors
     /// [`Error`] when the store failed: nothing is acknowledged from then on (S-42).
-    pub fn run(mut self) -> Result<(), Error> {
-        let mut events = Events::with_capacity(EVENTS_MAX);
-        loop {
-            let timeout = self.poll_timeout();
-            let (now, _) = self.time();
-            self.hearing.sleeps(now, timeout.as_millis() as u64);
-            // Without a leader nobody is to read: what is here may be on its way out.
-            if self.member.engine.duty() != Duty::None {
-                self.member.engine.lend();
-            }
-            let polled = self.poll.poll(&mut events, Some(timeout));
-            self.member.engine.take_back();
-            if let Err(error) = polled
-                && error.kind() != std::io::ErrorKind::Interrupted
-            {
-                return Err(Error::System { what: "wait for events", source: error });
-            }
-            match self.turn(&events) {
-                Ok(true) => {}
-                Ok(false) => return self.stop(),
-                Err(error) => {
-                    let error = error.in_file(&self.config.file());
-                    log::error!("{error}: this server takes no more writes and stops");
-                    self.member.engine.close_all(&CloseReason::Stopping);
-                    self.send_output();
-                    return Err(error);
-                }
-            }
-        }
+    pub fn run(self) -> Result<(), Error> {
+        relief::run(self)
     }
 
-    /// One turn; false when asked to stop.
-    fn turn(&mut self, events: &Events) -> Result<bool, Error> {
+    /// Waits for something to happen, and does what there is to do then.
+    fn step(&mut self, events: &mut Events) -> Result<TurnEnd, Error> {
+        let timeout = self.poll_timeout();
+        let (now, _) = self.time();
+        self.hearing.sleeps(now, timeout.as_millis() as u64);
+        // Without a leader nobody is to read: what is here may be on its way out.
+        if self.member.engine.duty() != Duty::None {
+            self.member.engine.lend();
+        }
+        let polled = self.poll.poll(events, Some(timeout));
+        self.member.engine.take_back();
+        if let Err(error) = polled
+            && error.kind() != std::io::ErrorKind::Interrupted
+        {
+            return Err(Error::System { what: "wait for events", source: error });
+        }
+        self.turn(events)
+    }
+
+    /// Tells everybody that nothing more will come, for this reason.
+    fn failed(&mut self, error: Error) -> Error {
+        let error = error.in_file(&self.config.file());
+        log::error!("{error}: this server takes no more writes and stops");
+        self.member.engine.take_back();
+        self.member.engine.close_all(&CloseReason::Stopping);
+        self.send_output();
+        error
+    }
+
+    /// One turn, or its first half when it has something to write.
+    fn turn(&mut self, events: &Events) -> Result<TurnEnd, Error> {
         self.turns += 1;
         let (now, wall) = self.time();
         self.member.engine.grant_back(self.hearing.woke(now));
@@ -307,14 +350,33 @@ impl Peer {
             }
         }
         if !self.carry_out_commands() {
-            return Ok(false);
+            return Ok(TurnEnd::Stop);
         }
         self.serve_members(now)?;
-        self.take_in(has_connections, (reported, reported >= EVENTS_MAX), now);
+        if let Some(by) = self.leaves_by {
+            // Its clients' requests stay where they are, and come to another server.
+            if now >= by || self.member.may_leave() {
+                return Ok(TurnEnd::Stop);
+            }
+        } else {
+            self.take_in(has_connections, (reported, reported >= EVENTS_MAX), now);
+        }
         let Peer { member, locals, started, network, .. } = self;
         let mut hosting = Hosting { locals, started: *started, network: network.as_mut() };
-        member.commit(&mut hosting)?;
+        if let Some(write) = member.commit_begin(&mut hosting)? {
+            return Ok(TurnEnd::Write(write));
+        }
+        self.end_turn(None)?;
+        Ok(TurnEnd::Again)
+    }
+
+    /// The second half of a turn, with what was written, if anything was.
+    fn end_turn(&mut self, written: Option<LogWritten>) -> Result<(), Error> {
+        let Peer { member, locals, started, network, .. } = self;
+        let mut hosting = Hosting { locals, started: *started, network: network.as_mut() };
+        member.commit_end(&mut hosting, written)?;
         member.take_snapshot(&mut hosting)?;
+        self.tell_whether_serving();
         let (now, wall) = self.time();
         self.member.engine.set_time(now, wall);
         self.send_output();
@@ -322,11 +384,12 @@ impl Peer {
         for (waiting, answer) in std::mem::take(&mut self.answers) {
             waiting.give(answer);
         }
-        self.member.tick(&Hosting { locals: &mut self.locals, started: self.started, network: None })?;
+        let Peer { member, locals, started, network, .. } = self;
+        member.tick(&mut Hosting { locals, started: *started, network: network.as_mut() })?;
         if now >= self.next_sweep {
             self.sweep(now);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Tells how much may be decided in this turn, by the space that there is for it.
@@ -355,11 +418,14 @@ impl Peer {
     }
 
     fn poll_timeout(&self) -> Duration {
+        let (now, _) = self.time();
+        if let Some(by) = self.leaves_by {
+            return Duration::from_millis(by.since(now).min(LEAVE_POLL_MS));
+        }
         let has_input = !self.work.is_empty() || !self.locals.may_sleep();
         if self.member.goes_on() || has_input {
             return Duration::ZERO;
         }
-        let (now, _) = self.time();
         let mut wait = self.next_sweep.since(now);
         if let Some(at) = self.pool.goes_on_at(now) {
             wait = wait.min(at.since(now));
@@ -382,7 +448,14 @@ impl Peer {
     fn carry_out_commands(&mut self) -> bool {
         while let Some(command) = self.put_off.pop_front().or_else(|| self.commands.try_recv().ok()) {
             match command {
-                Command::Stop => return false,
+                Command::Stop if self.leaves_by.is_some() => {}
+                Command::Stop => {
+                    if !self.member.begin_leaving() {
+                        return false;
+                    }
+                    log::info!("this server leads and is to stop: it waits until another has everything");
+                    self.leaves_by = Some(self.time().0.plus(LEAVE_MS));
+                }
                 Command::Expire(session, reply) => {
                     self.expirings.push(session, reply);
                 }
@@ -456,7 +529,13 @@ impl Peer {
         }
     }
 
-    fn stop(mut self) -> Result<(), Error> {
+    /// Stops cleanly, having taken note of what was written last.
+    fn stop(mut self, written: Option<LogWritten>) -> Result<(), Error> {
+        if written.is_some()
+            && let Err(error) = self.end_turn(written)
+        {
+            return Err(self.failed(error));
+        }
         log::info!("stopping at zxid {}", self.member.engine.applied());
         self.member.engine.close_all(&CloseReason::Stopping);
         self.send_output();

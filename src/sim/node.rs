@@ -207,7 +207,7 @@ impl SimNode {
         let mut moment = Moment(now, wall);
         self.member.told_all();
         self.member.take_snapshot(&mut moment)?;
-        self.member.tick(&moment)?;
+        self.member.tick(&mut moment)?;
         Ok(self.member.store.stats().snapshots - before)
     }
 

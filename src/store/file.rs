@@ -73,7 +73,13 @@ pub struct Store {
     /// Since when nothing was appended, as far as `tick` has seen.
     pub(crate) idle_since: Option<Millis>,
     /// The last records were known to be durable when this frame was written.
-    marked_fseq: u64,
+    pub(crate) marked_fseq: u64,
+    /// A frame was built and is being written.
+    pub(crate) is_writing: bool,
+    /// Whoever calls carries out all writes of the log: see [`set_marks_apart`](Store::set_marks_apart).
+    pub(crate) has_marks_apart: bool,
+    /// The end of the log is to be marked.
+    pub(crate) is_mark_due: bool,
     /// It is damaged, and nothing of it counts until a state was installed.
     pub(crate) is_hollow: bool,
     pub(crate) poison: Option<StoreError>,
@@ -301,6 +307,9 @@ impl Store {
             now: Millis(0),
             idle_since: None,
             marked_fseq: 0,
+            is_writing: false,
+            has_marks_apart: false,
+            is_mark_due: false,
             is_hollow: false,
             poison: None,
             stats: StoreStats::default(),
@@ -385,6 +394,10 @@ impl Store {
     pub fn tick(&mut self, now: Millis) -> Result<Option<SnapshotDone>, StoreError> {
         self.alive()?;
         self.now = self.now.max(now);
+        // Whatever updates the superblock waits for the disk, and it is at work.
+        if self.is_writing {
+            return Ok(None);
+        }
         while let Some(done) = self.helper.poll(&*self.disk) {
             self.handle_done(done)?;
         }
@@ -394,19 +407,26 @@ impl Store {
         if self.log.last_txns_fseq > self.marked_fseq && self.options.mark_after_ms > 0 {
             match self.idle_since {
                 None => self.idle_since = Some(self.now),
-                Some(since) if self.now.since(since) >= self.options.mark_after_ms => {
+                Some(since) if self.now.since(since) < self.options.mark_after_ms => {}
+                Some(_) if self.has_marks_apart => self.is_mark_due = true,
+                Some(_) => {
                     self.marked_fseq = self.log.fseq;
                     self.append_mark()?;
                 }
-                Some(_) => {}
             }
         }
         self.tend_snapshot()
     }
 
+    /// Marks of the end of the log are begun by [`mark_begin`](Store::mark_begin) and by nothing else from now on, so that
+    /// [`tick`](Store::tick) waits for the disk only where space is rearranged.
+    pub fn set_marks_apart(&mut self) {
+        self.has_marks_apart = true;
+    }
+
     /// Milliseconds from `now` until [`tick`](Store::tick) has something to do; `None` while nothing is due.
     pub fn poll_timeout(&self, now: Millis) -> Option<u64> {
-        if self.poison.is_some() {
+        if self.poison.is_some() || self.is_writing {
             return None;
         }
         let mark = (self.log.last_txns_fseq > self.marked_fseq && self.options.mark_after_ms > 0)

@@ -3,6 +3,8 @@
 //! A *frame* is what one sync makes durable. Frames form a chain (own offset, number, incarnation, checksum of the frame
 //! before), and each says up to which frame the syncs had returned when it was made: that tells a torn tail from damage.
 
+use std::sync::Arc;
+
 use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
 use crate::store::error::StoreError;
@@ -13,6 +15,7 @@ use crate::store::le;
 use crate::store::map::AlignedBuf;
 use crate::store::options::SyncMode;
 use crate::store::superblock::Extent;
+use crate::store::writing::{FrameEnd, LogWrite, LogWritten};
 
 /// One transaction for the log.
 #[derive(Debug, Clone, Copy)]
@@ -354,9 +357,27 @@ impl Store {
     /// # Panics
     /// When the zxids do not grow: the log would go backwards.
     pub fn append(&mut self, records: &[Record<'_>]) -> Result<(), StoreError> {
-        self.has_history()?;
         let forgets = failpoint::on(Failpoint::LastRecordForgotten) && records.len() > 1;
-        let records = if forgets { &records[..records.len() - 1] } else { records };
+        let mut rest = if forgets { &records[..records.len() - 1] } else { records };
+        while let Some(write) = self.append_begin(rest)? {
+            let count = write.end.records;
+            self.append_end(write.carry_out())?;
+            rest = &rest[count..];
+        }
+        Ok(())
+    }
+
+    /// First step of an append: builds the frame of as many of `records` as go into one, in order; there is room for all of
+    /// them then. `None` when there are none. To be carried out and handed back by [`append_end`](Store::append_end) before the
+    /// next begins; until then nothing of it counts.
+    ///
+    /// # Errors
+    /// As [`append`](Store::append).
+    ///
+    /// # Panics
+    /// As [`append`](Store::append), and while a write is under way.
+    pub fn append_begin(&mut self, records: &[Record<'_>]) -> Result<Option<LogWrite>, StoreError> {
+        self.has_history()?;
         let mut last = self.log.last_zxid;
         for one in records {
             assert!(one.zxid > last, "log goes backwards: {:?} after {last:?}", one.zxid);
@@ -366,28 +387,76 @@ impl Store {
                 return Err(StoreError::TooLarge { size, limit: self.max_record() });
             }
         }
-        self.link_for(records)?;
-        let mut rest = records;
-        while !rest.is_empty() {
-            let batch = self.plan(rest);
-            let (now, later) = rest.split_at(batch.records);
-            self.append_frame(FrameContent::Txns(now), batch)?;
-            rest = later;
+        if records.is_empty() {
+            return Ok(None);
         }
-        Ok(())
+        self.link_for(records)?;
+        let batch = self.plan(records);
+        Ok(Some(self.begin_frame(FrameContent::Txns(&records[..batch.records]), batch)))
     }
 
-    /// Makes sure that `records` find room behind the end of the log, for who tells others of them before they are
-    /// appended: the next [`append`](Store::append) of just these does not come to [`StoreError::Full`].
+    /// Last step of an append: takes note that the frame is durable.
+    ///
+    /// # Errors
+    /// [`StoreError::SyncFailed`], which is final (S-42).
+    pub fn append_end(&mut self, written: LogWritten) -> Result<(), StoreError> {
+        self.end_frame(written)
+    }
+
+    /// Whether a write is under way.
+    pub fn is_writing(&self) -> bool {
+        self.is_writing
+    }
+
+    /// Begins to say in the log that all of it is durable, if that is due and [`tick`](Store::tick) was told to leave it.
+    ///
+    /// # Errors
+    /// As every write.
+    pub fn mark_begin(&mut self) -> Result<Option<LogWrite>, StoreError> {
+        if self.is_writing || !std::mem::take(&mut self.is_mark_due) {
+            return Ok(None);
+        }
+        self.alive()?;
+        self.marked_fseq = self.log.fseq;
+        Ok(self.plan_mark().map(|batch| self.begin_frame(FrameContent::Mark, batch)))
+    }
+
+    /// Makes sure that transactions of these sizes find room behind the end of the log, whichever of them come to share a
+    /// frame, for who tells others of them before they are appended: no [`append`](Store::append) of just these comes to
+    /// [`StoreError::Full`]. What was reserved and not appended yet is to be told again.
     ///
     /// # Errors
     /// As [`append`](Store::append).
-    pub fn reserve(&mut self, records: &[Record<'_>]) -> Result<(), StoreError> {
+    pub fn reserve(&mut self, sizes: &[usize]) -> Result<(), StoreError> {
         self.alive()?;
-        if let Some(size) = records.iter().map(|one| one.txn.len() as u64).find(|size| *size > self.max_record()) {
+        if let Some(size) = sizes.iter().map(|size| *size as u64).find(|size| *size > self.max_record()) {
             return Err(StoreError::TooLarge { size, limit: self.max_record() });
         }
-        self.link_for(records)
+        if self.moves_apart(sizes) > self.sb.log_head_lseq - self.log.lseq && !self.sb.is_whole() {
+            self.widen_at_once()?;
+        }
+        let moves = self.moves_apart(sizes);
+        self.link_at_least(moves)
+    }
+
+    /// How many times the log goes on in the next extent when each transaction has a frame of its own: never less than when
+    /// some share one, as no place in the log comes later than with more bytes before it.
+    fn moves_apart(&self, sizes: &[usize]) -> u64 {
+        let size = self.sb.extent_size();
+        let (mut at, mut end, mut opened) = (self.log.at, self.sb.extent_end(self.log.index), self.opened());
+        let mut moves = 0;
+        // A mark may come before each of the first two.
+        for len in [0, 0].into_iter().chain(sizes.iter().map(|size| record_len(*size))) {
+            let mut needed = frame_len(len) + if opened { 0 } else { open::FRAME_LEN };
+            if end - at < needed as u64 {
+                moves += 1;
+                (at, end) = (0, size);
+                needed = frame_len(len) + open::FRAME_LEN;
+            }
+            at += needed as u64;
+            opened = true;
+        }
+        moves
     }
 
     pub(crate) fn max_record(&self) -> u64 {
@@ -411,6 +480,10 @@ impl Store {
             self.widen_at_once()?;
             return self.link_for(records);
         }
+        self.link_at_least(moves)
+    }
+
+    fn link_at_least(&mut self, moves: u64) -> Result<(), StoreError> {
         while self.sb.log_head_lseq - self.log.lseq < moves {
             self.stats.waited_for_extent += 1;
             self.link_next()?;
@@ -468,11 +541,16 @@ impl Store {
 
     /// Says in the log that everything before is durable. Does nothing where there is no room for it.
     pub(crate) fn append_mark(&mut self) -> Result<(), StoreError> {
-        let moves = self.moves_without_records(0);
-        if moves && self.sb.log_head_lseq == self.log.lseq {
-            return Ok(());
+        match self.plan_mark() {
+            Some(batch) => self.append_frame(FrameContent::Mark, batch),
+            None => Ok(()),
         }
-        self.append_frame(FrameContent::Mark, RecordBatch { records: 0, body_len: 0, moves })
+    }
+
+    fn plan_mark(&self) -> Option<RecordBatch> {
+        let moves = self.moves_without_records(0);
+        let has_room = !moves || self.sb.log_head_lseq > self.log.lseq;
+        has_room.then_some(RecordBatch { records: 0, body_len: 0, moves })
     }
 
     /// Makes everything past `to` void, durably (D-08). Nothing is written when there is no room for it.
@@ -496,11 +574,19 @@ impl Store {
         self.sb.extent_end(self.log.index) - self.log.at < needed as u64
     }
 
-    /// Builds one frame, with the OPEN before it where it is the first of its extent, and writes it with one sync.
+    /// Writes one frame with one sync.
     fn append_frame(&mut self, content: FrameContent<'_>, batch: RecordBatch) -> Result<(), StoreError> {
+        let write = self.begin_frame(content, batch);
+        self.end_frame(write.carry_out())
+    }
+
+    /// Builds one frame, with the OPEN before it where it is the first of its extent. Nothing of the log's end changes.
+    fn begin_frame(&mut self, content: FrameContent<'_>, batch: RecordBatch) -> LogWrite {
+        assert!(!self.is_writing, "two writes of the log at once");
+        self.is_mark_due = false;
         let (kind, records) = (content.kind(), content.records());
         let seed = self.seed;
-        // Where the chain goes on. Nothing of `self.log` changes before the write has succeeded.
+        // Where the chain goes on.
         let (lseq, index, at) = if batch.moves {
             let lseq = self.log.lseq + 1;
             let index = self.sb.log_extent(lseq).expect("linked before: checked by the caller");
@@ -592,27 +678,49 @@ impl Store {
         head.body_crc = crc32c::crc32c(&rest[frame::HEADER_LEN..fill]);
         let header_crc = head.encode(seed, rest);
 
-        let begun = self.disk.now_us();
-        let written = match self.options.sync {
-            SyncMode::Always if !failpoint::on(Failpoint::AckBeforeSync) => {
-                self.disk.write_at_synced(&self.log.buf.bytes()[..written_len], at - lead as u64)
-            }
-            _ => self.disk.write_at(&self.log.buf.bytes()[..written_len], at - lead as u64),
-        };
-        let took = self.disk.now_us().saturating_sub(begun);
+        self.is_writing = true;
+        LogWrite {
+            disk: Arc::clone(&self.disk),
+            buf: std::mem::take(&mut self.log.buf),
+            len: written_len,
+            at: at - lead as u64,
+            is_synced: self.options.sync == SyncMode::Always && !failpoint::on(Failpoint::AckBeforeSync),
+            end: FrameEnd {
+                kind,
+                lseq,
+                index,
+                at,
+                len: total as u64,
+                lead,
+                opens: opens.then_some(first_fseq),
+                fseq: head.fseq,
+                crc: header_crc,
+                last_zxid: head.last_zxid,
+                records: records.len(),
+            },
+        }
+    }
+
+    /// Moves the end of the log behind a frame that was written.
+    fn end_frame(&mut self, written: LogWritten) -> Result<(), StoreError> {
+        let LogWritten { buf, took_us, result, end } = written;
+        assert!(self.is_writing, "no write was begun");
+        self.is_writing = false;
+        self.log.buf = buf;
         self.stats.fsync_count += 1;
-        self.stats.fsync_total_us += took;
-        self.stats.fsync_max_us = self.stats.fsync_max_us.max(took);
-        if let Err(error) = written {
+        self.stats.fsync_total_us += took_us;
+        self.stats.fsync_max_us = self.stats.fsync_max_us.max(took_us);
+        if let Err(error) = result {
             return Err(self.poison_sync(&error));
         }
-
-        let last_page = (lead + total) / PAGE * PAGE;
-        self.log.buf.bytes_mut().copy_within(last_page..lead + total, 0);
+        let in_buf = end.lead + end.len as usize;
+        let last_page = in_buf / PAGE * PAGE;
+        self.log.buf.bytes_mut().copy_within(last_page..in_buf, 0);
         self.stats.frames += 1;
-        self.stats.records += records.len() as u64;
-        self.stats.log_bytes += total as u64;
-        if opens {
+        self.stats.records += end.records as u64;
+        self.stats.log_bytes += end.len;
+        let FrameEnd { lseq, index, at, .. } = end;
+        if let Some(first_fseq) = end.opens {
             if let Some(left) = self.log.extents.last_mut() {
                 left.end = self.log.at;
             }
@@ -620,12 +728,12 @@ impl Store {
             self.log.extents.push(LogExtent { lseq, index, first_fseq, base_zxid, last_zxid: base_zxid, end: at });
         }
         let tail = &mut self.log;
-        (tail.lseq, tail.index, tail.at) = (lseq, index, at + total as u64);
-        (tail.fseq, tail.last_crc, tail.last_zxid) = (head.fseq, header_crc, head.last_zxid);
+        (tail.lseq, tail.index, tail.at) = (lseq, index, at + end.len);
+        (tail.fseq, tail.last_crc, tail.last_zxid) = (end.fseq, end.crc, end.last_zxid);
         let current = tail.extents.last_mut().expect("an extent that holds a frame was opened");
         // What was cut off is still in it.
         (current.last_zxid, current.end) = (current.last_zxid.max(tail.last_zxid), tail.at);
-        if kind != FrameKind::Mark {
+        if end.kind != FrameKind::Mark {
             tail.last_txns_fseq = tail.fseq;
             self.idle_since = None;
         }

@@ -1,7 +1,7 @@
 //! The one file: a log of transactions, snapshots of what they made, and two superblock slots that tie them together.
 //!
 //! Knows bytes and zxids, nothing of the tree. `layout` has the tables, `superblock` the root, `extents` the space,
-//! `log` the append, `recover` the way back, `parallel` the same on several threads, `snapshot` the snapshots, `helper` the slow work beside the loop, `file`
+//! `log` the append, `writing` the step of it that waits for the disk, `recover` the way back, `parallel` the same on several threads, `snapshot` the snapshots, `helper` the slow work beside the loop, `file`
 //! the open store, `map` everything that touches the operating system. `docs/FORMAT.md` describes the bytes.
 
 mod chunks;
@@ -30,6 +30,7 @@ mod superblock;
 pub(crate) mod tests;
 mod truncate;
 mod window;
+mod writing;
 
 pub use error::StoreError;
 pub use file::Store;
@@ -43,3 +44,4 @@ pub use os_error::{OsError, os_text};
 pub use read::{LogCursor, Logged};
 pub use recover::{EndOfLog, RecoveryReport, Replay, recover_image};
 pub use snapshot::SnapshotDone;
+pub use writing::{LogWrite, LogWritten};

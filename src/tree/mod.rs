@@ -21,6 +21,7 @@ mod slab;
 mod snapshot;
 mod stream;
 mod table;
+mod walk;
 
 #[cfg(test)]
 mod cost;
@@ -39,7 +40,8 @@ pub use network::{IpNetwork, NoNetwork};
 pub use node::NodeId;
 pub use owner::Owner;
 pub use quota::{Quota, Track, Unparsable};
-pub use stream::{StateLoader, StateWalk};
+pub use stream::StateLoader;
+pub use walk::{STATE_WALKS_MAX, StateWalkId, Walked};
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -52,6 +54,7 @@ use quota::Quotas;
 use slab::{Branch, Branches, Slab};
 use snapshot::TreeSnapshots;
 use table::{SLOT_SIZE, Table};
+use walk::StateWalks;
 
 use crate::ids::{SessionId, WallMillis, Zxid};
 use crate::path::{CONFIG, QUOTA, SYSTEM};
@@ -72,6 +75,7 @@ pub struct Tree {
     quotas: Quotas,
     sizes: TreeSizes,
     snapshots: TreeSnapshots,
+    state_walks: StateWalks,
 }
 
 /// The hash of a path under one tree's secret.
@@ -155,6 +159,7 @@ impl Tree {
             quotas: Quotas::default(),
             sizes: TreeSizes::default(),
             snapshots: TreeSnapshots::default(),
+            state_walks: StateWalks::default(),
         }
     }
 
@@ -556,6 +561,7 @@ impl Tree {
     /// Takes a childless znode out of everything; its list of permissions is still counted for it.
     fn take_out(&mut self, id: NodeId, hash: u64, path_len: usize) -> Node {
         self.before_change(id);
+        self.before_removal_for_walks(id);
         self.table.remove(hash, id);
         let node = &self.nodes[id];
         assert!(node.child_count == 0, "only childless znodes are taken out");

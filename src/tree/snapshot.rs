@@ -135,6 +135,7 @@ impl Tree {
         if self.snapshots.walk.is_some() && self.nodes[id].mark != self.snapshots.mark {
             self.write_ahead(id);
         }
+        self.before_change_for_walks(id);
     }
 
     #[cold]

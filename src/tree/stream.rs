@@ -1,89 +1,16 @@
-//! The tree as ZooKeeper's servers send it to each other, and back: paths in place of ids, parents before children.
+//! A tree from what ZooKeeper's servers send each other: paths in place of ids, parents before children. `walk` is the way
+//! there.
 
 use std::collections::BTreeMap;
 
-use super::acls::OPEN;
 use super::loader::TreeLoader;
 use super::node::{Name, Node};
 use super::{NodeId, Owner, Tree};
 use crate::records::Acl;
-use crate::records::javasnap::{OPEN_ACL, StatPersisted, put_acl, put_count, put_znode};
+use crate::records::javasnap::{OPEN_ACL, StatPersisted};
 
 /// Znodes that one tree can hold.
 const NODES_MAX: u32 = u32::MAX - 2;
-
-/// A walk over a tree that does not change meanwhile: the znodes in the order of the stream.
-pub struct StateWalk {
-    next: Option<NodeId>,
-    /// The path of `next`, empty for the root.
-    path: String,
-    /// The numbers of the lists in the stream, by those in the tree.
-    acls: BTreeMap<u32, i64>,
-}
-
-impl StateWalk {
-    /// Appends the table of ACLs, with `extra` as its last list, which no znode has.
-    pub fn begin(tree: &Tree, extra: Option<&[Acl<'_>]>, out: &mut Vec<u8>) -> StateWalk {
-        let used = tree.acls.users().filter(|&(id, users)| id != OPEN && users > 0);
-        let acls: BTreeMap<u32, i64> = used.zip(1..).map(|((id, _), number)| (id, number)).collect();
-        put_count(acls.len() + usize::from(extra.is_some()), out);
-        for (&id, &number) in &acls {
-            put_acl(number, tree.acls.get(id).entries(), out);
-        }
-        if let Some(extra) = extra {
-            put_acl(acls.len() as i64 + 1, extra, out);
-        }
-        StateWalk { next: Some(NodeId::ROOT), path: String::new(), acls }
-    }
-
-    /// Appends znodes until `out` has `size` bytes or more; true when the last one is there.
-    pub fn go_on(&mut self, tree: &Tree, size: usize, out: &mut Vec<u8>) -> bool {
-        while let Some(id) = self.next {
-            if out.len() >= size {
-                return false;
-            }
-            let node = &tree.nodes[id];
-            let stat = StatPersisted {
-                czxid: node.czxid,
-                mzxid: node.mzxid,
-                ctime: node.ctime,
-                mtime: node.mtime,
-                version: node.version,
-                cversion: node.cversion,
-                aversion: node.aversion,
-                ephemeral_owner: node.owner,
-                pzxid: node.pzxid,
-            };
-            let acl = self.acls.get(&node.acl).copied().unwrap_or(OPEN_ACL);
-            put_znode(&self.path, tree.data(id).as_deref(), acl, &stat, out);
-            self.step(tree, id);
-        }
-        true
-    }
-
-    fn step(&mut self, tree: &Tree, id: NodeId) {
-        if let Some(child) = tree.first_child(id) {
-            self.enter(tree, child);
-            return;
-        }
-        let mut at = id;
-        self.next = None;
-        while at != NodeId::ROOT {
-            self.path.truncate(self.path.len() - 1 - tree.nodes[at].name.as_bytes().len());
-            if let Some(sibling) = tree.next_sibling(at) {
-                self.enter(tree, sibling);
-                return;
-            }
-            at = tree.nodes[at].parent;
-        }
-    }
-
-    fn enter(&mut self, tree: &Tree, id: NodeId) {
-        self.path.push('/');
-        self.path.push_str(tree.nodes[id].name.as_str());
-        self.next = Some(id);
-    }
-}
 
 /// A tree in the making from the items of a stream. Trusts nothing that it reads.
 pub struct StateLoader {

@@ -153,7 +153,7 @@ impl History {
     /// A state up to `at` was installed in place of what was there: what follows `at` here is not in the log yet.
     pub fn installed(&mut self, at: Zxid) {
         self.durable = at;
-        self.committed = at;
+        self.committed = self.committed.max(at);
         self.delivered = at;
     }
 }

@@ -130,6 +130,17 @@ impl Leader {
         self.phase
     }
 
+    /// Whether it may go without a loss: see [`Zab::may_leave`](super::Zab::may_leave).
+    pub(super) fn may_leave(&self, own: &Own) -> bool {
+        let last = own.history.last();
+        let has_all = |learner: &LearnerHandler| {
+            let votes = !learner.is_observer && own.settings.quorums.is_voter(learner.server);
+            votes && learner.is_up_to_date && learner.acked >= last && learner.told >= last
+        };
+        let is_settled = own.history.committed() == last && own.history.delivered() == last;
+        self.phase < LeaderPhase::Broadcasting || (is_settled && self.learners.values().any(has_all))
+    }
+
     /// The epoch that it leads in, once discovery has ended.
     pub(super) fn epoch(&self) -> u32 {
         self.epoch
@@ -538,6 +549,7 @@ impl Leader {
         }
         assert!(own.history.durable() >= self.sync_point, "established on a history that is not on our disk");
         self.phase = LeaderPhase::Broadcasting;
+        own.pretends = None;
         own.history.commit(self.sync_point);
         own.replay();
         own.act(ZabAction::Stand(Standing::Leading { epoch: self.epoch }));

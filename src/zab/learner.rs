@@ -61,6 +61,8 @@ pub(super) struct Learner {
     deadline: Millis,
     /// A received state and what follows it, until it is installed.
     received: Option<History>,
+    /// What the state holds that is being installed.
+    installs: Zxid,
     /// The last transaction of the history that NEWLEADER ended.
     end: Zxid,
     /// Up to where this leader's proposals were acknowledged.
@@ -81,6 +83,7 @@ impl Learner {
             heard_at: own.now,
             deadline: own.now.plus(own.settings.init_ms()),
             received: None,
+            installs: Zxid::ZERO,
             end: Zxid::ZERO,
             acked: Zxid::ZERO,
         }
@@ -202,6 +205,12 @@ impl Learner {
         let is_syncing = self.phase >= LearnerPhase::Truncating;
         match (packet.kind, self.phase) {
             (PacketType::LEADERINFO, LearnerPhase::Greeting) => self.promise(own, link, zxid.epoch())?,
+            (PacketType::DIFF, LearnerPhase::Promised) if own.pretends.is_some() => {
+                // Its log has nothing, and ours cannot be made to have nothing. To this there is only one answer, which does not
+                // count for a quorum where others do.
+                own.asks_for_state(Zxid(-1));
+                return Err(RoleEnd::CannotTruncate);
+            }
             (PacketType::DIFF, LearnerPhase::Promised) => {
                 self.phase = LearnerPhase::Syncing;
                 // All of it counts as committed, once this leader is established and tells us to serve.
@@ -268,7 +277,7 @@ impl Learner {
     fn acknowledge_epoch(&mut self, own: &mut Own, link: LinkId, current: i32) {
         self.phase = LearnerPhase::Promised;
         assert!(own.history.last() == own.history.durable(), "a last zxid is reported that is not durable");
-        own.send(link, PacketType::ACKEPOCH, own.history.durable(), epoch_ack(current));
+        own.send(link, PacketType::ACKEPOCH, own.end_for_leader(), epoch_ack(current));
     }
 
     /// Our record is on disk.
@@ -287,13 +296,15 @@ impl Learner {
     fn truncate(&mut self, own: &mut Own, to: Zxid) -> Result<(), RoleEnd> {
         let is_ours = own.history.last_upto(to).is_none_or(|at| at == to);
         if to > own.history.last() || !is_ours {
-            return Err(RoleEnd::LeaderBroke("it wants our log to end where it has no transaction"));
+            own.asks_for_state(Zxid::ZERO);
+            return Err(RoleEnd::CannotTruncate);
         }
         self.phase = LearnerPhase::Truncating;
         own.truncating = Some(to);
         let run = own.run;
         own.act(ZabAction::Truncate { run, to });
         // What follows is received while the disk works, as if it were done.
+        own.uncut = Some(Box::new(own.history.clone()));
         if !failpoint::on(Failpoint::TruncatedOnDiskOnly) {
             own.history.cut(to);
         }
@@ -307,9 +318,7 @@ impl Learner {
     /// Why the role ends.
     pub(super) fn truncated(&mut self, own: &mut Own, is_done: bool) -> Result<(), RoleEnd> {
         if !is_done {
-            // What the log holds now nobody can tell.
-            own.is_failed = true;
-            return Err(RoleEnd::DiskFailed);
+            return Err(RoleEnd::CannotTruncate);
         }
         if self.phase == LearnerPhase::Truncating {
             self.phase = LearnerPhase::Syncing;
@@ -387,6 +396,7 @@ impl Learner {
                 // Into the state received, so that it is installed as of the last transaction known to be committed.
                 own.act(ZabAction::Replay { upto: at });
                 own.installing = true;
+                self.installs = at;
                 let record = MemberRecord { current_epoch: self.epoch, ..own.record };
                 let run = own.run;
                 own.act(ZabAction::Install { run, at, record });
@@ -411,9 +421,10 @@ impl Learner {
             own.act(ZabAction::Unhear);
             return Err(RoleEnd::DiskFailed);
         }
-        let at = received.committed();
-        received.installed(at);
+        // More may have been committed since it was begun.
+        received.installed(self.installs);
         own.history = received;
+        own.pretends = None;
         own.record.current_epoch = self.epoch;
         if let Some(link) = self.link {
             self.acknowledge_history(own, link);

@@ -103,6 +103,8 @@ impl Zab {
             appending: None,
             keeping: None,
             truncating: None,
+            uncut: None,
+            pretends: None,
             installing: false,
             is_failed: false,
             actions: VecDeque::new(),
@@ -182,6 +184,15 @@ impl Zab {
         self.ending.take()
     }
 
+    /// Whether this leader may go without a loss: all that was proposed is committed, and a voter that could follow it has all of
+    /// that and knows it. Whoever does not lead may always go.
+    pub fn may_leave(&self) -> bool {
+        match &self.role {
+            ZabRole::Leading(leader) => leader.may_leave(&self.own),
+            _ => true,
+        }
+    }
+
     /// The epoch that this member leads in, from the moment a quorum accepted it.
     pub fn leading(&self) -> Option<(u32, bool)> {
         match &self.role {
@@ -244,6 +255,13 @@ impl Zab {
             ZabEvent::Kept { run } => self.kept(run),
             ZabEvent::Truncated { run, is_done } => {
                 own.truncating = None;
+                if let Some(uncut) = own.uncut.take()
+                    && !is_done
+                {
+                    // The log is what it was.
+                    own.history = *uncut;
+                    own.asks_for_state(Zxid::ZERO);
+                }
                 match &mut self.role {
                     ZabRole::Learning(learner) if run == own.run => learner.truncated(own, is_done),
                     _ => Ok(()),

@@ -53,6 +53,8 @@ pub enum RoleEnd {
     LeaderBroke(&'static str),
     /// What the leader asked for could not be carried out on our disk.
     DiskFailed,
+    /// Our log cannot be made to end where the leader's does: the next leader is asked for its state.
+    CannotTruncate,
 }
 
 /// This member's own.
@@ -74,6 +76,11 @@ pub(super) struct Own {
     pub(super) keeping: Option<MemberRecord>,
     /// A truncation under way.
     pub(super) truncating: Option<Zxid>,
+    /// The history as it was before that, should it come to nothing.
+    pub(super) uncut: Option<Box<History>>,
+    /// What the next leader is told in place of the end of our log, which could not be cut as one wanted, so that it sends its
+    /// state.
+    pub(super) pretends: Option<Zxid>,
     /// An installation under way.
     pub(super) installing: bool,
     /// The log cannot be written any more.
@@ -115,6 +122,16 @@ impl Own {
         self.keeping = Some(record);
         let run = self.run;
         self.act(ZabAction::Keep { run, record });
+    }
+
+    /// The next leader is to send its state: every leader does to a member whose log ends here, unless its own does as well.
+    pub(super) fn asks_for_state(&mut self, end: Zxid) {
+        self.pretends = Some(end);
+    }
+
+    /// Where our log ends, for a leader.
+    pub(super) fn end_for_leader(&self) -> Zxid {
+        self.pretends.unwrap_or(self.history.durable())
     }
 
     /// Whether durable work is under way whose result must come before another role may begin (S-16).

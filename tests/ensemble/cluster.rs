@@ -17,6 +17,8 @@ pub(crate) struct Cluster {
     folder: PathBuf,
     ports: Vec<u16>,
     members: Vec<Option<Child>>,
+    /// A sync of a member's log can be made slow.
+    has_slow_syncs: bool,
 }
 
 /// What stands behind a member's word for it, as `srvr` says.
@@ -50,6 +52,15 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 impl Cluster {
     /// `count` members that all serve.
     pub(crate) fn start(count: usize) -> Cluster {
+        Cluster::with(count, 10, false)
+    }
+
+    /// The same, of members whose next sync [`Cluster::slow_sync`] makes slow.
+    pub(crate) fn with_slow_syncs(count: usize, sync_limit: u32) -> Cluster {
+        Cluster::with(count, sync_limit, true)
+    }
+
+    fn with(count: usize, sync_limit: u32, has_slow_syncs: bool) -> Cluster {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("ensemble-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -65,7 +76,7 @@ impl Cluster {
             fs::create_dir_all(&data).unwrap();
             fs::write(data.join("myid"), format!("{}\n", at + 1)).unwrap();
             let settings = format!(
-                "tickTime=200\ninitLimit=20\nsyncLimit=10\nmaxSessionTimeout=120000\nclientPort={}\nclientPortAddress=127.0.0.1\ndataDir={}\n\
+                "tickTime=200\ninitLimit=20\nsyncLimit={sync_limit}\nmaxSessionTimeout=120000\nclientPort={}\nclientPortAddress=127.0.0.1\ndataDir={}\n\
                  admin.enableServer=false\n4lw.commands.whitelist=*\n{servers}",
                 port(at),
                 data.display(),
@@ -74,7 +85,11 @@ impl Cluster {
         }
         let ports = (0..count).map(port).collect();
         drop(held);
-        let mut cluster = Cluster { folder, ports, members: (0..count).map(|_| None).collect() };
+        let members = (0..count).map(|_| None).collect();
+        let mut cluster = Cluster { folder, ports, members, has_slow_syncs };
+        if has_slow_syncs {
+            cluster.build_slow_sync();
+        }
         (0..count).for_each(|at| cluster.spawn(at));
         cluster.until("all serve", Cluster::is_whole);
         cluster
@@ -89,9 +104,42 @@ impl Cluster {
                 command.env_remove(name);
             }
         }
+        if self.has_slow_syncs {
+            command.env("LD_PRELOAD", self.folder.join("slow_sync.so")).env("SLOW_SYNC", self.slow(at));
+        }
         let config = self.folder.join(format!("zoo{at}.cfg"));
         let child = command.arg("serve").arg(config).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.members[at] = Some(child.spawn().unwrap());
+    }
+
+    fn build_slow_sync(&self) {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/slow_sync.c");
+        let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+        let library = self.folder.join("slow_sync.so");
+        let mut command = Command::new(compiler);
+        command.args(["-shared", "-fPIC", "-O1", "-o"]).args([&library, &source]).arg("-ldl");
+        assert!(command.status().expect("a C compiler is there").success());
+    }
+
+    fn slow(&self, at: usize) -> PathBuf {
+        self.folder.join(format!("slow{at}"))
+    }
+
+    /// The next sync of this member takes so long.
+    pub(crate) fn slow_sync(&self, at: usize, ms: u64) {
+        let new = self.slow(at).with_extension("new");
+        fs::write(&new, ms.to_string()).unwrap();
+        fs::rename(new, self.slow(at)).unwrap();
+    }
+
+    /// Whether that sync has begun.
+    pub(crate) fn sync_has_begun(&self, at: usize) -> bool {
+        !self.slow(at).exists()
+    }
+
+    /// Whether it is over.
+    pub(crate) fn sync_is_over(&self, at: usize) -> bool {
+        self.slow(at).with_extension("over").exists()
     }
 
     /// SIGKILL.

@@ -152,3 +152,66 @@ fn a_minority_refuses_and_all_three_killed_come_back_with_everything() {
     cluster.until("all serve", Cluster::is_whole);
     assert!(all_agree(&cluster, 3).contains_key("/kept"));
 }
+
+/// Longer than a leader or a follower may be silent where `syncLimit` is 10.
+const STALL_MS: u64 = 6000;
+
+/// A create that is sent before a slow sync, and ends after it.
+fn late_create(cluster: &Cluster, at: usize, path: &'static str) -> std::thread::JoinHandle<bool> {
+    let wait = Duration::from_secs(40);
+    let mut client = cluster.connect(at, &ConnectOptions { wait, ..options() });
+    cluster.slow_sync(at, STALL_MS);
+    let created = std::thread::spawn(move || create(&mut client, path, CreateMode::Persistent).is_ok());
+    cluster.until("the sync has begun", |cluster| cluster.sync_has_begun(at));
+    created
+}
+
+#[test]
+fn a_leader_whose_sync_takes_seconds_goes_on_leading_and_acknowledges_nothing_early() {
+    // F-10, D-05, D-10
+    let cluster = Cluster::with_slow_syncs(3, 10);
+    let leader = cluster.leader();
+    let mut client = cluster.connect(cluster.find(Mode::Follower).unwrap(), &options());
+    let (_, epoch) = client.get_data("/", false).map(|(_, stat)| (stat.pzxid, stat.pzxid >> 32)).unwrap();
+    let late = late_create(&cluster, leader, "/late");
+    let mut count = 0;
+    while !cluster.sync_is_over(leader) {
+        assert!(!late.is_finished() || cluster.sync_is_over(leader), "acknowledged before it was durable");
+        create(&mut client, &format!("/n{count}"), CreateMode::Persistent).expect("two others are a quorum");
+        count += 1;
+        assert_eq!(cluster.mode(leader), Mode::Leader, "{}", cluster.logs());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(count > 10, "{count} writes in {STALL_MS} ms");
+    assert!(late.join().unwrap(), "{}", cluster.logs());
+    create(&mut client, "/after", CreateMode::Persistent).unwrap();
+    let (_, stat) = client.get_data("/after", false).unwrap();
+    assert!(epoch == 0 || stat.czxid >> 32 == epoch, "there was an election");
+    assert_eq!(cluster.leader(), leader);
+    let tree = all_agree(&cluster, 3);
+    assert!(tree.contains_key("/late") && tree.contains_key("/n10"));
+}
+
+#[test]
+fn a_follower_whose_sync_takes_seconds_keeps_its_place_and_its_clients() {
+    // F-10, S-12: `syncLimit` leaves it the time for one acknowledgement.
+    let cluster = Cluster::with_slow_syncs(3, 100);
+    let slow = cluster.find(Mode::Follower).unwrap();
+    let short = ConnectOptions { timeout_ms: 2000, ..options() };
+    let mut there = cluster.connect(slow, &short);
+    let ephemeral = create(&mut there, "/ephemeral", CreateMode::Ephemeral).unwrap();
+    let mut leader = cluster.connect(cluster.leader(), &options());
+    let late = late_create(&cluster, slow, "/late");
+    while !cluster.sync_is_over(slow) {
+        assert!(!late.is_finished() || cluster.sync_is_over(slow), "acknowledged before it was durable");
+        there.ping().expect("a ping is answered");
+        assert!(there.exists(&ephemeral, false).unwrap().is_some(), "a read is answered");
+        create(&mut leader, "/by-others-", CreateMode::PersistentSequential).unwrap();
+        assert_eq!(cluster.mode(slow), Mode::Follower, "{}", cluster.logs());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(late.join().unwrap(), "{}", cluster.logs());
+    assert!(leader.exists(&ephemeral, false).unwrap().is_some(), "its session was kept alive by its pings");
+    let tree = all_agree(&cluster, 3);
+    assert!(tree.contains_key("/late") && tree.contains_key("/ephemeral"));
+}

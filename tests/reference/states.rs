@@ -1,6 +1,6 @@
 //! A state that we tell is one that Apache ZooKeeper loads: what follows a SNAP packet is the body of a snapshot file.
 
-use zoarium::engine::{Engine, EngineSettings};
+use zoarium::engine::{Engine, EngineSettings, Walked};
 use zoarium::ids::Zxid;
 use zoarium::raw::{RawClient, four_letter};
 use zoarium::records::javasnap::put_signature;
@@ -35,12 +35,10 @@ fn adler32(bytes: &[u8]) -> i64 {
 }
 
 /// The same state as a file of ZooKeeper's.
-fn snapshot_file(engine: &Engine) -> Vec<u8> {
+fn snapshot_file(engine: &mut Engine) -> Vec<u8> {
     let mut stream = Vec::new();
-    let mut retelling = engine.retell();
-    while let Some(piece) = retelling.next_piece(777) {
-        stream.extend_from_slice(piece);
-    }
+    let mut retelling = engine.retell_begin().expect("it is told to nobody else");
+    while engine.retell_on(&mut retelling, 3, 1 << 20, &mut stream) == Walked::More {}
     let mut signature = Vec::new();
     put_signature(&mut signature);
     let body = stream.strip_suffix(&signature[..]).expect("a stream ends with its signature");
@@ -59,10 +57,10 @@ fn apache_zookeeper_loads_the_state_that_we_tell() {
         assert!(!crate::reference_is_here());
         return;
     }
-    let engine = heard();
-    let tree = engine.tree();
+    let mut engine = heard();
     let mut settings = Settings::rich();
-    settings.snapshot = Some((AT.0, snapshot_file(&engine)));
+    settings.snapshot = Some((AT.0, snapshot_file(&mut engine)));
+    let tree = engine.tree();
     let server = Server::start(Kind::ZooKeeper, &settings);
     let mut client = RawClient::connect(&server.address).expect("a session");
     let mut waiting = vec![NodeId::ROOT];

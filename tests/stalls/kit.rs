@@ -185,6 +185,11 @@ impl Pinger {
         self.open
     }
 
+    /// Whether nothing that it sent waits for an answer.
+    pub(crate) fn is_answered(&self) -> bool {
+        !self.awaited
+    }
+
     fn connect(&mut self) {
         self.input.clear();
         self.open = false;

@@ -70,13 +70,36 @@ fn a_sync_that_takes_seconds_expires_nobody_that_pings() {
 }
 
 #[test]
+fn while_a_sync_takes_seconds_pings_and_words_are_answered_and_no_write_is() {
+    // D-10, F-10: before, whoever pinged gave up after two thirds of its timeout.
+    let server = Serve::start(&[]);
+    let mut pingers = open_all(&server, 50);
+    server.slow_sync(STALL_MS);
+    let (writer, others) = pingers.split_first_mut().unwrap();
+    write(writer);
+    drive(others, true, |_| {
+        writer.drive(false);
+        let is_answered = writer.is_answered();
+        let is_over = server.sync_is_over();
+        assert!(is_over || !is_answered, "a write was acknowledged before it was durable");
+        if server.sync_has_begun() && !is_over {
+            server.number("zk_num_alive_connections");
+        }
+        is_over
+    });
+    assert!(others.iter().all(|pinger| pinger.given_up == 0), "a ping was not answered");
+    drive(&mut pingers, true, |pingers| pingers[0].is_answered());
+    none_has_expired(&server, &mut pingers);
+}
+
+#[test]
 fn clients_that_give_up_and_reconnect_during_a_stall_keep_their_sessions() {
     let server = Serve::start(&[]);
     let mut pingers = open_all(&server, 200);
     let before: Vec<i64> = pingers.iter().map(|pinger| pinger.session).collect();
-    server.slow_sync(STALL_MS);
-    write(&mut pingers[0]);
-    drive(&mut pingers, true, |_| server.sync_is_over());
+    server.signal("STOP");
+    drive_for(&mut pingers, true, Duration::from_millis(STALL_MS));
+    server.signal("CONT");
     assert!(pingers.iter().all(|pinger| pinger.given_up > 0), "each has given up once");
     drive_for(&mut pingers, true, TIMEOUT * 3 / 2);
     none_has_expired(&server, &mut pingers);

@@ -91,7 +91,13 @@ fn serve(
     let _ = started.set(Arc::clone(&server));
     if !volume.is_quiet() {
         // A closed stdout is no reason not to serve.
-        let _ = writeln!(std::io::stdout(), "{}", greeting(server.addresses(), &config));
+        if !server.is_serving() {
+            let _ = writeln!(std::io::stdout(), "{}", greeting(server.addresses(), &config, false));
+        }
+        while !server.wait_until_serving(Duration::from_secs(3600)) && !server.wait_for(Duration::ZERO) {}
+        if !server.wait_for(Duration::ZERO) {
+            let _ = writeln!(std::io::stdout(), "{}", greeting(server.addresses(), &config, true));
+        }
     }
     server.wait();
     handle.close();
@@ -193,8 +199,8 @@ fn log_notes(loaded: &Loaded) {
     }
 }
 
-/// The one line that says how to connect.
-fn greeting(addresses: &[SocketAddr], config: &Config) -> String {
+/// The line that says how to connect, once clients are served and before.
+fn greeting(addresses: &[SocketAddr], config: &Config, serves: bool) -> String {
     let file = config.file();
     let Some(first) = addresses.first() else { return format!("Zoarium runs on {}", file.display()) };
     let place = if addresses.iter().any(|address| address.ip().is_unspecified()) {
@@ -204,8 +210,12 @@ fn greeting(addresses: &[SocketAddr], config: &Config) -> String {
         let only_here = addresses.iter().all(|address| address.ip().is_loopback());
         format!("{}{}", list.join(" and "), if only_here { " (this machine only)" } else { "" })
     };
+    let (does, until) = match serves {
+        true => ("serves", ""),
+        false => ("listens", ", and looks for a leader; clients are refused until there is one"),
+    };
     format!(
-        "Zoarium serves on {place}, data in {}; connect with: zkCli.sh -server {}",
+        "Zoarium {does} on {place}, data in {}{until}; connect with: zkCli.sh -server {}",
         file.display(),
         reachable(*first)
     )
@@ -232,9 +242,11 @@ mod tests {
         let config = Config::default();
         let check = |addresses: &[&str], expected: &[&str]| {
             let addresses: Vec<SocketAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
-            let text = greeting(&addresses, &config);
-            assert!(expected.iter().all(|part| text.contains(part)), "{text}");
-            assert_eq!(text.lines().count(), 1);
+            for (serves, does) in [(true, "Zoarium serves on "), (false, "Zoarium listens on ")] {
+                let text = greeting(&addresses, &config, serves);
+                assert!(expected.iter().all(|part| text.contains(part)) && text.starts_with(does), "{text}");
+                assert_eq!((text.lines().count(), text.contains("looks for a leader")), (1, !serves));
+            }
         };
         check(&["127.0.0.1:2181"], &["127.0.0.1:2181 (this machine only)", "-server 127.0.0.1:2181", "zoarium.db"]);
         check(&["[::]:2181"], &["every address, port 2181", "-server 127.0.0.1:2181"]);

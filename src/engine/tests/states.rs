@@ -6,7 +6,7 @@ use crate::records::javasnap::{
     StatPersisted, put_acl, put_count, put_end_of_znodes, put_session, put_signature, put_znode,
 };
 use crate::records::txn::{CreateTxn, SetDataTxn, encode_txn};
-use crate::tree::{NodeId, Owner};
+use crate::tree::{NodeId, Owner, Walked};
 
 /// Everything about every znode, and every session, as text.
 fn picture(engine: &Engine) -> Vec<String> {
@@ -106,37 +106,46 @@ fn hear(bytes: &[u8], piece: usize, at: Zxid) -> Result<(Engine, usize), Damage>
     Err(Damage("the stream is not whole".into()))
 }
 
-fn told(engine: &Engine, piece: usize) -> Vec<u8> {
-    let mut retelling = engine.retell();
+fn told(engine: &mut Engine) -> Vec<u8> {
+    let mut retelling = engine.retell_begin().expect("it is told to nobody else");
     assert_eq!(retelling.zxid(), engine.applied());
+    told_by(engine, &mut retelling)
+}
+
+fn told_by(engine: &mut Engine, retelling: &mut Retelling) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while let Some(part) = retelling.next_piece(piece) {
-        assert!(!part.is_empty() && part.len() <= piece);
-        bytes.extend_from_slice(part);
+    loop {
+        let mut part = Vec::new();
+        match engine.retell_on(retelling, 2, 100, &mut part) {
+            Walked::More => bytes.append(&mut part),
+            Walked::Whole => {
+                bytes.append(&mut part);
+                return bytes;
+            }
+            Walked::GivenUp => panic!("nothing was changed"),
+        }
     }
-    assert_eq!(retelling.left(), 0);
-    bytes
 }
 
 // S-20, S-21, SC-38: owners, containers, times to live, counters, lists, quotas, sessions.
 #[test]
 fn a_state_that_was_told_and_heard_is_the_same_state() {
-    let world = rich();
-    let mut bytes = told(&world.engine, 100);
-    assert_eq!(bytes, told(&world.engine, usize::MAX));
+    let mut world = rich();
+    let mut bytes = told(&mut world.engine);
+    assert_eq!(bytes, told(&mut world.engine));
     bytes.extend_from_slice(b"behind");
     for piece in [1, 7, 64, 4096, bytes.len()] {
-        let (heard, left) = hear(&bytes, piece, world.engine.applied()).unwrap();
+        let (mut heard, left) = hear(&bytes, piece, world.engine.applied()).unwrap();
         assert_eq!(left, 6, "what is behind the end is given back");
         assert_eq!(picture(&heard), picture(&world.engine));
-        assert_eq!(told(&heard, 1 << 20), bytes[..bytes.len() - 6]);
+        assert_eq!(told(&mut heard), bytes[..bytes.len() - 6]);
     }
 }
 
 #[test]
 fn both_states_go_on_alike() {
     let mut world = rich();
-    let bytes = told(&world.engine, 1 << 20);
+    let bytes = told(&mut world.engine);
     let (mut heard, _) = hear(&bytes, 512, world.engine.applied()).unwrap();
     let from = world.log.len();
     let conn = world.client();
@@ -152,11 +161,82 @@ fn both_states_go_on_alike() {
     assert_eq!(picture(&heard), picture(&world.engine));
 }
 
+/// A state told in pieces while the world goes on by `deed` between them; what was heard of it.
+fn told_meanwhile(world: &mut World, steps: usize, mut deed: impl FnMut(&mut World, usize)) -> Engine {
+    let mut retelling = world.engine.retell_begin().unwrap();
+    let (at, mut bytes, mut turn) = (retelling.zxid(), Vec::new(), 0);
+    while world.engine.retell_on(&mut retelling, steps, 1 << 20, &mut bytes) == Walked::More {
+        deed(world, turn);
+        turn += 1;
+    }
+    hear(&bytes, 512, at).unwrap().0
+}
+
+// G-16, S-21: exact, whatever is created, changed and deleted before the walk comes to it, beside it and behind it.
+#[test]
+fn a_state_that_is_told_while_transactions_go_on_is_that_of_its_zxid() {
+    let mut random = 1u32;
+    let mut draw = move |below: u32| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 8) % below
+    };
+    for round in 0..40 {
+        let mut world = rich();
+        let conn = world.client();
+        let mut deed = |world: &mut World, _| {
+            let depth = 1 + draw(3);
+            let path: String = (0..depth).map(|_| format!("/{}", ["a", "b", "c", "d"][draw(4) as usize])).collect();
+            match draw(6) {
+                0..3 => drop(world.create(conn, &path, 0)),
+                3 => drop(world.delete(conn, &path)),
+                4 => {
+                    let data = vec![draw(256) as u8; draw(40) as usize];
+                    let request = SetDataRequest { path: path.as_str().into(), data: Buffer::new(&data), version: -1 };
+                    drop(world.call(conn, OpCode::SetData, &request));
+                }
+                _ => {
+                    let acl = Some(vec![Acl::new(1 + draw(30) as i32, "world", "anyone")]);
+                    let request = SetAclRequest { path: path.as_str().into(), acl, version: -1 };
+                    drop(world.call(conn, OpCode::SetAcl, &request));
+                }
+            }
+        };
+        (0..60).for_each(|turn| deed(&mut world, turn));
+        let (before, from) = (picture(&world.engine), world.log.len());
+        let mut heard = told_meanwhile(&mut world, 1 + round % 4, &mut deed);
+        assert_eq!(picture(&heard), before, "round {round}");
+        assert!(world.log.len() > from && world.engine.tree.state_walk_bytes() == 0);
+        for proposal in &world.log[from..] {
+            heard.replay(proposal.zxid, &proposal.txn).unwrap();
+        }
+        assert_eq!(picture(&heard), picture(&world.engine), "round {round}");
+    }
+}
+
+#[test]
+fn a_state_is_told_to_a_few_at_once_and_who_leaves_makes_room() {
+    let mut world = rich();
+    let mut all: Vec<_> = std::iter::from_fn(|| world.engine.retell_begin()).take(100).collect();
+    assert_eq!(all.len(), crate::tree::STATE_WALKS_MAX);
+    world.engine.retell_end(&all.swap_remove(1));
+    assert!(world.engine.retell_begin().is_some());
+    // Another state takes the place of this one: nothing more is told of it.
+    let bytes = told_by(&mut world.engine, &mut all[0]);
+    let (_, left) = hear(&bytes, 100, world.engine.applied()).unwrap();
+    assert_eq!(left, 0);
+    let other = world.engine.hear(world.engine.applied());
+    let mut other = other;
+    other.feed(&bytes).unwrap();
+    world.engine.take_over(other.finish().unwrap());
+    assert_eq!(world.engine.retell_on(&mut all[1], 10, 100, &mut Vec::new()), Walked::More, "what is made already");
+    assert_eq!(world.engine.retell_on(&mut all[1], 10, 100, &mut Vec::new()), Walked::GivenUp);
+}
+
 // SC-09: wherever the stream breaks, what the engine had is what it has.
 #[test]
 fn a_stream_that_breaks_anywhere_leaves_the_old_state() {
-    let world = rich();
-    let bytes = told(&world.engine, 1 << 20);
+    let mut world = rich();
+    let bytes = told(&mut world.engine);
     let mut other = World::new();
     let conn = other.client();
     other.create(conn, "/old", 1);
@@ -183,12 +263,12 @@ fn a_stream_that_breaks_anywhere_leaves_the_old_state() {
 #[test]
 fn the_ids_that_this_server_issued_are_not_forgotten_with_its_state() {
     // S-27: the stream does not have them.
-    let world = rich();
+    let mut world = rich();
     let mut other = World::new();
     let conn = other.client();
     let mine = other.session(conn);
     let mut hearing = other.engine.hear(world.engine.applied());
-    hearing.feed(&told(&world.engine, 1 << 20)).unwrap();
+    hearing.feed(&told(&mut world.engine)).unwrap();
     let heard = hearing.finish().unwrap();
     other.engine.take_over(heard);
     other.engine.sessions.activate(Millis(0), 0);
@@ -281,7 +361,7 @@ fn the_usage_of_a_quota_is_counted_anew_unless_the_stream_is_exact() {
         version: -1,
     };
     assert_eq!(world.call(conn, OpCode::SetData, &request).code(), ErrorCode::Ok);
-    let (other, _) = hear(&told(&world.engine, 1 << 20), 100, world.engine.applied()).unwrap();
+    let (other, _) = hear(&told(&mut world.engine), 100, world.engine.applied()).unwrap();
     assert_eq!(usage(&other), "count=50,bytes=50");
 }
 
@@ -320,8 +400,8 @@ fn what_no_tree_can_be_is_refused() {
 
 #[test]
 fn sessions_left_out_of_the_stream_are_noticed() {
-    let world = rich();
-    let planted = failpoint::with(Failpoint::SessionsForgotten, || told(&world.engine, 1 << 20));
+    let mut world = rich();
+    let planted = failpoint::with(Failpoint::SessionsForgotten, || told(&mut world.engine));
     let (heard, _) = hear(&planted, 4096, world.engine.applied()).unwrap();
     assert_ne!(picture(&heard), picture(&world.engine), "the planted bug was not found");
 }
@@ -329,9 +409,9 @@ fn sessions_left_out_of_the_stream_are_noticed() {
 /// The snapshot of a heard state is that of the state.
 #[test]
 fn a_heard_state_is_written_to_the_file_as_it_is() {
-    let world = rich();
+    let mut world = rich();
     let mut hearing = world.engine.hear(world.engine.applied());
-    hearing.feed(&told(&world.engine, 1 << 20)).unwrap();
+    hearing.feed(&told(&mut world.engine)).unwrap();
     let mut heard = hearing.finish().unwrap();
     let mut entries = Vec::new();
     let mut size = 0;
@@ -354,7 +434,7 @@ fn a_heard_state_is_written_to_the_file_as_it_is() {
 
 #[test]
 fn a_state_of_apaches_is_understood() {
-    let (engine, left) = hear(&crate::records::javasnap::tests::apache(), 100, Zxid(0x16)).unwrap();
+    let (mut engine, left) = hear(&crate::records::javasnap::tests::apache(), 100, Zxid(0x16)).unwrap();
     assert_eq!(left, 0);
     let tree = &engine.tree;
     tree.check().unwrap();
@@ -377,6 +457,6 @@ fn a_state_of_apaches_is_understood() {
     assert_eq!(quota.usage, Some(Ok((2, 5))));
     assert_eq!(text("/zookeeper/quota/q/zookeeper_stats"), "count=2,bytes=5");
     // Told on, it is the same.
-    let (again, _) = hear(&told(&engine, 1000), 64, Zxid(0x16)).unwrap();
+    let (again, _) = hear(&told(&mut engine), 64, Zxid(0x16)).unwrap();
     assert_eq!(picture(&again), picture(&engine));
 }

@@ -191,3 +191,77 @@ fn no_epoch_begins_twice_though_nothing_was_written_in_it() {
         world.ids().into_iter().for_each(|id| world.start(id));
     }
 }
+
+#[test]
+fn a_leader_whose_write_takes_long_goes_on_leading_and_answers_nothing_early() {
+    // F-10, D-05, D-10: four times as long as a leader may be silent.
+    let (mut world, clients) = serving();
+    assert_eq!(world.create(clients[0], "/before", b"x", 0), OK);
+    world.all_agree();
+    let leader = world.leader().unwrap();
+    let standing = world.standing(leader);
+    let at_leader = *clients.iter().find(|client| client.server == leader).unwrap();
+    let elsewhere: Vec<Session> = clients.iter().filter(|client| client.server != leader).copied().collect();
+    world.slow.insert(leader, 2000);
+    world.send_create(at_leader, "/slow");
+    world.until("its write has begun", |world| world.is_writing(leader));
+    let (durable, applied) = (world.logged(leader), world.applied(leader));
+    for number in 0..20 {
+        assert_eq!(world.create(elsewhere[number % 2], &format!("/n{number}"), b"x", 0), OK, "two others are a quorum");
+    }
+    world.pass(1200);
+    assert!(world.is_writing(leader) && !world.is_answered(at_leader), "answered before it is on its own disk");
+    assert_eq!((world.logged(leader), world.applied(leader)), (durable, applied));
+    assert_eq!(world.standing(leader), standing, "nobody has left it");
+    world.until("its client is answered", |world| world.is_answered(at_leader));
+    world.slow.clear();
+    world.until("the write is over", |world| !world.is_writing(leader));
+    world.all_agree();
+    assert_eq!(world.standing(leader), standing);
+    assert!(world.engine(leader).tree().lookup("/slow").is_some());
+    assert!(world.engine(leader).tree().lookup("/n19").is_some());
+}
+
+#[test]
+fn a_follower_whose_writes_take_long_stays_and_answers_nothing_early() {
+    // F-10, S-12: with the mark of an idle log before it, a write takes nearly as long as a proposal may wait for its
+    // acknowledgement, again and again.
+    let (mut world, clients) = serving();
+    let leader = world.leader().unwrap();
+    let slow = world.followers()[0];
+    let there = *clients.iter().find(|client| client.server == slow).unwrap();
+    let at_leader = *clients.iter().find(|client| client.server == leader).unwrap();
+    world.slow.insert(slow, 230);
+    for round in 0..5 {
+        world.send_create(there, &format!("/there{round}"));
+        world.until("its write has begun", |world| world.is_writing(slow));
+        assert_eq!(world.create(at_leader, &format!("/here{round}"), b"x", 0), OK, "the others are a quorum");
+        assert!(!world.is_answered(there) && world.is_writing(slow));
+        assert!(world.applied(slow) < world.applied(leader), "applied before it is on its own disk");
+        world.until("its client is answered", |world| world.is_answered(there));
+        world.take_answer(there);
+    }
+    assert_eq!(world.leader(), Some(leader));
+    assert_eq!(world.net.sent[&PacketType::NEWLEADER.0], 2, "nobody had to come back");
+    world.slow.clear();
+    world.until("the write is over", |world| !world.is_writing(slow));
+    world.all_agree();
+}
+
+#[test]
+fn what_a_member_had_not_written_when_it_was_killed_was_acknowledged_by_nobody_for_it() {
+    // S-10, S-12, G-09: the write of the leader's log is under way when it dies, and one follower is away.
+    let (mut world, clients) = serving();
+    let leader = world.leader().unwrap();
+    let at_leader = *clients.iter().find(|client| client.server == leader).unwrap();
+    let away = world.followers()[0];
+    world.kill(away);
+    world.slow.insert(leader, 300);
+    world.send_create(at_leader, "/unwritten");
+    world.until("its write has begun", |world| world.is_writing(leader));
+    world.pass(100);
+    assert!(!world.is_answered(at_leader), "of three, one has it");
+    let follower = world.followers()[0];
+    assert_eq!(world.applied(follower), world.applied(leader), "nobody has applied it");
+    assert!(world.engine(follower).tree().lookup("/unwritten").is_none());
+}

@@ -13,7 +13,7 @@ use crate::records::replies::ReplyHeader;
 use crate::records::requests::{CreateRequest, PathRequest, PathWatchRequest, RequestHeader, SetDataRequest};
 use crate::records::{Acl, OpCode};
 use crate::store::tests::sim_disk::SimDisk;
-use crate::store::{Store, StoreOptions};
+use crate::store::{LogWrite, Store, StoreOptions};
 use crate::zab::{Majority, Quorum, Quorums, Standing, ZabEvent, ZabSettings};
 
 const TICK_MS: u64 = 100;
@@ -199,6 +199,10 @@ pub(super) struct World {
     observers: Vec<ServerId>,
     /// So many pieces of a state a member reads in a step; `None` for all.
     pub raw_per_step: Option<usize>,
+    /// How long a write of the log takes, ms; members that are not here write at once.
+    pub slow: BTreeMap<ServerId, u64>,
+    /// Writes under way, and when they are over.
+    writes: BTreeMap<ServerId, (u64, LogWrite)>,
 }
 
 impl World {
@@ -225,6 +229,8 @@ impl World {
             options,
             observers: (voters + 1..=count).map(ServerId).collect(),
             raw_per_step: None,
+            slow: BTreeMap::new(),
+            writes: BTreeMap::new(),
         };
         world.ids().into_iter().for_each(|id| world.start(id));
         world
@@ -269,6 +275,7 @@ impl World {
     /// The process is over; what was synced stays.
     pub(super) fn kill(&mut self, id: ServerId) {
         self.members.remove(&id);
+        self.writes.remove(&id);
         self.net.dies(id);
         self.outputs.retain(|(server, _), _| *server != id);
         let disk = self.disks[&id].after_kill(self.now);
@@ -332,7 +339,19 @@ impl World {
             }
             member.engine.go_on();
             while member.engine.tick() {}
-            member.commit(&mut wires).unwrap();
+            match self.slow.get(&id).copied().or_else(|| self.writes.contains_key(&id).then_some(0)) {
+                None => member.commit(&mut wires).unwrap(),
+                Some(takes_ms) => {
+                    if let Some(write) = member.commit_begin(&mut wires).unwrap() {
+                        assert!(!self.writes.contains_key(&id), "two writes at once");
+                        self.writes.insert(id, (wires.now + takes_ms, write));
+                    }
+                    let is_over = self.writes.get(&id).is_some_and(|(due, _)| *due <= wires.now);
+                    let over = if is_over { self.writes.remove(&id) } else { None };
+                    let written = over.map(|(_, write)| write.carry_out());
+                    member.commit_end(&mut wires, written).unwrap();
+                }
+            }
             member.take_snapshot(&mut wires).unwrap();
             while let Some(conn) = member.engine.poll_touched() {
                 let Some((output, close)) = member.engine.output(conn) else { continue };
@@ -345,7 +364,7 @@ impl World {
                 }
             }
             member.told_all();
-            member.tick(&wires).unwrap();
+            member.tick(&mut wires).unwrap();
         }
     }
 
@@ -427,6 +446,30 @@ impl World {
         encode(&CreateRequest { path: path.into(), data: Buffer::new(b""), acl, flags: 0 }, &mut payload);
         self.offer(client.server, client.conn, &payload);
         self.step();
+    }
+
+    /// Whether a write of the member's log is under way.
+    pub(super) fn is_writing(&self, id: ServerId) -> bool {
+        self.writes.contains_key(&id)
+    }
+
+    /// Whether an answer is there for this client.
+    pub(super) fn is_answered(&self, client: Session) -> bool {
+        self.outputs.get(&(client.server, client.conn.slot)).is_some_and(|output| !output.is_empty())
+    }
+
+    /// Takes the answer that is there.
+    #[track_caller]
+    pub(super) fn take_answer(&mut self, client: Session) {
+        assert!(self.frame(client.server, client.conn).is_some(), "the connection is closed");
+    }
+
+    /// Lets so much time pass.
+    pub(super) fn pass(&mut self, ms: u64) {
+        let end = self.now + ms;
+        while self.now < end {
+            self.step();
+        }
     }
 
     /// The end of the log on the member's disk.

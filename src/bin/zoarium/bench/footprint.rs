@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ZNODE_MAX: f64 = 280.0;
 /// The one thread that serves; main, signals and the store's writer of snapshots are named beside it.
 const LOOP: &str = "zoarium-loop";
-const OTHERS: [&str; 3] = ["zoarium", "zoarium-signals", "zoarium-snap"];
+const OTHERS: [&str; 4] = ["zoarium", "zoarium-relief", "zoarium-signals", "zoarium-snap"];
 
 const DATA_SIZE: usize = 100;
 /// Creates in one multi, multis on their way, znodes in one folder.
