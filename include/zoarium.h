@@ -365,7 +365,8 @@ typedef void (*zoa_role_fn)(int32_t role, int64_t epoch, void *user_data);
 
 // Gets one line, without a newline at its end. `level` is one of `ZOA_LOG_…`; `module` and `line` live for the call.
 //
-// Runs on whichever thread has something to say, several at a time. It may not call functions of this library.
+// For `zoa_log_to` it runs on whichever thread has something to say, several at a time, and may not call functions of this
+// library. For `zoa_log_to_queue` it is a callback like others, and may.
 typedef void (*zoa_log_fn)(int32_t level, const char *module, const char *line, void *user_data);
 
 // What a znode's metadata looks like: the wire's eleven fields, in its order.
@@ -780,6 +781,17 @@ const char *zoa_last_error(void);
 zoa_code zoa_log_to(int32_t level_max,
                     zoa_log_fn log,
                     void *user_data);
+
+// As `zoa_log_to`, but each line waits in a queue until that is run, like any callback: `log` may do what it likes, and
+// nobody in the library waits for it. NULL for `queue` is `ZOA_NULL_ARGUMENT`; NULL for `log` is silence.
+//
+// While 1,000 lines wait, further ones are dropped; their number is the next line. After this or `zoa_log_to` returns no more
+// lines of the sink before are added, but those that wait are still handed out when the queue is run.
+// Any thread. Errors: those of `zoa_log_to`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+zoa_code zoa_log_to_queue(int32_t level_max,
+                          struct zoa_queue *queue,
+                          zoa_log_fn log,
+                          void *user_data);
 
 // Creates a znode, open to everybody, with `mode` `ZOA_PERSISTENT` and so on (not the TTL modes, which need a `zoa_op`).
 // `result_out` may be NULL; else the result has the path, with its sequence number, and the stat. NULL `data` with `len`

@@ -18,7 +18,7 @@ use super::client::{
 use super::codes::{ZOA_OK, ZOA_PANIC, zoa_code};
 use super::config::{zoa_config_free, zoa_config_load, zoa_config_new, zoa_config_on_role, zoa_config_set};
 use super::guard::zoa_last_error;
-use super::log::zoa_log_to;
+use super::log::{zoa_log_to, zoa_log_to_queue};
 use super::operations::{
     zoa_client_acl, zoa_client_call, zoa_client_children, zoa_client_create, zoa_client_delete, zoa_client_exists,
     zoa_client_get, zoa_client_multi, zoa_client_set, zoa_client_set_acl, zoa_client_submit, zoa_client_submit_multi,
@@ -91,6 +91,7 @@ fn a_panic_at_any_entry_becomes_a_code() {
         ("zoa_config_on_role", &|| unsafe { zoa_config_on_role(null_mut(), None, null_mut()) }),
         ("zoa_config_set", &|| unsafe { zoa_config_set(null_mut(), null(), null()) }),
         ("zoa_log_to", &|| unsafe { zoa_log_to(0, None, null_mut()) }),
+        ("zoa_log_to_queue", &|| unsafe { zoa_log_to_queue(0, null_mut(), None, null_mut()) }),
         ("zoa_pending_wait", &|| unsafe { zoa_pending_wait(null_mut(), 0, null_mut()) }),
         ("zoa_queue_new", &|| unsafe { zoa_queue_new(null_mut()) }),
         ("zoa_queue_run", &|| unsafe { zoa_queue_run(null_mut(), 0, 0, null_mut()) }),

@@ -74,6 +74,9 @@ def packaging(results, wheel):
     tool = run(PYTHON, "-m", "zoarium", "--help", capture_output=True, text=True)
     results.check("python -m zoarium is the command line tool", "inspect" in tool.stdout, tool.stdout + tool.stderr)
 
+    script = run(VENV / "bin/zoarium", "--help", capture_output=True, text=True)
+    results.check("the script zoarium is, too", script.stdout == tool.stdout, script.stdout + script.stderr)
+
     made = subprocess.run(
         [str(PYTHON), "-m", "hatchling", "build", "-t", "sdist", "-d", str(RUN_FOLDER / "sdist")],
         cwd=PACKAGE,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from . import errors
 from ._abi import zoa_features as _features
 from ._abi import zoa_version as _version
+from ._log import wire_logging
 from .client import Client, connect
 from .errors import *  # noqa: F403
 from .server import Server
@@ -80,6 +81,7 @@ __all__ = [
     "make_acl",
     "make_digest_acl",
     "make_digest_acl_credential",
+    "wire_logging",
     *errors.__all__,
 ]
 

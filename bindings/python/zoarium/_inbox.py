@@ -55,6 +55,11 @@ class Inbox:
 
         self.on_done = _abi.DoneFn(lambda _client, result, key: arrived((key, result)))
         self.on_event = _abi.WatchFn(on_event)
+        self.on_log = _abi.LogFn(
+            lambda level, module, line, key: arrived(
+                (key, (level, module.decode(errors="replace"), line.decode(errors="replace")))
+            )
+        )
         self.on_state = _abi.StateFn(lambda _client, state, key: arrived((key, str(state))))
         self._entries = entries
         self._lock = allocate_lock()
@@ -74,29 +79,47 @@ class Inbox:
     def dispatch(self, limit: float = -1) -> bool:
         """Hands out what has arrived. False when another thread was still at it after `limit` seconds, or this one is."""
         me = get_ident()
-        if self._owner == me or not self._lock.acquire(timeout=limit):
-            return False
-        self._owner = me
-        try:
-            take, all_receivers = self._entries.popleft, receivers
-            nobody: Receiver = _abi.zoa_result_free
-            while self._entries:
-                key, brought = take()
-                if type(brought) is int:
-                    receiver = all_receivers.pop(key, nobody)
-                else:
-                    found = all_receivers.get(key)
-                    if found is None:
-                        continue
-                    receiver = found
-                try:
-                    receiver(brought)
-                except BaseException as error:
-                    report(error)
-        finally:
-            self._owner = 0
-            self._lock.release()
-        return True
+        while True:
+            if self._owner == me or not self._lock.acquire(timeout=limit):
+                return False
+            self._owner = me
+            try:
+                self._hand_out()
+            finally:
+                self._owner = 0
+                self._lock.release()
+            # Whoever found this thread at it relied on it: what came at the last moment is not left lying.
+            if not self._entries:
+                return True
+
+    def _hand_out(self) -> None:
+        take, all_receivers = self._entries.popleft, receivers
+        nobody: Receiver = _abi.zoa_result_free
+        while self._entries:
+            key, brought = take()
+            if type(brought) is int:
+                receiver = all_receivers.pop(key, nobody)
+            else:
+                found = all_receivers.get(key)
+                if found is None:
+                    continue
+                receiver = found
+            try:
+                receiver(brought)
+            except BaseException as error:
+                report(error)
+
+    def post(self, function: Callable[[], object]) -> None:
+        """Runs a function in line with what has arrived: here, or where somebody is at it, and after that."""
+        key = next_key()
+
+        def run(_nothing: object) -> None:
+            receivers.pop(key, None)
+            function()
+
+        receivers[key] = run
+        self._entries.append((key, ""))
+        self.dispatch(0)
 
     def pump(self, seconds: float) -> None:
         """Waits for something, runs and dispatches it: for when there is no thread that does."""
@@ -178,6 +201,8 @@ _starting = allocate_lock()
 _shared: Inbox | None = None
 #: Run at the interpreter's end, first to last, each with the time (of ``time.monotonic``) it should be done by.
 at_exit: list[Callable[[float], None]] = []
+#: Run after those, in the same way.
+at_last: list[Callable[[float], None]] = []
 #: Run in a forked child.
 in_child: list[Callable[[], None]] = []
 
@@ -212,7 +237,7 @@ def end() -> None:
     deadline = monotonic() + 2
     if _shared is not None:
         _shared.end_draining(1)
-    for step in at_exit:
+    for step in (*at_exit, *at_last):
         step(deadline)
 
 

@@ -1,18 +1,37 @@
-"""Operations as the library wants them, and what it brought as Python wants it. Shared by all clients."""
+"""Requests as the library wants them, and what it brought as Python wants it. Shared by all clients."""
 
 from __future__ import annotations
 
 from ctypes import POINTER, byref, c_size_t, c_void_p, cast, sizeof, string_at
 from struct import Struct
-from typing import Any, Callable, Iterable, NamedTuple, TypeVar
+from typing import Any, Awaitable, Callable, Coroutine, Generic, Iterable, Protocol, TypeVar
 
 from . import _abi
 from .errors import BadArgumentsError, RolledBackError, ZoariumError, error_of
-from .types import ACL, Id, Node, ZnodeStat
+from .types import ACL, Id, Node, WatchedEvent, ZnodeStat
 
 T = TypeVar("T")
 #: Makes a value of a result that is a success; the caller frees the result.
 Convert = Callable[[int], T]
+WatchCallback = Callable[[WatchedEvent], object]
+
+
+class Conductor(Protocol):
+    """Carries out the requests of a coroutine: by waiting in a thread, on an event loop, or by callbacks."""
+
+    @property
+    def has_chroot(self) -> bool:
+        """Whether the session's paths are below a chroot."""
+
+    def perform(self, request: Request[T]) -> Awaitable[T]:
+        """Sends a request; brings its value, or raises its failure."""
+
+    def create_chroot(self, acl: Iterable[ACL] | None) -> Awaitable[None]:
+        """Creates the chroot with what is above it, which is out of the session's reach."""
+
+
+#: What is to be done about a failure before it counts as one.
+Recover = Callable[[Conductor, ZoariumError], Coroutine[Any, Any, T]]
 
 _OP_SIZE = sizeof(_abi.Op)
 #: Data beyond this are not kept alive until the next operation.
@@ -32,12 +51,28 @@ _KINDS = (
 )
 
 
-class Slot:
-    """The memory of one call: the operation, and where the result goes. Used again and again, by one call at a time."""
+class Request(Generic[T]):
+    """One operation: the library's memory of it, where the result goes, and what to make of it.
 
-    __slots__ = ("op", "op_ref", "result", "result_ref", "pending", "pending_ref", "path", "home")
+    It is used again and again, by one call at a time, as long as it has a `home`.
+    """
 
-    def __init__(self, kind: int, home: list[Slot] | None = None) -> None:
+    __slots__ = (
+        "op",
+        "op_ref",
+        "result",
+        "result_ref",
+        "pending",
+        "pending_ref",
+        "path",
+        "home",
+        "convert",
+        "recover",
+        "watch",
+        "watch_kind",
+    )
+
+    def __init__(self, kind: int, home: list[Request[Any]] | None = None) -> None:
         self.op = _abi.Op(struct_size=_OP_SIZE, kind=kind, version=-1)
         self.op_ref = byref(self.op)
         self.result = c_void_p()
@@ -46,6 +81,13 @@ class Slot:
         self.pending_ref = byref(self.pending)
         self.path = ""
         self.home = home
+        #: Makes a value of the result.
+        self.convert: Convert[T]
+        self.recover: Recover[T] | None = None
+        #: Called with the one event of the watch that a read leaves.
+        self.watch: WatchCallback | None = None
+        #: What it waits for: ``"data"`` or ``"child"``.
+        self.watch_kind = ""
 
     def recycle(self) -> None:
         """Gives it back for the next call of the kind."""
@@ -55,20 +97,34 @@ class Slot:
             self.home.append(self)
 
 
-# Taking from and adding to a list is one step each, so threads and signal handlers never share a slot.
-_slots: dict[int, list[Slot]] = {kind: [] for kind in _KINDS}
+# Taking from and adding to a list is one step each, so threads and signal handlers never share a request.
+_homes: dict[int, list[Request[Any]]] = {kind: [] for kind in _KINDS}
 
 
-def slot_for(kind: int, path: str) -> Slot:
-    """A slot with the kind and path filled in."""
-    home = _slots[kind]
+def request_for(kind: int, path: str, convert: Convert[T]) -> Request[T]:
+    """A request with the kind and path filled in."""
+    home = _homes[kind]
     try:
-        slot = home.pop()
+        request = home.pop()
     except IndexError:
-        slot = Slot(kind, home)
-    slot.op.path = encode_path(path)
-    slot.path = path
-    return slot
+        request = Request(kind, home)
+    request.op.path = encode_path(path)
+    request.path = path
+    request.convert = convert
+    return request
+
+
+def read(kind: int, path: str, convert: Convert[T], watch: WatchCallback | None, watch_kind: str) -> Request[T]:
+    """A read, which leaves a watch if there is somebody to tell."""
+    if watch is None:
+        return request_for(kind, path, convert)
+    request: Request[T] = Request(kind)
+    request.op.path = encode_path(path)
+    request.path = path
+    request.convert = convert
+    request.watch = watch
+    request.watch_kind = watch_kind
+    return request
 
 
 def encode_path(path: str) -> bytes:
@@ -117,107 +173,6 @@ def set_acl(op: _abi.Op, acl: Iterable[ACL]) -> None:
     array = acl_array(acl)
     op.acl = cast(array, POINTER(_abi.Acl))
     op.acl_count = len(array)
-
-
-# ---- the operations --------------------------------------------------------------------------------------------------
-
-
-def create_mode(ephemeral: bool, sequence: bool, ttl: int, container: bool) -> int:
-    """The library's word for kazoo's flags."""
-    if not (ttl or container):
-        return ephemeral | sequence << 1
-    if ttl and (ephemeral or container) or container and (ephemeral or sequence):
-        raise BadArgumentsError("a znode is one of ephemeral, container, or with a time to live (which may be sequential)")
-    if container:
-        return _abi.ZOA_CONTAINER
-    return _abi.ZOA_TTL_SEQUENTIAL if sequence else _abi.ZOA_TTL
-
-
-def create(
-    path: str,
-    value: bytes | None,
-    acl: Iterable[ACL] | None,
-    ephemeral: bool,
-    sequence: bool,
-    ttl: int,
-    container: bool,
-) -> Slot:
-    """A create. `ttl` is in ms."""
-    mode = create_mode(ephemeral, sequence, ttl, container)
-    data = encode_data(value)
-    if sequence and path[-1:] == "/":
-        # A sequential znode below a path: its name is the number alone.
-        slot = slot_for(_abi.ZOA_OP_CREATE, path + "0")
-        slot.op.path = encode_path(path + "0")[:-1]
-        slot.path = path
-    else:
-        slot = slot_for(_abi.ZOA_OP_CREATE, path)
-    op = slot.op
-    op.data = data
-    op.len = 0 if data is None else len(data)
-    op.mode = mode
-    if ttl or acl is not None:
-        # Rare: what is rarely set is not cleared by every other call.
-        slot.home = None
-        op.ttl_ms = ttl
-        if acl is not None:
-            set_acl(op, acl)
-    return slot
-
-
-def delete(path: str, version: int) -> Slot:
-    """A delete."""
-    slot = slot_for(_abi.ZOA_OP_DELETE, path)
-    slot.op.version = version
-    return slot
-
-
-def set_data(path: str, value: bytes | None, version: int) -> Slot:
-    """A set."""
-    data = encode_data(value)
-    slot = slot_for(_abi.ZOA_OP_SET, path)
-    op = slot.op
-    op.data = data
-    op.len = 0 if data is None else len(data)
-    op.version = version
-    return slot
-
-
-def set_acls(path: str, acl: Iterable[ACL], version: int) -> Slot:
-    """A change of an ACL."""
-    slot = Slot(_abi.ZOA_OP_SET_ACL)
-    slot.path = path
-    slot.op.path = encode_path(path)
-    set_acl(slot.op, acl)
-    slot.op.version = version
-    return slot
-
-
-def reconfig(joining: str | None, leaving: str | None, new_members: str | None, from_config: int) -> Slot:
-    """A change of the ensemble."""
-    slot = Slot(_abi.ZOA_OP_RECONFIG)
-    op = slot.op
-    if new_members is not None:
-        if joining is not None or leaving is not None:
-            raise BadArgumentsError("reconfig takes either joining and leaving, or new_members")
-        op.path, op.mode = new_members.encode(), 1
-    else:
-        op.path = (joining or "").encode()
-        data = (leaving or "").encode()
-        op.data, op.len = data, len(data)
-    op.version = from_config
-    return slot
-
-
-def watched(kind: int, path: str, on_event: Any, key: int) -> Slot:
-    """A read that leaves a watch."""
-    slot = Slot(kind)
-    slot.path = path
-    op = slot.op
-    op.path = encode_path(path)
-    op.watch = on_event
-    op.watch_data = key
-    return slot
 
 
 # ---- what they bring -------------------------------------------------------------------------------------------------
@@ -324,31 +279,25 @@ def result_error(result: int, code: int, path: str | None) -> ZoariumError:
 # ---- several as one --------------------------------------------------------------------------------------------------
 
 
-class Part(NamedTuple):
-    """One operation of several: what it is, and what to make of its result."""
-
-    slot: Slot
-    convert: Convert[Any]
-
-
-def op_array(parts: list[Part]) -> Any:
+def op_array(parts: list[Request[Any]]) -> Any:
     """Operations for the library; they keep what they point to alive."""
-    return (_abi.Op * len(parts))(*(part.slot.op for part in parts))
+    return (_abi.Op * len(parts))(*(part.op for part in parts))
 
 
-def of_parts(result: int, parts: list[Part]) -> list[Any]:
-    """What each operation brought: a value, or the exception that says why not."""
+def of_parts(result: int, parts: list[Request[Any]]) -> list[Any]:
+    """What each operation brought: a value, or the exception that says why not. The caller frees the result."""
     found: list[Any] = []
-    failed = _abi.zoa_result_code(result) != 0
+    failed: int = _abi.zoa_result_code(result)
+    if not _abi.zoa_result_part(result, 0):
+        # The server never said what became of the parts.
+        raise result_error(result, failed, None)
     for at, part in enumerate(parts):
         of_part: int = _abi.zoa_result_part(result, at)
         code: int = _abi.zoa_result_code(of_part)
         if code:
-            found.append(result_error(of_part, code, part.slot.path))
+            found.append(result_error(of_part, code, part.path))
         elif failed:
             found.append(RolledBackError("undone because another part of the transaction failed"))
         else:
             found.append(part.convert(of_part))
     return found
-
-

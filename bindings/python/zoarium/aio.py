@@ -17,34 +17,46 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
-from ctypes import byref, c_uint64
-from functools import partial
-from typing import TYPE_CHECKING, Any, AsyncIterator, Awaitable, Callable, Generator, Iterable, Literal, TypeVar, overload
+from ctypes import byref, c_uint64, c_void_p
+from functools import partial, wraps
+from time import monotonic
+from typing import TYPE_CHECKING, Any, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, TypeVar
 
 from . import _abi, _inbox, _requests
 from ._life import Life, life
-from ._requests import Convert, Part, Slot, of_parts, of_result, slot_for
+from ._requests import Request, WatchCallback
 from .errors import (
     LEFT_TO_EXPIRE,
     ConnectionClosedError,
-    NodeExistsError,
-    NoNodeError,
-    NotEmptyError,
+    TimedOutError,
     ZoariumError,
     check,
     error_of,
-    failure,
     last_error,
     over,
 )
-from .session import Listener, Session, WatchCallback
+from .offers import AioRecipes
+from .operations import Operations
+from .session import Host, Listener, Session, Then
 from .transaction import ReadParts, WriteParts, blame
-from .types import ACL, Id, KazooState, Node, WatchedEvent, ZnodeStat
+from .trying import PASSING, Attempts
+from .types import ACL, KazooState, WatchedEvent
 
 if TYPE_CHECKING:
-    from .server import Server
+    from typing_extensions import Concatenate, ParamSpec
+
+    from .recipes.protocol import RecipeClient
+
+    P = ParamSpec("P")
+
+    def _fulfils(client: Client) -> RecipeClient:
+        """What recipes need is there: mypy says so."""
+        return client
 
 T = TypeVar("T")
+_NEVER = float("inf")
+#: How long an answer may take past a deadline, while there is a connection, s.
+_ANSWER = 1.0
 __all__ = ["Client", "MultiRead", "Opening", "TransactionRequest", "Watch", "connect"]
 
 
@@ -78,32 +90,27 @@ _doors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Door] = weakref.We
 _inbox.in_child.append(_doors.clear)
 
 
-def _settle(future: asyncio.Future[T], convert: Convert[T], path: str | None, result: int) -> None:
-    """A result has come; its future may have been cancelled by now."""
+def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    """Something has come; its future may have been cancelled by now."""
     if future.done():
-        _abi.zoa_result_free(result)
         return
-    try:
-        future.set_result(of_result(result, convert, path))
-    except Exception as error:
+    if error is None:
+        future.set_result(value)
+    else:
         future.set_exception(error)
 
 
-def _settle_parts(future: asyncio.Future[list[Any]], parts: list[Part], result: int) -> None:
-    try:
-        if future.done():
-            return
-        if _abi.zoa_result_part(result, 0):
-            future.set_result(of_parts(result, parts))
-        else:
-            future.set_exception(_requests.result_error(result, _abi.zoa_result_code(result), None))
-    except Exception as error:
-        future.set_exception(error)
-    finally:
-        _abi.zoa_result_free(result)
+def awaited(make: Callable[Concatenate[Any, P], Request[T]]) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
+    """The method that carries an operation out when it is awaited."""
+
+    @wraps(make)
+    async def method(self: Client, /, *arguments: P.args, **keywords: P.kwargs) -> T:
+        return await self._send(make(self, *arguments, **keywords))
+
+    return method
 
 
-class Client(Session):
+class Client(AioRecipes, Session):
     """One session, used from one event loop. Begun by :meth:`Server.aio_client` or :func:`connect`.
 
     A task that is cancelled while it awaits an operation stops waiting; the request has been sent and may still be
@@ -112,13 +119,14 @@ class Client(Session):
 
     def __init__(
         self,
-        target: Server | str,
+        target: Host | str,
         *,
         timeout: float,
         chroot: str | None,
         read_only: bool,
         resume: tuple[int, bytes] | None,
         request_size_max: int = 0,
+        new_session: bool = False,
     ) -> None:
         self._loop = loop = asyncio.get_running_loop()
         door = _doors.get(loop)
@@ -126,7 +134,7 @@ class Client(Session):
             door = _doors[loop] = _Door(loop)
         self._door = door
         self._state_waiters: list[asyncio.Future[None]] = []
-        self._auth_data: list[tuple[str, str]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         door.clients += 1
         try:
             super().__init__(
@@ -137,6 +145,7 @@ class Client(Session):
                 read_only=read_only,
                 resume=resume,
                 request_size_max=request_size_max,
+                new_session=new_session,
             )
         except BaseException:
             door.leave()
@@ -171,6 +180,9 @@ class Client(Session):
     def add_listener(self, listener: Listener) -> None:
         """Has `listener` called on the loop with every new state, until it returns ``True``."""
         super().add_listener(listener)
+
+    def _adopt_soon(self, handle: c_void_p, key: int) -> None:
+        self._loop.call_soon_threadsafe(self._adopt, handle, key)
 
     async def close(self, timeout: float = 2.0) -> None:
         """Ends the session, with its ephemeral znodes. Whatever is awaited ends in :class:`ConnectionClosedError`.
@@ -219,203 +231,109 @@ class Client(Session):
 
     # ---- calls ----
 
-    def _send(self, slot: Slot, convert: Convert[T]) -> asyncio.Future[T]:
-        future: asyncio.Future[T] = self._loop.create_future()
-        key = _inbox.next_key()
-        _inbox.receivers[key] = partial(_settle, future, convert, slot.path)
-        code = _abi.zoa_client_submit(self._handle, slot.op_ref, self._inbox.on_done, key)
-        if code:
-            del _inbox.receivers[key]
-            raise failure(code, slot.path)
-        slot.recycle()
+    def _future(self) -> asyncio.Future[Any]:
+        return self._loop.create_future()
+
+    def _send(self, request: Request[T]) -> asyncio.Future[T]:
+        future = self._future()
+        error = self._submit(request, partial(_settle, future))
+        if error is not None:
+            raise error
         return future
 
-    async def _do(self, slot: Slot, convert: Convert[T]) -> T:
-        return await self._send(slot, convert)
-
-    async def _do_watched(self, slot: Slot, convert: Convert[T], watch: WatchCallback | None, kind: str) -> T:
-        if watch is None:
-            return await self._send(slot, convert)
-        path, operation = slot.path, slot.op.kind
-        key, is_new = self._once_key(kind, path, watch)
-        try:
-            return await self._send(_requests.watched(operation, path, self._inbox.on_event, key), convert)
-        except BaseException as error:
-            # A watch for the creation of what is not there is one, too; and who is cancelled may have set it.
-            is_set = isinstance(error, asyncio.CancelledError) or (
-                operation == _abi.ZOA_OP_EXISTS and isinstance(error, NoNodeError)
-            )
-            if is_new and not is_set:
-                self._forget_once(kind, path, watch)
-            raise
-
-    async def _multi(self, parts: list[Part]) -> list[Any]:
+    async def send_parts(self, parts: list[Request[Any]]) -> list[Any]:
+        """Sends several requests as one."""
         if not parts:
             return []
-        future: asyncio.Future[list[Any]] = self._loop.create_future()
-        key = _inbox.next_key()
-        _inbox.receivers[key] = partial(_settle_parts, future, parts)
-        array = _requests.op_array(parts)
-        code = _abi.zoa_client_submit_multi(self._handle, array, len(parts), self._inbox.on_done, key)
-        if code:
-            del _inbox.receivers[key]
-            raise failure(code)
-        return await future
+        future = self._future()
+        error = self._submit_parts(parts, partial(_settle, future))
+        if error is not None:
+            raise error
+        found: list[Any] = await future
+        return found
 
-    # ---- the operations ----
-
-    @overload
-    async def create(
-        self,
-        path: str,
-        value: bytes | None = b"",
-        acl: Iterable[ACL] | None = None,
-        ephemeral: bool = False,
-        sequence: bool = False,
-        makepath: bool = False,
-        include_data: Literal[False] = False,
-        ttl: int = 0,
-        container: bool = False,
-    ) -> str: ...
-
-    @overload
-    async def create(
-        self,
-        path: str,
-        value: bytes | None = b"",
-        acl: Iterable[ACL] | None = None,
-        ephemeral: bool = False,
-        sequence: bool = False,
-        makepath: bool = False,
-        *,
-        include_data: Literal[True],
-        ttl: int = 0,
-        container: bool = False,
-    ) -> tuple[str, ZnodeStat]: ...
-
-    async def create(
-        self,
-        path: str,
-        value: bytes | None = b"",
-        acl: Iterable[ACL] | None = None,
-        ephemeral: bool = False,
-        sequence: bool = False,
-        makepath: bool = False,
-        include_data: bool = False,
-        ttl: int = 0,
-        container: bool = False,
-    ) -> str | tuple[str, ZnodeStat]:
-        """Creates a znode and returns its path, or path and stat with `include_data`."""
-        convert: Convert[Any] = _requests.created_with_stat if include_data else _requests.created
-
-        def slot() -> Slot:
-            return _requests.create(path, value, acl, ephemeral, sequence, ttl, container)
-
-        if makepath:
-            try:
-                return await self._send(slot(), convert)
-            except NoNodeError:
-                await self.ensure_path("/" + path.strip("/").rpartition("/")[0], acl)
-        return await self._send(slot(), convert)
-
-    async def ensure_path(self, path: str, acl: Iterable[ACL] | None = None) -> bool:
-        """Creates a znode and its parents where they are missing, the client's chroot among them."""
-        names = [name for name in path.split("/") if name]
-        acl = None if acl is None else list(acl)
-        target, chroot = self._whole_chroot()
-        paths = ["/" + "/".join(names[: at + 1]) for at in range(len(names))]
-        if chroot:
-            paths.insert(0, "/")
-        for is_last in (not chroot, True):
-            # One session's requests are carried out in order: the parents are there when their children come.
-            sent = [self.create(path, b"", acl) for path in paths]
-            outcomes = await asyncio.gather(*sent, return_exceptions=True)
-            failed = [
-                outcome
-                for outcome in outcomes
-                if isinstance(outcome, BaseException) and not isinstance(outcome, NodeExistsError)
-            ]
-            if not failed:
-                break
-            if is_last or not isinstance(failed[0], NoNodeError):
-                raise failed[0]
-            # What is above the chroot is out of this session's reach.
-            async with Opening(
-                target, 15.0, self._auth_data, timeout=self._timeout, chroot=None, read_only=False, resume=None
-            ) as above:
-                await above.ensure_path(chroot, acl)
-        return True
-
-    async def exists(self, path: str, watch: WatchCallback | None = None) -> ZnodeStat | None:
-        """The stat of a znode, ``None`` where there is none. `watch` is called once on the loop, when that changes."""
+    async def perform(self, request: Request[T], deadline: float = _NEVER) -> T:
+        """Carries a request out, at most until the deadline (of ``time.monotonic``)."""
+        future = self._send(request)
         try:
-            return await self._do_watched(slot_for(_abi.ZOA_OP_EXISTS, path), _requests.stat, watch, "data")
-        except NoNodeError:
-            return None
+            if deadline == _NEVER:
+                return await future
+            # An answer is not what the limit is for: even with none at all, what can be had at once is had.
+            left = max(0.0, deadline - monotonic())
+            await asyncio.wait([future], timeout=max(left, _ANSWER) if self.connected else left)
+            if not future.done():
+                raise TimedOutError("no answer in time")
+            return future.result()
+        finally:
+            future.cancel()
 
-    async def get(self, path: str, watch: WatchCallback | None = None) -> Node:
-        """Data and stat of a znode. `watch` is called once on the loop, when they change or the znode goes."""
-        return await self._do_watched(slot_for(_abi.ZOA_OP_GET, path), _requests.node, watch, "data")
+    async def _set_watch(self, watch: Watch) -> int:
+        """Has the library set a standing watch; returns its number."""
+        for abandoned in self._take_abandoned():
+            await self._end_watch(abandoned)
+        raw, number = _requests.encode_path(watch.path), c_uint64()
+        mode = _abi.ZOA_WATCH_RECURSIVE if watch.recursive else _abi.ZOA_WATCH_PERSISTENT
+        await self._elsewhere(
+            lambda: _abi.zoa_client_watch(self._handle, raw, mode, self._inbox.on_event, watch.key, byref(number)),
+            watch.path,
+        )
+        return number.value
 
-    @overload
-    async def get_children(
-        self, path: str, watch: WatchCallback | None = None, include_data: Literal[False] = False
-    ) -> list[str]: ...
+    async def _end_watch(self, number: int) -> None:
+        try:
+            await self._elsewhere(lambda: _abi.zoa_client_unwatch(self._handle, number))
+        except Exception:
+            # It has ended already, or the session or the connection has: nothing will come either way.
+            pass
 
-    @overload
-    async def get_children(
-        self, path: str, watch: WatchCallback | None = None, *, include_data: Literal[True]
-    ) -> tuple[list[str], ZnodeStat]: ...
+    # ---- what recipes need besides ----
 
-    async def get_children(
-        self, path: str, watch: WatchCallback | None = None, include_data: bool = False
-    ) -> list[str] | tuple[list[str], ZnodeStat]:
-        """The names of a znode's children; with its stat, when `include_data` is true."""
-        convert: Convert[Any] = _requests.names_with_stat if include_data else _requests.names
-        slot = slot_for(_abi.ZOA_OP_CHILDREN, path)
-        return await self._do_watched(slot, convert, watch, "child")
+    def in_callback(self) -> bool:
+        """Never: what awaits keeps nobody from running."""
+        return False
 
-    async def set(self, path: str, value: bytes | None, version: int = -1) -> ZnodeStat:
-        """Replaces a znode's data, if its version is `version` (-1: any), and returns its stat."""
-        return await self._do(_requests.set_data(path, value, version), _requests.stat)
+    def current(self) -> object:
+        """Who is at it: the task."""
+        return asyncio.current_task()
 
-    async def delete(self, path: str, version: int = -1, recursive: bool = False) -> bool:
-        """Deletes a znode, if its version is `version` (-1: any); with `recursive`, everything below it first."""
-        while recursive:
-            try:
-                for child in await self.get_children(path):
-                    try:
-                        await self.delete(f"{path.rstrip('/')}/{child}", recursive=True)
-                    except NoNodeError:
-                        pass
-                return await self._do(_requests.delete(path, version), _requests.nothing)
-            except NotEmptyError:
-                # Somebody created a child meanwhile.
-                continue
-        return await self._do(_requests.delete(path, version), _requests.nothing)
+    def signal(self) -> LoopSignal:
+        """Something to wait for."""
+        return LoopSignal()
 
-    async def get_acls(self, path: str) -> tuple[list[ACL], ZnodeStat]:
-        """The ACL and stat of a znode."""
-        return await self._do(slot_for(_abi.ZOA_OP_ACL, path), _requests.acls)
+    def call_later(self, seconds: float, function: Callable[[], object]) -> asyncio.TimerHandle:
+        """Calls a function on the loop after a while, unless that is cancelled."""
+        return self._loop.call_later(seconds, function)
 
-    async def set_acls(self, path: str, acls: Iterable[ACL], version: int = -1) -> ZnodeStat:
-        """Replaces a znode's ACL, if its ACL version is `version` (-1: any)."""
-        return await self._do(_requests.set_acls(path, acls, version), _requests.stat)
+    async def stand(self, path: str, callback: WatchCallback, recursive: bool = False) -> Watch:
+        """A standing watch with a callback."""
+        watch = Watch(self, path, recursive, callback)
+        await watch.begin()
+        return watch
 
-    async def sync(self, path: str = "/") -> str:
-        """Waits until this server has caught up with the leader."""
-        await self._do(slot_for(_abi.ZOA_OP_SYNC, path), _requests.nothing)
-        return path
+    async def unstand(self, watch: Watch) -> None:
+        """Ends such a watch."""
+        await watch.close()
 
-    async def reconfig(
-        self,
-        joining: str | None = None,
-        leaving: str | None = None,
-        new_members: str | None = None,
-        from_config: int = -1,
-    ) -> Node:
-        """Changes the ensemble; returns the new configuration."""
-        return await self._do(_requests.reconfig(joining, leaving, new_members, from_config), _requests.node)
+    async def perform_parts(self, parts: list[Request[Any]]) -> list[Any]:
+        """As :meth:`send_parts`."""
+        return await self.send_parts(parts)
+
+    # ---- the operations: what they are stands in the table ----
+
+    create = awaited(Operations.create)
+    ensure_path = awaited(Operations.ensure_path)
+    exists = awaited(Operations.exists)
+    get = awaited(Operations.get)
+    get_children = awaited(Operations.get_children)
+    set = awaited(Operations.set)
+    delete = awaited(Operations.delete)
+    get_acls = awaited(Operations.get_acls)
+    set_acls = awaited(Operations.set_acls)
+    sync = awaited(Operations.sync)
+    reconfig = awaited(Operations.reconfig)
+    who_am_i = awaited(Operations.who_am_i)
+    get_ephemerals = awaited(Operations.get_ephemerals)
+    get_all_children_number = awaited(Operations.get_all_children_number)
 
     async def add_auth(self, scheme: str, credential: str) -> bool:
         """Adds an identity to the session: scheme ``"digest"`` with ``"user:password"``, for one."""
@@ -425,17 +343,54 @@ class Client(Session):
             self._auth_data.append((scheme, credential))
         return True
 
-    async def who_am_i(self) -> list[Id]:
-        """The session's identities."""
-        return await self._do(slot_for(_abi.ZOA_OP_WHO_AM_I, "/"), _requests.identities)
+    async def create_chroot(self, acl: Iterable[ACL] | None) -> None:
+        """Creates the chroot with what is above it, which is out of this session's reach."""
+        target, chroot = self._whole_chroot()
+        async with Opening(
+            target, 15.0, self._auth_data, timeout=self._timeout, chroot=None, read_only=False, resume=None
+        ) as above:
+            await above.ensure_path(chroot, acl)
 
-    async def get_ephemerals(self, path: str = "/") -> list[str]:
-        """The paths of this session's ephemeral znodes that begin with `path`."""
-        return await self._do(slot_for(_abi.ZOA_OP_EPHEMERALS, path), _requests.names)
+    def begin_chroot(self, acl: Iterable[ACL] | None, then: Then) -> None:
+        """The same without waiting."""
 
-    async def get_all_children_number(self, path: str) -> int:
-        """How many znodes there are below a path, at any depth."""
-        return await self._do(slot_for(_abi.ZOA_OP_COUNT, path), _requests.count)
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if task.cancelled():
+                self.call_soon(partial(then, None, error_of(_abi.ZOA_CLOSED)))
+            else:
+                self.call_soon(partial(then, None, task.exception()))
+
+        task = self._loop.create_task(self.create_chroot(acl))
+        # The loop itself does not keep it alive.
+        self._tasks.add(task)
+        task.add_done_callback(done)
+
+    # ---- trying again ----
+
+    async def retry(
+        self,
+        function: Callable[..., Awaitable[T]],
+        *arguments: Any,
+        attempts: int = 5,
+        delay: float = 0.1,
+        delay_max: float = 5.0,
+        idempotent: bool | None = None,
+        **keywords: Any,
+    ) -> T:
+        """Calls and awaits `function` until it succeeds, at most `attempts` times, while it fails for want of a connection.
+
+        It is tried again in the same cases as by :meth:`zoarium.Client.retry`, and in no others.
+        """
+        plan = Attempts(Client, function, attempts, delay, delay_max, idempotent)
+        while True:
+            try:
+                return await function(*arguments, **keywords)
+            except PASSING as error:
+                pause = plan.pause_after(error)
+                if pause is None:
+                    raise
+            await asyncio.sleep(pause)
 
     def transaction(self) -> TransactionRequest:
         """Several writes of which all happen, or none."""
@@ -457,6 +412,34 @@ class Client(Session):
         return Watch(self, path, recursive)
 
 
+class LoopSignal:
+    """What tasks of one loop wait for."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        """Wakes all who wait, and who will."""
+        self._event.set()
+
+    def clear(self) -> None:
+        """As if it had not been set."""
+        self._event.clear()
+
+    def is_set(self) -> bool:
+        """Whether it has been set."""
+        return self._event.is_set()
+
+    async def wait(self, deadline: float = _NEVER) -> bool:
+        """Waits for it; false when the deadline (of ``time.monotonic``) came first."""
+        if deadline == _NEVER:
+            return await self._event.wait()
+        try:
+            return await asyncio.wait_for(self._event.wait(), max(0.0, deadline - monotonic()))
+        except asyncio.TimeoutError:
+            return self._event.is_set()
+
+
 class Watch:
     """A standing watch: an asynchronous iterator of events. No event is dropped; it ends with its session.
 
@@ -464,10 +447,13 @@ class Watch:
     :class:`ConnectionClosedError` when the server in this process has stopped.
     """
 
-    def __init__(self, client: Client, path: str, recursive: bool) -> None:
+    def __init__(
+        self, client: Client, path: str, recursive: bool, callback: WatchCallback | None = None
+    ) -> None:
         self.path = path
         self.recursive = recursive
         self._client = client
+        self._callback = callback
         self._events: deque[WatchedEvent] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._number = 0
@@ -477,9 +463,6 @@ class Watch:
         self.key = _inbox.next_key()
 
     async def _begin(self) -> None:
-        client = self._client
-        raw, number = _requests.encode_path(self.path), c_uint64()
-        mode = _abi.ZOA_WATCH_RECURSIVE if self.recursive else _abi.ZOA_WATCH_PERSISTENT
         me = weakref.ref(self)
 
         def arrived(event: WatchedEvent) -> None:
@@ -488,27 +471,12 @@ class Watch:
                 watch._arrived(event)
 
         _inbox.receivers[self.key] = arrived
-        client._watches[self.key] = self
+        self._client.keep_watch(self)
         try:
-            for abandoned in [client._abandoned.pop() for _ in range(len(client._abandoned))]:
-                await self._end_number(abandoned)
-            await client._elsewhere(
-                lambda: _abi.zoa_client_watch(
-                    client._handle, raw, mode, client._inbox.on_event, self.key, byref(number)
-                ),
-                self.path,
-            )
+            self._number = await self._client._set_watch(self)
         except BaseException:
-            self._end()
+            self.end()
             raise
-        self._number = number.value
-
-    async def _end_number(self, number: int) -> None:
-        try:
-            await self._client._elsewhere(lambda: _abi.zoa_client_unwatch(self._client._handle, number))
-        except Exception:
-            # It has ended already, or the session or the connection has: nothing will come either way.
-            pass
 
     async def begin(self) -> None:
         """Sets the watch, if that has not been done."""
@@ -518,9 +486,13 @@ class Watch:
         await asyncio.shield(self._beginning)
 
     def _arrived(self, event: WatchedEvent) -> None:
-        if not self._is_over:
-            self._events.append(event)
-            self._wake()
+        if self._is_over:
+            return
+        if self._callback is not None:
+            self._callback(event)
+            return
+        self._events.append(event)
+        self._wake()
 
     def _wake(self) -> None:
         for waiter in self._waiters:
@@ -528,12 +500,13 @@ class Watch:
                 waiter.set_result(None)
         self._waiters.clear()
 
-    def _end(self, why: ZoariumError | None = None) -> None:
+    def end(self, why: ZoariumError | None = None) -> None:
+        """Nothing more will come, for this reason; :meth:`close` also tells the server."""
         if not self._is_over:
             self._why = why
         self._is_over = True
         _inbox.receivers.pop(self.key, None)
-        self._client._watches.pop(self.key, None)
+        self._client.drop_watch(self)
         self._wake()
 
     async def get(self) -> WatchedEvent:
@@ -555,9 +528,9 @@ class Watch:
                 await asyncio.shield(self._beginning)
                 self._number, number = 0, self._number
                 if number and not self._client.closed:
-                    await self._end_number(number)
+                    await self._client._end_watch(number)
             finally:
-                self._end()
+                self.end()
 
     def __aiter__(self) -> AsyncIterator[WatchedEvent]:
         return self
@@ -581,15 +554,19 @@ class Watch:
         # A loop that was left: the server is told when there is time, what comes until then goes nowhere.
         if self._number and not self._is_over:
             _receivers.pop(self.key, None)
-            self._client._abandoned.append(self._number)
+            self._client.abandon(self._number)
 
 
-class TransactionRequest(WriteParts[Client]):
+class TransactionRequest(WriteParts):
     """Writes that all happen or none. As an ``async with`` block it commits at the end and raises a failure."""
+
+    def __init__(self, owner: Client) -> None:
+        super().__init__()
+        self._owner = owner
 
     async def commit(self) -> list[Any]:
         """Sends it. One result for each operation; when it failed, all of them are exceptions."""
-        return await self._owner._multi(self._take())
+        return await self._owner.send_parts(self.take())
 
     async def __aenter__(self) -> TransactionRequest:
         return self
@@ -601,19 +578,23 @@ class TransactionRequest(WriteParts[Client]):
                 raise failed
 
 
-class MultiRead(ReadParts[Client]):
+class MultiRead(ReadParts):
     """Several reads of one moment, in one request."""
+
+    def __init__(self, owner: Client) -> None:
+        super().__init__()
+        self._owner = owner
 
     async def commit(self) -> list[Any]:
         """Sends them. One result for each: a value, or an exception."""
-        return await self._owner._multi(self._parts)
+        return await self._owner.send_parts(self.parts)
 
 
 class Opening(Awaitable[Client]):
     """A client that is being opened: ``await`` it, or use it in ``async with``."""
 
     def __init__(
-        self, target: Server | str, limit: float, auth_data: Iterable[tuple[str, str]], **options: Any
+        self, target: Host | str, limit: float, auth_data: Iterable[tuple[str, str]], **options: Any
     ) -> None:
         self._target = target
         self._limit = limit
@@ -654,8 +635,12 @@ def connect(
     resume: tuple[int, bytes] | None = None,
     auth_data: Iterable[tuple[str, str]] = (),
     request_size_max: int = 0,
+    new_session: bool = False,
 ) -> Opening:
-    """A client over TCP: ``async with zoarium.aio.connect("h1:2181,h2/app") as zk``, or ``await`` it."""
+    """A client over TCP: ``async with zoarium.aio.connect("h1:2181,h2/app") as zk``, or ``await`` it.
+
+    The arguments are those of :func:`zoarium.connect`.
+    """
     return Opening(
         hosts,
         connect_timeout,
@@ -665,4 +650,5 @@ def connect(
         read_only=read_only,
         resume=resume,
         request_size_max=request_size_max,
+        new_session=new_session,
     )

@@ -9,7 +9,6 @@ from typing import Any, Callable, Generic, TypeVar
 
 from . import _inbox
 from ._life import life
-from ._requests import Convert, of_result
 from .errors import ForkedError, WouldDeadlockError, error_of
 
 T = TypeVar("T")
@@ -26,15 +25,13 @@ class Future(concurrent.futures.Future, Generic[T]):  # type: ignore[type-arg]
     """
 
     # The base class makes a condition, which costs more than the request; here it comes when somebody waits.
-    def __init__(self, inbox: _inbox.Inbox, convert: Convert[T], path: str | None) -> None:
+    def __init__(self, inbox: _inbox.Inbox) -> None:
         self._state = _RUNNING
         self._result: Any = None
         self._exception: BaseException | None = None
         self._waiters: list[Any] = []
         self._done_callbacks: list[Callable[[Any], object]] = []
         self._inbox = inbox
-        self._convert = convert
-        self._path = path
 
     @property
     def _condition(self) -> threading.Condition:
@@ -47,19 +44,10 @@ class Future(concurrent.futures.Future, Generic[T]):  # type: ignore[type-arg]
     def _condition(self, _value: object) -> None:
         raise AttributeError("the condition is made on demand")
 
-    def _arrived(self, result: int) -> None:
-        """Takes the result over."""
-        try:
-            self._result = of_result(result, self._convert, self._path)
-        except BaseException as error:
-            self._exception = error
-        self._finish()
-
-    def _failed(self, error: BaseException) -> None:
+    def settle(self, value: Any, error: BaseException | None) -> None:
+        """What became of the request; for those who have sent it."""
+        self._result = value
         self._exception = error
-        self._finish()
-
-    def _finish(self) -> None:
         # In this order: whoever makes the condition looks at the state after it, so one of the two is seen.
         self._state = _FINISHED
         if "_lazy_condition" not in self.__dict__:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Iterable, TypeVar, cast
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Callable, Iterable, TypeVar
 
 if TYPE_CHECKING:
-    from .client import Client
+    from typing_extensions import Concatenate, ParamSpec
+
     from .recipes import (
         Barrier,
         ChildrenWatch,
@@ -22,8 +24,24 @@ if TYPE_CHECKING:
         ShallowParty,
         TreeCache,
         WriteLock,
+        aio,
     )
+    from .recipes.protocol import RecipeClient
 
+    P = ParamSpec("P")
+else:
+
+    class _Late:
+        """A module that is imported when something of it is used."""
+
+        def __getattr__(self, name: str) -> Any:
+            from .recipes import aio
+
+            return getattr(aio, name)
+
+    aio = _Late()
+
+MadeT = TypeVar("MadeT")
 Number = TypeVar("Number", int, float)
 OnLost = Callable[[], object]
 
@@ -32,7 +50,7 @@ class Recipes:
     """Recipes on a client: each under kazoo's name, and as a word."""
 
     def lock(
-        self,
+        self: RecipeClient,
         path: str,
         identifier: object = None,
         extra_lock_patterns: Iterable[str] = (),
@@ -41,10 +59,10 @@ class Recipes:
         """A lock that one holds at a time: :class:`zoarium.recipes.Lock`."""
         from .recipes import Lock
 
-        return Lock(_client(self), path, identifier, extra_lock_patterns, on_lost)
+        return Lock(self, path, identifier, extra_lock_patterns, on_lost)
 
     def read_lock(
-        self,
+        self: RecipeClient,
         path: str,
         identifier: object = None,
         extra_lock_patterns: Iterable[str] = (),
@@ -53,10 +71,10 @@ class Recipes:
         """The readers' side of a lock: :class:`zoarium.recipes.ReadLock`."""
         from .recipes import ReadLock
 
-        return ReadLock(_client(self), path, identifier, extra_lock_patterns, on_lost)
+        return ReadLock(self, path, identifier, extra_lock_patterns, on_lost)
 
     def write_lock(
-        self,
+        self: RecipeClient,
         path: str,
         identifier: object = None,
         extra_lock_patterns: Iterable[str] = (),
@@ -65,72 +83,72 @@ class Recipes:
         """The writers' side of a lock: :class:`zoarium.recipes.WriteLock`."""
         from .recipes import WriteLock
 
-        return WriteLock(_client(self), path, identifier, extra_lock_patterns, on_lost)
+        return WriteLock(self, path, identifier, extra_lock_patterns, on_lost)
 
     def semaphore(
-        self, path: str, identifier: object = None, max_leases: int = 1, on_lost: OnLost | None = None
+        self: RecipeClient, path: str, identifier: object = None, max_leases: int = 1, on_lost: OnLost | None = None
     ) -> Semaphore:
         """A number of leases: :class:`zoarium.recipes.Semaphore`."""
         from .recipes import Semaphore
 
-        return Semaphore(_client(self), path, identifier, max_leases, on_lost)
+        return Semaphore(self, path, identifier, max_leases, on_lost)
 
-    def election(self, path: str, identifier: object = None, on_lost: OnLost | None = None) -> Election:
+    def election(self: RecipeClient, path: str, identifier: object = None, on_lost: OnLost | None = None) -> Election:
         """A contender of an election: :class:`zoarium.recipes.Election`."""
         from .recipes import Election
 
-        return Election(_client(self), path, identifier, on_lost)
+        return Election(self, path, identifier, on_lost)
 
-    def counter(self, path: str, default: Number = 0, support_curator: bool = False) -> Counter[Number]:
+    def counter(self: RecipeClient, path: str, default: Number = 0, support_curator: bool = False) -> Counter[Number]:
         """A number that many change: :class:`zoarium.recipes.Counter`."""
         from .recipes import Counter
 
-        return Counter(_client(self), path, default, support_curator)
+        return Counter(self, path, default, support_curator)
 
-    def barrier(self, path: str) -> Barrier:
+    def barrier(self: RecipeClient, path: str) -> Barrier:
         """What nobody passes while it stands: :class:`zoarium.recipes.Barrier`."""
         from .recipes import Barrier
 
-        return Barrier(_client(self), path)
+        return Barrier(self, path)
 
-    def double_barrier(self, path: str, num_clients: int, identifier: str | None = None) -> DoubleBarrier:
+    def double_barrier(self: RecipeClient, path: str, num_clients: int, identifier: str | None = None) -> DoubleBarrier:
         """What all enter and leave together: :class:`zoarium.recipes.DoubleBarrier`."""
         from .recipes import DoubleBarrier
 
-        return DoubleBarrier(_client(self), path, num_clients, identifier)
+        return DoubleBarrier(self, path, num_clients, identifier)
 
-    def queue(self, path: str) -> Queue:
+    def queue(self: RecipeClient, path: str) -> Queue:
         """A queue whose entries are gone when taken: :class:`zoarium.recipes.Queue`."""
         from .recipes import Queue
 
-        return Queue(_client(self), path)
+        return Queue(self, path)
 
-    def locking_queue(self, path: str) -> LockingQueue:
+    def locking_queue(self: RecipeClient, path: str) -> LockingQueue:
         """A queue whose entries stay until they are consumed: :class:`zoarium.recipes.LockingQueue`."""
         from .recipes import LockingQueue
 
-        return LockingQueue(_client(self), path)
+        return LockingQueue(self, path)
 
-    def party(self, path: str, identifier: object = None) -> Party:
+    def party(self: RecipeClient, path: str, identifier: object = None) -> Party:
         """Who is here: :class:`zoarium.recipes.Party`."""
         from .recipes import Party
 
-        return Party(_client(self), path, identifier)
+        return Party(self, path, identifier)
 
-    def shallow_party(self, path: str, identifier: object = None) -> ShallowParty:
+    def shallow_party(self: RecipeClient, path: str, identifier: object = None) -> ShallowParty:
         """Who is here, by name: :class:`zoarium.recipes.ShallowParty`."""
         from .recipes import ShallowParty
 
-        return ShallowParty(_client(self), path, identifier)
+        return ShallowParty(self, path, identifier)
 
-    def data_watch(self, path: str, func: Callable[..., Any] | None = None) -> DataWatch:
+    def data_watch(self: RecipeClient, path: str, func: Callable[..., Any] | None = None) -> DataWatch:
         """A function called with every new data of a znode: :class:`zoarium.recipes.DataWatch`. Also as a decorator."""
         from .recipes import DataWatch
 
-        return DataWatch(_client(self), path, func)
+        return DataWatch(self, path, func)
 
     def children_watch(
-        self,
+        self: RecipeClient,
         path: str,
         func: Callable[..., Any] | None = None,
         allow_session_lost: bool = True,
@@ -140,13 +158,13 @@ class Recipes:
         decorator."""
         from .recipes import ChildrenWatch
 
-        return ChildrenWatch(_client(self), path, func, allow_session_lost, send_event)
+        return ChildrenWatch(self, path, func, allow_session_lost, send_event)
 
-    def tree_cache(self, path: str) -> TreeCache:
+    def tree_cache(self: RecipeClient, path: str) -> TreeCache:
         """A copy of a subtree that follows every change: :class:`zoarium.recipes.TreeCache`."""
         from .recipes import TreeCache
 
-        return TreeCache(_client(self), path)
+        return TreeCache(self, path)
 
     Lock = lock
     ReadLock = read_lock
@@ -165,5 +183,54 @@ class Recipes:
     TreeCache = tree_cache
 
 
-def _client(of: Recipes) -> Client:
-    return cast("Client", of)
+def made(
+    offer: Callable[Concatenate[Any, P], object], kind: Callable[[], Callable[..., MadeT]]
+) -> Callable[Concatenate[Any, P], MadeT]:
+    """The same offer, of another kind of recipe."""
+
+    @wraps(offer)
+    def method(self: RecipeClient, /, *arguments: P.args, **keywords: P.kwargs) -> MadeT:
+        return kind()(self, *arguments, **keywords)
+
+    return method
+
+
+class AioRecipes:
+    """The same recipes on a client for asyncio: what waits is awaited."""
+
+    lock = made(Recipes.lock, lambda: aio.Lock)
+    read_lock = made(Recipes.read_lock, lambda: aio.ReadLock)
+    write_lock = made(Recipes.write_lock, lambda: aio.WriteLock)
+    semaphore = made(Recipes.semaphore, lambda: aio.Semaphore)
+    election = made(Recipes.election, lambda: aio.Election)
+    barrier = made(Recipes.barrier, lambda: aio.Barrier)
+    double_barrier = made(Recipes.double_barrier, lambda: aio.DoubleBarrier)
+    queue = made(Recipes.queue, lambda: aio.Queue)
+    locking_queue = made(Recipes.locking_queue, lambda: aio.LockingQueue)
+    party = made(Recipes.party, lambda: aio.Party)
+    shallow_party = made(Recipes.shallow_party, lambda: aio.ShallowParty)
+    data_watch = made(Recipes.data_watch, lambda: aio.DataWatch)
+    children_watch = made(Recipes.children_watch, lambda: aio.ChildrenWatch)
+    tree_cache = made(Recipes.tree_cache, lambda: aio.TreeCache)
+
+    def counter(
+        self: RecipeClient, path: str, default: Number = 0, support_curator: bool = False
+    ) -> aio.Counter[Number]:
+        """A number that many change: :class:`zoarium.recipes.aio.Counter`."""
+        return aio.Counter(self, path, default, support_curator)
+
+    Lock = lock
+    ReadLock = read_lock
+    WriteLock = write_lock
+    Semaphore = semaphore
+    Election = election
+    Barrier = barrier
+    DoubleBarrier = double_barrier
+    Queue = queue
+    LockingQueue = locking_queue
+    Party = party
+    ShallowParty = shallow_party
+    DataWatch = data_watch
+    ChildrenWatch = children_watch
+    TreeCache = tree_cache
+    Counter = counter

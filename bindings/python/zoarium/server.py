@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping, Union
 
 from . import _abi, _inbox
 from ._life import Life, life
+from ._log import wire_logging
 from .client import Client
 from .errors import FORKED_SERVER, check, error_of, failure
 from .types import ROLES, Status
@@ -66,6 +67,7 @@ class Server:
         if data_dir is not None:
             settings["dataDir"] = os.fspath(data_dir)
         handle = c_void_p()
+        wire_logging()
         try:
             self._start(settings, config_file, handle)
         except BaseException:
@@ -92,6 +94,11 @@ class Server:
             _abi.zoa_config_free(config)
 
     @property
+    def handle(self) -> c_void_p:
+        """The library's handle, for programs that call its C interface themselves."""
+        return self._handle
+
+    @property
     def host(self) -> str:
         """The host of :attr:`address`."""
         return self.address.rpartition(":")[0]
@@ -109,10 +116,11 @@ class Server:
         resume: tuple[int, bytes] | None = None,
         auth_data: Iterable[tuple[str, str]] = (),
         reopen_after_fork: bool = False,
+        new_session: bool = False,
     ) -> Client:
         """A client in this process, past the socket and nothing else. `timeout` is the session's, in seconds.
 
-        In a forked child, `reopen_after_fork` makes it connect to this server over TCP when it is used.
+        `new_session` is that of :func:`connect`. In a forked child, `reopen_after_fork` makes it connect to this server over TCP when it is used.
         """
         client = Client(
             self,
@@ -121,6 +129,7 @@ class Server:
             resume=resume,
             auth_data=auth_data,
             reopen_after_fork=reopen_after_fork,
+            new_session=new_session,
         )
         # Its session has an id from the beginning, and whether one to resume still lives is known now.
         client.start()
@@ -133,11 +142,12 @@ class Server:
         timeout: float = 10.0,
         resume: tuple[int, bytes] | None = None,
         auth_data: Iterable[tuple[str, str]] = (),
+        new_session: bool = False,
     ) -> Opening:
         """The same for asyncio: ``async with server.aio_client() as zk``, or ``zk = await server.aio_client()``."""
         from .aio import Opening
 
-        return Opening(self, 15.0, auth_data, timeout=timeout, chroot=chroot, read_only=False, resume=resume)
+        return Opening(self, 15.0, auth_data, timeout=timeout, chroot=chroot, read_only=False, resume=resume, new_session=new_session)
 
     def status(self) -> Status:
         """How it is, also when it has ended."""
@@ -173,7 +183,7 @@ class Server:
 
     def stop(self, timeout: float = 10.0) -> None:
         """Stops it; sessions live on in the data, unless those are temporary. Stopping twice is fine."""
-        if not self._is_ours():
+        if not self.is_ours():
             return
         deadline = _inbox.deadline_of(timeout)
         while True:
@@ -187,7 +197,8 @@ class Server:
         if code:
             raise failure(code)
 
-    def _is_ours(self) -> bool:
+    def is_ours(self) -> bool:
+        """Whether this process started it, and not the one it was forked from."""
         return self._process == os.getpid()
 
     def _remove_folder(self) -> None:
@@ -215,9 +226,14 @@ class Server:
 
     def __del__(self, _life: Life = life) -> None:
         handle = self.__dict__.get("_handle")
-        if handle and not _life.is_ending and self._is_ours():
+        if handle and not _life.is_ending and self.is_ours():
             _abi.zoa_server_free(handle)
             self._remove_folder()
+
+
+def running() -> list[Server]:
+    """The servers of this process that somebody refers to."""
+    return list(_servers)
 
 
 def _camel(key: str) -> str:

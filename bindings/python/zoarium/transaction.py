@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Iterable, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Callable, Protocol
 
-from . import _abi, _requests
-from ._requests import Part, slot_for
+from ._requests import Request
 from .errors import RolledBackError, RuntimeInconsistency
-from .types import ACL
+from .operations import Parts
 
 if TYPE_CHECKING:
-    from .client import Client
+    from typing_extensions import Concatenate, ParamSpec
+
     from .futures import Future
 
-OwnerT = TypeVar("OwnerT")
+    P = ParamSpec("P")
+
+
+class Owner(Protocol):
+    """What a client does with several requests."""
+
+    def send_parts(self, parts: list[Request[Any]]) -> Future[list[Any]]:
+        """Sends them as one."""
 
 
 def blame(results: list[Any]) -> Exception | None:
@@ -25,74 +33,74 @@ def blame(results: list[Any]) -> Exception | None:
     return failures[0] if failures else None
 
 
-class WriteParts(Generic[OwnerT]):
-    """The operations of a transaction, in order."""
+def adding(make: Callable[Concatenate[Any, P], Request[Any]]) -> Callable[Concatenate[Any, P], None]:
+    """The method that adds a part."""
 
-    def __init__(self, owner: OwnerT) -> None:
-        self._owner = owner
-        self._parts: list[Part] = []
+    @wraps(make)
+    def method(self: PartList, /, *arguments: P.args, **keywords: P.kwargs) -> None:
+        self.add(make(self, *arguments, **keywords))
+
+    return method
+
+
+class PartList:
+    """Operations that are sent as one, in order."""
+
+    def __init__(self) -> None:
+        self.parts: list[Request[Any]] = []
         #: Whether it has been sent.
         self.committed = False
 
-    def _add(self, slot: _requests.Slot, convert: Any) -> None:
+    def add(self, part: Request[Any]) -> None:
+        """Adds an operation."""
         if self.committed:
             raise ValueError("the transaction has been committed")
         # It must keep its values until the commit.
-        slot.home = None
-        self._parts.append(Part(slot, convert))
+        part.home = None
+        self.parts.append(part)
 
-    def create(
-        self,
-        path: str,
-        value: bytes | None = b"",
-        acl: Iterable[ACL] | None = None,
-        ephemeral: bool = False,
-        sequence: bool = False,
-        include_data: bool = False,
-        ttl: int = 0,
-        container: bool = False,
-    ) -> None:
-        """Adds a create. Its result is the path, or path and stat with `include_data`."""
-        convert: Any = _requests.created_with_stat if include_data else _requests.created
-        self._add(_requests.create(path, value, acl, ephemeral, sequence, ttl, container), convert)
 
-    def delete(self, path: str, version: int = -1) -> None:
-        """Adds a delete. Its result is ``True``."""
-        self._add(_requests.delete(path, version), _requests.nothing)
+class WriteParts(PartList):
+    """The operations of a transaction."""
 
-    def set_data(self, path: str, value: bytes | None, version: int = -1) -> None:
-        """Adds a set. Its result is the stat."""
-        self._add(_requests.set_data(path, value, version), _requests.stat)
+    create = adding(Parts.create)
+    delete = adding(Parts.delete)
+    set_data = adding(Parts.set_data)
+    check = adding(Parts.check)
 
-    def check(self, path: str, version: int) -> None:
-        """Adds a comparison of a version, without which nothing happens. Its result is ``True``."""
-        slot = _requests.Slot(_abi.ZOA_OP_CHECK)
-        slot.path = path
-        slot.op.path = _requests.encode_path(path)
-        slot.op.version = version
-        self._add(slot, _requests.nothing)
-
-    def _take(self) -> list[Part]:
+    def take(self) -> list[Request[Any]]:
+        """Its operations, to be sent: once."""
         if self.committed:
             raise ValueError("the transaction has been committed")
         self.committed = True
-        return self._parts
+        return self.parts
 
 
-class TransactionRequest(WriteParts["Client"]):
+class ReadParts(PartList):
+    """Reads of one moment. They may be asked for again."""
+
+    get = adding(Parts.get)
+    get_children = adding(Parts.get_children)
+
+
+class TransactionRequest(WriteParts):
     """Writes that all happen or none.
 
     :meth:`commit` returns a list with a result for each operation; when the transaction fails, exceptions stand in it,
     as in kazoo. As a ``with`` block it commits at the end, and a failure is raised.
     """
 
+    def __init__(self, owner: Owner) -> None:
+        super().__init__()
+        self._owner = owner
+
     def commit(self) -> list[Any]:
         """Sends it and waits. One result for each operation; when it failed, all of them are exceptions."""
-        return self._owner._multi(self._take())
+        return self.commit_async().result()
 
     def commit_async(self) -> Future[list[Any]]:
         """Sends it."""
-        return self._owner._multi_async(self._take())
+        return self._owner.send_parts(self.take())
 
     def __enter__(self) -> TransactionRequest:
         return self
@@ -104,33 +112,17 @@ class TransactionRequest(WriteParts["Client"]):
                 raise failure
 
 
-class ReadParts(Generic[OwnerT]):
-    """Reads of one moment, in order."""
-
-    def __init__(self, owner: OwnerT) -> None:
-        self._owner = owner
-        self._parts: list[Part] = []
-
-    def get(self, path: str) -> None:
-        """Adds a get. Its result is a :class:`Node`."""
-        slot = slot_for(_abi.ZOA_OP_GET, path)
-        slot.home = None
-        self._parts.append(Part(slot, _requests.node))
-
-    def get_children(self, path: str) -> None:
-        """Adds a list of children."""
-        slot = slot_for(_abi.ZOA_OP_CHILDREN, path)
-        slot.home = None
-        self._parts.append(Part(slot, _requests.names))
-
-
-class MultiRead(ReadParts["Client"]):
+class MultiRead(ReadParts):
     """Several reads of one moment, in one request. Each has a result of its own: a value, or an exception."""
+
+    def __init__(self, owner: Owner) -> None:
+        super().__init__()
+        self._owner = owner
 
     def commit(self) -> list[Any]:
         """Sends them and waits."""
-        return self._owner._multi(self._parts)
+        return self.commit_async().result()
 
     def commit_async(self) -> Future[list[Any]]:
         """Sends them."""
-        return self._owner._multi_async(self._parts)
+        return self._owner.send_parts(self.parts)

@@ -139,7 +139,7 @@ class KazooState:
     CONNECTED = "CONNECTED"
     #: The connection is lost, the session may live.
     SUSPENDED = "SUSPENDED"
-    #: The session is over, or the client closed. Final.
+    #: The session is over, or the client closed. Final, but for clients that begin a new session by themselves.
     LOST = "LOST"
 
 

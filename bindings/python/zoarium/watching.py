@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from _thread import allocate_lock
+from _thread import allocate_lock, get_ident
 from time import monotonic
 from ctypes import byref, c_uint64
-from typing import TYPE_CHECKING, Any, Iterator, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Iterator
 
 from . import _abi, _inbox, _requests
-from ._requests import Convert, Slot
+from ._requests import Request, WatchCallback
 from .calls import Calls, interruptibly
 from .errors import (
     ConnectionClosedError,
-    NoNodeError,
     TimedOutError,
     WouldDeadlockError,
     ZoariumError,
     error_of,
     over,
 )
-from .session import WatchCallback
 from .types import AddWatchMode, WatchedEvent, WatcherType
 
 if TYPE_CHECKING:
-    from .futures import Future
+    import threading
 
-T = TypeVar("T")
+    from .threads import ThreadSignal
 
 
 class Watch:
@@ -104,8 +102,8 @@ class Watch:
         """Ends the watch; events that nobody has taken yet may still be taken."""
         client = self._client()
         if client is not None and not self._is_over and self._id:
-            client._unwatch(self._id, self.path)
-        self._end()
+            client.unwatch(self._id, self.path)
+        self.end()
 
     def _arrived(self, event: WatchedEvent) -> None:
         if self._is_over:
@@ -116,14 +114,15 @@ class Watch:
         self._events.append(event)
         self._wake()
 
-    def _end(self, why: ZoariumError | None = None) -> None:
+    def end(self, why: ZoariumError | None = None) -> None:
+        """Nothing more will come, for this reason; :meth:`close` also tells the server."""
         if not self._is_over:
             self._why = why
         self._is_over = True
         _inbox.receivers.pop(self.key, None)
         client = self._client()
         if client is not None:
-            client._watches.pop(self.key, None)
+            client.drop_watch(self)
         self._wake()
 
     def __del__(self, _receivers: dict[int, Any] = _inbox.receivers) -> None:
@@ -131,7 +130,7 @@ class Watch:
         client = self._client()
         if client is not None and self._id and not self._is_over:
             _receivers.pop(self.key, None)
-            client._abandoned.append(self._id)
+            client.abandon(self._id)
 
     def _wake(self) -> None:
         try:
@@ -167,26 +166,27 @@ class Watching(Calls):
         too.
         """
         self._be_here()
-        for left in [self._abandoned.pop() for _ in range(len(self._abandoned))]:
-            self._unwatch(left, path)
+        for left in self._take_abandoned():
+            self.unwatch(left, path)
         watch = Watch(self, path, recursive, callback)
         mode = _abi.ZOA_WATCH_RECURSIVE if recursive else _abi.ZOA_WATCH_PERSISTENT
         raw = _requests.encode_path(path)
         inbox, handle, key, number = self._inbox, self._handle, watch.key, c_uint64()
         inbox.drain()
         _inbox.receivers[key] = watch._arrived if callback is not None else _weakly(watch)
-        self._watches[key] = watch
+        self.keep_watch(watch)
         try:
             interruptibly(
                 lambda: _abi.zoa_client_watch(handle, raw, mode, inbox.on_event, key, byref(number)), path
             )
         except BaseException:
-            watch._end()
+            watch.end()
             raise
         watch._id = number.value
         return watch
 
-    def _unwatch(self, number: int, path: str) -> None:
+    def unwatch(self, number: int, path: str) -> None:
+        """Ends a standing watch by its number; that it has ended already does not matter."""
         handle = self._handle
         if _inbox.is_ours(self._inbox):
             try:
@@ -218,36 +218,35 @@ class Watching(Calls):
             raise error_of(_abi.ZOA_NO_WATCHER, path)
         return True
 
-    def _do_watched(self, slot: Slot, convert: Convert[T], callback: WatchCallback, kind: str) -> T:
-        self._be_here()
-        inbox = self._inbox
-        inbox.drain()
-        key, is_new = self._once_key(kind, slot.path, callback)
-        slot = _requests.watched(slot.op.kind, slot.path, inbox.on_event, key)
-        try:
-            return self._do(slot, convert)
-        except BaseException as error:
-            # A watch for the creation of what is not there is one, too.
-            if is_new and not (slot.op.kind == _abi.ZOA_OP_EXISTS and isinstance(error, NoNodeError)):
-                self._forget_once(kind, slot.path, callback)
-            raise
+    # ---- what recipes need besides ----
 
-    def _send_watched(
-        self, slot: Slot, convert: Convert[T], callback: WatchCallback | None, kind: str
-    ) -> Future[T]:
-        if callback is None:
-            return self._send(slot, convert)
-        self._be_here()
-        path, watch = slot.path, callback
-        key, is_new = self._once_key(kind, path, watch)
-        slot = _requests.watched(slot.op.kind, path, self._inbox.on_event, key)
-        future = self._send(slot, convert)
-        if is_new:
+    def current(self) -> object:
+        """Who is at it: the thread."""
+        return get_ident()
 
-            def done(of: Any) -> None:
-                error = of.exception()
-                if error is not None and not (slot.op.kind == _abi.ZOA_OP_EXISTS and isinstance(error, NoNodeError)):
-                    self._forget_once(kind, path, watch)
+    def signal(self) -> ThreadSignal:
+        """Something to wait for."""
+        from .threads import ThreadSignal
 
-            future.add_done_callback(done)
-        return future
+        return ThreadSignal()
+
+    def call_later(self, seconds: float, function: Callable[[], object]) -> threading.Timer:
+        """Calls a function on a thread of its own after a while, unless that is cancelled."""
+        import threading
+
+        timer = threading.Timer(seconds, function)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    async def stand(self, path: str, callback: WatchCallback, recursive: bool = False) -> Watch:
+        """As :meth:`watch`: a coroutine that waits in this thread."""
+        return self.watch(path, callback, recursive=recursive)
+
+    async def unstand(self, watch: Watch) -> None:
+        """Ends such a watch."""
+        watch.close()
+
+    async def perform_parts(self, parts: list[Request[Any]]) -> list[Any]:
+        """As :meth:`send_parts`: a coroutine that waits in this thread."""
+        return self.send_parts(parts).result()

@@ -7,8 +7,11 @@ and over TCP, with any ZooKeeper-compatible server.
 What they have in common:
 
 - A session that is over stays over: what waits raises :class:`~zoarium.SessionExpiredError` or
-  :class:`~zoarium.ConnectionClosedError`, what is held is lost, and a new client is needed.
+  :class:`~zoarium.ConnectionClosedError`, what is held is lost, and a new client is needed, or one that was opened with
+  ``new_session=True``.
 - A connection that was lost is waited for; nothing that may have happened is done twice by guessing.
+- Each is written once, as coroutines, for clients of both kinds: what is here blocks, what is in
+  :mod:`zoarium.recipes.aio` is awaited.
 - What waits for something that comes through callbacks cannot wait in a callback: that raises
   :class:`~zoarium.WouldDeadlockError` instead of hanging.
 """
@@ -19,8 +22,11 @@ from .barrier import Barrier, DoubleBarrier
 from .cache import NodeData, TreeCache, TreeEvent, TreeEventType
 from .counter import Counter
 from .election import Election
-from .lock import CancelledError, Lock, LockLostError, LockTimeout, ReadLock, WriteLock
+from ._held import CancelledError, LockTimeout
+from ._holding import LockLostError
+from .lock import Lock, ReadLock, WriteLock
 from .party import Party, ShallowParty
+from .protocol import RecipeClient
 from .queue import LockingQueue, Queue
 from .semaphore import Semaphore
 from .watchers import ChildrenWatch, DataWatch
@@ -41,6 +47,7 @@ __all__ = [
     "Party",
     "Queue",
     "ReadLock",
+    "RecipeClient",
     "Semaphore",
     "ShallowParty",
     "TreeCache",

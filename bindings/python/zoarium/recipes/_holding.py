@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Callable
+from typing import Callable
 
 from ..errors import ZoariumError
+from ..operations import Operations
 from ..types import KazooState, WatchedEvent, ZnodeStat
 from . import _base
-
-if TYPE_CHECKING:
-    from ..client import Client
-    from ..futures import Future
+from .protocol import RecipeClient, Timer
 
 
 class LockLostError(ZoariumError):
@@ -25,14 +23,14 @@ class Holding:
     long as the session may live without one: the server may have given it to somebody else by then.
     """
 
-    def __init__(self, client: Client, path: str, fence: int, on_lost: Callable[[], object]) -> None:
+    def __init__(self, client: RecipeClient, path: str, fence: int, on_lost: Callable[[], object]) -> None:
         self._client = client
         self.path = path
         #: The transaction that created the znode.
         self.fence = fence
         self._on_lost = on_lost
         self._lock = threading.Lock()
-        self._timer: threading.Timer | None = None
+        self._timer: Timer | None = None
         #: Whether it was released or lost.
         self.is_over = False
         client.add_listener(self._heard)
@@ -62,18 +60,16 @@ class Holding:
             timer.cancel()
 
     def _look(self) -> None:
-        self._client.exists_async(self.path, watch=self._changed).rawlink(self._looked)
+        self._client.begin(Operations.exists(self._client, self.path, watch=self._changed), self._looked)
 
-    def _looked(self, future: Future[ZnodeStat | None]) -> None:
+    def _looked(self, stat: ZnodeStat | None, error: BaseException | None) -> None:
         if self.is_over:
             return
-        error = future.exception()
         if error is None:
-            stat = future.result()
             if stat is None or stat.czxid != self.fence:
                 self.lose()
         elif isinstance(error, _base.PASSING):
-            self._look()
+            _base.again(self._client, error, self._look)
         else:
             self.lose()
 
@@ -88,9 +84,7 @@ class Holding:
         with self._lock:
             timer, self._timer = self._timer, None
             if state == KazooState.SUSPENDED and not self.is_over:
-                self._timer = threading.Timer(self._client.session_timeout, self.lose)
-                self._timer.daemon = True
-                self._timer.start()
+                self._timer = self._client.call_later(self._client.session_timeout, self.lose)
         if timer is not None:
             timer.cancel()
         if state == KazooState.CONNECTED and timer is not None and not self.is_over:

@@ -16,17 +16,15 @@ import threading
 from collections import deque
 from enum import IntEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, TypeVar
+from typing import Any, Callable, NamedTuple, TypeVar
 
-from ..errors import NoNodeError
+from ..calls import run
+from ..errors import NoNodeError, ZoariumError
+from ..operations import Operations
 from ..types import EventType, KazooState, WatchedEvent, ZnodeStat
 from . import _base
-from ._base import below
-
-if TYPE_CHECKING:
-    from ..client import Client
-    from ..futures import Future
-    from ..watching import Watch
+from ._base import awaits, below, blocks
+from .protocol import RecipeClient
 
 __all__ = ["NodeData", "TreeCache", "TreeEvent", "TreeEventType"]
 
@@ -80,17 +78,17 @@ class TreeEvent(_TreeEvent):
     INITIALIZED = TreeEventType.INITIALIZED
 
 
-class TreeCache:
+class Subtree:
     """The subtree at `path`, which need not exist. Needs a server with standing watches: ZooKeeper 3.6 or later."""
 
-    def __init__(self, client: Client, path: str) -> None:
+    def __init__(self, client: RecipeClient, path: str) -> None:
         self._client = client
         self._path = _base.clean_path(path)
         self._listeners: list[Callable[[TreeEvent], object]] = []
         self._fault_listeners: list[Callable[[Exception], object]] = []
-        self._watch: Watch | None = None
+        self._watch: Any = None
         self._is_closed = False
-        self._initialized = threading.Event()
+        self._initialized = client.signal()
         # Written where callbacks run, read anywhere.
         self._lock = threading.Lock()
         self._nodes: dict[str, NodeData] = {}
@@ -102,53 +100,46 @@ class TreeCache:
         self._loading: set[str] = set()
         self._listings = 0
         self._was_suspended = False
+        self._was_lost = False
 
     # ---- life ----
 
-    def start(self) -> None:
+    async def starting(self) -> None:
         """Begins to load and follow the subtree; :meth:`wait` until all of it is there. Once."""
         if self._is_closed or self._watch is not None:
             raise ValueError(f"the cache of {self._path} has been {'closed' if self._is_closed else 'started'}")
         self._client.add_listener(self._heard)
         try:
             # First the watch, then the load: what changes in between comes by both ways, and is found to be the same.
-            self._watch = self._client.watch(self._path, self._changed, recursive=True)
+            self._watch = await self._client.stand(self._path, self._changed, recursive=True)
         except BaseException:
             self._client.remove_listener(self._heard)
             raise
-        _base.run_with_callbacks(self._client, self._load)
+        self._client.call_soon(self._load)
 
-    def wait(self, timeout: float | None = None) -> bool:
+    async def waiting(self, timeout: float | None = None) -> bool:
         """Waits until the subtree has been loaded; false when that took longer than `timeout` seconds."""
         _base.refuse_in_callback(self._client, f"waiting for the cache of {self._path}")
-        return self._initialized.wait(timeout)
+        return await self._initialized.wait(_base.deadline_of(timeout))
 
     @property
     def initialized(self) -> bool:
         """Whether the subtree has been loaded."""
         return self._initialized.is_set()
 
-    def close(self) -> None:
+    async def closing(self) -> None:
         """Follows it no more, and forgets it."""
         self._is_closed = True
         self._client.remove_listener(self._heard)
         if self._watch is not None:
-            self._watch.close()
+            await self._client.unstand(self._watch)
         with self._lock:
             self._nodes.clear()
             self._children.clear()
 
-    def __enter__(self) -> TreeCache:
-        self.start()
-        self.wait()
-        return self
-
-    def __exit__(self, *_raised: object) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "loaded" if self.initialized else "loading"
-        return f"<zoarium.TreeCache {self._path} {state}, {len(self._nodes)} znodes>"
+        return f"<zoarium.{type(self).__name__} {self._path} {state}, {len(self._nodes)} znodes>"
 
     # ---- what is in it ----
 
@@ -188,8 +179,13 @@ class TreeCache:
             return True
         if state == KazooState.LOST:
             self._tell(TreeEvent.CONNECTION_LOST)
-            return True
-        if state == KazooState.SUSPENDED:
+            self._was_lost = self._client.renews
+            return not self._client.renews
+        if self._was_lost:
+            if state == KazooState.CONNECTED:
+                self._was_lost = self._was_suspended = False
+                self.follow_again()
+        elif state == KazooState.SUSPENDED:
             self._was_suspended = True
             self._tell(TreeEvent.CONNECTION_SUSPENDED)
         elif self._was_suspended:
@@ -198,6 +194,21 @@ class TreeCache:
             # What was deleted without our hearing of it is missing from its parent's list.
             self._load()
         return False
+
+    def follow_again(self) -> None:
+        """Follows it with a new session; where callbacks run."""
+        raise NotImplementedError
+
+    async def following_again(self) -> None:
+        """Watches it anew, and compares what is there then."""
+        try:
+            self._watch = await self._client.stand(self._path, self._changed, recursive=True)
+        except ZoariumError as error:
+            # Another session over already: the next one will be told of.
+            self._fault(error)
+            return
+        self._tell(TreeEvent.CONNECTION_RECONNECTED)
+        self._client.call_soon(self._load)
 
     def _changed(self, event: WatchedEvent) -> None:
         if self._is_closed:
@@ -221,16 +232,14 @@ class TreeCache:
             self._loading.add(path)
             self._ask(path)
             self._listings += 1
-            self._client.get_children_async(path).rawlink(partial(self._listed, path))
+            self._client.begin(Operations.get_children(self._client, path), partial(self._listed, path))
         if not (self._to_load or self._loading or self._listings or self._is_closed or self._initialized.is_set()):
             self._initialized.set()
             self._tell(TreeEvent.INITIALIZED)
 
-    def _listed(self, path: str, future: Future[list[str]]) -> None:
+    def _listed(self, path: str, names: list[str], error: BaseException | None) -> None:
         self._listings -= 1
-        error = future.exception()
         if error is None and not self._is_closed:
-            names = future.result()
             for name in self._children.get(path, set()).difference(names):
                 self._remove(below(path, name))
             self._to_load.extend(below(path, name) for name in names)
@@ -245,18 +254,17 @@ class TreeCache:
         if path in self._asked:
             return
         self._asked[path] = None
-        self._client.get_async(path).rawlink(partial(self._got, path))
+        self._client.begin(Operations.get(self._client, path), partial(self._got, path))
 
-    def _got(self, path: str, future: Future[Any]) -> None:
+    def _got(self, path: str, node: Any, error: BaseException | None) -> None:
         heard = self._asked.pop(path, None)
         must_ask_again = heard is not None
-        error = future.exception()
         if self._is_closed:
             return
         if error is None:
             # What has been deleted since may be there again, or never more: that has to be asked.
             if heard != EventType.DELETED:
-                data, stat = future.result()
+                data, stat = node
                 self._put(NodeData(path, data, stat))
         elif isinstance(error, NoNodeError):
             self._remove(path)
@@ -316,3 +324,45 @@ class TreeCache:
             _base.report(error)
         for listener in list(self._fault_listeners):
             listener(error)
+
+
+class TreeCache(Subtree):
+    __doc__ = Subtree.__doc__
+
+    start = blocks(Subtree.starting)
+    wait = blocks(Subtree.waiting)
+    close = blocks(Subtree.closing)
+
+    def follow_again(self) -> None:
+        """Follows it with a new session."""
+        run(self.following_again())
+
+    def __enter__(self) -> TreeCache:
+        self.start()
+        self.wait()
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self.close()
+
+
+class AioTreeCache(Subtree):
+    __doc__ = Subtree.__doc__
+
+    start = awaits(Subtree.starting)
+    wait = awaits(Subtree.waiting)
+    close = awaits(Subtree.closing)
+
+    def follow_again(self) -> None:
+        """Follows it with a new session."""
+        import asyncio
+
+        self._task = asyncio.get_running_loop().create_task(self.following_again())
+
+    async def __aenter__(self) -> AioTreeCache:
+        await self.start()
+        await self.wait()
+        return self
+
+    async def __aexit__(self, *_raised: object) -> None:
+        await self.close()

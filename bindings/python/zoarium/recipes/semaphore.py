@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Callable
 
 from ..errors import NodeExistsError, NoNodeError
 from . import _base
-from ._base import Caller, Removal, below
-from .lock import CancelledError, Held, Lock, LockTimeout
-
-if TYPE_CHECKING:
-    from ..client import Client
+from ._base import Ask, Persist, Removal, awaits, below, blocks
+from .protocol import RecipeClient
+from ._held import AwaitingHeld, BlockingHeld, CancelledError, Held, LockTimeout, OnLost
+from .lock import Contender
 
 __all__ = ["Semaphore"]
 
 
-class Semaphore(Held):
+class Leases(Held):
     """At most `max_leases` hold it at a time. They come in the order they asked for it.
 
     The number is written to its znode when that is created, and a semaphore that is given another one raises
@@ -26,35 +24,36 @@ class Semaphore(Held):
 
     def __init__(
         self,
-        client: Client,
+        client: RecipeClient,
         path: str,
         identifier: object = None,
         max_leases: int = 1,
-        on_lost: Callable[[], object] | None = None,
+        on_lost: OnLost | None = None,
     ) -> None:
         super().__init__(client, path, identifier, on_lost)
         self.max_leases = max_leases
         self.lock_path = self.path + "-__lock__"
         self._is_there = False
         # Where a pending attempt waits for its turn.
-        self._line: Lock | None = None
+        self._line: Contender | None = None
 
-    def _contend(self, blocking: bool, deadline: float, ephemeral: bool) -> tuple[str, int] | None:
-        ask = Caller(self.client, deadline)
+    async def contending(self, blocking: bool, deadline: float, ephemeral: bool) -> tuple[str, int] | None:
+        """Gets it: the path and creation of the znode that stands for it."""
+        ask = Ask(self.client, deadline)
         if not self._is_there:
-            self._ensure(ask)
+            await self._ensure(ask)
             self._is_there = True
         # Whoever is at the head of the line alone watches for leases that come free: no herd wakes up for one.
-        self._line = line = Lock(self.client, self.lock_path, self.data)
+        self._line = line = Contender(self.client, self.lock_path, self.data)
         if self._is_cancelled:
             raise CancelledError(f"waiting for {self.path} was cancelled")
         try:
-            if not line.acquire(blocking, ask.left):
+            if not await line.acquiring(blocking, ask.left):
                 return None
-            return self._wait_for_lease(ask, blocking, deadline, ephemeral)
+            return await self._wait_for_lease(ask, blocking, deadline, ephemeral)
         finally:
             self._line = None
-            line.release()
+            await line.releasing()
 
     def cancel(self) -> None:
         """Has a pending :meth:`acquire` raise :class:`CancelledError`, or else the next one. What is held stays held."""
@@ -63,17 +62,17 @@ class Semaphore(Held):
         if line is not None:
             line.cancel()
 
-    def _ensure(self, ask: Caller) -> None:
+    async def _ensure(self, ask: Ask) -> None:
         while True:
             try:
-                ask("create", self.path, str(self.max_leases).encode(), makepath=True)
+                await ask.create(self.path, str(self.max_leases).encode(), makepath=True)
                 return
             except NodeExistsError:
                 pass
             except _base.PASSING:
                 continue
             try:
-                data, _stat = ask("get", self.path)
+                data, _stat = await ask.get(self.path)
             except (NoNodeError, *_base.PASSING):
                 continue
             # What is no number belongs to somebody else.
@@ -81,8 +80,8 @@ class Semaphore(Held):
                 raise ValueError(f"{self.path} has {int(data)} leases, not {self.max_leases}")
             return
 
-    def _wait_for_lease(
-        self, ask: Caller, blocking: bool, deadline: float, ephemeral: bool
+    async def _wait_for_lease(
+        self, ask: Ask, blocking: bool, deadline: float, ephemeral: bool
     ) -> tuple[str, int] | None:
         name = uuid.uuid4().hex
         mine = below(self.path, name)
@@ -93,44 +92,56 @@ class Semaphore(Held):
                 if self._is_cancelled:
                     raise CancelledError(f"waiting for {self.path} was cancelled")
                 try:
-                    leases = ask("get_children", self.path, watch=self._alarm.ring)
+                    leases = await ask.get_children(self.path, watch=self._alarm.ring)
                     if name not in leases and len(leases) < self.max_leases:
                         try:
-                            ask("create", mine, self.data, ephemeral=ephemeral)
+                            await ask.create(mine, self.data, ephemeral=ephemeral)
                         except NodeExistsError:
                             # The create whose answer never came has happened.
                             pass
                         leases.append(name)
                     if name in leases:
-                        stat = ask("exists", mine)
+                        stat = await ask.exists(mine)
                         if stat is not None:
                             done = True
                             return mine, stat.czxid
                         continue
                 except NoNodeError:
-                    ask("ensure_path", self.path)
+                    await ask.ensure_path(self.path)
                     continue
                 except _base.PASSING:
                     continue
                 if not blocking:
                     return None
-                if not self._alarm.wait(deadline):
+                if not await self._alarm.wait(deadline):
                     raise LockTimeout(f"{self.path} was not acquired in time")
         finally:
             if not done:
-                Removal(self.client, self.path, name=name).wait()
+                await Removal(self.client, self.path, name=name).wait()
 
-    def lease_holders(self) -> list[str]:
+    async def listing(self) -> list[str]:
         """The identifiers of those who hold a lease, in no order."""
-        found = []
+        ask, found = Persist(self.client), []
         try:
-            names = _base.persist(self.client.get_children, self.path)
+            names = await ask.get_children(self.path)
         except NoNodeError:
             return []
         for name in names:
             try:
-                data, _stat = _base.persist(self.client.get, below(self.path, name))
+                data, _stat = await ask.get(below(self.path, name))
             except NoNodeError:
                 continue
             found.append((data or b"").decode())
         return found
+
+
+class Semaphore(Leases, BlockingHeld):
+    __doc__ = Leases.__doc__
+
+    lease_holders = blocks(Leases.listing)
+
+
+class AioSemaphore(Leases, AwaitingHeld):
+    __doc__ = Leases.__doc__
+
+    lease_holders = awaits(Leases.listing)

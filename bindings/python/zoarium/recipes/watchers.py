@@ -5,8 +5,10 @@
         ...
 
 The function is told of states, not of steps: of several changes in a row it may hear of the last one only, but of the last
-one it hears. Lost connections make no difference. It is called once where the watcher is made, and then on this package's
-thread, never twice at a time; when it returns ``False`` it is called no more.
+one it hears. Lost connections make no difference, and where a client begins a new session by itself, expired ones do not
+either. It is called once where the watcher is made, and then where callbacks run, never twice at a time; when it returns
+``False`` it is called no more. With a client for asyncio, making a watcher does not wait: ``await watcher.first()`` does, for
+the first call.
 """
 
 from __future__ import annotations
@@ -15,13 +17,16 @@ import inspect
 import threading
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
-from ..errors import NoNodeError
+from ..calls import run
+from ..errors import NoNodeError, ZoariumError
+from ..operations import Operations
 from ..types import KazooState, WatchedEvent, ZnodeStat
 from . import _base
+from ._base import Persist
+from .protocol import RecipeClient
 
 if TYPE_CHECKING:
-    from ..client import Client
-    from ..futures import Future
+    import asyncio
 
 __all__ = ["ChildrenWatch", "DataWatch"]
 
@@ -31,7 +36,10 @@ FuncT = TypeVar("FuncT", bound=Callable[..., Any])
 class Watcher:
     """Looks once, and again after each event: one look at a time, and none of the events that come meanwhile is lost."""
 
-    def __init__(self, client: Client, path: str) -> None:
+    #: Whether it follows from one session to the next, where there is a next one.
+    _survives = True
+
+    def __init__(self, client: RecipeClient, path: str) -> None:
         self._client = client
         self._path = _base.clean_path(path)
         self._func: Callable[..., Any] | None = None
@@ -55,21 +63,30 @@ class Watcher:
         """As a decorator."""
         if self._func is not None:
             raise ValueError(f"{type(self).__name__} of {self._path} has a function already")
-        self._begin(func)
+        self.start(func)
         return func
 
-    def _begin(self, func: Callable[..., Any]) -> None:
+    def start(self, func: Callable[..., Any]) -> None:
+        """Begins to call a function. Once."""
         self._func = func
         self._is_looking = True
         self._client.add_listener(self._heard)
+        self.first_look()
+
+    def first_look(self) -> None:
+        """Has the function called for the first time: by waiting for it, or by others."""
+        raise NotImplementedError
+
+    async def looking_first(self) -> None:
+        """Looks, and calls the function for the first time."""
         try:
-            self._look_first()
+            await self._look_first()
         except BaseException:
             self.stop()
             raise
         self._looked()
 
-    def _look_first(self) -> None:
+    async def _look_first(self) -> None:
         """Looks and waits for it, leaves a watch, calls the function."""
         raise NotImplementedError
 
@@ -100,7 +117,7 @@ class Watcher:
             self._trigger(event)
 
     def _heard(self, state: str) -> bool:
-        if self._stopped or state == KazooState.LOST:
+        if self._stopped or (state == KazooState.LOST and not (self._client.renews and self._survives)):
             self._stopped = True
             return True
         if state == KazooState.CONNECTED:
@@ -124,7 +141,11 @@ class Watcher:
 
     def _failed(self, error: BaseException, event: WatchedEvent | None) -> None:
         if isinstance(error, _base.PASSING):
-            self._look(event)
+            _base.again(self._client, error, lambda: self._look(event))
+            return
+        if self._survives and self._client.renews and isinstance(error, ZoariumError) and not self._client.connected:
+            # The next session will be looked at.
+            self._looked()
             return
         if self._client.connected:
             # Not for want of a session: access was refused, perhaps.
@@ -136,57 +157,58 @@ class Watcher:
         return f"<zoarium.{type(self).__name__} {self._path}{' stopped' if self._stopped else ''}>"
 
 
-class DataWatch(Watcher):
+class Data(Watcher):
     """Calls `func` with the data and stat of a znode, or ``None`` for both where there is none.
 
     A function that takes three arguments also gets the event it is called for: ``None`` for the first call and after a
     lost connection.
     """
 
-    def __init__(self, client: Client, path: str, func: Callable[..., Any] | None = None) -> None:
+    def __init__(self, client: RecipeClient, path: str, func: Callable[..., Any] | None = None) -> None:
         super().__init__(client, path)
         self._version: int | None = None
         self._was_called = False
         self._takes_event = False
         if func is not None:
-            self._begin(func)
+            self.start(func)
 
-    def _begin(self, func: Callable[..., Any]) -> None:
+    def start(self, func: Callable[..., Any]) -> None:
+        """Begins to call a function. Once."""
         self._takes_event = _takes(func, 3)
-        super()._begin(func)
+        super().start(func)
 
-    def _look_first(self) -> None:
+    async def _look_first(self) -> None:
+        ask = Persist(self._client)
         while True:
             try:
-                data, stat = _base.persist(self._client.get, self._path, watch=self._changed)
+                data, stat = await ask.get(self._path, watch=self._changed)
                 return self._deliver(data, stat, None)
             except NoNodeError:
                 pass
-            if _base.persist(self._client.exists, self._path, watch=self._changed) is None:
+            if await ask.exists(self._path, watch=self._changed) is None:
                 return self._deliver(None, None, None)
 
     def _look(self, event: WatchedEvent | None) -> None:
-        def got(future: Future[Any]) -> None:
-            error = future.exception()
+        def got(node: Any, error: BaseException | None) -> None:
             if error is None:
-                data, stat = future.result()
+                data, stat = node
                 self._tell_later(lambda: self._deliver(data, stat, event))
             elif isinstance(error, NoNodeError):
-                self._client.exists_async(self._path, watch=self._changed).rawlink(looked_for)
+                exists = Operations.exists(self._client, self._path, watch=self._changed)
+                self._client.begin(exists, looked_for)
             else:
                 self._failed(error, event)
 
-        def looked_for(future: Future[ZnodeStat | None]) -> None:
-            error = future.exception()
+        def looked_for(stat: ZnodeStat | None, error: BaseException | None) -> None:
             if error is not None:
                 self._failed(error, event)
-            elif future.result() is None:
+            elif stat is None:
                 self._tell_later(lambda: self._deliver(None, None, event))
             else:
                 # It was created between the two.
                 self._look(event)
 
-        self._client.get_async(self._path, watch=self._changed).rawlink(got)
+        self._client.begin(Operations.get(self._client, self._path, watch=self._changed), got)
 
     def _deliver(self, data: bytes | None, stat: ZnodeStat | None, event: WatchedEvent | None) -> None:
         version = stat.mzxid if stat is not None else None
@@ -200,44 +222,43 @@ class DataWatch(Watcher):
             self._tell(data, stat)
 
 
-class ChildrenWatch(Watcher):
+class Children(Watcher):
     """Calls `func` with the names of a znode's children.
 
     With `send_event` it also gets the event it is called for: ``None`` for the first call and after a lost connection.
-    The watcher stops when the znode does not exist, or not any more. (`allow_session_lost` is kazoo's: here no session is
-    followed by another.)
+    The watcher stops when the znode does not exist, or not any more, and without `allow_session_lost` when the session is
+    over, even if the client begins another one.
     """
 
     def __init__(
         self,
-        client: Client,
+        client: RecipeClient,
         path: str,
         func: Callable[..., Any] | None = None,
         allow_session_lost: bool = True,
         send_event: bool = False,
     ) -> None:
         super().__init__(client, path)
+        self._survives = allow_session_lost
         self._send_event = send_event
         self._version: tuple[int, int] | None = None
         if func is not None:
-            self._begin(func)
+            self.start(func)
 
-    def _look_first(self) -> None:
+    async def _look_first(self) -> None:
         try:
-            found: Any = _base.persist(
-                self._client.get_children, self._path, watch=self._changed, include_data=True
+            children, stat = await Persist(self._client).get_children(
+                self._path, watch=self._changed, include_data=True
             )
         except NoNodeError:
             self.stop()
             return
-        children, stat = found
         self._deliver(children, stat, None)
 
     def _look(self, event: WatchedEvent | None) -> None:
-        def got(future: Future[Any]) -> None:
-            error = future.exception()
+        def got(found: Any, error: BaseException | None) -> None:
             if error is None:
-                children, stat = future.result()
+                children, stat = found
                 self._tell_later(lambda: self._deliver(children, stat, event))
             elif isinstance(error, NoNodeError):
                 self.stop()
@@ -245,7 +266,8 @@ class ChildrenWatch(Watcher):
             else:
                 self._failed(error, event)
 
-        self._client.get_children_async(self._path, watch=self._changed, include_data=True).rawlink(got)
+        request = Operations.get_children(self._client, self._path, watch=self._changed, include_data=True)
+        self._client.begin(request, got)
 
     def _deliver(self, children: list[str], stat: ZnodeStat, event: WatchedEvent | None) -> None:
         version = stat.czxid, stat.pzxid
@@ -256,6 +278,48 @@ class ChildrenWatch(Watcher):
             self._tell(children, event)
         else:
             self._tell(children)
+
+
+class BlockingWatcher(Watcher):
+    """For threads: the first call has been made when the watcher has."""
+
+    def first_look(self) -> None:
+        """Waits for the first call; raises what it raises."""
+        run(self.looking_first())
+
+
+class AwaitingWatcher(Watcher):
+    """For asyncio: the first call is made by a task."""
+
+    _task: asyncio.Task[None]
+
+    def first_look(self) -> None:
+        """Has a task make the first call."""
+        import asyncio
+
+        self._task = asyncio.get_running_loop().create_task(self.looking_first())
+
+    async def first(self) -> None:
+        """Waits for the first call; raises what it raises."""
+        import asyncio
+
+        await asyncio.shield(self._task)
+
+
+class DataWatch(Data, BlockingWatcher):
+    __doc__ = Data.__doc__
+
+
+class ChildrenWatch(Children, BlockingWatcher):
+    __doc__ = Children.__doc__
+
+
+class AioDataWatch(Data, AwaitingWatcher):
+    __doc__ = Data.__doc__
+
+
+class AioChildrenWatch(Children, AwaitingWatcher):
+    __doc__ = Children.__doc__
 
 
 def _takes(func: Callable[..., Any], count: int) -> bool:

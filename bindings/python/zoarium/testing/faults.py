@@ -6,10 +6,9 @@ import contextlib
 from time import monotonic, sleep
 from typing import Any, Callable
 
-from .. import server as _server
 from ..client import Client, connect
 from ..errors import SessionExpiredError, TimedOutError
-from ..server import Server
+from ..server import Server, running
 from ..types import KazooState
 from .servers import OutsideServer, TestServer
 
@@ -70,7 +69,7 @@ def _session_of(client: Any) -> tuple[int, bytes]:
 
 def _server_of(client: Any) -> TestServer:
     """Where a client is connected: a server of this process, or one outside."""
-    target = getattr(client, "_target", None)
+    target = getattr(client, "target", None)
     if isinstance(target, Server):
         return target
     if isinstance(target, str):
@@ -80,7 +79,7 @@ def _server_of(client: Any) -> TestServer:
         if not hosts:
             raise ValueError(f"where {client!r} is connected is not known: give the server, too")
         address = ",".join(f"{host}:{port}" for host, port, *_ in hosts)
-    for server in list(_server._servers):
+    for server in running():
         if server.port in {int(place.rpartition(":")[2]) for place in address.split(",") if ":" in place}:
             return server
     return OutsideServer(address)

@@ -43,6 +43,7 @@ class OutsideServer:
         resume: tuple[int, bytes] | None = None,
         auth_data: Iterable[tuple[str, str]] = (),
         reopen_after_fork: bool = False,
+        new_session: bool = False,
     ) -> Client:
         """A client of it, over TCP."""
         return connect(
@@ -52,6 +53,7 @@ class OutsideServer:
             resume=resume,
             auth_data=auth_data,
             reopen_after_fork=reopen_after_fork,
+            new_session=new_session,
         )
 
     def stop(self, timeout: float = 10.0) -> None:
