@@ -52,13 +52,13 @@ impl LogCallback {
 }
 
 /// Where a host runs its own callbacks, and how many lines wait there.
-struct WaitingLines {
+struct LogBacklog {
     queue: Arc<CallbackQueue>,
     load: Arc<QueueShare>,
     dropped: AtomicUsize,
 }
 
-impl WaitingLines {
+impl LogBacklog {
     fn push(&self, call: LogCallback, record: &Record<'_>) {
         if self.load.waiting().0 >= LINES_MAX {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -82,7 +82,7 @@ impl WaitingLines {
 
 struct Sink {
     call: LogCallback,
-    waiting: Option<WaitingLines>,
+    waiting: Option<LogBacklog>,
 }
 
 // SAFETY: the pointer is only handed back; the host was told that any thread may do so.
@@ -147,7 +147,7 @@ pub unsafe extern "C" fn zoa_log_to_queue(
     guard(|| {
         // SAFETY: the caller gives NULL or a queue.
         let queue = unsafe { queue_of(queue) }?.ok_or_else(|| Fail::because(ZOA_NULL_ARGUMENT, "queue is NULL"))?;
-        let waiting = WaitingLines { queue, load: Arc::new(QueueShare::new()), dropped: AtomicUsize::new(0) };
+        let waiting = LogBacklog { queue, load: Arc::new(QueueShare::new()), dropped: AtomicUsize::new(0) };
         replace(level_max, log.map(|log| Sink { call: LogCallback { log, user_data }, waiting: Some(waiting) }))
     })
 }
