@@ -101,7 +101,7 @@ const WORLD: &[&str] = &[
 const UNSAFE: &[&str] = &["src/store/map.rs"];
 
 /// Rooms whose files still use each other in a circle. No other may begin to, and these are to be mended.
-const CIRCULAR: &[&str] = &["config", "engine", "store"];
+const CIRCULAR: &[&str] = &["store"];
 
 /// Names that two types may have, and why.
 const TWICE: &[(&str, &str)] = &[(

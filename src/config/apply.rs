@@ -1,6 +1,6 @@
 //! Puts one value into the [`Config`], or says why not.
 
-use super::keys::{Key, KeyKind, Set};
+use super::key::{Key, KeyKind, Set};
 use super::{Config, ConfigError, Fate, Note, Origin};
 
 /// A setting about to be applied.

@@ -1,7 +1,8 @@
 //! Keys that a standalone server accepts and does not act upon: the ensemble's, and what has no counterpart here.
 
-use super::Role;
-use super::keys::{I32_MAX, I32_MIN, Key, KeyKind, Set, key, set_group, set_server, set_weight};
+use super::key::{I32_MAX, I32_MIN, Key, KeyKind, Set, key};
+use super::{Config, Role, ServerLine};
+use crate::ids::ServerId;
 
 /// Looked at when an ensemble starts, which refuses what it asks for and cannot have.
 const KEEP: KeyKind = KeyKind::Ensemble(Set::Keep);
@@ -292,3 +293,21 @@ pub(super) static ACCEPTED: &[Key] = &[
     key("slf4j.X", "none", "logging of Java", LOGGING),
     key("org.slf4j.X", "none", "logging of Java", LOGGING),
 ];
+
+fn set_server(config: &mut Config, id: u64, value: &str) -> Result<(), String> {
+    let id = ServerId(id);
+    config.ensemble.servers.insert(id, ServerLine::parse(id, value)?);
+    Ok(())
+}
+
+fn set_group(config: &mut Config, id: u64, value: &str) -> Result<(), String> {
+    let members = value.split(':').map(|part| part.trim().parse().map(ServerId)).collect::<Result<Vec<_>, _>>();
+    config.ensemble.groups.insert(id, members.map_err(|_| "server ids are numbers".to_owned())?);
+    Ok(())
+}
+
+fn set_weight(config: &mut Config, id: u64, value: &str) -> Result<(), String> {
+    let weight = value.parse().map_err(|_| "a weight is a number".to_owned())?;
+    config.ensemble.weights.insert(ServerId(id), weight);
+    Ok(())
+}

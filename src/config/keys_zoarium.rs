@@ -1,7 +1,7 @@
 //! Keys of our own: where the file lies, its shape, and the limits.
 
 use super::Config;
-use super::keys::{I32_MAX, Key, KeyKind, Set, key};
+use super::key::{I32_MAX, Key, KeyKind, Set, key};
 use crate::ids::ServerId;
 
 const MIB: u64 = 1 << 20;

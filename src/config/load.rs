@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::apply::{Given, apply, shown};
-use super::keys::{self, FoundKey, Key, KeyKind};
+use super::key::{Key, KeyKind};
+use super::keys::{self, FoundKey};
 use super::{Config, ConfigError, Fate, Limits, Note, Origin, properties};
 use crate::ids::ServerId;
 use crate::store::os_text;

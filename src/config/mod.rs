@@ -6,6 +6,7 @@
 
 mod apply;
 mod error;
+mod key;
 mod keys;
 mod keys_accepted;
 mod keys_zoarium;

@@ -5,7 +5,8 @@ mod guide;
 
 use std::path::PathBuf;
 
-use super::keys::{self, Key, KeyKind, Set};
+use super::key::{Key, KeyKind, Set};
+use super::keys;
 use super::*;
 use crate::four_letter::Whitelist;
 

@@ -4,9 +4,9 @@
 
 use std::ops::Range;
 
+use super::budget::SLICE;
 use super::deliver::{Damage, encode_result};
 use super::watching::Firing;
-use super::work::SLICE;
 use super::{Engine, OpCode};
 use crate::ids::Zxid;
 use crate::jute::{Buffer, encode};

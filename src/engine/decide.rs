@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
+use super::caller::{Caller, Requester};
 use super::conn::ConnId;
-use super::identity::{Identities, fix_up};
+use super::identity::fix_up;
 use super::outstanding::View;
-use super::receive::decoder;
+use super::request::decoder;
+use super::settings::RECORD_OVERHEAD;
 use super::{Duty, Engine, LogSpace};
 use crate::failpoint::{self, Failpoint};
-use crate::ids::{LinkId, SessionId, Zxid};
+use crate::ids::{SessionId, Zxid};
 use crate::jute::{FIELD_SIZE_MAX, Text};
 use crate::path;
 use crate::records::requests::{
@@ -28,33 +30,6 @@ const TTL_MS_MAX: i64 = (1 << 40) - 1;
 
 /// Ephemerals up to this many are listed by the transaction that ends their session.
 const LISTED_MAX: usize = 256;
-
-/// The connection that a request came by; its reply goes back that way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Requester {
-    /// A client of ours.
-    Client(ConnId),
-    /// A client of a learner's, which waits for a transaction.
-    Learner(LinkId),
-}
-
-impl Requester {
-    /// Whether both come by way of the same server.
-    pub(super) fn is_same_server(self, other: Requester) -> bool {
-        match (self, other) {
-            (Requester::Client(_), Requester::Client(_)) => true,
-            (Requester::Learner(a), Requester::Learner(b)) => a == b,
-            _ => false,
-        }
-    }
-}
-
-/// The session that requests, with the identities of its connection.
-pub(super) struct Caller {
-    pub session: SessionId,
-    pub requester: Requester,
-    pub who: Arc<Identities>,
-}
 
 /// How a refused request is answered.
 enum DecisionRefused {
@@ -74,9 +49,6 @@ impl From<ErrorCode> for DecisionRefused {
 fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, DecisionRefused> {
     decoder(body).read().map_err(|_| DecisionRefused::Unlogged(ErrorCode::MarshallingError))
 }
-
-/// Bytes that a transaction may have beyond its request: its header, and the identities that `auth` in an ACL stands for.
-pub(super) const RECORD_OVERHEAD: usize = 72 << 10;
 
 impl Engine {
     /// Decides a write of a client and proposes the outcome.
@@ -177,7 +149,7 @@ impl Engine {
     }
 
     fn permit(&self, caller: &Caller, acl: &AclList, wanted: i32) -> Result<(), ErrorCode> {
-        self.work.spend(acl.cost());
+        self.spent.add(acl.cost());
         if self.settings.skip_acl || acl.is_open() || caller.who.permits(acl, wanted) {
             Ok(())
         } else {
@@ -419,7 +391,7 @@ impl Engine {
             true => self.outstanding.ephemerals(&self.tree, session),
             false => return self.close_unlisted(),
         };
-        self.work.spend(8 + self.outstanding.len() / 4 + 16 * paths.len());
+        self.spent.add(8 + self.outstanding.len() / 4 + 16 * paths.len());
         let size: usize = paths.iter().map(|path| 4 + path.len()).sum();
         let size_max = self.settings.limits.frame_size_max.min(FIELD_SIZE_MAX - RECORD_OVERHEAD);
         if paths.len() > LISTED_MAX || size > size_max {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::conn::{CloseReason, ConnId, ConnPhase, PendingReply};
-use super::read::encode_path;
+use super::request::encode_path;
 use super::watching::Firing;
 use super::{Awaiting, Duty, Engine};
 use crate::failpoint::{self, Failpoint};
@@ -45,7 +45,7 @@ impl Engine {
     /// As [`Engine::deliver`].
     pub fn deliver_begin(&mut self, zxid: Zxid, bytes: &[u8]) -> Result<(), Damage> {
         assert!(!self.work.is_applying(), "{zxid} is delivered while another transaction is half applied");
-        self.work.begin();
+        self.spent.begin();
         let (header, txn, _) = decode_txn(bytes).map_err(|error| Damage(format!("transaction {zxid}: {error}")))?;
         if header.zxid != zxid {
             return Err(Damage(format!("transaction {} stands at {zxid}", header.zxid)));

@@ -138,6 +138,7 @@ impl Engine {
         self.proposals.clear();
         self.start_deciding_over();
         self.work.lay_down();
+        self.spent.begin();
         self.outstanding.clear();
         self.sessions.clear_closing();
         self.proposed = self.applied;

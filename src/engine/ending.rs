@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::Engine;
+use super::caller::Requester;
 use super::conn::{ConnId, ConnPhase};
-use super::decide::Requester;
 use super::handshake::Handshake;
 use crate::ids::SessionId;
 

@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::conn::{CloseReason, ConnId, ConnPhase, PendingReply};
-use super::decide::{RECORD_OVERHEAD, is_well_formed};
+use super::decide::is_well_formed;
 use super::duty::{Outgoing, Violation};
 use super::handshake::Handshake;
+use super::settings::RECORD_OVERHEAD;
 use super::{Awaiting, Duty, Engine};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::FIELD_SIZE_MAX;

@@ -66,7 +66,7 @@ impl Engine {
         if self.work.deciding.is_some() {
             return false;
         }
-        self.work.begin();
+        self.spent.begin();
         let mut count = 0;
         loop {
             let now = match failpoint::on(Failpoint::ExpireByWall) {
@@ -94,7 +94,7 @@ impl Engine {
             if due.len() < EXPIRIES_AT_ONCE {
                 return false;
             }
-            if count >= EXPIRIES_PER_TURN_MAX || self.work.is_spent() {
+            if count >= EXPIRIES_PER_TURN_MAX || self.spent.is_over() {
                 return true;
             }
         }

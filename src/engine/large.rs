@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Engine;
 use super::conn::{ConnId, PendingReply};
 use super::identity::Identities;
-use super::read::parse;
+use super::request::parse;
 use crate::records::OpCode;
 use crate::records::multi::{MultiOp, decode_ops};
 use crate::records::requests::{PathRequest, PathWatchRequest};

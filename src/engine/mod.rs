@@ -18,6 +18,8 @@ use crate::tree::{AclList, Tree, TreeLoader};
 use crate::watches::Watches;
 
 mod applying;
+mod budget;
+mod caller;
 mod complaints;
 mod conn;
 mod decide;
@@ -41,6 +43,7 @@ mod read_only;
 mod reading;
 mod receive;
 mod remote;
+mod request;
 mod retell;
 mod settings;
 mod shared;
@@ -53,10 +56,10 @@ mod work;
 mod tests;
 
 pub use crate::tree::Walked;
+use caller::{Caller, Requester};
 use complaints::Complaints;
 pub use conn::{CloseReason, ConnId, ConnStats};
 use conn::{Conns, PendingReply};
-use decide::{Caller, Requester};
 pub use deliver::Damage;
 pub use duty::{Duty, Outgoing, Violation};
 pub use hear::{Heard, StateHearing};
@@ -112,6 +115,7 @@ pub struct Engine {
     /// Connections with a `sync` behind a proposal that need not be their own.
     syncing: VecDeque<Awaiting>,
     work: work::OngoingWork,
+    spent: budget::Spent,
     proposals: Vec<Proposal>,
     /// Where a transaction is encoded, before it is given exactly the memory it needs.
     scratch: Vec<u8>,
@@ -168,6 +172,7 @@ impl Engine {
             awaiting: VecDeque::new(),
             syncing: VecDeque::new(),
             work: work::OngoingWork::default(),
+            spent: budget::Spent::default(),
             proposals: Vec::new(),
             scratch: Vec::new(),
             applied: Zxid::ZERO,

@@ -1,9 +1,10 @@
 //! Multis: their operations are decided one by one, each against what the ones before it leave, and become one
 //! transaction or, where one is refused, nothing but a list of results (G-13).
 
-use super::decide::{Caller, RECORD_OVERHEAD, Requester};
-use super::receive::decoder;
-use super::work::SLICE;
+use super::budget::SLICE;
+use super::caller::{Caller, Requester};
+use super::request::decoder;
+use super::settings::RECORD_OVERHEAD;
 use super::{Engine, LogSpace};
 use crate::failpoint::{self, Failpoint};
 use crate::jute::Buffer;
@@ -98,8 +99,8 @@ impl Engine {
         let record_size_max = self.record_size_max().saturating_sub(RECORD_OVERHEAD);
         let room = multi_size_max(self.settings.limits.frame_size_max).min(record_size_max);
         let mut decoder = decoder(&body[multi.offset..]);
-        let (from, until) = (decoder.rest().len(), self.work.spent() + SLICE);
-        while self.work.spent() < until {
+        let (from, until) = (decoder.rest().len(), self.spent.cost() + SLICE);
+        while self.spent.cost() < until {
             let left = decoder.rest().len();
             let op = match next_op(&mut decoder) {
                 Ok(Some(op)) if !has_acls(&op) => {
@@ -113,7 +114,7 @@ impl Engine {
                     return true;
                 }
             };
-            self.work.spend(8 + (left - decoder.rest().len()) / 16);
+            self.spent.add(8 + (left - decoder.rest().len()) / 16);
             multi.grows |= !matches!(op, MultiOp::Delete(_) | MultiOp::Check(_));
             let mut bytes = Vec::new();
             let decided = match multi.failed {

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use super::Engine;
 use super::conn::ConnId;
 use super::identity::{Identities, masked, user_of};
-use super::receive::decoder;
+use super::request::{decoder, parse};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, SessionId};
 use crate::jute::{Buffer, Text, encode};
 use crate::records::multi::{MultiHeader, MultiOp, decode_ops};
 use crate::records::replies::{
-    AclReply, ClientInfo, DataReply, ErrorReply, NumberReply, PathReply, ReplyHeader, StatReply, WhoAmIReply,
+    AclReply, ClientInfo, DataReply, ErrorReply, NumberReply, ReplyHeader, StatReply, WhoAmIReply,
 };
 use crate::records::requests::{PathRequest, PathWatchRequest, PersistentWatches, SetWatchesRequest, WatchRequest};
 use crate::records::{Acl, ErrorCode, OpCode, perms};
@@ -65,7 +65,7 @@ impl Engine {
             }
         }
         let written = self.conns.get(id).map_or(0, |conn| conn.out.len().saturating_sub(conn.out.counted));
-        self.work.spend(8 + body.len() / 32 + written / 128);
+        self.spent.add(8 + body.len() / 32 + written / 128);
         self.replied(id, since, false);
         self.touch(id);
     }
@@ -313,21 +313,7 @@ impl Engine {
     }
 }
 
-pub(super) fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, ErrorCode> {
-    decoder(body).read().map_err(|_| ErrorCode::MarshallingError)
-}
-
-/// A request that names nothing but a path.
-pub(super) fn parse_path(path: &str) -> PathRequest<'_> {
-    PathRequest { path: path.into() }
-}
-
 fn watch_kind(request: WatchRequest<'_>) -> Result<(Text<'_>, WatchKind), ErrorCode> {
     let kind = WatchKind::from_i32(request.kind).ok_or(ErrorCode::MarshallingError)?;
     Ok((request.path, kind))
-}
-
-/// The reply to `create`, shared with writes.
-pub(super) fn encode_path(path: &Text<'_>, out: &mut Vec<u8>) {
-    encode(&PathReply { path: path.as_str().into() }, out);
 }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use super::Engine;
+use super::budget::SLICE;
 use super::conn::{ConnId, PendingReply};
 use super::identity::Identities;
-use super::read::parse;
-use super::receive::decoder;
+use super::request::{decoder, parse};
 use super::watching::WatchRequestList;
-use super::work::SLICE;
 use crate::ids::{Millis, SessionId};
 use crate::jute::{Text, encode};
 use crate::records::multi::{MultiHeader, MultiOp, next_op};

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use super::caller::Requester;
 use super::conn::{CloseReason, ConnId, ConnPhase, PendingReply, UNCONFIRMED};
-use super::decide::Requester;
+
 use super::handshake::Handshake;
 use super::identity::Identities;
 use super::{Awaiting, Duty, Engine, trace};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
-use crate::jute::{Buffer, Decoder, decode, encoded};
+use crate::jute::{Buffer, decode, encoded};
 use crate::records::requests::{AuthRequest, PathRequest, RequestHeader, SaslToken};
 use crate::records::{ErrorCode, OpCode};
 
@@ -43,9 +44,9 @@ impl Engine {
     /// Takes what a connection sent. Whole frames are acted on, the rest must be offered again with what follows.
     pub fn receive(&mut self, id: ConnId, input: &[u8]) -> Received {
         let mut consumed = 0;
-        self.work.begin();
+        self.spent.begin();
         for _ in 0..REQUESTS_PER_TURN_MAX {
-            if self.work.is_spent() {
+            if self.spent.is_over() {
                 return Received { consumed, next: NextInput::Yield };
             }
             let rest = &input[consumed..];
@@ -319,7 +320,7 @@ impl Engine {
             match conn.pending.front() {
                 None | Some(PendingReply::Write { .. }) => break,
                 Some(PendingReply::Sync { upto, .. }) if *upto > shown && !failpoint::on(Failpoint::SyncEarly) => break,
-                Some(_) if self.work.is_spent() => {
+                Some(_) if self.spent.is_over() => {
                     self.put_off(id);
                     break;
                 }
@@ -386,9 +387,4 @@ impl Engine {
             conn.stats.latency.record(latency);
         }
     }
-}
-
-/// A cursor over a request's record with the engine's field limit.
-pub(super) fn decoder(body: &[u8]) -> Decoder<'_> {
-    Decoder::with_limit(body, body.len())
 }

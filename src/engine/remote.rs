@@ -11,8 +11,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::caller::{Caller, Requester};
 use super::conn::{CloseReason, ConnId};
-use super::decide::{Caller, Requester};
 use super::duty::{Outgoing, Violation};
 use super::forward::{REQUEST_HEAD_SIZE, TOUCH_SIZE};
 use super::identity::Identities;
@@ -168,7 +168,7 @@ impl Engine {
             waiting_size: 0,
             who: Arc::new(Identities::of(&[])),
         });
-        self.work.begin();
+        self.spent.begin();
         match packet.kind {
             PacketType::REQUEST => self.requested(link, packet),
             PacketType::REVALIDATE => self.asked_about(link, packet),
@@ -258,7 +258,7 @@ impl Engine {
 
     /// Decides what learners asked for, as far as it may be now.
     pub(super) fn decide_requests(&mut self) {
-        while !self.work.is_spent()
+        while !self.spent.is_over()
             && let Some(request) = self.remote.queue.pop_front()
         {
             if !self.may_decide(&request) {
@@ -278,7 +278,7 @@ impl Engine {
     }
 
     fn decide_request(&mut self, request: LearnerRequest) {
-        self.work.spend(8 + request.data.len() / 32);
+        self.spent.add(8 + request.data.len() / 32);
         let LearnerRequest { link, session, cxid, op, ref who, .. } = request;
         let requester = Requester::Learner(link);
         let caller = Caller { session, requester, who: Arc::clone(who) };

@@ -3,6 +3,9 @@
 use crate::digests::DigestAlg;
 use crate::ids::ServerId;
 
+/// Bytes that a transaction may have beyond its request: its header, and the identities that `auth` in an ACL stands for.
+pub(super) const RECORD_OVERHEAD: usize = 72 << 10;
+
 /// Settings of the engine. The defaults are ZooKeeper's where it has one.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::conn::{ConnId, ConnPhase};
-use super::read::parse_path;
+use super::request::parse_path;
 use crate::ids::Zxid;
 use crate::jute::{Buffer, encode};
 use crate::records::replies::{DataReply, StatReply};

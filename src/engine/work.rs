@@ -11,23 +11,18 @@
 //!
 //! The order of a connection is kept: what is behind its long request waits like behind any other.
 //!
-//! The bound: between two looks at the clock no request costs more than [`SLICE`], and what one operation costs more.
+//! The bound: between two looks at the clock no request costs more than [`SLICE`](super::budget::SLICE), and what one operation costs more.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::applying::Applying;
+use super::caller::Requester;
 use super::conn::ConnId;
-use super::decide::Requester;
 use super::multi::Deciding;
 use super::reading::Reading;
 use super::{Engine, OpCode};
 use crate::ids::Zxid;
 use crate::records::requests::RequestHeader;
-
-/// What may be spent before the loop looks at the clock. A small write or read costs about 10, and that takes about a
-/// microsecond.
-pub(super) const SLICE: usize = 16_000;
 
 /// Everything that is under way, and who waits.
 #[derive(Default)]
@@ -43,34 +38,12 @@ pub(super) struct OngoingWork {
     pub before: Zxid,
     /// The end of a session is outstanding that no view tells of: nothing is decided until it is applied.
     pub barrier: Option<Zxid>,
-    spent: Spent,
 }
-
-/// What was spent since the loop last looked at the clock. Shared with who only reads the engine, who spends nothing.
-#[derive(Default)]
-struct Spent(AtomicUsize);
 
 impl OngoingWork {
     /// The role ends, and with it what was under way. Nothing is half applied.
     pub(super) fn lay_down(&mut self) {
         *self = OngoingWork::default();
-    }
-
-    /// The loop has looked at the clock.
-    pub(super) fn begin(&mut self) {
-        self.spent = Spent::default();
-    }
-
-    pub(super) fn spend(&self, cost: usize) {
-        self.spent.0.store(self.spent() + cost, Ordering::Relaxed);
-    }
-
-    pub(super) fn spent(&self) -> usize {
-        self.spent.0.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn is_spent(&self) -> bool {
-        self.spent() >= SLICE
     }
 
     /// Whether the tree shows half of a transaction.
@@ -87,9 +60,9 @@ impl OngoingWork {
 impl Engine {
     /// Goes on with what was too long for one go. Once in a turn, before what is due is applied.
     pub fn go_on(&mut self) {
-        self.work.begin();
+        self.spent.begin();
         for _ in 0..self.work.put_off.len() {
-            if self.work.is_spent() || self.work.is_applying() {
+            if self.spent.is_over() || self.work.is_applying() {
                 break;
             }
             if let Some(id) = self.work.put_off.pop_front() {
@@ -99,13 +72,13 @@ impl Engine {
                 self.drain(id);
             }
         }
-        self.work.begin();
+        self.spent.begin();
         self.decide_slice();
-        self.work.begin();
+        self.spent.begin();
         self.decide_requests();
-        self.work.begin();
+        self.spent.begin();
         self.read_slice();
-        self.work.begin();
+        self.spent.begin();
     }
 
     /// Whether [`Engine::go_on`] has something to do, or [`Engine::apply_slice`].
