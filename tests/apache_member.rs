@@ -165,6 +165,7 @@ fn joins_as(me: u64, class_path: &str) {
         bind_tries: 1,
         dial_ms: 5000,
         initial_ms: 10_000,
+        silence_ms: 10_000,
         takes_strangers: false,
     };
     let quorum = QuorumSettings {

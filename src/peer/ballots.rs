@@ -58,6 +58,9 @@ pub struct ElectionSettings {
     pub dial_ms: u64,
     /// `quorumCnxnTimeoutMs`: time for the initial message of who connects, ms.
     pub initial_ms: u64,
+    /// How long a server that is asked may be silent on its connection, ms. Then that is given up for a new one: packets may
+    /// have been vanishing, and the system tries again after ever longer pauses.
+    pub silence_ms: u64,
     /// Whether servers outside the configuration may vote-ask: where membership can change, a joiner does.
     pub takes_strangers: bool,
 }
@@ -203,11 +206,20 @@ impl Ballots {
         }
     }
 
-    /// Wants a connection with each of these: those that have none are dialled at once and again until they have.
+    /// Wants to hear of each of these: those without a connection are dialled at once and again until they have one, and a
+    /// connection on which nothing comes for long is given up.
     pub fn link(&mut self, now: Millis, peers: &[ServerId]) {
         for &id in peers {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             peer.is_wanted = true;
+            if let Some(slot) = peer.link
+                && let Some(Some(BallotSlot::Link { conn, .. })) = self.slots.get_mut(slot)
+                && conn.ask(now) >= self.settings.silence_ms
+            {
+                let why = format!("nothing was heard for {} ms", self.settings.silence_ms);
+                self.lost(now, slot, id, &why, 0);
+            }
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
             // Where a dial has just failed, the next one is due soon.
             if peer.link.is_none() && peer.dial.is_none() && now >= peer.redial_at {
                 self.dial(now, id);

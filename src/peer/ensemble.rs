@@ -10,7 +10,7 @@ use crate::Error;
 use crate::config::{Config, PeerAddress, Role, ServerLine};
 use crate::four_letter::Membership;
 use crate::ids::ServerId;
-use crate::zab::{Groups, Majority, Quorum, Quorums, ZabSettings};
+use crate::zab::{Groups, Majority, Quorum, Quorums, ZabSettings, election_wait_max_ms};
 
 /// What [`Zab`](crate::zab::Zab) is set up with.
 ///
@@ -48,6 +48,8 @@ pub fn election_settings(config: &Config) -> Result<ElectionSettings, Error> {
         bind_tries: config.ensemble.bind_tries,
         dial_ms: config.ensemble.cnx_timeout_ms,
         initial_ms: first_ms(config),
+        // Members that have nothing new to say repeat themselves every second, or every two ticks.
+        silence_ms: config.ensemble.cnx_timeout_ms.max(2 * election_wait_max_ms(config.tick_time_ms)),
         takes_strangers: config.reconfig_enabled,
     })
 }

@@ -17,6 +17,11 @@ const LINGER_MS: u64 = 200;
 /// The first wait for answers, ms (`fastleader.minNotificationInterval`).
 const RESEND_MIN_MS: u64 = 200;
 
+/// The longest wait for answers, ms, where a tick takes so long.
+pub fn wait_max_ms(tick_ms: u64) -> u64 {
+    (2 * tick_ms).max(1_000)
+}
+
 /// A candidate, and how good it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Vote {
@@ -116,7 +121,7 @@ impl LeaderElection {
             heard: BTreeSet::new(),
             unreachable: BTreeSet::new(),
             wait_ms: RESEND_MIN_MS,
-            wait_max_ms: (2 * tick_ms).max(1_000),
+            wait_max_ms: wait_max_ms(tick_ms),
             resend_at: Millis(0),
             wins_at: None,
             gives_up_at: Millis(0),

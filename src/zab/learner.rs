@@ -240,7 +240,9 @@ impl Learner {
                 self.phase = LearnerPhase::Catching;
                 self.serve(own, link);
             }
-            (PacketType::PING, LearnerPhase::Serving) => own.act(ZabAction::AnswerPing { link, zxid }),
+            (PacketType::PING, LearnerPhase::Catching | LearnerPhase::Serving) => {
+                own.act(ZabAction::AnswerPing { link, zxid });
+            }
             // Read, and not answered: ZooKeeper's leader takes the first packet for the history's acknowledgement, and
             // ours counts answers from UPTODATE on.
             (PacketType::PING, _) if self.phase >= LearnerPhase::Promised => {}

@@ -19,8 +19,8 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 
 pub use broadcast::Broadcast;
-pub use election::Vote;
 use election::{Ask, LeaderElection};
+pub use election::{Vote, wait_max_ms as election_wait_max_ms};
 pub use event::{LearnerCounts, Leaving, MemberRecord, Standing, ZabAction, ZabEvent};
 pub use history::History;
 use leader::Leader;

@@ -54,6 +54,8 @@ pub(super) struct BallotConn {
     sent: usize,
     /// Since when the other end takes nothing of it.
     stalled_since: Option<Millis>,
+    /// Since when we want to hear of the other end and have not.
+    asked_at: Option<Millis>,
     messages: Bucket,
     bytes: Bucket,
 }
@@ -67,6 +69,7 @@ impl BallotConn {
             output: Vec::new(),
             sent: 0,
             stalled_since: None,
+            asked_at: None,
             messages: Bucket::new(now, BURST, PER_SECOND),
             bytes: Bucket::new(now, BURST_BYTES, BYTES_PER_SECOND),
         }
@@ -79,6 +82,11 @@ impl BallotConn {
     /// Whether there may be something to read that no event will tell of.
     pub(super) fn has_work(&self) -> bool {
         self.wire.is_readable()
+    }
+
+    /// We want to hear of the other end. How long we have been waiting, ms.
+    pub(super) fn ask(&mut self, now: Millis) -> u64 {
+        now.since(*self.asked_at.get_or_insert(now))
     }
 
     /// When it is broken because the other end takes nothing.
@@ -115,6 +123,7 @@ impl BallotConn {
                 return Err("it sends more notifications than an election takes".to_owned());
             }
             if let Some(notification) = Notification::decode(message) {
+                self.asked_at = None;
                 heard(notification);
             }
             begin += size;

@@ -19,6 +19,7 @@ fn settings(me: u64) -> ElectionSettings {
         bind_tries: 1,
         dial_ms: 5000,
         initial_ms: 10_000,
+        silence_ms: 10_000,
         takes_strangers: false,
     }
 }
@@ -363,4 +364,29 @@ fn a_port_that_is_taken_is_tried_again_and_then_is_an_error() {
     let again = ElectionSettings { listen: vec![place], bind_tries: 1, ..settings(2) };
     let error = Ballots::new(again, poll.registry(), waker).err().unwrap().to_string();
     assert!(error.contains("election port") && error.contains("quorumListenOnAllIPs"), "{error}");
+}
+
+#[test]
+fn a_connection_on_which_an_asked_server_stays_silent_is_given_up_for_a_new_one() {
+    // As after packets have vanished for a while: the connection stands, and the system's next try may be a minute away.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut node = Node::<Ballots>::new(ElectionSettings { silence_ms: 200, ..settings(3) });
+    let there = HostPort { host: "127.0.0.1".to_owned(), port: silent.local_addr().unwrap().port() };
+    node.sockets.learn(ServerId(1), vec![there]);
+    node.tell(1, 10);
+    until(&mut node, "it is dialled again", |node| {
+        node.link(&[1]);
+        node.ups(1).len() >= 3
+    });
+    assert_eq!(node.ups(1)[..3], [true, false, true]);
+    // Who speaks keeps its connection.
+    let mut nodes = ensemble(&[1, 3]);
+    nodes[1].sockets.settings.silence_ms = 200;
+    let begin = std::time::Instant::now();
+    until_all(&mut nodes, "half a second has passed", |nodes| {
+        nodes[1].link(&[1]);
+        nodes[0].tell(3, 10);
+        begin.elapsed() >= Duration::from_millis(500)
+    });
+    assert_eq!(nodes[1].ups(1), [true]);
 }
