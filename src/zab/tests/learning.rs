@@ -33,6 +33,8 @@ fn own() -> Own {
         installing: false,
         is_failed: false,
         actions: Default::default(),
+        pretends: Default::default(),
+        uncut: Default::default(),
     }
 }
 
