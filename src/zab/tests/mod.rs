@@ -1,6 +1,7 @@
 //! Whole ensembles of `Zab`s in one seed. `ZOA_SEED=7` runs that seed alone, `ZOA_SEEDS=1000` more of them.
 
 mod counted;
+mod leading;
 mod learning;
 mod world;
 
