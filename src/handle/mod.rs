@@ -6,21 +6,17 @@
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::ids::SessionId;
 use crate::jute::encoded;
 use crate::peer::local::Hub;
 use crate::records::OpCode;
 use crate::records::requests::{PathRequest, PathWatchRequest, WatchRequest};
 
 mod chroot;
-
-mod identities;
+mod core;
 pub mod load;
 mod local;
-pub mod pending;
 pub mod queue;
 mod queued;
-pub mod resume;
 mod tcp;
 pub mod transport;
 pub mod watching;
@@ -32,20 +28,11 @@ pub use local::Local;
 use queue::{CallbackQueue, Callbacks, Job, Settled};
 use queued::Queued;
 pub use transport::{
-    Arriving, Complete, Completion, Event, Listener, Refused, Reply, SessionInfo, SizeLimit, State, Transport,
+    Arriving, Complete, Completion, Event, Listener, Refused, Reply, Resume, SessionInfo, SizeLimit, State, Transport,
     WatchedPaths,
 };
 pub use watching::WatchMode;
 use watching::{Registration, Removed, SessionWatches, WatchFn, WatchList};
-
-/// A session to take over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Resume {
-    /// Its id.
-    pub id: SessionId,
-    /// Its password.
-    pub password: [u8; 16],
-}
 
 /// How to begin a session.
 #[derive(Clone)]
@@ -190,7 +177,7 @@ impl Handle {
     /// `InvalidInput` for `hosts` that cannot be read; what the system says when it has no threads or descriptors left.
     pub fn connect(hosts: &str, options: &Options) -> std::io::Result<Handle> {
         let invalid = |text| std::io::Error::new(std::io::ErrorKind::InvalidInput, text);
-        let (hosts, outer) = tcp::parse(hosts).map_err(invalid)?;
+        let (hosts, outer) = core::parse(hosts).map_err(invalid)?;
         let chroot = Chroot::new(&outer.outer(options.chroot.as_str())).expect("both are paths");
         let options = Options { chroot, ..options.clone() };
         Handle::with(&options, |listener| Ok(Box::new(tcp::Tcp::connect(hosts, &options, listener)?)))

@@ -153,6 +153,15 @@ impl State {
     }
 }
 
+/// A session to take over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resume {
+    /// Its id.
+    pub id: SessionId,
+    /// Its password.
+    pub password: [u8; 16],
+}
+
 /// What identifies a session, and how far it has seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionInfo {
@@ -170,8 +179,8 @@ pub struct SessionInfo {
 
 impl SessionInfo {
     /// What it takes to resume it. [`Client::detach`](crate::Client::detach) has an example.
-    pub fn resume(&self) -> super::Resume {
-        super::Resume { id: self.id, password: self.password }
+    pub fn resume(&self) -> Resume {
+        Resume { id: self.id, password: self.password }
     }
 }
 

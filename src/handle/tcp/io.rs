@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
-use super::conn::{IoAction, TcpConn};
-use super::hosts::ServerAddress;
+use super::conn::TcpConn;
 use super::probe::Probe;
 use super::session::TcpSession;
-use crate::handle::code;
+use crate::code;
+use crate::handle::core::{IoAction, ServerAddress};
 use crate::handle::transport::State;
 use crate::ids::Millis;
 use crate::process::{Owned, PLACES, PerProcess, forks, is_working_for, work_for};
@@ -144,15 +144,9 @@ impl IoShared {
 
 impl TcpLink {
     /// Begins to connect.
-    pub(super) fn begin(
-        io: &Io,
-        session: Arc<TcpSession>,
-        hosts: Vec<ServerAddress>,
-        frame_size_max: usize,
-        seed: u64,
-    ) -> Arc<TcpLink> {
+    pub(super) fn begin(io: &Io, session: Arc<TcpSession>, hosts: Vec<ServerAddress>, seed: u64) -> Arc<TcpLink> {
         let shared = Arc::clone(&io.shared);
-        let conn = TcpConn::new(Arc::clone(&session), hosts, frame_size_max, seed, shared.now());
+        let conn = TcpConn::new(Arc::clone(&session), hosts, seed, shared.now());
         let wire = TcpWire { conn, stream: None, is_connecting: false, readable: false, writable: false, probe: None };
         let link = Arc::new(TcpLink {
             session,

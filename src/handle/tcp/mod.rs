@@ -10,20 +10,17 @@ use std::sync::{Arc, Weak};
 
 use super::Options;
 use super::code;
-use super::transport::{Completion, Listener, Refused, SessionInfo, State, Transport};
+use super::core::{Closing, ServerAddress};
+use super::transport::{Completion, Listener, Refused, Reply, SessionInfo, State, Transport};
 use crate::records::OpCode;
 
 mod conn;
-mod hosts;
-mod input;
 mod io;
 mod probe;
-mod random;
 mod session;
 #[cfg(test)]
 mod tests;
 
-pub(super) use hosts::{ServerAddress, parse};
 use io::{Io, TcpLink};
 use session::TcpSession;
 
@@ -48,7 +45,7 @@ impl Tcp {
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(|error| std::io::Error::other(error.to_string()))?;
         let session = Arc::new(TcpSession::new(options, listener));
-        let link = TcpLink::begin(&io, session, hosts, options.reply_size_max, u64::from_ne_bytes(seed));
+        let link = TcpLink::begin(&io, session, hosts, u64::from_ne_bytes(seed));
         Ok(Tcp { link, io })
     }
 }
@@ -77,17 +74,20 @@ impl Transport for Tcp {
     }
 
     fn close(&self, done: Completion) {
-        if self.link.session.is_over() {
-            self.link.settle();
-        }
-        match self.link.session.begin_close(done) {
-            None => {}
-            Some(true) => self.link.poke(),
-            Some(false) => self.link.end(|session| {
-                // Unless a server has answered meanwhile, there is none to ask.
-                if !session.ask_to_close() {
-                    session.end(State::Ended, code::CLOSED, code::CONNECTION_LOSS);
-                }
+        match self.link.session.close(done) {
+            Closing::Over(done) => {
+                self.link.settle();
+                done.complete(Reply::failed(code::OK));
+            }
+            Closing::Asked => self.link.poke(),
+            Closing::Waits => {}
+            Closing::NobodyToAsk => self.link.end(|session| {
+                session.change(|core| {
+                    // A server that has answered meanwhile was asked at once.
+                    if !core.is_up() {
+                        core.end(State::Ended, code::CLOSED, code::CONNECTION_LOSS);
+                    }
+                });
             }),
         }
     }

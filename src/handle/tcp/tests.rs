@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use super::conn::{IoAction, TcpConn};
-use super::hosts::parse;
+use super::conn::TcpConn;
 use super::session::TcpSession;
+use crate::handle::core::{IoAction, parse};
 use crate::handle::transport::{Event, Listener, State, Transport, WatchedPaths};
 use crate::handle::{Options, code};
 use crate::ids::Millis;
@@ -53,10 +53,10 @@ impl Play {
     fn new(hosts: &str) -> Play {
         let heard = Arc::new(Heard::default());
         let listener: std::sync::Weak<dyn Listener> = Arc::downgrade(&(Arc::clone(&heard) as Arc<dyn Listener>));
-        let options = Options { session_timeout_ms: TIMEOUT, ..Options::default() };
+        let options = Options { session_timeout_ms: TIMEOUT, reply_size_max: 1000, ..Options::default() };
         let session = Arc::new(TcpSession::new(&options, listener));
         let now = Millis(1_000_000);
-        let conn = TcpConn::new(Arc::clone(&session), parse(hosts).unwrap().0, 1000, 7, now);
+        let conn = TcpConn::new(Arc::clone(&session), parse(hosts).unwrap().0, 7, now);
         Play { now, conn, session, heard, codes: Arc::default() }
     }
 

@@ -1,6 +1,6 @@
 //! Registering watches again after a reconnect, in frames that every server accepts.
 
-use super::transport::{SizeLimit, WatchedPaths};
+use crate::handle::transport::{SizeLimit, WatchedPaths};
 use crate::jute::{Text, encode, encoded};
 use crate::records::OpCode;
 use crate::records::requests::{PersistentWatches, SetWatchesRequest};
@@ -13,7 +13,7 @@ const PATHS_SIZE_MAX: usize = 128 << 10;
 ///
 /// `last_zxid` is the highest the session has seen: what changed after it is told at once instead of being watched.
 /// Persistent watches ask for `setWatches2`, which servers before 3.6 do not have; without them it is not used.
-pub fn set_watches(last_zxid: i64, watched: &WatchedPaths, limit: SizeLimit) -> Vec<(OpCode, Vec<u8>)> {
+pub(super) fn set_watches(last_zxid: i64, watched: &WatchedPaths, limit: SizeLimit) -> Vec<(OpCode, Vec<u8>)> {
     // What is around the paths takes less than half of the smallest frame that servers may be limited to.
     let size_max = PATHS_SIZE_MAX.min(limit.bytes() as usize / 2);
     let lists = [&watched.data, &watched.exist, &watched.child, &watched.persistent, &watched.recursive];

@@ -3,23 +3,23 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::random::Random;
-use crate::handle::Chroot;
+use crate::handle::chroot::Chroot;
 
 /// ZooKeeper's client port, for hosts that name none.
-pub(super) const PORT: u16 = 2181;
+const PORT: u16 = 2181;
 
 /// One server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::handle) struct ServerAddress {
+pub(crate) struct ServerAddress {
     /// A name, or an address without brackets.
-    pub(in crate::handle) name: String,
+    pub(crate) name: String,
     /// Its client port.
-    pub(in crate::handle) port: u16,
+    pub(crate) port: u16,
 }
 
 impl ServerAddress {
     /// The address, where no resolver has to be asked for it.
-    pub(super) fn literal(&self) -> Option<IpAddr> {
+    pub(crate) fn literal(&self) -> Option<IpAddr> {
         self.name.parse().ok()
     }
 }
@@ -38,7 +38,7 @@ impl std::fmt::Display for ServerAddress {
 ///
 /// # Errors
 /// What is wrong, in words.
-pub(in crate::handle) fn parse(text: &str) -> Result<(Vec<ServerAddress>, Chroot), String> {
+pub(crate) fn parse(text: &str) -> Result<(Vec<ServerAddress>, Chroot), String> {
     let (list, chroot) = match text.find('/') {
         Some(at) => text.split_at(at),
         None => (text, ""),
