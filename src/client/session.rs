@@ -154,7 +154,7 @@ impl ClientSession {
     }
 
     /// Whether anything can be asked about a path.
-    pub(super) fn check(&self, path: &str) -> Result<(), Failure> {
+    pub(crate) fn check(&self, path: &str) -> Result<(), Failure> {
         self.check_process()?;
         check_path(path)
     }

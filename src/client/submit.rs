@@ -58,9 +58,37 @@ impl ClientSession {
         changed: impl Fn() + Send + Sync + 'static,
         done: impl FnOnce(Result<Option<Stat>, Error>) + Send + 'static,
     ) {
-        let (reading, chroot) = (call::exists(path).reading, self.chroot().clone());
+        self.submit_watched(call::exists(path), changed, done);
+    }
+
+    pub(crate) fn submit_get_watched(
+        &self,
+        path: &str,
+        changed: impl Fn() + Send + Sync + 'static,
+        done: impl FnOnce(Result<(Vec<u8>, Stat), Error>) + Send + 'static,
+    ) {
+        self.submit_watched(call::get(path), changed, done);
+    }
+
+    pub(crate) fn submit_children_watched(
+        &self,
+        path: &str,
+        changed: impl Fn() + Send + Sync + 'static,
+        done: impl FnOnce(Result<(Vec<String>, Stat), Error>) + Send + 'static,
+    ) {
+        self.submit_watched(call::children(path), changed, done);
+    }
+
+    fn submit_watched<T: 'static>(
+        &self,
+        call: Call<T>,
+        changed: impl Fn() + Send + Sync + 'static,
+        done: impl FnOnce(Result<T, Error>) + Send + 'static,
+    ) {
+        let (op, reading, chroot) = (call.op, call.reading, self.chroot().clone());
+        let path = reading.path.clone();
         let done = move |reply: Reply| done(reading.finish(&reply, &chroot).map_err(Error::from));
-        let _ = self.handle().submit_read_watched(OpCode::Exists, path, Box::new(move |_| changed()), done);
+        let _ = self.handle().submit_read_watched(op, &path, Box::new(move |_| changed()), done);
     }
 
     fn submit<T: 'static>(&self, call: Call<T>, done: impl FnOnce(Result<T, Error>) + Send + 'static) {

@@ -6,6 +6,7 @@ use crate::Error;
 use crate::client::{AsyncClient, ClientSession};
 use crate::error::{Code, Failure};
 use crate::handle::Reply;
+use crate::records::Stat;
 
 /// Failures that pass with the connection they came from. A request that finds no connection waits for one, so trying again
 /// is no busy loop.
@@ -35,6 +36,41 @@ pub(super) fn clean(path: &str) -> String {
 /// The path of a child.
 pub(super) fn below(path: &str, name: &str) -> String {
     format!("{}/{name}", path.trim_end_matches('/'))
+}
+
+/// What the children of a path have as their data, of those whose names are wanted, in no order.
+pub(super) async fn texts_below(
+    client: &AsyncClient,
+    path: &str,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<String>, Error> {
+    let names = names_below(client, path).await?;
+    texts_of(client, path, names.iter().map(String::as_str).filter(|name| is_wanted(name))).await
+}
+
+/// The data of these children, but for those that are gone.
+pub(super) async fn texts_of<'a>(
+    client: &AsyncClient,
+    path: &str,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<Vec<String>, Error> {
+    let mut found = Vec::new();
+    for name in names {
+        match persist(async || client.get(&below(path, name)).await).await {
+            Ok((data, _)) => found.push(String::from_utf8_lossy(&data).into_owned()),
+            Err(error) if error.code() == Code::NoNode => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// The names of the children of a path; none where there is no such znode.
+pub(super) async fn names_below(client: &AsyncClient, path: &str) -> Result<Vec<String>, Error> {
+    match persist(async || client.children(path).await).await {
+        Err(error) if error.code() == Code::NoNode => Ok(Vec::new()),
+        names => names,
+    }
 }
 
 /// A name that nobody else has.
@@ -76,6 +112,8 @@ enum What {
     Name(String),
     /// Those whose names begin so: what to do when it is not known whether a create has happened.
     Prefix(String),
+    /// The one of this name, if it has this data: else it is somebody else's.
+    Marked(String, Vec<u8>),
 }
 
 impl Removal {
@@ -85,6 +123,10 @@ impl Removal {
 
     pub(super) fn of_prefix(client: &AsyncClient, path: &str, prefix: &str) {
         Removal::begin(client, path, What::Prefix(prefix.to_owned()));
+    }
+
+    pub(super) fn of_mark(client: &AsyncClient, path: &str, name: &str, mark: &[u8]) {
+        Removal::begin(client, path, What::Marked(name.to_owned(), mark.to_vec()));
     }
 
     fn begin(client: &AsyncClient, path: &str, what: What) {
@@ -104,6 +146,10 @@ impl Removal {
                 let listed = Arc::clone(&self);
                 session.submit_names(&self.path, move |names| listed.listed(names));
             }
+            What::Marked(name, _) => {
+                let got = Arc::clone(&self);
+                session.submit_get(&below(&self.path, name), move |found| got.got(found));
+            }
         }
     }
 
@@ -118,6 +164,18 @@ impl Removal {
             }
             Err(error) if is_passing(&error) => Arc::clone(&self).go_on(),
             Err(_) => {}
+        }
+    }
+
+    fn got(self: Arc<Removal>, found: Result<(Vec<u8>, Stat), Error>) {
+        let (Some(session), What::Marked(name, mark)) = (self.session.upgrade(), &self.what) else { return };
+        match found {
+            Ok((data, _)) if data == *mark => {
+                let again = Arc::clone(&self);
+                session.submit_delete(&below(&self.path, name), move |reply| again.deleted(reply));
+            }
+            Err(error) if is_passing(&error) => Arc::clone(&self).go_on(),
+            Ok(_) | Err(_) => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! Elections: one leads at a time, and knows for how long.
 
-use super::lock::{Guard, Lock};
+use super::guard::Guard;
+use super::lock::Lock;
 use crate::Error;
 use crate::client::{AnyClient, AsyncClient, Client};
 

@@ -204,12 +204,12 @@ impl Holding {
     }
 
     /// Why it is held no more.
-    pub(super) fn check(&self, path: &str) -> Result<i64, Error> {
+    pub(super) fn check(&self) -> Result<i64, Error> {
         match self.inner.lock().end {
             None => Ok(self.inner.fence),
             Some(end) => {
                 let code = if let End::Lost(code) = end { code } else { Code::NoNode };
-                Err(Failure::because(code, "it is held no more").at(Some(path)).not_done().into())
+                Err(Failure::because(code, "it is held no more").at(Some(&self.inner.parent)).not_done().into())
             }
         }
     }
@@ -236,5 +236,14 @@ impl Holding {
 
     pub(super) fn name(&self) -> &str {
         &self.inner.name
+    }
+
+    pub(super) fn parent(&self) -> &str {
+        &self.inner.parent
+    }
+
+    /// Of the znode.
+    pub(super) fn path(&self) -> &str {
+        &self.inner.path
     }
 }

@@ -3,14 +3,33 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::base::{Removal, Undo, below, clean, comes_before, is_passing, persist, split_number, unique};
+use super::base::{Undo, below, clean, comes_before, is_passing, names_below, split_number, texts_of, unique};
+use super::guard::Guard;
 use super::holding::Holding;
 use crate::Error;
 use crate::client::{Alarm, AnyClient, AsyncClient, Client, CreateOptions};
 use crate::error::Code;
 
-/// What stands between the random part of a znode's name and its number.
-const MARK: &str = "__lock__";
+/// What stands between the random part of a znode's name and its number, and whom one with that waits for.
+#[derive(Debug)]
+pub(super) struct LockMode {
+    mark: &'static str,
+    waits_for: &'static [&'static str],
+    /// Whom [`Lock::contenders`] tells of.
+    stands_with: &'static [&'static str],
+}
+
+const EXCLUSIVE_MARK: &str = "__lock__";
+const SHARED_MARK: &str = "__rlock__";
+const MARKS: &[&str] = &[EXCLUSIVE_MARK, SHARED_MARK];
+
+/// One at a time.
+const EXCLUSIVE: LockMode =
+    LockMode { mark: EXCLUSIVE_MARK, waits_for: &[EXCLUSIVE_MARK], stands_with: &[EXCLUSIVE_MARK] };
+/// One at a time, and no reader.
+pub(super) const WRITE: LockMode = LockMode { mark: EXCLUSIVE_MARK, waits_for: MARKS, stands_with: MARKS };
+/// Any number of readers, and no writer.
+pub(super) const READ: LockMode = LockMode { mark: SHARED_MARK, waits_for: &[EXCLUSIVE_MARK], stands_with: MARKS };
 
 /// A lock that one holds at a time, in the order in which they asked for it.
 ///
@@ -57,23 +76,20 @@ pub struct Lock<C> {
 struct LockCore {
     client: AsyncClient,
     path: String,
+    mode: &'static LockMode,
     data: Vec<u8>,
     on_lost: Option<Arc<dyn Fn() + Send + Sync>>,
-}
-
-/// A lock, or leadership, that is held. Dropping it releases it. [`Lock`] has an example.
-#[must_use = "the lock is released when this is dropped"]
-pub struct Guard<C> {
-    client: C,
-    core: Arc<LockCore>,
-    holding: Holding,
 }
 
 #[allow(private_bounds, reason = "the two clients are all there are")]
 impl<C: AnyClient> Lock<C> {
     /// The lock at `path`, whose znode is created when somebody acquires it. [`Lock`] has an example, for the other methods too.
     pub fn new(client: &C, path: &str) -> Lock<C> {
-        let core = LockCore { client: client.as_async(), path: clean(path), data: Vec::new(), on_lost: None };
+        Lock::with_mode(client, path, &EXCLUSIVE)
+    }
+
+    pub(super) fn with_mode(client: &C, path: &str, mode: &'static LockMode) -> Lock<C> {
+        let core = LockCore { client: client.as_async(), path: clean(path), mode, data: Vec::new(), on_lost: None };
         Lock { client: client.clone(), core: Arc::new(core) }
     }
 
@@ -109,7 +125,7 @@ impl<C: AnyClient> Lock<C> {
     }
 
     fn guard(&self, holding: Holding) -> Guard<C> {
-        Guard { client: self.client.clone(), core: Arc::clone(&self.core), holding }
+        Guard::new(self.client.clone(), &self.core.client, holding)
     }
 }
 
@@ -200,81 +216,6 @@ impl Lock<AsyncClient> {
     }
 }
 
-impl<C> Guard<C> {
-    /// What to fence with: greater than that of every holder before. [`Lock`] has an example.
-    pub fn fence(&self) -> i64 {
-        self.holding.fence()
-    }
-
-    /// Whether it is held, as far as this process knows. [`Lock::on_lost`] has an example.
-    pub fn is_held(&self) -> bool {
-        self.holding.is_held()
-    }
-
-    /// The fence while it is held. [`Lock`] has an example.
-    ///
-    /// # Errors
-    /// Why it was lost: [`Code::NoNode`] when somebody deleted its znode,
-    /// [`Code::ConnectionLoss`] when there was no connection for as long as the session may live
-    /// without one, or what ended the session.
-    pub fn check(&self) -> Result<i64, Error> {
-        self.holding.check(&self.core.path)
-    }
-
-    /// Waits until it is lost: a future, to be waited for beside the work that is done under it. [`Lock::on_lost`] has an
-    /// example of the same for those that wait.
-    pub async fn lost(&self) {
-        self.holding.lost().await;
-    }
-}
-
-impl Guard<Client> {
-    /// Releases it; false when it had been lost. While there is no connection, it is released as soon as there is one again.
-    /// [`Lock`] has an example.
-    ///
-    /// # Errors
-    /// What became of the session meanwhile.
-    pub fn release(self) -> Result<bool, Error> {
-        if self.client.session.is_in_callback() {
-            // It is on its way, which is all that can be waited for here.
-            return Ok(self.let_go());
-        }
-        Ok(self.client.session.block_on(self.core.release(&self.holding), None)?.unwrap_or_default())
-    }
-}
-
-impl Guard<AsyncClient> {
-    /// Releases it. As the one that waits, and [`Lock::acquire`] has an example.
-    ///
-    /// # Errors
-    /// What became of the session meanwhile.
-    pub async fn release(self) -> Result<bool, Error> {
-        self.core.release(&self.holding).await
-    }
-}
-
-impl<C> Guard<C> {
-    fn let_go(&self) -> bool {
-        let was_held = self.holding.end();
-        if was_held {
-            Removal::of_name(&self.core.client, &self.core.path, self.holding.name());
-        }
-        was_held
-    }
-}
-
-impl<C> Drop for Guard<C> {
-    fn drop(&mut self) {
-        self.let_go();
-    }
-}
-
-impl<C> std::fmt::Debug for Guard<C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Guard").field("path", &self.core.path).field("is_held", &self.is_held()).finish()
-    }
-}
-
 impl<C> std::fmt::Debug for Lock<C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lock").field("path", &self.core.path).finish_non_exhaustive()
@@ -284,7 +225,7 @@ impl<C> std::fmt::Debug for Lock<C> {
 impl LockCore {
     async fn contend(&self, waits: bool) -> Result<Option<Holding>, Error> {
         // A prefix of this attempt's own: after a lost connection it tells whether the create has happened.
-        let prefix = unique()? + MARK;
+        let prefix = unique()? + self.mode.mark;
         let mut undo = Undo { client: &self.client, path: &self.path, prefix: &prefix, is_due: true };
         let gotten = self.wait_in_line(&prefix, waits).await?;
         undo.is_due = gotten.is_none();
@@ -336,7 +277,7 @@ impl LockCore {
             *mine = None;
             return Ok(LockStep::Again);
         }
-        let Some(predecessor) = predecessor(&name, &children) else { return Ok(LockStep::First) };
+        let Some(predecessor) = predecessor(&name, &children, self.mode.waits_for) else { return Ok(LockStep::First) };
         // This and not `exists`, which would leave a watch behind for one that has gone meanwhile.
         self.client.get_alarmed(&below(&self.path, predecessor), alarm).await?;
         Ok(LockStep::Behind)
@@ -374,35 +315,10 @@ impl LockCore {
         Ok(None)
     }
 
-    async fn release(&self, holding: &Holding) -> Result<bool, Error> {
-        if !holding.end() {
-            return Ok(false);
-        }
-        match self.client.delete(&below(&self.path, holding.name())).await {
-            Ok(()) => {}
-            Err(error) if error.code() == Code::NoNode => {}
-            Err(error) if is_passing(&error) => Removal::of_name(&self.client, &self.path, holding.name()),
-            // Without a session it is gone anyway.
-            Err(error) if self.client.state().is_final() => drop(error),
-            Err(error) => return Err(error),
-        }
-        Ok(true)
-    }
-
     async fn contenders(&self) -> Result<Vec<String>, Error> {
-        let children = match persist(async || self.client.children(&self.path).await).await {
-            Err(error) if error.code() == Code::NoNode => return Ok(Vec::new()),
-            children => children?,
-        };
-        let mut found = Vec::new();
-        for (_, name) in in_line(&children) {
-            match persist(async || self.client.get(&below(&self.path, name)).await).await {
-                Ok((data, _)) => found.push(String::from_utf8_lossy(&data).into_owned()),
-                Err(error) if error.code() == Code::NoNode => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(found)
+        let names = names_below(&self.client, &self.path).await?;
+        let line = in_line(&names, self.mode.stands_with);
+        texts_of(&self.client, &self.path, line.into_iter().map(|(_, name)| name)).await
     }
 }
 
@@ -414,13 +330,15 @@ enum LockStep {
     Again,
 }
 
-fn number_of(name: &str) -> Option<i32> {
-    split_number(name).filter(|(front, _)| front.ends_with(MARK)).map(|(_, number)| number)
+fn number_of(name: &str, marks: &[&str]) -> Option<i32> {
+    let (front, number) = split_number(name)?;
+    marks.iter().any(|mark| front.ends_with(mark)).then_some(number)
 }
 
-/// Those in line, oldest first.
-fn in_line(names: &[String]) -> Vec<(i32, &str)> {
-    let mut found: Vec<(i32, &str)> = names.iter().filter_map(|name| Some((number_of(name)?, name.as_str()))).collect();
+/// Those in line with one of these marks, oldest first.
+fn in_line<'a>(names: &'a [String], marks: &[&str]) -> Vec<(i32, &'a str)> {
+    let numbered = names.iter().filter_map(|name| Some((number_of(name, marks)?, name.as_str())));
+    let mut found: Vec<(i32, &str)> = numbered.collect();
     if let Some(&(pivot, _)) = found.first() {
         // Relative to one of them, so that the wrap-around lies out of the way.
         found.sort_by_key(|(number, _)| number.wrapping_sub(pivot));
@@ -428,10 +346,10 @@ fn in_line(names: &[String]) -> Vec<(i32, &str)> {
     found
 }
 
-/// Whom to wait for: the last one before. Waking up for anyone else would be for nothing.
-fn predecessor<'a>(mine: &str, names: &'a [String]) -> Option<&'a str> {
-    let number = number_of(mine)?;
-    in_line(names).into_iter().rfind(|(other, _)| comes_before(*other, number)).map(|(_, name)| name)
+/// Whom to wait for: the last one before with one of these marks. Waking up for anyone else would be for nothing.
+fn predecessor<'a>(mine: &str, names: &'a [String], marks: &[&str]) -> Option<&'a str> {
+    let number = number_of(mine, MARKS)?;
+    in_line(names, marks).into_iter().rfind(|(other, _)| comes_before(*other, number)).map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -442,10 +360,23 @@ mod tests {
     fn each_waits_for_the_one_before_it_also_where_numbers_wrap_round() {
         let names = ["b__lock__-2147483648", "other", "a__lock__2147483647", "c__lock__-2147483647"];
         let names = names.map(str::to_owned);
-        assert_eq!(predecessor("c__lock__-2147483647", &names), Some("b__lock__-2147483648"));
-        assert_eq!(predecessor("b__lock__-2147483648", &names), Some("a__lock__2147483647"));
-        assert_eq!(predecessor("a__lock__2147483647", &names), None);
-        let order: Vec<&str> = in_line(&names).into_iter().map(|(_, name)| name).collect();
+        let predecessor = |mine| predecessor(mine, &names, EXCLUSIVE.waits_for);
+        assert_eq!(predecessor("c__lock__-2147483647"), Some("b__lock__-2147483648"));
+        assert_eq!(predecessor("b__lock__-2147483648"), Some("a__lock__2147483647"));
+        assert_eq!(predecessor("a__lock__2147483647"), None);
+        let order: Vec<&str> = in_line(&names, EXCLUSIVE.stands_with).into_iter().map(|(_, name)| name).collect();
         assert_eq!(order, ["a__lock__2147483647", "b__lock__-2147483648", "c__lock__-2147483647"]);
+    }
+
+    #[test]
+    fn readers_wait_for_writers_and_writers_for_both() {
+        let names = ["a__rlock__0000000001", "b__lock__0000000002", "c__rlock__0000000003", "d__rlock__0000000004"];
+        let names = [&names[..], &["e__lock__0000000005"]].concat().into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let waits = |mine: &str, mode: &LockMode| predecessor(mine, &names, mode.waits_for).map(|name| &name[..1]);
+        assert_eq!(waits("a__rlock__0000000001", &READ), None);
+        assert_eq!(waits("b__lock__0000000002", &WRITE), Some("a"));
+        assert_eq!(waits("c__rlock__0000000003", &READ), Some("b"));
+        assert_eq!(waits("d__rlock__0000000004", &READ), Some("b"), "not for another reader");
+        assert_eq!(waits("e__lock__0000000005", &WRITE), Some("d"));
     }
 }

@@ -1,4 +1,5 @@
-//! What programs coordinate with: locks, elections, counters, barriers, queues, a cache of a subtree.
+//! What programs coordinate with: locks of several kinds, semaphores, elections, parties, counters, barriers, queues, watchers, a
+//! cache of a subtree.
 //!
 //! The znodes they make are those that Zoarium's Python recipes and kazoo's make, so programs in several languages can share a
 //! path. They work the same in this process and over TCP, with any ZooKeeper-compatible server.
@@ -38,13 +39,25 @@ mod base;
 mod cache;
 mod counter;
 mod election;
+mod guard;
 mod holding;
 mod lock;
+mod locking_queue;
+mod party;
 mod queue;
+mod read_write;
+mod semaphore;
+mod watchers;
 
 pub use barrier::{Barrier, DoubleBarrier, Inside};
 pub use cache::{CacheEvent, Cached, TreeCache};
 pub use counter::Counter;
 pub use election::Election;
-pub use lock::{Guard, Lock};
+pub use guard::Guard;
+pub use lock::Lock;
+pub use locking_queue::{Entry, LockingQueue};
+pub use party::Party;
 pub use queue::Queue;
+pub use read_write::ReadWriteLock;
+pub use semaphore::Semaphore;
+pub use watchers::{ChildrenWatch, DataWatch};

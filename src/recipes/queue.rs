@@ -44,8 +44,17 @@ struct QueueCore {
 }
 
 /// What an entry has that says nothing else.
-const PRIORITY: u16 = 100;
+pub(super) const PRIORITY: u16 = 100;
 const PRIORITY_MAX: u16 = 999;
+
+/// What the names of entries with this priority begin with.
+pub(super) fn entry_prefix(path: &str, priority: u16) -> Result<String, Error> {
+    if priority > PRIORITY_MAX {
+        let text = format!("a priority is 0 to {PRIORITY_MAX}, not {priority}");
+        return Err(Failure::because(Code::BadArguments, text).at(Some(path)).not_done().into());
+    }
+    Ok(format!("entry-{priority:03}-"))
+}
 
 #[allow(private_bounds, reason = "the two clients are all there are")]
 impl<C: AnyClient> Queue<C> {
@@ -186,11 +195,7 @@ impl Queue<AsyncClient> {
 
 impl QueueCore {
     async fn put(&self, entry: &[u8], priority: u16) -> Result<(), Error> {
-        if priority > PRIORITY_MAX {
-            let text = format!("a priority is 0 to {PRIORITY_MAX}, not {priority}");
-            return Err(Failure::because(Code::BadArguments, text).at(Some(&self.path)).not_done().into());
-        }
-        let path = below(&self.path, &format!("entry-{priority:03}-"));
+        let path = below(&self.path, &entry_prefix(&self.path, priority)?);
         let options = CreateOptions::new().sequential();
         match self.client.create_with(&path, entry, &options).await {
             Err(error) if error.code() == Code::NoNode => {

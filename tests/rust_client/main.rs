@@ -5,8 +5,10 @@
 mod documented;
 mod futures;
 mod kit;
+mod leases;
 mod multis;
 mod programs;
 mod recipes;
 mod verbs;
+mod watchers;
 mod watches;
