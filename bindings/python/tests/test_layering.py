@@ -19,9 +19,9 @@ ORDER = """
     recipes.protocol recipes._base recipes._holding recipes._held
     recipes.barrier recipes.cache recipes.counter recipes.lock recipes.election recipes.party
     recipes.queue recipes.semaphore recipes.watchers recipes recipes.aio
-    offers client aio server
-    testing.servers testing.faults testing.harness testing.plugin testing
-    _tool __main__ __init__
+    offers client aio server _tool
+    testing.servers testing.ensemble testing.faults testing.harness testing.plugin testing
+    __main__ __init__
 """.split()
 
 #: Not private, whatever they look like: parts of the standard library's interfaces.

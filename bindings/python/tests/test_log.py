@@ -104,3 +104,43 @@ def test_a_forked_child_is_silent_until_it_begins_something(lines):
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_lines_that_nobody_takes_are_dropped_and_counted():
+    done = run_python(
+        """
+        from ctypes import byref, c_void_p, c_size_t
+        import zoarium
+        from zoarium import _abi
+
+        lines, queue, ran = [], c_void_p(), c_size_t()
+        assert _abi.zoa_queue_new(byref(queue)) == 0
+        log = _abi.LogFn(lambda level, module, line, key: lines.append((level, line.decode())))
+
+        def run():
+            assert _abi.zoa_queue_run(queue, 100_000, 0, byref(ran)) == 0
+            return ran.value
+
+        with zoarium.Server(maxClientCnxns=0) as server:
+            assert _abi.zoa_log_to_queue(_abi.ZOA_LOG_DEBUG, queue, log, None) == 0
+            # Two lines each: a session opened, a session closed.
+            for _ in range(560):
+                server.client().close()
+            assert run() == 1000, ran.value
+            lines.clear()
+            server.client().close()
+            run()
+            assert lines[0][0] == _abi.ZOA_LOG_WARN and "lines were dropped" in lines[0][1], lines
+            assert int(lines[0][1].split()[0]) >= 100 and "dropped" not in lines[1][1]
+        assert _abi.zoa_log_to_queue(_abi.ZOA_LOG_DEBUG, None, log, None) == _abi.ZOA_NULL_ARGUMENT
+        assert _abi.zoa_log_to_queue(99, queue, log, None) == _abi.ZOA_BAD_ARGUMENTS
+        # Silence; what has come before is still handed out.
+        assert _abi.zoa_log_to(_abi.ZOA_LOG_OFF, _abi.LogFn(), None) == 0
+        run()
+        with zoarium.Server():
+            pass
+        assert run() == 0
+        _abi.zoa_queue_free(queue)
+        """
+    )
+    assert done.returncode == 0

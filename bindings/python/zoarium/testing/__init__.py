@@ -1,10 +1,15 @@
 """For the tests of programs that use ZooKeeper, whatever client they use.
 
-With pytest, the fixtures ``zk_server``, ``zk``, ``zk_clients`` and ``zk_address`` are there when this package is
+With pytest, the fixtures ``zk_server``, ``zk``, ``zk_clients``, ``zk_address`` and ``zk_ensemble`` are there when this package is
 installed. Without it::
 
     with zoarium.testing.start_server() as server, zoarium.testing.fresh_client(server) as zk:
         ...
+
+An ensemble of real processes, to be killed, paused and started again::
+
+    with zoarium.testing.Ensemble(3) as ensemble, ensemble.client() as zk:
+        ensemble.kill(ensemble.leader)
 
 Tests that were written on kazoo's harness change one import: ``from zoarium.testing import KazooTestCase``.
 
@@ -17,9 +22,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .faults import drop, expire, pause
-from .servers import ENVIRONMENT, Ensemble, OutsideServer, TestServer, fresh_client, fresh_path, start_server
+from .servers import ENVIRONMENT, OutsideServer, TestServer, fresh_client, fresh_path, start_server
 
 if TYPE_CHECKING:
+    from .ensemble import Ensemble, NoToolError
     from .harness import KazooTestCase, KazooTestHarness
 
 __all__ = [
@@ -27,6 +33,7 @@ __all__ = [
     "Ensemble",
     "KazooTestCase",
     "KazooTestHarness",
+    "NoToolError",
     "OutsideServer",
     "TestServer",
     "drop",
@@ -44,4 +51,8 @@ def __getattr__(name: str) -> Any:
         from . import harness
 
         return getattr(harness, name)
+    if name in ("Ensemble", "NoToolError"):
+        from . import ensemble
+
+        return getattr(ensemble, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

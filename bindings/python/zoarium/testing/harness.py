@@ -28,10 +28,11 @@ from ..errors import ZoariumError
 from ..server import Server, Setting
 from ..types import KazooState
 from . import faults
-from .servers import ENVIRONMENT, NO_ENSEMBLES, OutsideServer
+from .servers import ENVIRONMENT, OutsideServer
 
 log = logging.getLogger(__name__)
 
+NO_ENSEMBLES = "this harness has one server; zoarium.testing.Ensemble starts several"
 NO_TLS = "servers of this release have no TLS port"
 
 #: As kazoo's harness sets its servers up.

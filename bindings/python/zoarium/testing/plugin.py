@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 
 from ..client import Client
 from . import servers
+from .ensemble import Ensemble, NoToolError
 from .servers import TestServer
 
 
@@ -49,10 +50,15 @@ def zk_address(zk_server: TestServer, zk_path: str) -> str:
 
 
 @pytest.fixture
-def zk_ensemble() -> Callable[[int], object]:
-    """Makes an ensemble of so many servers: not in this release, so the test is skipped."""
+def zk_ensemble() -> Iterator[Callable[..., Ensemble]]:
+    """Makes ensembles of so many members, with the arguments of :class:`zoarium.testing.Ensemble`; ends them all. Where the
+    command line tool is not there, the test is skipped."""
+    with contextlib.ExitStack() as stack:
 
-    def make(size: int = 3) -> object:
-        pytest.skip(servers.NO_ENSEMBLES)
+        def make(size: int = 3, **options: Any) -> Ensemble:
+            try:
+                return stack.enter_context(Ensemble(size, **options))
+            except NoToolError as error:
+                pytest.skip(str(error))
 
-    return make
+        yield make

@@ -13,8 +13,6 @@ from ..server import Server, Setting
 #: The environment variable that names an outside server.
 ENVIRONMENT = "ZOARIUM_TEST_ADDRESS"
 
-NO_ENSEMBLES = "ensembles cannot be started from Python yet: a server that it starts stands alone"
-
 
 class OutsideServer:
     """A server that somebody else has started, with what tests need of :class:`zoarium.Server`."""
@@ -107,10 +105,3 @@ def fresh_client(server: TestServer, *, timeout: float = 10.0) -> Iterator[Clien
     """A client whose root is a znode of its own; at the end it is closed, and everything below is deleted."""
     with fresh_path(server) as path, server.client(path, timeout=timeout) as client:
         yield client
-
-
-class Ensemble:
-    """Several servers in this process: not in this release."""
-
-    def __init__(self, size: int = 3) -> None:
-        raise NotImplementedError(NO_ENSEMBLES)
