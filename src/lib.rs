@@ -187,6 +187,7 @@ mod ffi;
 pub mod four_letter;
 #[doc(hidden)]
 pub mod handle;
+mod hash;
 #[doc(hidden)]
 pub mod ids;
 #[doc(hidden)]

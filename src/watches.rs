@@ -5,11 +5,10 @@
 //!
 //! Source: ZooKeeper 3.9 `WatchManager`, `DataTree`.
 
-use std::hash::BuildHasher;
-
 use crate::failpoint::{self, Failpoint};
 use hashbrown::HashTable;
 
+use crate::hash::Keys;
 use crate::meter;
 
 /// A watching connection, by its slot. The engine drops all of a slot's watches before it gives the slot to another.
@@ -93,12 +92,11 @@ struct WatchedPath {
 ///
 /// 1. An entry is in `table` exactly while somebody watches its path.
 /// 2. `by_watcher[w]` names every entry that holds `w`; it may name others too, left over from removed watches.
-#[derive(Default)]
 pub struct Watches {
     entries: Vec<WatchedPath>,
     free: Vec<u32>,
     table: HashTable<u32>,
-    hasher: std::hash::RandomState,
+    keys: Keys,
     by_watcher: Vec<Watched>,
     /// Entries of both tables, as ZooKeeper counts them.
     count: usize,
@@ -124,9 +122,19 @@ impl Watched {
 }
 
 impl Watches {
-    /// No watches.
-    pub fn new() -> Watches {
-        Watches::default()
+    /// No watches. `seed` keys the table of paths.
+    pub fn new(seed: [u64; 2]) -> Watches {
+        Watches {
+            entries: Vec::new(),
+            free: Vec::new(),
+            table: HashTable::new(),
+            keys: Keys(seed),
+            by_watcher: Vec::new(),
+            count: 0,
+            data_count: 0,
+            recursive_count: 0,
+            path_bytes: 0,
+        }
     }
 
     /// Whether nobody watches anything.
@@ -271,7 +279,7 @@ impl Watches {
         if self.table.is_empty() {
             return None;
         }
-        let hash = self.hasher.hash_one(path);
+        let hash = self.keys.text(path);
         self.table.find(hash, |&index| &*self.entries[index as usize].path == path).copied()
     }
 
@@ -288,16 +296,16 @@ impl Watches {
                 u32::try_from(self.entries.len() - 1).expect("the limit on watches is below 2^32")
             }
         };
-        let hash = self.hasher.hash_one(path);
-        let (entries, hasher) = (&self.entries, &self.hasher);
-        self.table.insert_unique(hash, index, |&other| hasher.hash_one(&*entries[other as usize].path));
+        let hash = self.keys.text(path);
+        let (entries, keys) = (&self.entries, self.keys);
+        self.table.insert_unique(hash, index, |&other| keys.text(&entries[other as usize].path));
         index
     }
 
     fn drop_entry_if_unwatched(&mut self, index: u32) {
         let entry = &mut self.entries[index as usize];
         if entry.watches.is_empty() {
-            let hash = self.hasher.hash_one(&*entry.path);
+            let hash = self.keys.text(&entry.path);
             if let Ok(found) = self.table.find_entry(hash, |&other| other == index) {
                 found.remove();
                 self.path_bytes -= entry.path.len();
@@ -390,7 +398,7 @@ mod tests {
     #[test]
     fn a_one_shot_watch_is_spent_by_its_event() {
         // G-06
-        let mut watches = Watches::new();
+        let mut watches = Watches::new([1, 2]);
         watches.add(1, "/a", Modes::DATA);
         watches.add(1, "/a", Modes::DATA);
         assert_eq!(child(&mut watches, "/a"), [] as [Watcher; 0]);
@@ -403,7 +411,7 @@ mod tests {
     #[test]
     fn several_ways_of_watching_give_one_event() {
         // SC-60
-        let mut watches = Watches::new();
+        let mut watches = Watches::new([1, 2]);
         watches.add(7, "/", Modes::RECURSIVE);
         watches.add(7, "/a", Modes::RECURSIVE);
         watches.add(7, "/a/b", Modes::DATA);
@@ -417,7 +425,7 @@ mod tests {
 
     #[test]
     fn removal_takes_what_its_kind_says() {
-        let mut watches = Watches::new();
+        let mut watches = Watches::new([1, 2]);
         watches.add(1, "/a", Modes::DATA);
         watches.add(1, "/a", Modes::CHILD);
         watches.add(1, "/a", Modes::PERSISTENT);
@@ -436,7 +444,7 @@ mod tests {
     #[test]
     fn a_connection_takes_its_watches_along() {
         // SC-59
-        let mut watches = Watches::new();
+        let mut watches = Watches::new([1, 2]);
         for i in 0..1000 {
             watches.add(1, &format!("/n{i}"), Modes::DATA);
             watches.add(2, &format!("/n{i}"), Modes::PERSISTENT);
@@ -454,7 +462,7 @@ mod tests {
     #[test]
     fn spent_watches_leave_no_trace_on_a_connection() {
         // S-44
-        let mut watches = Watches::new();
+        let mut watches = Watches::new([1, 2]);
         for _ in 0..10_000 {
             watches.add(3, "/a", Modes::DATA);
             assert_eq!(data(&mut watches, "/a"), [3]);
@@ -539,7 +547,7 @@ mod tests {
     fn any_order_of_adding_removing_and_firing_ends_like_the_plain_list() {
         // Z-15, S-44
         let paths = ["/", "/a", "/a/b", "/a/b/c", "/ab", "/z"];
-        let (mut watches, mut plain) = (Watches::new(), Plain::default());
+        let (mut watches, mut plain) = (Watches::new([1, 2]), Plain::default());
         let mut state = 7u64;
         let mut below = |limit: u64| {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -586,7 +594,7 @@ mod tests {
 
     #[test]
     fn bits_tell_which_tables_watch_a_path() {
-        let mut watches = Watches::new();
+        let mut watches = Watches::new([1, 2]);
         assert_eq!(watches.bits("/a"), 0);
         watches.add(1, "/a", Modes::CHILD);
         assert_eq!(watches.bits("/a"), 2);

@@ -1,6 +1,6 @@
 //! Transactions that are applied in slices: long multis, the end of sessions with many ephemerals, many events.
 //!
-//! Nobody sees the tree in between, and the reply is made when all is done: the transaction is whole for everybody.
+//! No reader sees the tree in between, and the reply is made when all is done: every client sees the transaction whole.
 
 use std::ops::Range;
 

@@ -1,6 +1,6 @@
 //! Log lines about what clients do wrong: rate-limited per kind, outside text escaped and cut.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::ids::Millis;
 
@@ -10,7 +10,7 @@ const LINE_MAX: usize = 256;
 
 #[derive(Default)]
 pub(super) struct Complaints {
-    kinds: HashMap<String, (u64, u32)>,
+    kinds: BTreeMap<String, (u64, u32)>,
     suppressed: u64,
 }
 

@@ -17,7 +17,7 @@ use crate::records::{ErrorCode, OpCode};
 pub struct ConnId {
     /// Index, reused.
     pub slot: u32,
-    /// Grows with each use of the slot, so that late work finds nobody (S-16).
+    /// Grows with each use of the slot, so that late work finds no connection (S-16).
     pub generation: u32,
 }
 
@@ -76,7 +76,7 @@ pub enum CloseReason {
     Stopping,
     /// The server has no leader, or leads no more. The session lives on, and so may what was asked for.
     NotServing,
-    /// Somebody asked for the connection to be cut.
+    /// The host asked for the connection to be cut.
     Cut,
     /// The client broke a rule or a limit: says which.
     Violation(String),
@@ -269,7 +269,7 @@ impl Conns {
         ConnId { slot, generation: self.generation }
     }
 
-    /// Takes a connection out. `keep_slot`: nobody gets its slot before [`Conns::free_slots`].
+    /// Takes a connection out. `keep_slot`: no other connection gets its slot before [`Conns::free_slots`].
     pub(super) fn remove(&mut self, id: ConnId, keep_slot: bool) -> Option<Box<Conn>> {
         self.get(id)?;
         self.len -= 1;
@@ -296,7 +296,7 @@ impl Conns {
         self.slots.get_mut(id.slot as usize)?.as_deref_mut().filter(|conn| conn.generation == id.generation)
     }
 
-    /// The connection in a slot, whoever it is.
+    /// The connection in a slot, of whichever generation.
     #[inline]
     pub(super) fn id_of(&self, slot: u32) -> Option<ConnId> {
         let conn = self.slots.get(slot as usize)?.as_deref()?;

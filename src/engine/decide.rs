@@ -65,7 +65,7 @@ impl Engine {
         }
     }
 
-    /// Decides a write, whoever brings it.
+    /// Decides a write of any caller.
     pub(super) fn decide_for(&mut self, caller: Caller, xid: i32, op: OpCode, body: &[u8]) {
         // The end of a session may come from anywhere.
         if op != OpCode::CloseSession && !self.speaks_for(caller.session, caller.requester) {
@@ -84,7 +84,7 @@ impl Engine {
         }
     }
 
-    /// Refuses without a transaction, but where somebody waits for one.
+    /// Refuses without a transaction, unless a learner waits for one.
     pub(super) fn refuse_unlogged(&mut self, caller: &Caller, xid: i32, op: OpCode, code: ErrorCode) {
         match caller.requester {
             Requester::Client(id) => self.answer(id, xid, None, code, Vec::new(), None),

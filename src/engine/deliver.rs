@@ -1,4 +1,4 @@
-//! Committed transactions: applied to the tree, then their events, then the reply to who asked.
+//! Committed transactions: applied to the tree, then their events, then the reply to the waiting client.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ impl fmt::Display for Damage {
 impl std::error::Error for Damage {}
 
 impl Engine {
-    /// Applies a committed transaction and answers who waits for it, in one go however long it takes.
+    /// Applies a committed transaction and replies to the waiting client, in one go however long it takes.
     ///
     /// # Errors
     /// [`Damage`] when the bytes are no transaction; nothing was applied then.
@@ -38,8 +38,8 @@ impl Engine {
         Ok(())
     }
 
-    /// The same for who looks at a clock: a long transaction is only begun, and [`Engine::apply_slice`] goes on with it
-    /// until [`Engine::is_busy`] says no more. Nobody sees the tree before.
+    /// The same for a caller that looks at a clock: a long transaction is only begun, and [`Engine::apply_slice`] goes on with it
+    /// until [`Engine::is_busy`] says no more. No reader sees the tree before.
     ///
     /// # Errors
     /// As [`Engine::deliver`].
@@ -142,8 +142,8 @@ impl Engine {
         self.reply_with(header, code, |op, out| encode_outcome(op, outcome, out));
     }
 
-    /// The connection that waits for a transaction: one decided here is known by its zxid, one that a leader decided by who
-    /// asked.
+    /// The connection that waits for a transaction: one decided here is known by its zxid, one that a leader decided by
+    /// the session and the cxid of the request.
     fn who_awaits(&self, header: &TxnHeader) -> Option<ConnId> {
         if let Duty::Forward { .. } = self.duty {
             return self.forward.who_awaits(header);
@@ -168,7 +168,7 @@ impl Engine {
         Some(id)
     }
 
-    /// Answers who waits for a transaction; `body` is told what was asked.
+    /// Replies to the client that waits for a transaction; `body` gets the operation that was requested.
     pub(super) fn reply_with(&mut self, header: &TxnHeader, code: ErrorCode, body: impl FnOnce(OpCode, &mut Vec<u8>)) {
         let Some(id) = self.take_awaiting(header) else { return };
         let zxid = header.zxid;
@@ -181,7 +181,7 @@ impl Engine {
             // The connection was closed by us in the meantime and its queue emptied.
             return;
         }
-        // Somebody else speaks for the session. What becomes of that is not for this client to know.
+        // Another connection speaks for the session now; what becomes of the session is not told to this client.
         if code == ErrorCode::SessionMoved {
             return self.close(id, CloseReason::Moved);
         }

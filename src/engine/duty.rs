@@ -103,7 +103,7 @@ impl std::error::Error for Violation {}
 impl Engine {
     /// Takes up a duty. Everything that is known to be committed has been applied before.
     ///
-    /// Who decides gives every session a full timeout from now (G-10): nobody heard of them while there was no leader.
+    /// A server that decides gives every session a full timeout from now (G-10): no server heard of them without a leader.
     pub fn serve(&mut self, duty: Duty, now: Millis, wall: WallMillis) {
         assert!(self.duty == Duty::None, "{duty:?} is taken up before {:?} is laid down", self.duty);
         self.set_time(now, wall);
@@ -189,7 +189,7 @@ impl Engine {
     }
 
     /// Ephemerals whose session does not exist, as a foreign server may hand them down, go with a transaction like any
-    /// others: who only dropped them would differ from its learners.
+    /// others: a leader that only dropped them would have another tree than its learners.
     fn end_what_nobody_owns(&mut self) {
         let sessions = &self.sessions;
         let orphaned = self.tree.ephemeral_owners().map(|(session, _)| session);

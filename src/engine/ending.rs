@@ -11,7 +11,7 @@ use super::conn::{ConnId, ConnPhase};
 use super::handshake::Handshake;
 use crate::ids::SessionId;
 
-/// Who waits to hear whether a session is over.
+/// The requesters that wait to hear whether a session is over.
 #[derive(Default)]
 pub(super) struct EndingSessions(BTreeMap<SessionId, Vec<Requester>>);
 
@@ -53,7 +53,7 @@ impl Engine {
         }
     }
 
-    /// No end has come of what was proposed: sessions live on, and whoever asked last has them.
+    /// No end has come of what was proposed: sessions live on, and the last requester of each has it.
     pub(super) fn ends_are_off(&mut self) {
         for (session, waiting) in std::mem::take(&mut self.ending.0) {
             for requester in waiting {

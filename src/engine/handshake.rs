@@ -2,7 +2,7 @@
 //!
 //! Source: ZooKeeper 3.9 `ZooKeeperServer.processConnectRequest`, `reopenSession`, `finishSessionInit`.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::conn::{CloseReason, ConnId, ConnPhase};
@@ -17,7 +17,7 @@ use crate::session::PASSWORD_SIZE;
 /// New sessions per address lately: a bucket of tokens each.
 #[derive(Default)]
 pub(super) struct Arrivals {
-    tokens: HashMap<IpAddr, (Millis, u64)>,
+    tokens: BTreeMap<IpAddr, (Millis, u64)>,
     /// When the full buckets were last forgotten.
     swept: Millis,
 }
@@ -65,7 +65,7 @@ impl Engine {
     pub(super) fn handshake(&mut self, id: ConnId, payload: &[u8]) -> Handshake {
         let Some(conn) = self.conns.get_mut(id) else { return Handshake::Done };
         if self.duty == Duty::None {
-            // A client in this process has nobody else to ask.
+            // A client in this process has no other server to ask.
             if conn.in_process {
                 conn.arrived = true;
                 return Handshake::Later;

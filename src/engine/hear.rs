@@ -136,14 +136,14 @@ impl Engine {
         StateHearing { reader: StateReader::new(field_size_max), making, at }
     }
 
-    /// Goes on with a state that was heard, and is on disk by now, in place of its own. Nobody may be served: watches are
-    /// forgotten, and a snapshot of the old state that was being taken is over.
+    /// Goes on with a state that was heard, and is on disk by now, in place of its own. No client may be
+    /// served meanwhile: watches are forgotten, and a snapshot of the old state that was being taken is over.
     pub fn take_over(&mut self, heard: Heard) {
         let Heard { tree, sessions, applied } = heard;
         self.loader = None;
         self.tree = tree;
         self.sessions = sessions;
-        self.watches = Watches::new();
+        self.watches = Watches::new(self.seed);
         self.applied = applied;
         self.proposed = applied;
     }

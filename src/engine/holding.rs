@@ -1,10 +1,10 @@
-//! Writes that wait because the log must not go on yet: clients wait, nobody is refused.
+//! Writes that wait because the log must not go on yet: clients wait, no write is refused.
 
 use super::conn::ConnId;
 use super::{Engine, Millis};
 use crate::records::OpCode;
 
-/// What a turn may log, and who waits for more.
+/// How many bytes a turn may log, and the connections that wait for more.
 pub(super) struct LogBudget {
     budget: u64,
     held: Vec<ConnId>,
@@ -86,7 +86,7 @@ impl Engine {
         self.holding.budget = self.holding.budget.saturating_sub(bytes as u64);
     }
 
-    /// Nobody's session ends because we let it wait: its pings may be behind the write.
+    /// No session ends because this server lets its connection wait: its pings may be behind the write.
     pub(super) fn touch_the_held(&mut self, now: Millis) {
         for id in &self.holding.held {
             if let Some(conn) = self.conns.get(*id).filter(|conn| conn.close.is_none()) {

@@ -15,7 +15,7 @@ const ARRIVALS_RETRY_MS: u64 = 50;
 impl Engine {
     /// Does what is due. Returns whether more is due at once.
     ///
-    /// Everything that clients have sent must have been taken in before, because whoever has not been heard expires.
+    /// Everything that clients have sent must have been taken in before, because a session that has not been heard expires.
     pub fn tick(&mut self) -> bool {
         self.tick_hearing(&mut |_| false)
     }
@@ -43,7 +43,7 @@ impl Engine {
         }
     }
 
-    /// Whether somebody has been silent for too long, as far as is known.
+    /// Whether a session has been silent for too long, as far as is known.
     pub fn silence_is_due(&mut self) -> bool {
         self.forget_finished_handshakes();
         self.silence_due_at().is_some_and(|at| at <= self.now)

@@ -149,7 +149,7 @@ pub(crate) fn fix_up<'a>(
         return Ok(requested);
     }
     let mut fixed: Vec<Acl<'a>> = Vec::with_capacity(requested.len());
-    let mut seen = std::collections::HashSet::with_capacity(requested.len());
+    let mut seen = std::collections::BTreeSet::new();
     let mut auth_size = 0;
     for acl in requested {
         if !seen.insert(acl.clone()) {

@@ -3,10 +3,11 @@
 //! A write takes the whole road whoever leads: request → decided against what is outstanding → transaction → proposed →
 //! durable on a quorum → delivered here → applied → reply and events. Refused writes take it too.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::hash::IdMap;
 use crate::ids::{Millis, SessionId, WallMillis, Zxid};
 use crate::jute::FIELD_SIZE_MAX;
 use crate::records::Acl;
@@ -107,7 +108,7 @@ pub struct Engine {
     passwords: Passwords,
     conns: Conns,
     /// Which connection of this server speaks for a session.
-    owners: HashMap<SessionId, ConnId>,
+    owners: IdMap<SessionId, ConnId>,
     outstanding: Outstanding,
     /// The list nearly every znode has.
     open_acl: Arc<AclList>,
@@ -125,7 +126,7 @@ pub struct Engine {
     proposed: Zxid,
     now: Millis,
     wall: WallMillis,
-    /// Time so far in which nobody listened to clients: their silence in it does not count, ms.
+    /// Time so far in which the loop did not listen to clients: their silence in it does not count, ms.
     unheard_ms: u64,
     log_space: LogSpace,
     holding: holding::LogBudget,
@@ -136,7 +137,7 @@ pub struct Engine {
     forward: forward::Forward,
     /// While it leads.
     remote: remote::Remote,
-    /// Who wants to go on with a session whose end is proposed.
+    /// The requesters that want to resume a session whose end is proposed.
     ending: ending::EndingSessions,
     /// While it is read-only.
     visitors: read_only::Visitors,
@@ -162,11 +163,11 @@ impl Engine {
             tree: Tree::new(seed),
             loader: None,
             seed,
-            watches: Watches::new(),
+            watches: Watches::new(seed),
             sessions: Sessions::new(settings.server_id, settings.tick_ms),
             passwords: Passwords::new(secret),
             conns: Conns::default(),
-            owners: HashMap::new(),
+            owners: IdMap::default(),
             outstanding: Outstanding::default(),
             open_acl: Arc::new(AclList::new(&[Acl::open()])),
             awaiting: VecDeque::new(),
@@ -208,7 +209,7 @@ impl Engine {
     }
 
     /// The largest record that the log takes, which depends on the file: a write above it is refused before it is proposed.
-    /// Refused by the log, it would take along all that were proposed with it, and nobody could say that it did not happen.
+    /// Refused by the log, it would take along all that were proposed with it, and no reply could say that it did not happen.
     pub fn set_record_size_max(&mut self, bytes: u64) {
         self.settings.limits.record_size_max = usize::try_from(bytes).unwrap_or(usize::MAX);
     }
@@ -219,12 +220,12 @@ impl Engine {
         self.wall = wall;
     }
 
-    /// In so much of the time that has passed nobody listened to clients. It does not count for their timeouts.
+    /// In so much of the time that has passed the loop did not listen to clients. It does not count for their timeouts.
     pub fn grant_back(&mut self, ms: u64) {
         self.unheard_ms += ms;
     }
 
-    /// The clock of timeouts: it stands still while nobody listens.
+    /// The clock of timeouts: it stands still while the loop does not listen.
     fn listened(&self) -> Millis {
         Millis(self.now.0.saturating_sub(self.unheard_ms))
     }

@@ -3,7 +3,7 @@
 //! An address that brings many connections makes room among its own, and its handshakes wait in its own line, the
 //! oldest first. A connection that has sent its handshake does not make room for one that has not.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use super::conn::ConnId;
@@ -11,7 +11,7 @@ use super::conn::ConnId;
 /// Lines of connections by address.
 #[derive(Default)]
 struct AddressLines {
-    by_address: HashMap<IpAddr, VecDeque<ConnId>>,
+    by_address: BTreeMap<IpAddr, VecDeque<ConnId>>,
     count: usize,
 }
 
@@ -60,7 +60,7 @@ impl Newcomers {
         }
     }
 
-    /// Whether nobody of its address has waited longer.
+    /// Whether no other connection of its address has waited longer.
     pub(super) fn is_next(&self, address: IpAddr, id: ConnId) -> bool {
         self.waiting.by_address.get(&address).is_none_or(|line| line.front() == Some(&id))
     }

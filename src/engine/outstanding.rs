@@ -158,7 +158,7 @@ impl Outstanding {
     pub(super) fn ephemerals(&self, tree: &Tree, session: SessionId) -> Vec<String> {
         meter::steps(self.views.len());
         let owned = |view: &Option<View>| view.as_ref().is_some_and(|view| view.owner == Owner::Session(session));
-        // A view has the last word: the path may be gone by then, or be somebody else's.
+        // A view has the last word: the znode may be gone by then, or another one may have its path.
         let applied = tree.ephemerals(session).map(|id| tree.path(id));
         let mut paths: Vec<String> = applied.filter(|path| self.pending(path, tree.hash(path)).is_none()).collect();
         let pending = self.views.iter().filter(|pending| owned(&pending.view));

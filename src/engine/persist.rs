@@ -40,7 +40,7 @@ impl Engine {
     pub fn load_begin(&mut self, zxid: Zxid) {
         self.loader = Some(TreeLoader::new(self.seed));
         self.tree = Tree::new(self.seed);
-        self.watches = Watches::new();
+        self.watches = Watches::new(self.seed);
         self.sessions.clear();
         self.applied = zxid;
         self.proposed = zxid;

@@ -1,7 +1,7 @@
 //! A server without a leader that answers reads of clients which put up with that.
 //!
 //! Their sessions are known here only and last as long as their connections. Sessions of the ensemble are sent away:
-//! whether one is alive nobody can say without a leader, and so nobody is told that it has expired.
+//! only a leader knows whether one is alive, so no client is told that its session has expired.
 //!
 //! Source: ZooKeeper 3.9 `ReadOnlyZooKeeperServer`, `ReadOnlyRequestProcessor`.
 

@@ -71,7 +71,7 @@ struct Syncing {
 #[derive(Default)]
 pub(super) struct Remote {
     learners: BTreeMap<LinkId, ForwardingLearner>,
-    /// Which connection speaks for a session. That of a learner which is gone speaks for nobody.
+    /// Which connection speaks for a session. That of a learner which is gone speaks for no session.
     speaks_for: BTreeMap<SessionId, Requester>,
     /// Requests that are not decided yet, oldest first.
     queue: VecDeque<LearnerRequest>,
@@ -83,7 +83,7 @@ pub(super) struct Remote {
     syncs_of: BTreeMap<SessionId, usize>,
     /// The last question asked. It only grows, so that a late answer is known for what it is.
     token: u64,
-    /// Whether the last question is still here: then whoever comes now shares it.
+    /// Whether the last question is still here: then a `sync` that comes now shares it.
     is_asking: bool,
     /// A quorum has answered this question, and so all before it.
     confirmed: u64,
@@ -95,7 +95,7 @@ impl Remote {
         *self = Remote { token: self.token, confirmed: self.token, ..Remote::default() };
     }
 
-    /// Whoever comes from now on asks anew.
+    /// A `sync` that comes from now on asks anew.
     pub(super) fn question_left(&mut self) {
         self.is_asking = false;
     }
@@ -297,7 +297,7 @@ impl Engine {
         }
     }
 
-    /// Whether the request of a session may be decided for who brings it. Nobody speaks for a session until its first
+    /// Whether this requester may have a request of the session decided. No requester speaks for a session until its first
     /// request after an election.
     pub(super) fn speaks_for(&mut self, session: SessionId, requester: Requester) -> bool {
         if !matches!(self.duty, Duty::Decide { .. }) || !self.sessions.is_live(session) {

@@ -16,7 +16,7 @@ impl Engine {
     /// is first: such requests are for the queue. The caller sees to it that no write of the session is under way.
     pub fn read_shared(&self, id: ConnId, op: OpCode, path: &str, out: &mut Vec<u8>) -> Option<(Zxid, ErrorCode)> {
         let conn = self.conns.get(id).filter(|conn| conn.phase == ConnPhase::Open && conn.close.is_none())?;
-        // Half of a transaction is for nobody to see.
+        // No reader sees half of a transaction.
         if !self.is_authenticated_enough(id) || self.work.is_applying() {
             return None;
         }
@@ -43,7 +43,7 @@ impl Engine {
     }
 
     /// Counts reads that threads of this process have made by themselves for a connection: as packets, in and out. How long
-    /// they took nobody has measured.
+    /// they took was not measured.
     pub fn count_shared_reads(&mut self, id: ConnId, count: u64) {
         self.counters.received += count;
         self.counters.sent += count;

@@ -36,7 +36,7 @@ pub(super) struct Fired {
 #[derive(Default)]
 pub(super) struct Firing {
     fired: VecDeque<Fired>,
-    /// Created paths that somebody watches on: their znodes need the mark.
+    /// Created paths that a watch is still on: their znodes need the mark.
     marks: Vec<(Box<str>, u8)>,
     hits: Vec<Watcher>,
     /// Events times watchers.
@@ -44,7 +44,7 @@ pub(super) struct Firing {
 }
 
 impl Firing {
-    /// One change: spends the watches it meets. The marks on the znodes save the look-ups where nobody watches.
+    /// One change: spends the watches it meets. The marks on the znodes save the look-ups where there is no watch.
     pub(super) fn observe(&mut self, watches: &mut Watches, change: &ZnodeChange<'_>) {
         if watches.is_empty() {
             return;
@@ -122,8 +122,8 @@ impl WatchRequestList {
 const WATCH_SIZE_MEAN: usize = 256;
 
 impl Engine {
-    /// Sends what a transaction fired to those who may know (SC-66), until `budget` is spent; whether all is sent. Who may
-    /// not has spent its watch all the same.
+    /// Sends the events of a transaction to the watchers that may read the znode (SC-66), until `budget` is spent; whether
+    /// all are sent. A watcher that may not read it has spent its watch all the same.
     pub(super) fn send_events(&mut self, firing: &mut Firing, zxid: Zxid, budget: usize) -> bool {
         let mut spent = 0;
         while let Some((path, bits)) = firing.marks.pop() {
@@ -211,7 +211,7 @@ impl Engine {
     }
 
     /// A client is back and tells what it watched and how far it had seen. What it missed it gets at once, before the
-    /// reply; the rest is registered (G-07). Nobody learns this way of a change to a znode it may not read (SC-67).
+    /// reply; the rest is registered (G-07). No client learns this way of a change to a znode that it may not read (SC-67).
     pub(super) fn set_watches(
         &mut self,
         id: ConnId,

@@ -3,9 +3,9 @@
 //!
 //! Three kinds of it, one of each at a time:
 //! 1. A multi is *decided*. Other writes wait, for they would be decided against half of it; reads go on.
-//! 2. A transaction is *applied*: a multi, the end of a session with many ephemerals, or its events are sent. Whoever would
-//!    see the tree waits, for nobody sees half of a transaction (G-13). Writes are decided, as against any transaction that
-//!    is not applied yet.
+//! 2. A transaction is *applied*: a multi, the end of a session with many ephemerals, or its events are sent. Requests that
+//!    would see the tree wait, for no client sees half of a transaction (G-13). Writes are decided, as against any
+//!    transaction that is not applied yet.
 //! 3. A request is *read* for. Transactions wait to be applied, for a reply shows one state (but where it shows none:
 //!    `setWatches`).
 //!
@@ -24,7 +24,7 @@ use super::{Engine, OpCode};
 use crate::ids::Zxid;
 use crate::records::requests::RequestHeader;
 
-/// Everything that is under way, and who waits.
+/// All work that is under way, and the connections that wait for it.
 #[derive(Default)]
 pub(super) struct OngoingWork {
     pub deciding: Option<Box<Deciding>>,
@@ -97,7 +97,7 @@ impl Engine {
         self.work.is_applying() || self.work.reading.as_ref().is_some_and(|reading| reading.shows_a_state())
     }
 
-    /// Whether a transaction is half applied. Then the tree is for nobody to see, and no snapshot may begin.
+    /// Whether a transaction is half applied. Then no reader may look at the tree, and no snapshot may begin.
     pub fn is_applying(&self) -> bool {
         self.work.is_applying()
     }
@@ -114,7 +114,7 @@ impl Engine {
     }
 
     /// Whether a request must wait for a `sync` in front of it: what a client writes behind one takes effect behind it, and
-    /// is answered behind it, whoever leads.
+    /// is answered behind it, whichever server leads.
     pub(super) fn waits_for_sync(&self, id: ConnId, frame: &[u8]) -> bool {
         self.conns.get(id).is_some_and(|conn| conn.unconfirmed > 0) && is_write(frame)
     }

@@ -34,7 +34,7 @@ pub mod perms {
 }
 
 /// One entry of an access control list: who may do what.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Acl<'a> {
     /// Bits of [`perms`].
     pub perms: i32,
@@ -61,7 +61,7 @@ impl<'a> Acl<'a> {
 }
 
 /// An identity under an authentication scheme.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Id<'a> {
     /// `world`, `ip`, `digest`, `auth`, `super` …
     #[serde(borrow)]

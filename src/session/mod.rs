@@ -1,8 +1,9 @@
 //! Sessions: who is alive, until when, and who may resume which.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use crate::failpoint::{self, Failpoint};
+use crate::hash::IdMap;
 use crate::ids::{Millis, ServerId, SessionId};
 
 #[cfg(test)]
@@ -40,7 +41,7 @@ pub struct Session {
 #[derive(Debug)]
 pub struct Sessions {
     tick_ms: u64,
-    sessions: HashMap<SessionId, Session>,
+    sessions: IdMap<SessionId, Session>,
     buckets: BTreeMap<u64, Vec<SessionId>>,
     next_id: SessionId,
     /// Per server, by the first byte of its ids: the highest id issued or seen in the history, so that none is issued
@@ -54,7 +55,7 @@ impl Sessions {
     pub fn new(server_id: ServerId, tick_ms: u64) -> Sessions {
         Sessions {
             tick_ms: tick_ms.max(1),
-            sessions: HashMap::new(),
+            sessions: IdMap::default(),
             buckets: BTreeMap::new(),
             next_id: SessionId::NONE,
             highest: BTreeMap::new(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use super::hash::Keys;
 use super::network::IpNetwork;
+use crate::hash::Keys;
 use crate::meter;
 use crate::records::{Acl, Id, perms};
 

@@ -1,8 +1,8 @@
 //! Digests of a whole tree: two trees with the same one hold the same (S-21).
 
-use super::hash::{Keys, ROOT_HASH};
 use super::node::Node;
 use super::{NodeId, Tree};
+use crate::hash::{Keys, ROOT_HASH};
 use crate::path::SYSTEM;
 
 /// Not a secret: all servers must come to the same digest.

@@ -13,9 +13,9 @@
 //! entries before, so that it does not depend on their order. The version, 1 or 2, says which hash that is: SipHash-1-3 or,
 //! as it is written now, one that takes a tenth of the time.
 
-use super::hash::Keys;
 use super::node::{Name, Node, NodeId};
 use super::owner::Owner;
+use crate::hash::Keys;
 use crate::jute::{Decoder, encode};
 use crate::records::Acl;
 

@@ -4,11 +4,11 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 
 use super::entry::{self, NodeEntry, SnapshotEntry, Totals};
-use super::hash::{Keys, ROOT_HASH};
 use super::index::Turn;
 use super::node::Node;
 use super::table::{PARTS, Table};
 use super::{NodeId, Owner, Tree};
+use crate::hash::{Keys, ROOT_HASH};
 use crate::path::{CONFIG, QUOTA, SYSTEM};
 
 /// A tree in the making: give it every entry of a snapshot, then [`finish`](TreeLoader::finish).

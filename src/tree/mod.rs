@@ -10,7 +10,6 @@ mod apply;
 mod check;
 mod digest;
 mod entry;
-mod hash;
 mod index;
 mod loader;
 mod network;
@@ -46,8 +45,8 @@ pub use walk::{STATE_WALKS_MAX, StateWalkId, Walked};
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::hash::{Keys, ROOT_HASH};
 use acls::Acls;
-use hash::{Keys, ROOT_HASH};
 use index::{Ephemerals, Reaper, Turn};
 use node::{NODE_SIZE, Name, Node};
 use quota::Quotas;

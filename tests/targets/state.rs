@@ -129,7 +129,7 @@ fn is_of_the_tree(entry: &[u8]) -> bool {
 /// Z-15: bytes are calls, compared with a list.
 pub(crate) fn watches(input: &[u8]) {
     let paths = ["/", "/a", "/a/b", "/a/b/c", "/ab", "/b", ""];
-    let mut real = Watches::new();
+    let mut real = Watches::new([1, 2]);
     let mut model: BTreeMap<(&str, u32), u8> = BTreeMap::new();
     let mut rng = Rng::of(input);
     for call in input.chunks_exact(2) {

@@ -1,18 +1,20 @@
-//! SipHash-1-3 of paths, one name at a time, so that a child's hash follows from its parent's.
+//! Hashes for tables, always by keys that the caller gives: one seed gives one trace.
+//!
+//! Paths are hashed with SipHash-1-3, one name at a time, so that a child's hash follows from its parent's.
 
 use crate::meter;
 
-/// The secret of one tree's tables: whoever does not know it cannot choose names that collide.
+/// The secret of one engine's tables: whoever does not know it cannot choose names that collide.
 #[derive(Clone, Copy)]
-pub(super) struct Keys(pub(super) [u64; 2]);
+pub(crate) struct Keys(pub(crate) [u64; 2]);
 
 /// Hash of the root's path; every other one is a chain of [`Keys::step`] from here.
-pub(super) const ROOT_HASH: u64 = 0;
+pub(crate) const ROOT_HASH: u64 = 0;
 
 impl Keys {
     /// The hash of `name` under a parent whose hash is `parent`.
     #[inline]
-    pub(super) fn step(self, parent: u64, name: &[u8]) -> u64 {
+    pub(crate) fn step(self, parent: u64, name: &[u8]) -> u64 {
         meter::steps(name.len() / 32);
         let [k0, k1] = self.0;
         let mut v = [
@@ -39,15 +41,21 @@ impl Keys {
 
     /// The hash of a number in a snapshot, for a table that lives as long as the loading.
     #[inline]
-    pub(super) fn number(self, number: u32) -> u64 {
+    pub(crate) fn number(self, number: u32) -> u64 {
         let [k0, k1] = self.0;
         let product = u128::from(u64::from(number) ^ k0) * u128::from(k1 | 1);
         product as u64 ^ (product >> 64) as u64
     }
 
+    /// The hash of a text by itself.
+    #[inline]
+    pub(crate) fn text(self, text: &str) -> u64 {
+        self.step(ROOT_HASH, text.as_bytes())
+    }
+
     /// The hash of a whole path; `""` and `"/"` are the root.
     #[inline]
-    pub(super) fn path(self, path: &str) -> u64 {
+    pub(crate) fn path(self, path: &str) -> u64 {
         let mut hash = ROOT_HASH;
         if path.len() > 1 {
             for name in path.as_bytes()[1..].split(|&byte| byte == b'/') {
@@ -55,6 +63,35 @@ impl Keys {
             }
         }
         hash
+    }
+}
+
+/// For ids that servers issue and clients cannot choose: no keys are needed, only a spread over the whole width.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct IdHasher(u64);
+
+/// A map from such ids.
+pub(crate) type IdMap<K, V> = hashbrown::HashMap<K, V, std::hash::BuildHasherDefault<IdHasher>>;
+
+impl std::hash::Hasher for IdHasher {
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+    }
+
+    #[inline]
+    fn write_u64(&mut self, number: u64) {
+        let product = u128::from(self.0 ^ number) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = product as u64 ^ (product >> 64) as u64;
+    }
+
+    #[inline]
+    fn write_i64(&mut self, number: i64) {
+        self.write_u64(number as u64);
     }
 }
 
@@ -81,7 +118,11 @@ fn round(v: &mut [u64; 4]) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::hash::{BuildHasher, BuildHasherDefault};
+
     use super::*;
+    use crate::ids::SessionId;
 
     #[test]
     fn a_path_hash_is_the_chain_of_its_names() {
@@ -92,6 +133,15 @@ mod tests {
         assert_eq!(keys.path("/a/b"), ab);
         assert_ne!(keys.path("/b/a"), ab);
         assert_ne!(keys.path("/ab"), ab);
+    }
+
+    #[test]
+    fn ids_in_a_row_spread_over_both_ends_of_the_hash() {
+        let hash = |id: i64| BuildHasherDefault::<IdHasher>::default().hash_one(SessionId(id));
+        let hashes: Vec<u64> = (0..1024).map(|number| hash(0x0100_0000_0000_0000 + number)).collect();
+        let ends = |shift: u32| hashes.iter().map(|hash| hash >> shift & 0x7f).collect::<BTreeSet<u64>>().len();
+        assert!(ends(0) > 120 && ends(57) > 120, "{} and {} of 128", ends(0), ends(57));
+        assert_eq!(hash(7), hash(7));
     }
 
     #[test]
