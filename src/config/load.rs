@@ -24,7 +24,7 @@ pub struct Loaded {
     pub(super) myid: Option<ServerId>,
 }
 
-/// One setting that was given, for who wants it explained.
+/// One setting that was given, for programs that explain it.
 ///
 /// [`Config`](crate::Config) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct Setting {
     pub default: &'static str,
 }
 
-/// One key of the table, for who wants to list them all.
+/// One key of the table, for programs that list them all.
 ///
 /// [`Config`](crate::Config) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -101,7 +101,7 @@ pub enum Settled {
     Deadlock,
 }
 
-/// Who waits in a callback for the callbacks of another queue: from which queue, for which one. A queue has one runner, so
+/// The callbacks that wait for the callbacks of another queue: from which queue, for which one. A queue has one runner, so
 /// there is at most one entry from each.
 static CROSSINGS: PerProcess<Mutex<Vec<(usize, usize)>>> = PerProcess::new([const { Mutex::new(Vec::new()) }; PLACES]);
 

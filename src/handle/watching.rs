@@ -21,7 +21,7 @@ pub enum WatchMode {
     Recursive = 3,
 }
 
-/// Who is told.
+/// The callback that is told of events.
 pub type WatchFn = Box<dyn Fn(&super::Event) + Send + Sync>;
 
 /// One registration.

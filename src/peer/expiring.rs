@@ -1,4 +1,4 @@
-//! Sessions that this process has asked to expire, and who waits until they have ended.
+//! Sessions that this process has asked to expire, and the threads that wait until they have ended.
 //!
 //! Where writes are decided here the end is a transaction of ours; on a follower it is the leader's. Either may be lost with
 //! the leader's office. So what counts is whether the session is in our table, and each time that this server takes up a

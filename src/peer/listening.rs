@@ -1,4 +1,4 @@
-//! Listening sockets, and who may come in.
+//! Listening sockets, and which connections are accepted.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -133,7 +133,7 @@ pub struct Peer {
     commands: Receiver<Command>,
     /// Commands that came during a pause.
     put_off: VecDeque<Command>,
-    /// Who is told at the end of the turn, and what.
+    /// The answers that are given to waiting threads at the end of the turn.
     answers: Vec<(Answer<bool>, bool)>,
     expirings: Expirings,
     listening: ClientPorts,

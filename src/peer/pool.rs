@@ -1,4 +1,4 @@
-//! Memory for large frames that are being read: who may read on, who waits, and who makes room.
+//! Memory for large frames that are being read: which connection may read on, which waits, and which is closed to make room.
 //!
 //! Memory is counted by what has arrived, never by what a frame claims, so a claim costs nobody anything. When it is used
 //! up, one connection at a time may go beyond and finish its frame; when its bytes do not come quickly it loses that turn to

@@ -41,7 +41,7 @@ pub struct QuorumSettings {
     pub me: ServerId,
     /// Where we listen: the addresses of our own server line, or a wildcard (`quorumListenOnAllIPs`).
     pub listen: Vec<HostPort>,
-    /// Where the others listen, and who may come as a learner.
+    /// Where the other servers listen, and which of them may connect as a learner.
     pub peers: BTreeMap<ServerId, Vec<HostPort>>,
     /// Tries to bind the port, 0 without end.
     pub bind_tries: u32,

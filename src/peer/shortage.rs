@@ -1,4 +1,4 @@
-//! Memory for clients' bytes: who waits when it runs short, and who is closed.
+//! Memory for clients' bytes: which connections wait when it runs short, and which are closed.
 //!
 //! Half of `input_bytes_max` is for large frames (see `pool`), the other half for everything else; beyond it a link keeps
 //! a few KiB. So small frames never wait behind large ones.

@@ -60,7 +60,7 @@ pub struct Store {
     pub(crate) snapshot_began: u64,
     /// Extents when the file was opened: it does not shrink.
     pub(crate) extents_at_open: u64,
-    /// Who reads the log.
+    /// The cursors that read the log.
     pub(crate) pins: Pins,
     /// Writes were told to wait, when they last asked.
     pub(crate) log_waits: bool,

@@ -24,7 +24,7 @@ impl Store {
     /// [`snapshot_finish`](Store::snapshot_finish)); the end of it that [`tick`](Store::tick) or
     /// [`snapshot_wait`](Store::snapshot_wait) reports is the switch: the log then ends at `zxid` and has nothing in it, and
     /// whatever the file held is gone. When it is given up instead, or [`snapshot_abort`](Store::snapshot_abort) is called,
-    /// everything is as it was. A snapshot that is being taken is given up, and so is who reads the log.
+    /// everything is as it was. A snapshot that is being taken is given up, and so are the cursors that read the log.
     ///
     /// # Errors
     /// [`StoreError::Full`] when it cannot fit, even without the older of two snapshots; [`StoreError::TooLarge`] as

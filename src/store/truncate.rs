@@ -10,7 +10,7 @@ impl Store {
     /// Drops everything above `to` from the log and the snapshots above it; durable on return. `Ok(false)`, and nothing
     /// changed, when no state at exactly `to` is known here or what is kept does not lead to it.
     ///
-    /// A snapshot that is being taken is given up, and so is who reads the log. What is in memory is the caller's to mend:
+    /// A snapshot that is being taken is given up, and so are the cursors that read the log. The caller mends what is in memory:
     /// [`reload`](Store::reload) reads the state at `to`.
     ///
     /// After a crash in the middle the truncation has happened or not.

@@ -23,7 +23,7 @@ impl<'a> Window<'a> {
         Window { source, buf: AlignedBuf::default(), at: 0, len: 0, size: WINDOW }
     }
 
-    /// One for who reads little at a time.
+    /// One for readers that take little at a time.
     pub(crate) fn small(source: &'a dyn ReadAt) -> Window<'a> {
         Window { size: WINDOW / 8, ..Window::new(source) }
     }

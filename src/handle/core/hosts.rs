@@ -1,4 +1,4 @@
-//! Where servers are: the text a user writes, and whose turn it is.
+//! Where servers are: the text a user writes, and which server is tried next.
 
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -56,7 +56,7 @@ pub(super) struct QuorumLink {
     pub(super) output: LinkOutput,
     /// Why nothing more will come.
     end: Option<String>,
-    /// It is in the line of those who may have something to tell.
+    /// It is in the line of links that may have an event to report.
     pub(super) is_queued: bool,
     /// It is in the line of those who have something to send.
     pub(super) is_unflushed: bool,
