@@ -141,11 +141,8 @@ impl Engine {
     }
 
     fn is_live(&self, caller: &Caller) -> Result<(), ErrorCode> {
-        if self.sessions.is_live(caller.session) || failpoint::on(Failpoint::EndedSessionActs) {
-            Ok(())
-        } else {
-            Err(ErrorCode::SessionExpired)
-        }
+        let is_live = self.sessions.is_live(caller.session) || self.remote.is_beginning(caller.session);
+        if is_live || failpoint::on(Failpoint::EndedSessionActs) { Ok(()) } else { Err(ErrorCode::SessionExpired) }
     }
 
     fn permit(&self, caller: &Caller, acl: &AclList, wanted: i32) -> Result<(), ErrorCode> {
@@ -386,6 +383,7 @@ impl Engine {
     /// before ZooKeeper 3.6 never listed anything.
     fn decide_close(&mut self, session: SessionId) -> Txn<'static> {
         self.sessions.set_closing(session);
+        self.remote.has_begun(session);
         let is_short = self.tree.ephemeral_count_of(session) <= LISTED_MAX && self.outstanding.len() <= 16 * LISTED_MAX;
         let paths = match is_short && self.work.barrier.is_none() {
             true => self.outstanding.ephemerals(&self.tree, session),

@@ -99,7 +99,10 @@ impl Engine {
     /// The tree has all of the transaction.
     pub(super) fn applied_whole(&mut self, header: &TxnHeader, txn: &Txn<'_>) {
         match txn {
-            Txn::CreateSession(txn) => self.sessions.begin(self.listened(), header.session, txn.timeout),
+            Txn::CreateSession(txn) => {
+                self.sessions.begin(self.listened(), header.session, txn.timeout);
+                self.remote.has_begun(header.session);
+            }
             Txn::CloseSession(_) => {
                 self.sessions.end(header.session);
                 self.remote.forget(header.session);

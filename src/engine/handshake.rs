@@ -165,6 +165,11 @@ impl Engine {
         if right && self.is_ending(session) {
             return self.wait_for_the_end(id, session);
         }
+        if right && self.remote.is_beginning(session) {
+            // Its client knows of it by another server, and shall come again.
+            self.close(id, CloseReason::NotServing);
+            return Handshake::Done;
+        }
         let known = right && self.sessions.is_live(session);
         if failpoint::on(Failpoint::PasswordTooLate)
             && let Some(&old) = self.owners.get(&session)

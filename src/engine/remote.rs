@@ -8,7 +8,7 @@
 //!
 //! Source: ZooKeeper 3.9 `LearnerHandler`, `Leader.processSync`, `PrepRequestProcessor`, `SessionTrackerImpl.checkSession`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::caller::{Caller, Requester};
@@ -73,6 +73,9 @@ pub(super) struct Remote {
     learners: BTreeMap<LinkId, ForwardingLearner>,
     /// Which connection speaks for a session. That of a learner which is gone speaks for no session.
     speaks_for: BTreeMap<SessionId, Requester>,
+    /// Sessions of learners' clients whose beginning is decided and not applied here. Others may have it on their disks before
+    /// we do, and their clients write.
+    beginning: BTreeSet<SessionId>,
     /// Requests that are not decided yet, oldest first.
     queue: VecDeque<LearnerRequest>,
     /// Transactions of learners' requests that are not applied yet.
@@ -118,6 +121,16 @@ impl Remote {
         self.speaks_for.insert(session, requester);
     }
 
+    /// Whether the session's beginning is decided and not applied here yet, nor its end decided.
+    pub(super) fn is_beginning(&self, session: SessionId) -> bool {
+        self.beginning.contains(&session)
+    }
+
+    /// Its beginning is applied, or its end decided: from now on the table of sessions tells.
+    pub(super) fn has_begun(&mut self, session: SessionId) {
+        self.beginning.remove(&session);
+    }
+
     /// The session has ended.
     pub(super) fn forget(&mut self, session: SessionId) {
         self.speaks_for.remove(&session);
@@ -136,6 +149,7 @@ impl Remote {
 
     /// Learners that wait for what will never come.
     pub(super) fn take_abandoned(&mut self) -> Vec<LinkId> {
+        self.beginning.clear();
         let mut links: Vec<LinkId> = self.proposed.drain(..).map(|(_, link)| link).collect();
         links.sort_unstable();
         links.dedup();
@@ -287,6 +301,9 @@ impl Engine {
             OpCode::CreateSession => {
                 let timeout = request.body().first_chunk::<4>().map_or(0, |timeout| i32::from_be_bytes(*timeout));
                 self.remote.set_speaker(session, requester);
+                if !self.sessions.is_live(session) {
+                    self.remote.beginning.insert(session);
+                }
                 self.propose_for(&caller, cxid, op, &Txn::CreateSession(CreateSessionTxn { timeout }));
             }
             // What a client of ours may not ask for. A learner of ZooKeeper's forwards it.
@@ -324,6 +341,8 @@ impl Engine {
         let session = SessionId(i64::from_be_bytes(id));
         if self.is_ending(session) {
             self.tell_of_the_end(session, Requester::Learner(link));
+        } else if self.remote.is_beginning(session) {
+            self.moves_to(link, session);
         } else if self.sessions.is_live(session) {
             self.sessions.set_timeout(self.listened(), session, timeout_ms.max(0));
             self.moves_to(link, session);

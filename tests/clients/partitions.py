@@ -91,7 +91,7 @@ class Writer(threading.Thread):
         while not self.is_over.is_set():
             try:
                 # Silence for longer than this is the end of a connection, as for any client.
-                client = raw.Client(self.member.client_port, timeout_ms=6000, wait=3, host=self.member.host)
+                client = raw.Client(self.member.client_port, timeout_ms=20_000, wait=3, host=self.member.host)
             except (OSError, raw.Gone, raw.Late, raw.Expired):
                 self.is_over.wait(0.02)
                 continue
@@ -136,6 +136,7 @@ class Scene:
         numbers = self.net.numbers
         self.cluster = cluster.Cluster(
             folder, arguments.members, tick_ms=arguments.tick, sync_limit=arguments.sync_limit,
+            settings=["maxSessionTimeout=30000"],
             hosts={number: self.net.address(number) for number in numbers},
             around={number: self.net.around(number) for number in numbers},
         )

@@ -46,14 +46,12 @@ fn a_leader_that_is_stopped_in_a_burst_wakes_up_and_acknowledges_expires_and_sho
     cluster.until("another one leads", |cluster| others.iter().any(|at| cluster.mode(*at) == Mode::Leader));
     let new = *others.iter().find(|at| cluster.mode(**at) == Mode::Leader).unwrap();
     let resume = Some((moving.session(), moving.password()));
-    let mut moved = cluster.connect(new, &ConnectOptions { resume, ..short });
+    // With a longer timeout now, of which the old leader does not know.
+    let mut moved = cluster.connect(new, &ConnectOptions { resume, ..options() });
     create(&mut moved, "/new", CreateMode::Persistent).unwrap();
-    // Longer than its timeout, in which it is heard of here.
     let begin = Instant::now();
-    while begin.elapsed() < Duration::from_millis(TIMEOUT_MS as u64 + 500) {
-        moved.ping().unwrap();
-        std::thread::park_timeout(Duration::from_millis(100));
-    }
+    let timeout = Duration::from_millis(TIMEOUT_MS as u64 + 500);
+    cluster.until("the old leader has heard nothing for longer than the timeout", |_| begin.elapsed() > timeout);
     cluster.resume(old);
 
     let mut acknowledged = Vec::new();

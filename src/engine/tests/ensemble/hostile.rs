@@ -78,6 +78,39 @@ fn every_request_of_a_learner_brings_one_transaction_whatever_is_in_it() {
 }
 
 #[test]
+fn a_session_counts_from_its_proposal_on_because_a_leader_with_a_slow_disk_applies_it_last() {
+    let mut ensemble = Ensemble::new(3);
+    ensemble.client(1);
+    let session = SessionId(2 << 56 | 0x777);
+    // Others have committed it, and its client goes on there and elsewhere.
+    ensemble.commits = false;
+    let body = |path| crate::jute::encoded(&create(path, 0));
+    let asked = [
+        (1, request(session, 0, OpCode::CreateSession.to_i32(), &4000_i32.to_be_bytes())),
+        (1, request(session, 1, OpCode::Create.to_i32(), &body("/early"))),
+        (2, packet(PacketType::REVALIDATE, &[&session.0.to_be_bytes()[..], &4000_i32.to_be_bytes()].concat())),
+        (2, request(session, 2, OpCode::Create.to_i32(), &body("/moved"))),
+        (2, request(session, 3, OpCode::CloseSession.to_i32(), &[])),
+        (2, request(session, 4, OpCode::Create.to_i32(), &body("/late"))),
+    ];
+    for (member, packet) in asked {
+        ensemble.members[0].engine.from_learner(server(member), link(member, 1), &packet).unwrap();
+    }
+    let engine = &mut ensemble.members[0].engine;
+    let answer = std::iter::from_fn(|| engine.poll_packet()).find_map(|outgoing| match outgoing {
+        Outgoing::ToLearner { packet, .. } if packet.kind == PacketType::REVALIDATE => Some(packet.data().to_vec()),
+        _ => None,
+    });
+    assert_eq!(answer.and_then(|data| data.last().copied()), Some(1), "it is alive");
+    ensemble.commits = true;
+    ensemble.carry();
+    let client = ensemble.client(2);
+    let found = ["/early", "/moved", "/late"].map(|path| ensemble.exists(client, path));
+    assert_eq!(found, [true, true, false]);
+    ensemble.assert_equal();
+}
+
+#[test]
 fn writes_without_room_are_transactions_for_a_learner_and_none_for_a_client_here() {
     let mut ensemble = Ensemble::new(2);
     let (local, remote) = (ensemble.client(0), ensemble.client(1));
