@@ -172,6 +172,14 @@ impl Cluster {
         assert!(sent.success(), "kill {signal} {process}");
     }
 
+    /// SIGTERM; the exit code.
+    pub(crate) fn stop(&mut self, at: usize) -> Option<i32> {
+        let mut child = self.members[at].take().expect("only a running member is stopped");
+        let sent = Command::new("kill").arg(child.id().to_string()).status();
+        assert!(sent.unwrap().success());
+        child.wait().unwrap().code()
+    }
+
     /// Its data file is gone.
     pub(crate) fn wipe(&mut self, at: usize) {
         assert!(self.members[at].is_none(), "runs");

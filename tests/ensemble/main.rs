@@ -13,7 +13,7 @@ mod load;
 mod paused;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster::{Cluster, Mode};
 use zoarium::raw::{ClientError, ConnectOptions, RawClient};
@@ -108,6 +108,19 @@ fn all_are_killed_under_load_and_come_back_and_every_promise_is_kept() {
     load::kept_through(3, times("ZOA_ENSEMBLE_ALL_KILLS", 2), |cluster, leader| {
         (0..3).map(|step| (leader + step) % 3).for_each(|at| cluster.kill(at));
         (0..3).for_each(|at| cluster.spawn(at));
+    });
+}
+
+#[test]
+fn a_leader_that_is_stopped_under_load_hands_over_and_ends_cleanly_and_every_promise_is_kept() {
+    load::kept_through(3, times("ZOA_ENSEMBLE_STOPS", 2), |cluster, leader| {
+        let begin = Instant::now();
+        assert_eq!(cluster.stop(leader), Some(0), "{}", cluster.logs());
+        assert!(cluster.logs().contains("it waits until another has everything"), "{}", cluster.logs());
+        let stopped = begin.elapsed().as_millis();
+        cluster.until("the others serve", Cluster::is_whole);
+        println!("stopped after {stopped} ms, the others serve after {} ms", begin.elapsed().as_millis());
+        cluster.spawn(leader);
     });
 }
 

@@ -265,3 +265,31 @@ fn what_a_member_had_not_written_when_it_was_killed_was_acknowledged_by_nobody_f
     assert_eq!(world.applied(follower), world.applied(leader), "nobody has applied it");
     assert!(world.engine(follower).tree().lookup("/unwritten").is_none());
 }
+
+#[test]
+fn a_leader_that_is_to_stop_decides_nothing_more_and_waits_until_another_has_everything() {
+    // S-10, L-01
+    let (mut world, clients) = serving();
+    world.all_agree();
+    let (leader, followers) = (world.leader().unwrap(), world.followers());
+    let at_leader = *clients.iter().find(|client| client.server == leader).unwrap();
+    let elsewhere = *clients.iter().find(|client| client.server != leader).unwrap();
+    assert!(world.may_leave(leader), "nothing is under way");
+    assert!(!world.begin_leaving(followers[0]) && world.may_leave(followers[0]), "who does not lead may always go");
+    world.slow.extend(followers.iter().map(|id| (*id, 200)));
+    world.send_create(at_leader, "/handed-over");
+    world.until("it is in the leader's log", |world| world.logged(leader) > world.applied(leader));
+    assert!(world.begin_leaving(leader) && !world.may_leave(leader));
+    let logged = world.logged(leader);
+    world.send_create(elsewhere, "/undecided");
+    world.until("it may go", |world| world.may_leave(leader));
+    assert!(world.is_answered(at_leader), "what it had decided is answered");
+    assert_eq!(world.logged(leader), logged, "it has decided nothing more");
+    assert!(followers.iter().any(|id| world.logged(*id) == logged), "nobody has everything");
+    world.kill(leader);
+    world.slow.clear();
+    world.until("the others serve", World::is_whole);
+    world.all_agree();
+    let tree = world.engine(followers[0]).tree();
+    assert!(tree.lookup("/handed-over").is_some() && tree.lookup("/undecided").is_none());
+}

@@ -448,6 +448,16 @@ impl World {
         self.step();
     }
 
+    /// It is to stop; whether it leads.
+    pub(super) fn begin_leaving(&mut self, id: ServerId) -> bool {
+        self.members.get_mut(&id).unwrap().begin_leaving()
+    }
+
+    /// Whether nothing is lost when it stops now.
+    pub(super) fn may_leave(&self, id: ServerId) -> bool {
+        self.members[&id].may_leave()
+    }
+
     /// Whether a write of the member's log is under way.
     pub(super) fn is_writing(&self, id: ServerId) -> bool {
         self.writes.contains_key(&id)

@@ -55,6 +55,20 @@ fn ensembles_keep_one_history_whatever_happens() {
 }
 
 #[test]
+fn members_whose_logs_cannot_be_cut_are_sent_the_state_and_follow() {
+    // L-03, S-15: the log is what it was until the state takes its place, and nobody looks for a leader for ever.
+    let (mut truncations, mut installations) = (0, 0);
+    for seed in [8, 15] {
+        let mut world = World::new(seed, shape_of(seed));
+        world.refuses_truncations = true;
+        world.run();
+        truncations += world.counts.get("truncation").copied().unwrap_or(0);
+        installations += world.counts.get("installation").copied().unwrap_or(0);
+    }
+    assert!(truncations > 0 && installations > 0, "{truncations} truncations, {installations} installations");
+}
+
+#[test]
 fn one_seed_is_one_trace() {
     let trace = |seed| {
         let mut world = World::new(seed, shape_of(seed));

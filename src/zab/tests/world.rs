@@ -148,6 +148,8 @@ pub(super) struct World {
     is_healing: bool,
     /// Nobody writes any more.
     is_quiet: bool,
+    /// No log can be cut.
+    pub(super) refuses_truncations: bool,
     /// What was committed, by anybody, in order.
     canonical: Txns,
     /// Who was established in which epoch.
@@ -193,6 +195,7 @@ impl World {
             blocked: BTreeSet::new(),
             is_healing: false,
             is_quiet: false,
+            refuses_truncations: false,
             canonical: Vec::new(),
             established: BTreeMap::new(),
             questions: BTreeMap::new(),
@@ -496,6 +499,7 @@ impl World {
     }
 
     fn carry_out(&mut self, node: usize, work: Work) -> ZabEvent {
+        let refuses = self.refuses_truncations;
         let me = &mut self.nodes[node];
         match work {
             Work::Append { run, upto, txns } => {
@@ -507,7 +511,8 @@ impl World {
                 ZabEvent::Kept { run }
             }
             Work::Truncate { run, to } => {
-                let is_done = to == Zxid::ZERO || me.disk.history.iter().any(|(zxid, _)| *zxid == to);
+                let is_there = to == Zxid::ZERO || me.disk.history.iter().any(|(zxid, _)| *zxid == to);
+                let is_done = is_there && !refuses;
                 if is_done {
                     me.disk.history.retain(|(zxid, _)| *zxid <= to);
                     me.applied.retain(|(zxid, _)| *zxid <= to);

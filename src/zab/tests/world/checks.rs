@@ -61,7 +61,11 @@ impl World {
                 self.check(has, "S-12", || format!("{} acknowledges {} without it", me.id, packet.zxid));
             }
             PacketType::ACKEPOCH => {
-                self.check(packet.zxid == disk.last(), "D-06", || format!("{} {packet}, has {}", me.id, disk.last()));
+                // A member whose log cannot be cut asks for the state by an end that it does not have.
+                let asks = self.refuses_truncations && packet.zxid <= Zxid::ZERO;
+                self.check(packet.zxid == disk.last() || asks, "D-06", || {
+                    format!("{} {packet}, has {}", me.id, disk.last())
+                });
             }
             PacketType::LEADERINFO => {
                 self.check(disk.record.accepted_epoch >= packet.zxid.epoch(), "D-01", || format!("{} {packet}", me.id));
