@@ -221,7 +221,7 @@ class Calls(Session):
         """Sends a request; what becomes of it is in the future."""
         from .futures import Future
 
-        if self._may_reopen():
+        if self._reopen_after_fork and self._may_reopen():
             # A future waits at the queue that its answer comes through.
             self._be_here()
         future: Future[T] = Future(self._inbox)
@@ -234,7 +234,7 @@ class Calls(Session):
         """Sends several requests as one."""
         from .futures import Future
 
-        if self._may_reopen():
+        if self._reopen_after_fork and self._may_reopen():
             self._be_here()
         future: Future[list[Any]] = Future(self._inbox)
         error = self._submit_parts(parts, future.settle) if parts else None

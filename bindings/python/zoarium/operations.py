@@ -18,6 +18,10 @@ from ._requests import Conductor, Request, WatchCallback, acl_array, encode_data
 from .errors import BadArgumentsError, NodeExistsError, NoNodeError, NotEmptyError, ZoariumError
 from .types import ACL, Id, Node, ZnodeStat
 
+# The most frequent operation does without the attributes of modules.
+_GET = _abi.ZOA_OP_GET
+_NODE = _requests.node
+
 #: Operations that may be tried again whatever became of them: reads, and what arrives at the same end when done twice.
 IDEMPOTENT = frozenset(
     {
@@ -108,7 +112,9 @@ class Operations:
 
         In this process it is answered on the caller's thread. Raises :class:`NoNodeError`.
         """
-        return read(_abi.ZOA_OP_GET, path, _requests.node, watch, "data")
+        if watch is None:
+            return request_for(_GET, path, _NODE)
+        return read(_GET, path, _NODE, watch, "data")
 
     @overload
     def get_children(
