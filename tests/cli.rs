@@ -126,6 +126,47 @@ fn a_command_without_a_server_ends_with_3() {
     check(&["bench", "--address", "127.0.0.1:1", "--ops", "1", "--rounds", "1"], 3, &["127.0.0.1:1", "connection"]);
 }
 
+/// How a command ends, and what it complains of, whose standard output is `out`.
+fn told(arguments: &[&str], out: impl Into<std::process::Stdio>) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zoarium"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).stdout(out);
+    let output = command.stderr(std::process::Stdio::piped()).output().expect("the binary runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_command_whose_reader_has_gone_ends_as_with_one() {
+    let commands: &[(&[&str], i32)] = &[
+        (&["check", "--all"], 0),
+        (&["check", "2199"], 2),
+        (&["inspect", "Cargo.toml"], 1),
+        (&["bench", "--address", "127.0.0.1:1", "--ops", "1", "--rounds", "1"], 3),
+        (&["--help"], 0),
+    ];
+    for (arguments, code) in commands {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let (ended, said) = told(arguments, writer);
+        assert_eq!(ended, Some(*code), "{arguments:?}: {said}");
+        assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+        // The complaints' reader may be gone, too.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zoarium"));
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).args(*arguments);
+        let status = command.stdout(writer.try_clone().unwrap()).stderr(writer).status().unwrap();
+        assert_eq!(status.code(), Some(*code), "{arguments:?}");
+    }
+}
+
+#[test]
+fn output_that_is_lost_on_a_full_disk_is_told_and_is_no_success() {
+    let full = || std::fs::File::create("/dev/full").unwrap();
+    let (code, said) = told(&["check"], full());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("cannot write the output: No space left on device (ENOSPC)"), "{said}");
+}
+
 #[test]
 fn check_refuses_what_serve_refuses() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-check-{}", std::process::id()));

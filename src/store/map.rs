@@ -330,13 +330,43 @@ impl DiskFile {
 
 /// The process that has a file locked, as the system lists it. None from within a container that hides it.
 fn holder_of(file: &File) -> Option<u32> {
-    let (meta, locks) = (file.metadata().ok()?, std::fs::read_to_string("/proc/locks").ok()?);
-    let place = format!("{:02x}:{:02x}:{}", libc::major(meta.dev()), libc::minor(meta.dev()), meta.ino());
-    let mut fields = locks.lines().map(|line| line.split_whitespace().skip(1));
-    // `FLOCK ADVISORY WRITE pid device:inode …`
-    fields.find_map(|mut line| {
-        let (kind, pid, of) = (line.next()?, line.nth(2)?, line.next()?);
-        (kind == "FLOCK" && of == place).then(|| pid.parse().ok().filter(|pid| *pid != 0))?
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    locked_by(&locks, &places_of(file)).filter(|pid| *pid != 0)
+}
+
+/// How the list of locks may name the file: by its device and its number there, as numbers alone repeat from one file
+/// system to the next.
+fn places_of(file: &File) -> Vec<String> {
+    let Ok(meta) = file.metadata() else { return Vec::new() };
+    let mut devices = vec![format!("{:02x}:{:02x}", libc::major(meta.dev()), libc::minor(meta.dev()))];
+    // Some file systems (btrfs) give their files other devices than the one that they are listed by: that of the mount.
+    let described = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).unwrap_or_default();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    devices.extend(device_of_mount(&described, &mounts));
+    devices.into_iter().map(|device| format!("{device}:{}", meta.ino())).collect()
+}
+
+/// The device of the mount that a descriptor is on, from what the system tells of descriptors and of mounts.
+fn device_of_mount(described: &str, mounts: &str) -> Option<String> {
+    let mount = described.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim();
+    // `id parent major:minor …`, in decimal.
+    let device = mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        (fields.next() == Some(mount)).then(|| fields.nth(1))?
+    })?;
+    let (major, minor) = device.split_once(':')?;
+    Some(format!("{:02x}:{:02x}", major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+}
+
+/// Who holds the exclusive lock of the file at one of `places`, by the list of locks; 0 = a process that is not seen from here.
+fn locked_by(locks: &str, places: &[String]) -> Option<u32> {
+    // `number: FLOCK ADVISORY WRITE pid device:inode …`; who waits for a lock has an arrow in the second place.
+    locks.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (kind, mode) = (fields.next()?, fields.nth(1)?);
+        let (pid, place) = (fields.next()?, fields.next()?);
+        let is_held = kind == "FLOCK" && mode == "WRITE" && places.iter().any(|of| of == place);
+        is_held.then(|| pid.parse().unwrap_or(0))
     })
 }
 
@@ -645,11 +675,9 @@ impl MappedFile {
 
     /// Whether a server holds the lock of the file. Asks without taking it; `false` where that cannot be told.
     pub(crate) fn in_use(&self) -> bool {
-        let Ok(meta) = self.file.metadata() else { return false };
-        let inode = format!(":{} ", meta.ino());
-        let held = |line: &str| line.contains(" FLOCK ") && line.contains(" WRITE ") && line.contains(&inode);
+        let places = places_of(&self.file);
         // The list is handed out page by page, and one that is held is left out when another before it goes meanwhile.
-        let listed = |_| std::fs::read_to_string("/proc/locks").is_ok_and(|locks| locks.lines().any(held));
+        let listed = |_| std::fs::read_to_string("/proc/locks").is_ok_and(|locks| locked_by(&locks, &places).is_some());
         (0..LOCK_LISTS).any(listed)
     }
 }

@@ -17,6 +17,8 @@ use clap::{Args, ValueEnum};
 use zoarium::raw::ClientError;
 
 use crate::exit;
+use crate::out::say;
+use crate::paint::complain;
 use load::{Limit, Measurement};
 use table::Row;
 use work::BenchSessions;
@@ -166,7 +168,7 @@ pub(crate) fn run(arguments: &BenchArguments) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(exit::REFUSED),
         Err(error) => {
-            eprintln!("zoarium bench: {error}");
+            complain(format!("bench: {error}"));
             ExitCode::from(if error.is::<NoConnection>() { exit::NO_CONNECTION } else { exit::REFUSED })
         }
     }
@@ -197,8 +199,8 @@ fn measure(arguments: &BenchArguments) -> Result<bool, BenchError> {
     }
     let mut addresses = vec![arguments.address.as_str()];
     addresses.extend(arguments.versus.as_deref());
-    println!("{}", machine::describe(&arguments.on));
-    println!(
+    say!("{}", machine::describe(&arguments.on));
+    say!(
         "closed loop, {} B data, {} × {} per reading, median; latency of all rounds",
         arguments.size,
         arguments.rounds,
@@ -213,7 +215,7 @@ fn measure(arguments: &BenchArguments) -> Result<bool, BenchError> {
             for gate in arguments.gate.iter().filter(|gate| gate.workload == workload && gate.shape == shape) {
                 let held = row.ratio() >= gate.ratio;
                 passed &= held;
-                println!("  gate {} × : {}", gate.ratio, if held { "held" } else { "MISSED" });
+                say!("  gate {} × : {}", gate.ratio, if held { "held" } else { "MISSED" });
             }
         }
     }

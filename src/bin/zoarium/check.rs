@@ -7,6 +7,7 @@ use zoarium::config::{Config, Fate, KeyInfo, Loaded, Origin, Role};
 
 use crate::exit;
 use crate::options::{ConfigOptions, ConfigTrouble};
+use crate::out::{self, say};
 use crate::paint::{Ink, Paint, complain};
 
 /// Explain a configuration: every setting, where it came from, what it means, what is ignored.
@@ -35,29 +36,29 @@ pub(crate) fn run(arguments: &CheckArguments) -> ExitCode {
         }
     };
     let paint = Paint::stdout();
-    print!("{}", summary(&loaded.config, paint));
-    print!("{}", settings(&loaded, paint));
+    out::print(format_args!("{}", summary(&loaded.config, paint)));
+    out::print(format_args!("{}", settings(&loaded, paint)));
     if arguments.all {
-        print!("{}", defaults(&loaded, paint));
+        out::print(format_args!("{}", defaults(&loaded, paint)));
     }
     let warnings: Vec<String> =
         loaded.notes.iter().filter(|note| note.is_warning()).map(|note| format!("  {note}\n")).collect();
     if !warnings.is_empty() {
-        print!("\n{}\n{}", paint.paint(Ink::Warning, "Warnings"), warnings.concat());
+        out::print(format_args!("\n{}\n{}", paint.paint(Ink::Warning, "Warnings"), warnings.concat()));
     }
     match arguments.config.load() {
         Ok(Loaded { config, .. }) if config.zookeeper_data().is_some() => {
             let folder = config.zookeeper_data().unwrap_or_default();
             let error = zoarium::Error::ZooKeeperData { folder, file: config.file() };
-            println!("\n{} {error}.", paint.paint(Ink::Error, "Refused:"));
+            say!("\n{} {error}.", paint.paint(Ink::Error, "Refused:"));
             ExitCode::from(exit::REFUSED)
         }
         Ok(_) => {
-            println!("\n{} `zoarium serve` starts with this.", paint.paint(Ink::Good, "Good:"));
+            say!("\n{} `zoarium serve` starts with this.", paint.paint(Ink::Good, "Good:"));
             ExitCode::SUCCESS
         }
         Err(trouble) => {
-            println!("\n{} {trouble}.", paint.paint(Ink::Error, "Refused:"));
+            say!("\n{} {trouble}.", paint.paint(Ink::Error, "Refused:"));
             ExitCode::from(match trouble {
                 ConfigTrouble::Usage(_) => exit::USAGE,
                 ConfigTrouble::Config(_) => exit::REFUSED,

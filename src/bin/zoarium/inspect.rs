@@ -9,6 +9,7 @@ use zoarium::store::{InspectLine, InspectVerdict, inspect, os_text};
 
 use crate::describe::describe;
 use crate::exit;
+use crate::out;
 use crate::paint::{Ink, Paint, complain};
 
 /// Look into a data file: superblocks, extents, snapshots, frames, transactions, and whether it is whole.
@@ -45,25 +46,25 @@ pub(crate) fn run(arguments: &InspectArguments) -> ExitCode {
         complain(format!("{}: {}", path.display(), os_text(&error)));
         return ExitCode::from(exit::USAGE);
     }
-    let mut out = BufWriter::new(io::stdout().lock());
-    let mut written = Ok(());
+    let mut lines = BufWriter::new(io::stdout().lock());
+    let mut is_read = true;
     let result = inspect(&path, &mut |line| {
         // Once the reader is gone (`| head`) there is nobody to write for.
-        if let (Ok(()), Some(text)) = (&written, render(&line, arguments)) {
-            written = writeln!(out, "{text}");
+        if let (true, Some(text)) = (is_read, render(&line, arguments)) {
+            is_read = out::note(writeln!(lines, "{text}"));
         }
     });
     match result {
         Ok(verdict) => {
             let (ink, text) = judge(&verdict);
-            let _ = writeln!(out, "{}", Paint::stdout().paint(ink, &text)).and_then(|()| out.flush());
+            out::note(writeln!(lines, "{}", Paint::stdout().paint(ink, &text)).and_then(|()| lines.flush()));
             match verdict {
                 InspectVerdict::Damaged { .. } => ExitCode::from(exit::REFUSED),
                 _ => ExitCode::SUCCESS,
             }
         }
         Err(error) => {
-            let _ = out.flush();
+            out::note(lines.flush());
             complain(format!("{}: {error}", path.display()));
             ExitCode::from(exit::REFUSED)
         }

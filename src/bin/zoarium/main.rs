@@ -1,11 +1,15 @@
 //! The `zoarium` command: a server, and what one needs around it.
 
+// They panic when nobody reads any more: `out::say` and `paint::complain` do not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod bench;
 mod check;
 mod describe;
 mod inspect;
 mod logging;
 mod options;
+mod out;
 mod paint;
 mod serve;
 
@@ -62,10 +66,11 @@ enum Subcommands {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match cli.command {
+    let code = match cli.command {
         Subcommands::Serve(arguments) => serve::run(arguments, cli.volume),
         Subcommands::Bench(arguments) => bench::run(&arguments),
         Subcommands::Check(arguments) => check::run(&arguments),
         Subcommands::Inspect(arguments) => inspect::run(&arguments),
-    }
+    };
+    if out::is_lost() && code == ExitCode::SUCCESS { ExitCode::from(exit::REFUSED) } else { code }
 }

@@ -1,6 +1,6 @@
 //! Colours: on a terminal only, and not when `NO_COLOR` is set.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 /// What a piece of text is.
 #[derive(Clone, Copy)]
@@ -45,5 +45,6 @@ fn wanted(is_terminal: bool) -> bool {
 
 /// Prints `error: text` to stderr.
 pub(crate) fn complain(text: impl std::fmt::Display) {
-    eprintln!("{} {text}", Paint::stderr().paint(Ink::Error, "error:"));
+    // There is nobody to tell that this cannot be written either.
+    let _ = writeln!(std::io::stderr(), "{} {text}", Paint::stderr().paint(Ink::Error, "error:"));
 }

@@ -154,3 +154,24 @@ fn a_mapped_file_is_read_across_its_windows_and_not_beyond_its_end() {
     drop(held);
     assert!(!file.in_use());
 }
+
+#[test]
+fn a_lock_on_another_file_system_is_not_taken_for_one_on_this_file() {
+    let locks = "1: POSIX  ADVISORY  WRITE 11 fd:01:7 0 EOF\n\
+                 2: FLOCK  ADVISORY  WRITE 12 fd:01:7 0 EOF\n\
+                 2: -> FLOCK  ADVISORY  WRITE 13 fd:02:7 0 EOF\n\
+                 3: FLOCK  ADVISORY  READ  14 fd:03:7 0 EOF\n\
+                 4: FLOCK  ADVISORY  WRITE -1 00:1f:71 0 EOF\n";
+    let holder = |place: &str| locked_by(locks, &[place.to_owned()]);
+    assert_eq!(holder("fd:01:7"), Some(12));
+    assert_eq!((holder("fd:02:7"), holder("fd:03:7"), holder("fd:01:71"), holder("00:1f:7")), (None, None, None, None));
+    assert_eq!(holder("00:1f:71"), Some(0), "a process of another container has it");
+    assert_eq!(locked_by(locks, &["00:20:7".to_owned(), "fd:01:7".to_owned()]), Some(12));
+    let mounts = "21 1 253:1 / / rw - ext4 /dev/vda rw\n36 21 0:31 /home /home rw - btrfs /dev/vdb rw\n";
+    assert_eq!(device_of_mount("pos:\t0\nflags:\t02\nmnt_id:\t36\nino:\t7\n", mounts), Some("00:1f".to_owned()));
+    assert_eq!(device_of_mount("mnt_id:\t3\n", mounts), None);
+    let folder = Folder::new();
+    let (held, other) = (DiskFile::open(&folder.file()).unwrap(), File::open("/proc/self/exe").unwrap());
+    assert!((0..1000).any(|_| holder_of(&held.file) == Some(std::process::id())));
+    assert_ne!(places_of(&held.file), places_of(&other));
+}

@@ -11,6 +11,7 @@ use zoarium::records::{Acl, CreateMode, OpCode};
 
 use super::server::BenchServer;
 use super::{BenchError, machine};
+use crate::out::say;
 
 /// Resident memory at rest, in bytes.
 const IDLE_MAX: u64 = 8 << 20;
@@ -32,11 +33,11 @@ const FOLDER_SIZE: usize = 1000;
 
 /// Measures, prints, and tells whether all limits are held.
 pub(crate) fn run(znodes: usize) -> Result<bool, BenchError> {
-    println!("{}", machine::describe(Path::new(".")));
+    say!("{}", machine::describe(Path::new(".")));
     let mut held = true;
     let mut line = |what: &str, value: String, limit: String, good: bool| {
         held &= good;
-        println!("{what:<44}{value:>14}   limit {limit:<12}{}", if good { "held" } else { "MISSED" });
+        say!("{what:<44}{value:>14}   limit {limit:<12}{}", if good { "held" } else { "MISSED" });
     };
     let mut starts = Vec::new();
     for _ in 0..STARTS {
@@ -57,7 +58,7 @@ pub(crate) fn run(znodes: usize) -> Result<bool, BenchError> {
     let loops = threads.iter().filter(|name| *name == LOOP).count();
     let known = threads.iter().all(|name| name == LOOP || OTHERS.contains(&name.as_str()));
     line("threads that serve", loops.to_string(), "1, no unknown".into(), loops == 1 && known);
-    println!("  {}", threads.join(", "));
+    say!("  {}", threads.join(", "));
 
     let started = Instant::now();
     fill(server.address(), znodes)?;
@@ -70,7 +71,7 @@ pub(crate) fn run(znodes: usize) -> Result<bool, BenchError> {
         format!("{ZNODE_MAX:.0} B"),
         each <= ZNODE_MAX,
     );
-    println!(
+    say!(
         "  resident {} in all: {} of its own, {} of mapped files; filled in {:.1} s",
         mib(parts[0]),
         mib(parts[1]),

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::load::Measurement;
 use super::server::BenchServer;
 use super::{BenchError, machine};
+use crate::out::say;
 use watch::{MonitorNumbers, SoakSeen, Until, Worst};
 use writes::{SoakLoad, SoakShared, Writes};
 
@@ -92,8 +93,8 @@ pub(crate) fn run(minutes: f64, timing: bool, numbers: &[usize]) -> Result<bool,
     if !(0.1..=1440.0).contains(&minutes) {
         return Err("--soak takes 0.1 to 1440 minutes".into());
     }
-    println!("{}", machine::describe(Path::new(".")));
-    println!("a server with default settings, killed and started again after each state; {CONNECTIONS} connections\n");
+    say!("{}", machine::describe(Path::new(".")));
+    say!("a server with default settings, killed and started again after each state; {CONNECTIONS} connections\n");
     let states: Vec<SoakState> = match numbers {
         [] if minutes < 3.0 => STATES[..FEW].to_vec(),
         [] => STATES.to_vec(),
@@ -107,11 +108,11 @@ pub(crate) fn run(minutes: f64, timing: bool, numbers: &[usize]) -> Result<bool,
         soak(*state, left / (states.len() - rank) as u32, &mut missed)
             .unwrap_or_else(|error| missed.add(&format!("{}: {error}", state.name())));
     }
-    println!();
+    say!();
     for line in &missed.lines {
-        println!("MISSED {line}");
+        say!("MISSED {line}");
     }
-    println!("{}", if missed.lines.is_empty() { "all bounds held" } else { "not all bounds held" });
+    say!("{}", if missed.lines.is_empty() { "all bounds held" } else { "not all bounds held" });
     Ok(missed.lines.is_empty())
 }
 
@@ -140,7 +141,7 @@ impl Missed {
 
 /// All loads on one state, in `time`.
 fn soak(state: SoakState, time: Duration, missed: &mut Missed) -> Result<(), BenchError> {
-    println!("{}", state.name());
+    say!("{}", state.name());
     let begun = Instant::now();
     let folder = std::env::current_dir()?.join(format!(".soak-{}", std::process::id()));
     // `mntr` is not among the words that a server answers by default.
@@ -153,7 +154,7 @@ fn soak(state: SoakState, time: Duration, missed: &mut Missed) -> Result<(), Ben
     let mut soak = Soak { state, server: &mut server, writes: &mut writes, shared, missed };
     let result = soak.loads(begun, time).and_then(|()| soak.restart());
     for error in server.errors().iter().take(3) {
-        println!("  {error}");
+        say!("  {error}");
     }
     result
 }
@@ -242,7 +243,7 @@ impl Soak<'_> {
         let (log, window) = (now.of("zoarium_log_bytes") - filled.of("zoarium_log_bytes"), now.window());
         let (published, least) =
             (now.of("zoarium_snapshots_taken") - filled.of("zoarium_snapshots_taken"), log / (WINDOWS * window));
-        println!(
+        say!(
             "  snapshots published: {published}, at least {least} for {} of log; given up: {}",
             size(log),
             now.of("snapshot_error_count")
@@ -288,7 +289,7 @@ impl Soak<'_> {
         let inspected = inspect.arg("inspect").arg(self.server.folder()).arg("--brief").output()?;
         let verdict = String::from_utf8_lossy(&inspected.stdout);
         let verdict = verdict.lines().last().unwrap_or("no verdict").to_owned();
-        println!("{text}; {verdict}");
+        say!("{text}; {verdict}");
         self.missed.unless(inspected.status.success(), || format!("{name}: {verdict}"));
         Ok(())
     }
@@ -297,7 +298,7 @@ impl Soak<'_> {
         let rate = row.reading.per_second();
         let share = row.quiet.map(|quiet| rate / quiet);
         let p999 = Duration::from_nanos(row.reading.latency.value_at_quantile(0.999));
-        println!(
+        say!(
             "  {:<18}{rate:>9.0}{:>11}{:>7}{:>9}{:>10}{:>25}{:>25}{:>11}{:>9}",
             row.load.name(),
             row.quiet.map_or("-".to_owned(), |rate| format!("{rate:.0}")),
@@ -328,7 +329,7 @@ impl Soak<'_> {
 }
 
 fn heading() {
-    println!(
+    say!(
         "  {:<18}{:>9}{:>11}{:>7}{:>9}{:>10}{:>25}{:>25}{:>11}{:>9}",
         "",
         "per s",
@@ -341,7 +342,7 @@ fn heading() {
         "snapshots",
         "refused"
     );
-    println!(
+    say!(
         "  {:<18}{:>9}{:>11}{:>7}{:>9}{:>10}{:>25}{:>25}{:>11}{:>9}",
         "bounds",
         "",

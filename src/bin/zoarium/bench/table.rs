@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 
 use super::Workload;
 use super::load::{self, Measurement};
+use crate::out::say;
 
 /// One workload in one shape, on one server or two.
 pub(crate) struct Row {
@@ -59,7 +60,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// The head of the table for one server or two.
 pub(crate) fn head(names: &[String], servers: usize) {
-    println!();
+    say!();
     let columns = "    per s      p50      p95      p99    p99.9      max  gen";
     let mut line = format!("{:<8}{:>9}", "", "c × o");
     let mut first = format!("{:17}", "");
@@ -69,10 +70,10 @@ pub(crate) fn head(names: &[String], servers: usize) {
         line += columns;
     }
     if servers > 1 {
-        println!("{}", first.trim_end());
+        say!("{}", first.trim_end());
         line += "    ratio";
     }
-    println!("{line}");
+    say!("{line}");
 }
 
 /// One line of it. `gen` is how much of a core the load generator took.
@@ -89,7 +90,7 @@ pub(crate) fn line(row: &Row) {
     if row.sides.len() > 1 {
         line += &format!("{:>8.1}×", row.ratio());
     }
-    println!("{line}");
+    say!("{line}");
 }
 
 /// Nanoseconds in the unit that reads best.
