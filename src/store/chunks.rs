@@ -3,9 +3,9 @@
 use std::io;
 
 use crate::failpoint::{self, Failpoint};
+use crate::store::disk::{AlignedBuf, Disk, ReadAt};
 use crate::store::layout::chunk;
 use crate::store::le;
-use crate::store::map::{AlignedBuf, Disk, ReadAt};
 use crate::store::recover::Replay;
 use crate::store::superblock::{SnapshotSlot, Superblock};
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, Zxid};
+use crate::store::disk::{AlignedBuf, Disk, DiskFile};
 use crate::store::error::StoreError;
 use crate::store::extents::ExtentState;
 use crate::store::extents::{self, ExtentPool};
 use crate::store::helper::Helper;
 use crate::store::layout::{EXTENTS_AT, SLOT_AT, SLOT_LEN, first_len, sb};
 use crate::store::log::Tail;
-use crate::store::map::{AlignedBuf, Disk, DiskFile};
 use crate::store::member::MemberState;
 use crate::store::options::{StoreOptions, StoreStats, SyncMode};
 use crate::store::os_error::OsError;

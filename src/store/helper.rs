@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::failpoint::{self, Failpoint};
 use crate::store::chunks::{Verification, VerifyError};
-use crate::store::map::{AlignedBuf, Disk};
+use crate::store::disk::{AlignedBuf, Disk};
 
 /// Bytes zeroed by one write.
 const ZERO_PIECE: u64 = 256 * 1024;

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use crate::ids::Zxid;
+use crate::store::disk::{AlignedBuf, Disk};
 use crate::store::error::StoreError;
 use crate::store::file::Store;
 use crate::store::layout::sb;
 use crate::store::log::Tail;
-use crate::store::map::{AlignedBuf, Disk};
 use crate::store::member::{MemberState, Soundness};
 use crate::store::options::StoreOptions;
 use crate::store::superblock::Copies;

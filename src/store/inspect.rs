@@ -6,11 +6,11 @@ use std::path::Path;
 
 use crate::ids::Zxid;
 use crate::store::chunks;
+use crate::store::disk::{MappedFile, ReadAt, is_being_created};
 use crate::store::error::StoreError;
 use crate::store::layout::{SLOT_AT, sb};
-use crate::store::log::{FrameKind, Records};
-use crate::store::map::{MappedFile, ReadAt, is_being_created};
-use crate::store::recover::{Chain, ChainEnd, Replay};
+use crate::store::log::{Kind, Records};
+use crate::store::recover::{Chain, Replay, Verdict};
 use crate::store::superblock::{Copies, CopyFault, Superblock};
 
 /// What a file is worth.

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
+use crate::store::disk::AlignedBuf;
 use crate::store::error::StoreError;
 use crate::store::extents::ExtentState;
 use crate::store::file::Store;
 use crate::store::layout::{PAGE, frame, open, record};
 use crate::store::le;
-use crate::store::map::AlignedBuf;
 use crate::store::options::SyncMode;
 use crate::store::superblock::Extent;
 use crate::store::writing::{FrameEnd, LogWrite, LogWritten};

@@ -2,9 +2,10 @@
 //!
 //! Knows bytes and zxids, nothing of the tree. `layout` has the tables, `superblock` the root, `extents` the space,
 //! `log` the append, `writing` the step of it that waits for the disk, `recover` the way back, `parallel` the same on several threads, `snapshot` the snapshots, `helper` the slow work beside the loop, `file`
-//! the open store, `map` everything that touches the operating system. `docs/FORMAT.md` describes the bytes.
+//! the open store, `disk` everything that touches the operating system. `docs/FORMAT.md` describes the bytes.
 
 mod chunks;
+mod disk;
 mod error;
 mod extents;
 mod file;
@@ -15,7 +16,6 @@ mod install;
 mod layout;
 mod le;
 mod log;
-mod map;
 mod member;
 mod options;
 mod os_error;
@@ -32,12 +32,12 @@ mod truncate;
 mod window;
 mod writing;
 
+pub(crate) use disk::listen;
+pub use disk::{Disk, DiskFile, ReadAt, block_file_size_signal};
 pub use error::StoreError;
 pub use file::Store;
 pub use inspect::{InspectLine, InspectVerdict, SuperblockLine, inspect, inspect_bytes};
 pub use log::Record;
-pub(crate) use map::listen;
-pub use map::{Disk, DiskFile, ReadAt, block_file_size_signal};
 pub use member::{KeptConfig, MemberState, Soundness};
 pub use options::{Space, SpaceLevel, StoreOptions, StoreStats, SyncMode};
 pub use os_error::{OsError, os_text};

@@ -12,10 +12,10 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use crate::ids::Zxid;
 use crate::store::chunks::{self, Chunks};
+use crate::store::disk::{AlignedBuf, ReadAt};
 use crate::store::error::StoreError;
-use crate::store::log::{FrameKind, Records};
-use crate::store::map::{AlignedBuf, ReadAt};
-use crate::store::recover::{Chain, ChainEnd, Replay};
+use crate::store::log::{Kind, Records};
+use crate::store::recover::{Chain, Replay, Verdict};
 use crate::store::superblock::{SnapshotSlot, Superblock};
 
 /// Chunks of the snapshot that are read ahead of the loading.

@@ -6,11 +6,11 @@
 use std::io;
 
 use crate::ids::Zxid;
+use crate::store::disk::{AlignedBuf, ReadAt, read_present};
 use crate::store::error::StoreError;
 use crate::store::extents::ExtentState;
 use crate::store::layout::{self, EXTENTS_AT, MAP_HERE, PAGE, SLOT_AT, SLOT_LEN, sb, snap};
 use crate::store::le;
-use crate::store::map::{AlignedBuf, ReadAt, read_present};
 use crate::store::member::MemberState;
 
 /// One kept snapshot, as the superblock names it.

@@ -2,8 +2,8 @@
 
 use std::io;
 
+use crate::store::disk::{AlignedBuf, ReadAt};
 use crate::store::layout::PAGE;
-use crate::store::map::{AlignedBuf, ReadAt};
 
 /// Bytes of a window, unless a frame needs more.
 const WINDOW: usize = 4 << 20;

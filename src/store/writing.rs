@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::ids::Zxid;
 use crate::store::log::FrameKind;
-use crate::store::map::{AlignedBuf, Disk};
+use crate::store::disk::{AlignedBuf, Disk};
 
 /// A frame that is built and not written yet.
 #[must_use = "the store waits for it"]

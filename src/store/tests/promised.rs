@@ -7,8 +7,8 @@ use super::Model;
 use super::sim_disk::SimDisk;
 use super::world::tiny;
 use crate::ids::{Millis, Zxid};
+use crate::store::disk::{Disk, ReadAt};
 use crate::store::layout::{EXTENTS_AT, SLOT_AT, SLOT_LEN, frame, sb};
-use crate::store::map::{Disk, ReadAt};
 use crate::store::recover::recover_image;
 use crate::store::{EndOfLog, Record, Store, StoreError, StoreOptions, SyncMode};
 
@@ -255,7 +255,7 @@ fn a_new_file_is_durable_before_its_name_and_its_name_before_the_file_is_used() 
 #[test]
 fn a_file_that_cannot_be_put_in_its_place_is_an_error() {
     let folder = super::real::Folder::new();
-    let disk = crate::store::map::DiskFile::open(&folder.file()).unwrap();
+    let disk = crate::store::disk::DiskFile::open(&folder.file()).unwrap();
     assert!(disk.is_being_created() && !folder.file().exists());
     disk.put_in_place().unwrap();
     assert!(!disk.is_being_created() && folder.file().exists());

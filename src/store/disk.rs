@@ -736,5 +736,5 @@ fn populate(_map: &memmap2::MmapRaw, _from: usize, _count: usize) -> io::Result<
 }
 
 #[cfg(test)]
-#[path = "tests/map.rs"]
+#[path = "tests/disk.rs"]
 mod tests;
