@@ -1,13 +1,13 @@
 //! Reading a snapshot back: its chunks, one by one, and the entries that they were cut from.
 
-use std::io;
-
-use crate::failpoint::{self, Failpoint};
-use crate::store::disk::{AlignedBuf, Disk, ReadAt};
+use crate::store::access::{AlignedBuf, Disk, ReadAt};
+use crate::store::helper::{Check, VerifyError};
 use crate::store::layout::chunk;
 use crate::store::le;
-use crate::store::recover::Replay;
+use crate::store::replay::Replay;
 use crate::store::superblock::{SnapshotSlot, Superblock};
+
+use crate::failpoint::{self, Failpoint};
 
 /// Where the chunks of a snapshot are, for reading them back.
 #[derive(Debug, Clone)]
@@ -18,13 +18,6 @@ pub(crate) struct ChunkPlan {
     /// The places of the extents.
     extents: Vec<u64>,
     kept: SnapshotSlot,
-}
-
-/// What went wrong when a snapshot was read back.
-#[derive(Debug)]
-pub(crate) enum VerifyError {
-    Sync(io::Error),
-    Bad { offset: u64, what: String },
 }
 
 fn chunk_at(extents: &[u64], extent_size: u64, chunk_len: usize, number: u32) -> Option<u64> {
@@ -77,14 +70,14 @@ impl Verification {
     pub(crate) fn new(plan: ChunkPlan) -> Verification {
         Verification { buf: AlignedBuf::new(plan.chunk_len), plan, synced: false, number: 0, crc: 0, bytes: 0 }
     }
+}
 
-    /// Stream bytes that were read back.
-    pub(crate) fn checked(&self) -> u64 {
+impl Check for Verification {
+    fn checked(&self) -> u64 {
         self.bytes
     }
 
-    /// Bytes read in this step, and the verdict when it was the last one.
-    pub(crate) fn step(&mut self, disk: &dyn Disk) -> (usize, Option<Result<(), VerifyError>>) {
+    fn step(&mut self, disk: &dyn Disk) -> (usize, Option<Result<(), VerifyError>>) {
         if !self.synced {
             self.synced = true;
             let synced = if failpoint::on(Failpoint::PublishUnsynced) { Ok(()) } else { disk.sync_all() };

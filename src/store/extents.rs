@@ -7,13 +7,13 @@
 use crate::failpoint::{self, Failpoint};
 use crate::ids::Millis;
 use crate::store::error::StoreError;
-use crate::store::file::Store;
-use crate::store::helper::{HelperJob, JobDone};
-use crate::store::layout::{EXTENTS_AT, MAP_HERE, extents_max, first_len};
+use crate::store::helper::{Helper, HelperJob, JobError};
+use crate::store::layout::{EXTENTS_AT, MAP_HERE, chunk, extents_max};
 use crate::store::options::StoreOptions;
 use crate::store::os_error::OsError;
-use crate::store::space::RESERVE;
-use crate::store::superblock::{Extent, Superblock};
+use crate::store::root::{LogEnd, Root};
+use crate::store::superblock::{Extent, ExtentState, Superblock};
+use std::sync::Arc;
 
 /// How long the disk's refusal to grow is believed before the next attempt from `tick`.
 const GROW_RETRY_MS: u64 = 1000;
@@ -23,63 +23,6 @@ const FREE_LOW: u32 = 1;
 const FREE_AHEAD: u32 = 8;
 /// Extents by which a file grows at once, at least.
 pub(crate) const GROW_STEP_MIN: u32 = 8;
-
-/// What an extent is used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ExtentState {
-    Free,
-    Log,
-    SnapA,
-    SnapB,
-    Retired,
-    /// It holds the rest of this map.
-    Map,
-    Bad,
-}
-
-impl ExtentState {
-    pub(crate) fn code(self) -> u16 {
-        match self {
-            ExtentState::Free => 0,
-            ExtentState::Log => 1,
-            ExtentState::SnapA => 2,
-            ExtentState::SnapB => 3,
-            ExtentState::Retired => 4,
-            ExtentState::Map => 5,
-            ExtentState::Bad => 15,
-        }
-    }
-
-    pub(crate) fn of_code(code: u16) -> Option<ExtentState> {
-        match code {
-            0 => Some(ExtentState::Free),
-            1 => Some(ExtentState::Log),
-            2 => Some(ExtentState::SnapA),
-            3 => Some(ExtentState::SnapB),
-            4 => Some(ExtentState::Retired),
-            5 => Some(ExtentState::Map),
-            15 => Some(ExtentState::Bad),
-            _ => None,
-        }
-    }
-
-    /// Its name for people.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            ExtentState::Free => "FREE",
-            ExtentState::Log => "LOG",
-            ExtentState::SnapA => "SNAP_A",
-            ExtentState::SnapB => "SNAP_B",
-            ExtentState::Retired => "RETIRED",
-            ExtentState::Map => "MAP",
-            ExtentState::Bad => "BAD",
-        }
-    }
-
-    pub(crate) fn snapshot(slot: usize) -> ExtentState {
-        if slot == 0 { ExtentState::SnapA } else { ExtentState::SnapB }
-    }
-}
 
 /// What the superblock does not say about the extents.
 #[derive(Debug, Default)]
@@ -138,6 +81,9 @@ pub(crate) fn count(sb: &Superblock, state: ExtentState) -> u32 {
     sb.map.iter().filter(|e| e.state == state).count() as u32
 }
 
+/// Log extents kept for deletes and the ends of sessions, when everything else is refused.
+pub(crate) const RESERVE: u32 = 2;
+
 /// Extents a file may have under `options`, given its extent size.
 pub(crate) fn extents_most(options: &StoreOptions, extent_size: u64) -> u32 {
     let most = extents_max(extent_size.trailing_zeros()) as u64;
@@ -150,77 +96,132 @@ pub(crate) fn initial_extents(options: &StoreOptions, extent_size: u64) -> usize
     wanted.min(u64::from(extents_most(options, extent_size))) as usize
 }
 
-impl Store {
+/// What those who need room say of it, for growing ahead of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Need {
+    /// Extents that the log leaves to snapshots.
+    pub(crate) claimed: u32,
+    /// Extents the file stays within, as far as need allows.
+    pub(crate) bound: u32,
+    /// The file is new and nearly empty: it takes no space ahead of need.
+    pub(crate) is_small: bool,
+}
+
+/// The extents of the file: the root that names their owners, those that are free, those that are still to come.
+pub(crate) struct Extents {
+    pub(crate) root: Root,
+    pub(crate) pool: ExtentPool,
+    pub(crate) helper: Helper,
+    /// Extents the file may have.
+    most: u32,
+    /// Extents it gets soon after its creation.
+    pub(crate) initial: u32,
+    /// The time, as far as it has been told.
+    pub(crate) now: Millis,
+}
+
+impl Extents {
+    pub(crate) fn new(root: Root, options: &StoreOptions) -> Extents {
+        let size = root.sb.extent_size();
+        Extents {
+            most: extents_most(options, size),
+            initial: initial_extents(options, size) as u32,
+            root,
+            pool: ExtentPool::default(),
+            helper: Helper::new(options.snapshot_rate),
+            now: Millis(0),
+        }
+    }
+
+    pub(crate) fn sb(&self) -> &Superblock {
+        &self.root.sb
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.root.sb.extent_size()
+    }
+
+    /// Extents that the superblock counts.
+    pub(crate) fn counted(&self) -> u32 {
+        self.root.sb.map.len() as u32
+    }
+
+    pub(crate) fn count(&self, state: ExtentState) -> u32 {
+        count(&self.root.sb, state)
+    }
+
+    pub(crate) fn first_free(&self) -> Option<u32> {
+        self.pool.first_free(&self.root.sb)
+    }
+
+    pub(crate) fn count_free(&self) -> u32 {
+        self.pool.count_free(&self.root.sb)
+    }
+
+    /// Extents the file may have: those it has, after the disk has refused more.
+    pub(crate) fn most(&self) -> u32 {
+        if self.pool.is_refused() { self.counted() } else { self.most }
+    }
+
+    /// Extents the file may have by its options.
+    pub(crate) fn most_allowed(&self) -> u32 {
+        self.most
+    }
+
+    /// Extents the file may still grow by.
+    pub(crate) fn growable(&self) -> u32 {
+        self.most().saturating_sub(self.counted())
+    }
+
+    /// Bytes a file of so many extents has.
+    pub(crate) fn bytes_of(&self, extents: u64) -> u64 {
+        EXTENTS_AT + extents * self.size()
+    }
+
     pub(crate) fn full(&self) -> StoreError {
-        let most = match self.pool.refused_at {
-            Some(_) => self.sb.map.len() as u32,
-            None => extents_most(&self.options, self.sb.extent_size()),
-        };
-        StoreError::Full { capacity: EXTENTS_AT + u64::from(most) * self.sb.extent_size() }
+        StoreError::Full { capacity: self.bytes_of(u64::from(self.most())) }
     }
 
-    /// Whether the log may have one of the extents there are: those that snapshots need are not for it.
-    pub(crate) fn has_one_for_log(&self) -> bool {
-        let shed = if self.growable() == 0 { self.sheddable() } else { 0 };
-        let free = self.pool.count_free(&self.sb);
-        free > 0 && free + count(&self.sb, ExtentState::Retired) + shed > self.claimed()
+    /// Extents for which a snapshot of `bytes` stream bytes has room.
+    pub(crate) fn for_snapshot(&self, bytes: u64) -> u32 {
+        let chunk_len = self.root.sb.chunk_len();
+        let payload = (chunk_len - chunk::HEADER_LEN) as u64;
+        bytes.div_ceil(payload).div_ceil(self.size() / chunk_len as u64).max(1) as u32
     }
 
-    /// Takes a FREE extent for the log now, by whatever it takes short of giving up something needed.
-    pub(crate) fn take_free(&mut self) -> Result<u32, StoreError> {
-        loop {
-            if let Some(index) = self.pool.first_free(&self.sb).filter(|_| self.has_one_for_log()) {
-                return Ok(index);
-            }
-            if count(&self.sb, ExtentState::Retired) > 0 {
-                let next = self.sb.clone();
-                self.update_superblock(next)?;
-                continue;
-            }
-            while self.pool.growing > 0 && self.pool.grown == 0 {
-                let done = self.helper.wait(&*self.disk);
-                self.handle_done(done)?;
-            }
-            if self.pool.grown == 0
-                && let Err(error) = self.grow_at_once()
-            {
-                // Better one snapshot than two and a server that takes no more writes.
-                if self.poison.is_some() || self.sheddable() == 0 {
-                    return Err(error);
-                }
-                self.shed_older_snapshot()?;
-                continue;
-            }
-            self.adopt_grown()?;
-        }
-    }
-
-    /// Gives the first extent its whole size, now.
-    pub(crate) fn widen_at_once(&mut self) -> Result<(), StoreError> {
-        // What grows beside the loop is zeroed there: nothing may be written to it before that is over.
-        while self.pool.widening {
-            let done = self.helper.wait(&*self.disk);
-            self.handle_done(done)?;
-        }
-        if self.sb.is_whole() {
+    /// Makes what the generation in force has retired FREE in the next.
+    pub(crate) fn free_retired(&mut self, log: LogEnd) -> Result<(), StoreError> {
+        if self.count(ExtentState::Retired) == 0 {
             return Ok(());
         }
-        let len = EXTENTS_AT + self.sb.extent_size();
-        if let Err(error) = self.disk.grow(len) {
-            self.refused(&error);
-            return Err(self.full());
+        let next = self.root.sb.clone();
+        self.root.update(next, log)
+    }
+
+    /// Gives the first extent its whole size, now. What grows beside the loop is zeroed there: nothing may be written to it
+    /// before that is over.
+    pub(crate) fn widen(&mut self, log: LogEnd) -> Result<(), StoreError> {
+        assert!(!self.pool.widening, "the first extent is being zeroed");
+        if self.root.sb.is_whole() {
+            return Ok(());
         }
-        if let Err(error) = self.disk.sync_all() {
-            return Err(self.poison_sync(&error));
-        }
-        self.widened()
+        self.grow_file(EXTENTS_AT + self.size())?;
+        self.widened(log)
     }
 
     /// The first extent has its whole size, synced.
-    fn widened(&mut self) -> Result<(), StoreError> {
-        let mut next = self.sb.clone();
+    fn widened(&mut self, log: LogEnd) -> Result<(), StoreError> {
+        let mut next = self.root.sb.clone();
         next.first_len = next.extent_size();
-        self.update_superblock(next)
+        self.root.update(next, log)
+    }
+
+    fn grow_file(&mut self, len: u64) -> Result<(), StoreError> {
+        if let Err(error) = self.root.disk.grow(len) {
+            self.refused(&error);
+            return Err(self.full());
+        }
+        self.root.disk.sync_all().map_err(|error| self.root.poison_sync(&error))
     }
 
     /// The disk has no more space, for now.
@@ -234,32 +235,21 @@ impl Store {
         }
     }
 
-    /// Adds one extent without zeroing it: slower to write than a zeroed one, but there at once.
-    pub(crate) fn grow_at_once(&mut self) -> Result<(), StoreError> {
-        let counted = self.sb.map.len() as u32;
-        if counted >= extents_most(&self.options, self.sb.extent_size()) {
-            return Err(self.full());
-        }
-        self.widen_at_once()?;
-        let len = self.sb.file_len() + self.sb.extent_size();
-        if let Err(error) = self.disk.grow(len) {
-            self.refused(&error);
-            return Err(self.full());
-        }
-        if let Err(error) = self.disk.sync_all() {
-            return Err(self.poison_sync(&error));
-        }
+    /// Adds one extent without zeroing it: slower to write than a zeroed one, but there at once. The first extent has its
+    /// whole size already.
+    pub(crate) fn grow_by_one(&mut self) -> Result<(), StoreError> {
+        self.grow_file(self.root.sb.file_len() + self.size())?;
         self.pool.refused_at = None;
         self.pool.grown = 1;
         Ok(())
     }
 
     /// Counts extents that are ready behind the counted ones.
-    pub(crate) fn adopt_grown(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn adopt_grown(&mut self, log: LogEnd) -> Result<(), StoreError> {
         if self.pool.grown == 0 {
             return Ok(());
         }
-        let mut next = self.sb.clone();
+        let mut next = self.root.sb.clone();
         let before = next.map.len();
         next.map.extend(std::iter::repeat_n(Extent::FREE, self.pool.grown as usize));
         if next.map.len() > MAP_HERE && next.map_extent.is_none() {
@@ -267,81 +257,72 @@ impl Store {
             next.map[before] = Extent { state: ExtentState::Map, order: 0 };
         }
         self.pool.grown = 0;
-        self.update_superblock(next)
+        self.root.update(next, log)
     }
 
     /// Takes the extent at `offset` out of use, because the device failed there. Only a FREE one: others hold something.
-    pub(crate) fn mark_bad(&mut self, offset: u64) -> Result<(), StoreError> {
-        let index = (offset.saturating_sub(EXTENTS_AT) / self.sb.extent_size()) as usize;
-        let bad = count(&self.sb, ExtentState::Bad) as usize;
+    pub(crate) fn mark_bad(&mut self, offset: u64, log: LogEnd) -> Result<(), StoreError> {
+        let index = (offset.saturating_sub(EXTENTS_AT) / self.size()) as usize;
+        let (bad, map) = (self.count(ExtentState::Bad) as usize, &self.root.sb.map);
         // A device that fails everywhere must not eat the whole file.
-        if self.sb.map.get(index).is_none_or(|e| e.state != ExtentState::Free) || bad >= self.sb.map.len() / 8 {
+        if map.get(index).is_none_or(|e| e.state != ExtentState::Free) || bad >= map.len() / 8 {
             return Ok(());
         }
         log::error!("extent {index} at byte {offset} is taken out of use");
-        let mut next = self.sb.clone();
+        let mut next = self.root.sb.clone();
         next.map[index] = Extent { state: ExtentState::Bad, order: 0 };
-        self.update_superblock(next)
+        self.root.update(next, log)
     }
 
-    /// Starts growth when room runs low, and counts what has been grown.
-    pub(crate) fn tend_growth(&mut self) -> Result<(), StoreError> {
-        // Half-grown batches are counted as they come only when someone waits; else in one update.
-        if self.pool.growing == 0 || self.pool.count_free(&self.sb) == 0 || self.log_waits {
-            self.adopt_grown()?;
-        }
-        if count(&self.sb, ExtentState::Retired) > 0 {
-            // Left by an opening that dropped a damaged snapshot.
-            let next = self.sb.clone();
-            self.update_superblock(next)?;
-        }
+    /// Starts growth when room runs low.
+    pub(crate) fn tend_growth(&mut self, need: Need) {
         if self.pool.growing > 0 {
-            return Ok(());
+            return;
         }
-        let size = self.sb.extent_size();
-        let counted = self.sb.map.len() as u32;
-        let wanted = FREE_LOW + RESERVE + self.claimed();
-        let free = self.pool.count_free(&self.sb) + count(&self.sb, ExtentState::Retired);
-        let initial = initial_extents(&self.options, size) as u32;
-        let bound = self.bound_extents() as u32;
+        let size = self.size();
+        let counted = self.counted();
+        let wanted = FREE_LOW + RESERVE + need.claimed;
+        let free = self.count_free() + self.count(ExtentState::Retired);
         // A busy log would use up what is ahead of it before more is zeroed. Within its bound the file grows earlier.
-        let is_ahead = free >= wanted + (counted / FREE_AHEAD).min(GROW_STEP_MIN) || counted >= bound;
-        if ((free >= wanted && is_ahead) || self.is_small()) && counted >= initial {
-            return Ok(());
+        let is_ahead = free >= wanted + (counted / FREE_AHEAD).min(GROW_STEP_MIN) || counted >= need.bound;
+        if ((free >= wanted && is_ahead) || need.is_small) && counted >= self.initial {
+            return;
         }
-        let most = extents_most(&self.options, size);
         // Small files in small steps, large ones in few.
         let step = counted + (counted / 2).clamp(1, GROW_STEP_MIN.max(counted / 8));
-        let step = step.min(bound);
+        let step = step.min(need.bound);
         // What is needed is taken whatever the bound says.
         let needed = counted + wanted.saturating_sub(free);
-        let mut target = if counted < initial { initial.max(needed) } else { step.max(needed) }.min(most);
+        let mut target =
+            if counted < self.initial { self.initial.max(needed) } else { step.max(needed) }.min(self.most);
         if let Some(refused) = self.pool.refused_at {
             if self.now.since(refused) < GROW_RETRY_MS {
-                return Ok(());
+                return;
             }
             // One is enough to know that there is space again.
             target = target.min(counted + 1);
         }
-        if !self.sb.is_whole() {
-            let at = self.sb.file_len();
-            self.helper.submit(&self.disk, HelperJob::Grow { at, len: EXTENTS_AT + size - at, done: 0 });
+        let disk = Arc::clone(&self.root.disk);
+        if !self.root.sb.is_whole() {
+            let at = self.root.sb.file_len();
+            self.helper.submit(&disk, HelperJob::Grow { at, len: EXTENTS_AT + size - at, done: 0 });
             (self.pool.growing, self.pool.widening) = (1, true);
-            return Ok(());
+            return;
         }
         for index in counted..target {
             let at = EXTENTS_AT + u64::from(index) * size;
-            self.helper.submit(&self.disk, HelperJob::Grow { at, len: size, done: 0 });
+            self.helper.submit(&disk, HelperJob::Grow { at, len: size, done: 0 });
             self.pool.growing += 1;
         }
-        Ok(())
     }
 
-    /// Whether the file is new and nearly empty, and nobody waits: then it takes no space ahead of need.
-    pub(crate) fn is_small(&self) -> bool {
-        let used = self.log.at - self.sb.extent_at(self.log.index);
-        let is_used = used >= first_len(self.sb.extent_log2) / 4;
-        !self.sb.is_whole() && self.build.is_none() && !is_used && !self.log_waits
+    /// Counts what has been grown, and frees what an opening has retired that dropped a damaged snapshot.
+    pub(crate) fn tend_grown(&mut self, is_urgent: bool, log: LogEnd) -> Result<(), StoreError> {
+        // Half-grown batches are counted as they come only when someone waits; else in one update.
+        if self.pool.growing == 0 || self.count_free() == 0 || is_urgent {
+            self.adopt_grown(log)?;
+        }
+        self.free_retired(log)
     }
 
     /// Milliseconds until growth that was refused is tried again.
@@ -349,36 +330,31 @@ impl Store {
         self.pool.refused_at.map_or(0, |refused| refused.plus(GROW_RETRY_MS).since(now))
     }
 
-    /// Takes in one thing the helper has finished.
-    pub(crate) fn handle_done(&mut self, done: JobDone) -> Result<(), StoreError> {
-        match done {
-            JobDone::Grown(result) => {
-                self.pool.growing -= 1;
-                let widening = std::mem::take(&mut self.pool.widening);
-                match result {
-                    Ok(()) if widening => {
-                        self.pool.refused_at = None;
-                        self.widened()?;
-                    }
-                    Ok(()) if !self.pool.batch_failed => {
-                        self.pool.grown += 1;
-                        if self.pool.refused_at.take().is_some() {
-                            log::info!("the file grows again");
-                        }
-                    }
-                    Ok(()) => {}
-                    Err(error) if error.sync_failed => return Err(self.poison_sync(&error.error)),
-                    Err(error) => {
-                        self.refused(&error.error);
-                        self.pool.batch_failed = true;
-                    }
-                }
-                if self.pool.growing == 0 {
-                    self.pool.batch_failed = false;
-                }
-                Ok(())
+    /// Takes in that the helper has grown the file by one extent, or could not.
+    pub(crate) fn take_grown(&mut self, result: Result<(), JobError>, log: LogEnd) -> Result<(), StoreError> {
+        self.pool.growing -= 1;
+        let widening = std::mem::take(&mut self.pool.widening);
+        match result {
+            Ok(()) if widening => {
+                self.pool.refused_at = None;
+                self.widened(log)?;
             }
-            JobDone::Chunk { .. } | JobDone::Verified(_) => self.handle_snapshot_done(done),
+            Ok(()) if !self.pool.batch_failed => {
+                self.pool.grown += 1;
+                if self.pool.refused_at.take().is_some() {
+                    log::info!("the file grows again");
+                }
+            }
+            Ok(()) => {}
+            Err(error) if error.sync_failed => return Err(self.root.poison_sync(&error.error)),
+            Err(error) => {
+                self.refused(&error.error);
+                self.pool.batch_failed = true;
+            }
         }
+        if self.pool.growing == 0 {
+            self.pool.batch_failed = false;
+        }
+        Ok(())
     }
 }

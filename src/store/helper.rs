@@ -15,8 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::failpoint::{self, Failpoint};
-use crate::store::chunks::{Verification, VerifyError};
-use crate::store::disk::{AlignedBuf, Disk};
+use crate::store::access::{AlignedBuf, Disk};
 
 /// Bytes zeroed by one write.
 const ZERO_PIECE: u64 = 256 * 1024;
@@ -29,7 +28,23 @@ pub(crate) enum HelperJob {
     /// Write the first `len` bytes of `buf` at `at`.
     Chunk { at: u64, buf: AlignedBuf, len: usize },
     /// Sync, then read the chunks back and check them.
-    Verify(Verification),
+    Verify(Box<dyn Check>),
+}
+
+/// A check that is made a piece at a time.
+pub(crate) trait Check: std::fmt::Debug + Send {
+    /// Bytes read in this step, and the result when it was the last one.
+    fn step(&mut self, disk: &dyn Disk) -> (usize, Option<Result<(), VerifyError>>);
+
+    /// Stream bytes that were read back.
+    fn checked(&self) -> u64;
+}
+
+/// What went wrong when a snapshot was read back.
+#[derive(Debug)]
+pub(crate) enum VerifyError {
+    Sync(io::Error),
+    Bad { offset: u64, what: String },
 }
 
 /// An error, and whether it came from a sync: then nothing may be believed any more.
@@ -43,6 +58,12 @@ pub(crate) struct JobError {
 #[derive(Debug)]
 pub(crate) enum JobDone {
     Grown(Result<(), JobError>),
+    Snapshot(SnapshotPiece),
+}
+
+/// What became of a job for a snapshot.
+#[derive(Debug)]
+pub(crate) enum SnapshotPiece {
     Chunk { at: u64, len: usize, buf: AlignedBuf, result: io::Result<()> },
     Verified(Result<(), VerifyError>),
 }
@@ -341,14 +362,14 @@ fn carry_out(job: HelperJob, disk: &dyn Disk) -> JobPiece {
         HelperJob::Grow { at, len, done } => grow(disk, at, len, done),
         HelperJob::Chunk { at, buf, len } => {
             let result = disk.write_at_direct(&buf.bytes()[..len], at);
-            let outcome = JobStep::Done(JobDone::Chunk { at, len, buf, result });
+            let outcome = JobStep::Done(JobDone::Snapshot(SnapshotPiece::Chunk { at, len, buf, result }));
             JobPiece { grows: false, bytes: len, checked: None, outcome }
         }
         HelperJob::Verify(mut check) => {
             let (bytes, ended) = check.step(disk);
             let checked = Some(check.checked());
             let outcome = match ended {
-                Some(result) => JobStep::Done(JobDone::Verified(result)),
+                Some(result) => JobStep::Done(JobDone::Snapshot(SnapshotPiece::Verified(result))),
                 None => JobStep::GoesOn(HelperJob::Verify(check)),
             };
             // To read costs less than to write.
@@ -451,6 +472,6 @@ mod tests {
             assert!(begun.elapsed() < Duration::from_secs(60), "it waits for ever");
             std::thread::yield_now();
         };
-        assert!(matches!(done, JobDone::Chunk { result: Ok(()), .. }), "{done:?}");
+        assert!(matches!(done, JobDone::Snapshot(SnapshotPiece::Chunk { result: Ok(()), .. })), "{done:?}");
     }
 }

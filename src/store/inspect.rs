@@ -5,12 +5,14 @@
 use std::path::Path;
 
 use crate::ids::Zxid;
+use crate::store::access::ReadAt;
+use crate::store::chain::{Chain, ChainEnd};
 use crate::store::chunks;
-use crate::store::disk::{MappedFile, ReadAt, is_being_created};
+use crate::store::disk::{MappedFile, is_being_created};
 use crate::store::error::StoreError;
+use crate::store::frame::{FrameKind, Records};
 use crate::store::layout::{SLOT_AT, sb};
-use crate::store::log::{Kind, Records};
-use crate::store::recover::{Chain, Replay, Verdict};
+use crate::store::replay::Replay;
 use crate::store::superblock::{Copies, CopyFault, Superblock};
 
 /// What a file is worth.

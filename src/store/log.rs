@@ -1,4 +1,4 @@
-//! The log: frames, records, and the append that makes them durable.
+//! The log as it is written: the append that makes records durable.
 //!
 //! A *frame* is what one sync makes durable. Frames form a chain (own offset, number, incarnation, checksum of the frame
 //! before), and each says up to which frame the syncs had returned when it was made: that tells a torn tail from damage.
@@ -6,231 +6,25 @@
 use std::sync::Arc;
 
 use crate::failpoint::{self, Failpoint};
-use crate::ids::Zxid;
-use crate::store::disk::AlignedBuf;
+use crate::ids::{Millis, Zxid};
+use crate::store::access::{AlignedBuf, ReadAt};
+use crate::store::chain::{Chain, LogExtent};
 use crate::store::error::StoreError;
-use crate::store::extents::ExtentState;
-use crate::store::file::Store;
-use crate::store::layout::{PAGE, frame, open, record};
-use crate::store::le;
+use crate::store::frame::{FrameContent, FrameHead, FrameKind, OpenBody, Record, frame_len, record_len};
+use crate::store::layout::{PAGE, frame, open};
 use crate::store::options::SyncMode;
-use crate::store::superblock::Extent;
+use crate::store::root::{LogEnd, Root};
+use crate::store::superblock::Superblock;
 use crate::store::writing::{FrameEnd, LogWrite, LogWritten};
 
-/// One transaction for the log.
-#[derive(Debug, Clone, Copy)]
-pub struct Record<'a> {
-    /// Its id, above all before it.
-    pub zxid: Zxid,
-    /// Its bytes, opaque to the store.
-    pub txn: &'a [u8],
-}
+/// The append buffer of an idle server.
+const APPEND_BUF: usize = 64 * 1024;
+/// Bytes of a TRUNC frame's body.
+const TRUNC_LEN: usize = size_of::<i64>();
 
-/// What a frame carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FrameKind {
-    /// The first frame of a log extent.
-    Open,
-    /// Records.
-    Txns,
-    /// Nothing: only that what came before is durable.
-    Mark,
-    /// Everything past a zxid in earlier frames is void.
-    Trunc,
-}
-
-impl FrameKind {
-    fn code(self) -> u16 {
-        match self {
-            FrameKind::Open => 1,
-            FrameKind::Txns => 2,
-            FrameKind::Mark => 3,
-            FrameKind::Trunc => 4,
-        }
-    }
-
-    /// Its name for people.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            FrameKind::Open => "OPEN",
-            FrameKind::Txns => "TXNS",
-            FrameKind::Mark => "MARK",
-            FrameKind::Trunc => "TRUNC",
-        }
-    }
-
-    fn of_code(code: u16) -> Option<FrameKind> {
-        match code {
-            1 => Some(FrameKind::Open),
-            2 => Some(FrameKind::Txns),
-            3 => Some(FrameKind::Mark),
-            4 => Some(FrameKind::Trunc),
-            _ => None,
-        }
-    }
-}
-
-/// A frame's header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FrameHead {
-    pub(crate) header_crc: u32,
-    pub(crate) own_offset: u64,
-    pub(crate) fseq: u64,
-    pub(crate) incarnation: u32,
-    pub(crate) kind: FrameKind,
-    pub(crate) body_len: u32,
-    pub(crate) body_crc: u32,
-    pub(crate) synced_fseq: u64,
-    pub(crate) last_zxid: Zxid,
-    pub(crate) prev_crc: u32,
-    pub(crate) records: u32,
-}
-
-impl FrameHead {
-    /// Reads a header that is whole by itself: magic, checksum, known kind.
-    pub(crate) fn decode(bytes: &[u8], seed: u32) -> Option<FrameHead> {
-        if le::u32_at(bytes, frame::MAGIC) != frame::MAGIC_VALUE {
-            return None;
-        }
-        let header_crc = le::u32_at(bytes, frame::HEADER_CRC);
-        if header_crc != crc32c::crc32c_append(seed, bytes.get(frame::OWN_OFFSET..frame::HEADER_LEN)?) {
-            return None;
-        }
-        Some(FrameHead {
-            header_crc,
-            own_offset: le::u64_at(bytes, frame::OWN_OFFSET),
-            fseq: le::u64_at(bytes, frame::FSEQ),
-            incarnation: le::u32_at(bytes, frame::INCARNATION),
-            kind: FrameKind::of_code(le::u16_at(bytes, frame::KIND))?,
-            body_len: le::u32_at(bytes, frame::BODY_LEN),
-            body_crc: le::u32_at(bytes, frame::BODY_CRC),
-            synced_fseq: le::u64_at(bytes, frame::SYNCED_FSEQ),
-            last_zxid: Zxid(le::u64_at(bytes, frame::LAST_ZXID) as i64),
-            prev_crc: le::u32_at(bytes, frame::PREV_CRC),
-            records: le::u32_at(bytes, frame::RECORDS),
-        })
-    }
-
-    /// Writes the header and returns its checksum.
-    fn encode(&self, seed: u32, out: &mut [u8]) -> u32 {
-        le::put_u32(out, frame::MAGIC, frame::MAGIC_VALUE);
-        le::put_u64(out, frame::OWN_OFFSET, self.own_offset);
-        le::put_u64(out, frame::FSEQ, self.fseq);
-        le::put_u32(out, frame::INCARNATION, self.incarnation);
-        le::put_u16(out, frame::KIND, self.kind.code());
-        le::put_u16(out, frame::FLAGS, 0);
-        le::put_u32(out, frame::BODY_LEN, self.body_len);
-        le::put_u32(out, frame::BODY_CRC, self.body_crc);
-        le::put_u64(out, frame::SYNCED_FSEQ, self.synced_fseq);
-        le::put_u64(out, frame::LAST_ZXID, self.last_zxid.0 as u64);
-        le::put_u32(out, frame::PREV_CRC, self.prev_crc);
-        le::put_u32(out, frame::RECORDS, self.records);
-        let crc = crc32c::crc32c_append(seed, &out[frame::OWN_OFFSET..frame::HEADER_LEN]);
-        le::put_u32(out, frame::HEADER_CRC, crc);
-        crc
-    }
-
-    /// Bytes the frame takes, padding included.
-    pub(crate) fn len(&self) -> u64 {
-        frame_len(self.body_len as usize) as u64
-    }
-}
-
-/// Bytes a frame with a body of `body_len` takes.
-pub(crate) fn frame_len(body_len: usize) -> usize {
-    (frame::HEADER_LEN + body_len).next_multiple_of(frame::ALIGN)
-}
-
-fn record_len(txn_len: usize) -> usize {
-    (record::HEADER_LEN + txn_len).next_multiple_of(record::ALIGN)
-}
-
-/// The body of an OPEN frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct OpenBody {
-    pub(crate) lseq: u64,
-    pub(crate) extent: u32,
-    pub(crate) prev_extent: u32,
-    pub(crate) prev_end_offset: u64,
-    pub(crate) prev_lseq: u64,
-    pub(crate) base_zxid: Zxid,
-}
-
-impl OpenBody {
-    pub(crate) fn decode(body: &[u8]) -> Option<OpenBody> {
-        (body.len() == open::BODY_LEN).then(|| OpenBody {
-            lseq: le::u64_at(body, open::LSEQ),
-            extent: le::u32_at(body, open::EXTENT),
-            prev_extent: le::u32_at(body, open::PREV_EXTENT),
-            prev_end_offset: le::u64_at(body, open::PREV_END_OFFSET),
-            prev_lseq: le::u64_at(body, open::PREV_LSEQ),
-            base_zxid: Zxid(le::u64_at(body, open::BASE_ZXID) as i64),
-        })
-    }
-
-    fn encode(&self, out: &mut [u8]) {
-        le::put_u64(out, open::LSEQ, self.lseq);
-        le::put_u32(out, open::EXTENT, self.extent);
-        le::put_u32(out, open::PREV_EXTENT, self.prev_extent);
-        le::put_u64(out, open::PREV_END_OFFSET, self.prev_end_offset);
-        le::put_u64(out, open::PREV_LSEQ, self.prev_lseq);
-        le::put_u64(out, open::BASE_ZXID, self.base_zxid.0 as u64);
-    }
-}
-
-/// The records of a TXNS body, in order. Ends with an error at the first thing that is not a record.
+/// The log as it is written: where it ends, what the next frame needs to know, and where its frames are.
 #[derive(Debug)]
-pub(crate) struct Records<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Records<'a> {
-    pub(crate) fn of(body: &'a [u8]) -> Records<'a> {
-        Records { rest: body }
-    }
-}
-
-impl<'a> Iterator for Records<'a> {
-    type Item = Result<Record<'a>, &'static str>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let rest = std::mem::take(&mut self.rest);
-        if rest.len() < record::HEADER_LEN {
-            return Some(Err("a record header is cut short"));
-        }
-        if le::u16_at(rest, record::KIND) != record::KIND_TXN {
-            return Some(Err("a record of unknown kind"));
-        }
-        let len = le::u32_at(rest, record::LENGTH) as usize;
-        let Some(txn) = rest.get(record::HEADER_LEN..).and_then(|body| body.get(..len)) else {
-            return Some(Err("a record is longer than its frame"));
-        };
-        self.rest = rest.get(record_len(len)..).unwrap_or_default();
-        Some(Ok(Record { zxid: Zxid(le::u64_at(rest, record::ZXID) as i64), txn }))
-    }
-}
-
-/// One linked log extent that the chain has reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LogExtent {
-    pub(crate) lseq: u64,
-    pub(crate) index: u32,
-    /// The number of its first frame.
-    pub(crate) first_fseq: u64,
-    /// The last zxid before its first record.
-    pub(crate) base_zxid: Zxid,
-    /// The highest zxid in it or before it, cut off or not.
-    pub(crate) last_zxid: Zxid,
-    /// Where the chain leaves it.
-    pub(crate) end: u64,
-}
-
-/// Where the log ends, and what the next frame needs to know.
-#[derive(Debug)]
-pub(crate) struct Tail {
+pub(crate) struct Log {
     /// The log extent that holds the end.
     pub(crate) lseq: u64,
     pub(crate) index: u32,
@@ -247,10 +41,94 @@ pub(crate) struct Tail {
     /// Truncations: the frame's number and the zxid after which earlier frames are void.
     pub(crate) truncs: Vec<(u64, Zxid)>,
     /// Begins with what the page that holds `at` has before it, since pages are written whole.
-    pub(crate) buf: AlignedBuf,
+    buf: AlignedBuf,
+    /// The highest frame number seen when the file was opened: ours are above.
+    pub(crate) fseq_floor: u64,
+    /// The last records were known to be durable when this frame was written.
+    pub(crate) marked_fseq: u64,
+    /// Since when nothing was appended, as far as `tick` has seen.
+    pub(crate) idle_since: Option<Millis>,
+    /// A frame was built and is being written.
+    pub(crate) is_writing: bool,
+    /// The end of the log is to be marked, by whoever carries out its writes.
+    pub(crate) is_mark_due: bool,
+    pub(crate) counts: LogCounts,
 }
 
-impl Tail {
+/// What the log did since the file was opened.
+#[derive(Debug, Default)]
+pub(crate) struct LogCounts {
+    pub(crate) frames: u64,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    pub(crate) syncs: u64,
+    pub(crate) syncs_us: u64,
+    pub(crate) sync_max_us: u64,
+    /// Appends that had to wait for a fresh extent.
+    pub(crate) waited_for_extent: u64,
+}
+
+impl Log {
+    /// A log without frames in the extent that is number `lseq`.
+    pub(crate) fn new(sb: &Superblock, lseq: u64) -> Log {
+        let index = sb.log_extent(lseq).expect("the superblock was checked: every lseq is there");
+        Log {
+            lseq,
+            index,
+            at: sb.extent_at(index),
+            fseq: 0,
+            last_crc: 0,
+            last_zxid: Zxid::ZERO,
+            last_txns_fseq: 0,
+            extents: Vec::new(),
+            truncs: Vec::new(),
+            buf: AlignedBuf::new(APPEND_BUF),
+            fseq_floor: 0,
+            marked_fseq: 0,
+            idle_since: None,
+            is_writing: false,
+            is_mark_due: false,
+            counts: LogCounts::default(),
+        }
+    }
+
+    /// The log of a file of which nothing counts: the numbers of its frames begin above `fseq`.
+    pub(crate) fn hollow(sb: &Superblock, fseq: u64) -> Log {
+        Log { fseq, fseq_floor: fseq, ..Log::new(sb, sb.log_head_lseq) }
+    }
+
+    /// The log that a chain of frames was found to be, after a state at `snapshot`. `highest_fseq`: of all frames in the file.
+    pub(crate) fn found(sb: &Superblock, chain: Chain, snapshot: Zxid, highest_fseq: u64) -> Log {
+        Log {
+            index: chain.index,
+            at: chain.at,
+            fseq: chain.fseq,
+            last_crc: chain.last_crc,
+            last_zxid: chain.last_zxid.max(snapshot),
+            last_txns_fseq: chain.last_txns_fseq,
+            extents: chain.extents,
+            truncs: chain.truncs,
+            fseq_floor: highest_fseq,
+            ..Log::new(sb, chain.lseq)
+        }
+    }
+
+    /// Where it ends, for the superblock.
+    pub(crate) fn end(&self) -> LogEnd {
+        let first_fseq = self.extents.is_empty().then(|| self.fseq.max(self.fseq_floor) + 1);
+        LogEnd { fseq: self.fseq, zxid: self.last_zxid, offset: self.at, first_fseq }
+    }
+
+    /// Where it ends, counted in whole extents since the file's beginning: what is lost at their ends counts.
+    pub(crate) fn position(&self, sb: &Superblock) -> u64 {
+        self.lseq * sb.extent_size() + (self.at - sb.extent_at(self.index))
+    }
+
+    /// Linked extents that wait for it.
+    pub(crate) fn ahead(&self, sb: &Superblock) -> u64 {
+        sb.log_head_lseq - self.lseq
+    }
+
     /// Whether a record of frame `fseq` was not cut off since.
     pub(crate) fn survives(&self, fseq: u64, zxid: Zxid) -> bool {
         self.cut(fseq, zxid) == zxid
@@ -274,40 +152,6 @@ impl Tail {
         self.extents.retain(|extent| extent.lseq >= lseq);
         let first = self.extents.first().map_or(0, |extent| extent.first_fseq);
         self.truncs.retain(|(fseq, _)| *fseq >= first);
-    }
-}
-
-/// What goes into a frame.
-#[derive(Debug, Clone, Copy)]
-enum FrameContent<'a> {
-    Txns(&'a [Record<'a>]),
-    Mark,
-    Trunc(Zxid),
-}
-
-impl<'a> FrameContent<'a> {
-    fn kind(&self) -> FrameKind {
-        match self {
-            FrameContent::Txns(_) => FrameKind::Txns,
-            FrameContent::Mark => FrameKind::Mark,
-            FrameContent::Trunc(_) => FrameKind::Trunc,
-        }
-    }
-
-    fn records(&self) -> &'a [Record<'a>] {
-        match self {
-            FrameContent::Txns(records) => records,
-            FrameContent::Mark | FrameContent::Trunc(_) => &[],
-        }
-    }
-
-    /// The last zxid behind it, given the one before it.
-    fn last_zxid(&self, before: Zxid) -> Zxid {
-        match self {
-            FrameContent::Txns(records) => records.last().map_or(before, |one| one.zxid),
-            FrameContent::Mark => before,
-            FrameContent::Trunc(to) => *to,
-        }
     }
 }
 
@@ -344,157 +188,21 @@ fn next_batch(records: &[Record<'_>], at: u64, end: u64, opened: bool, extent_si
     unreachable!("max_record is at most half an extent, so one record always fits an empty one")
 }
 
-impl Store {
-    /// Appends `records` and makes them durable.
-    ///
-    /// One frame, one write, one sync; more only where the records exceed 1 MiB or cross the end of an extent. After a
-    /// crash in the middle a prefix of `records` may be found again.
-    ///
-    /// # Errors
-    /// [`StoreError::TooLarge`] and [`StoreError::Full`] before anything is written: the store stays usable.
-    /// [`StoreError::SyncFailed`] is final (S-42).
-    ///
-    /// # Panics
-    /// When the zxids do not grow: the log would go backwards.
-    pub fn append(&mut self, records: &[Record<'_>]) -> Result<(), StoreError> {
-        let forgets = failpoint::on(Failpoint::LastRecordForgotten) && records.len() > 1;
-        let mut rest = if forgets { &records[..records.len() - 1] } else { records };
-        while let Some(write) = self.append_begin(rest)? {
-            let count = write.end.records;
-            self.append_end(write.carry_out())?;
-            rest = &rest[count..];
-        }
-        Ok(())
-    }
-
-    /// First step of an append: builds the frame of as many of `records` as go into one, in order; there is room for all of
-    /// them then. `None` when there are none. To be carried out and handed back by [`append_end`](Store::append_end) before the
-    /// next begins; until then nothing of it counts.
-    ///
-    /// # Errors
-    /// As [`append`](Store::append).
-    ///
-    /// # Panics
-    /// As [`append`](Store::append), and while a write is under way.
-    pub fn append_begin(&mut self, records: &[Record<'_>]) -> Result<Option<LogWrite>, StoreError> {
-        self.has_history()?;
-        let mut last = self.log.last_zxid;
-        for one in records {
-            assert!(one.zxid > last, "log goes backwards: {:?} after {last:?}", one.zxid);
-            last = one.zxid;
-            let size = one.txn.len() as u64;
-            if size > self.max_record() {
-                return Err(StoreError::TooLarge { size, limit: self.max_record() });
-            }
-        }
-        if records.is_empty() {
-            return Ok(None);
-        }
-        self.link_for(records)?;
-        let batch = self.plan(records);
-        Ok(Some(self.begin_frame(FrameContent::Txns(&records[..batch.records]), batch)))
-    }
-
-    /// Last step of an append: takes note that the frame is durable.
-    ///
-    /// # Errors
-    /// [`StoreError::SyncFailed`], which is final (S-42).
-    pub fn append_end(&mut self, written: LogWritten) -> Result<(), StoreError> {
-        self.end_frame(written)
-    }
-
-    /// Whether a write is under way.
-    pub fn is_writing(&self) -> bool {
-        self.is_writing
-    }
-
-    /// Begins to say in the log that all of it is durable, if that is due and [`tick`](Store::tick) was told to leave it.
-    ///
-    /// # Errors
-    /// As every write.
-    pub fn mark_begin(&mut self) -> Result<Option<LogWrite>, StoreError> {
-        if self.is_writing || !std::mem::take(&mut self.is_mark_due) {
-            return Ok(None);
-        }
-        self.alive()?;
-        self.marked_fseq = self.log.fseq;
-        Ok(self.plan_mark().map(|batch| self.begin_frame(FrameContent::Mark, batch)))
-    }
-
-    /// Makes sure that transactions of these sizes find room behind the end of the log, whichever of them come to share a
-    /// frame, for who tells others of them before they are appended: no [`append`](Store::append) of just these comes to
-    /// [`StoreError::Full`]. What was reserved and not appended yet is to be told again.
-    ///
-    /// # Errors
-    /// As [`append`](Store::append).
-    pub fn reserve(&mut self, sizes: &[usize]) -> Result<(), StoreError> {
-        self.alive()?;
-        if let Some(size) = sizes.iter().map(|size| *size as u64).find(|size| *size > self.max_record()) {
-            return Err(StoreError::TooLarge { size, limit: self.max_record() });
-        }
-        if self.moves_apart(sizes) > self.sb.log_head_lseq - self.log.lseq && !self.sb.is_whole() {
-            self.widen_at_once()?;
-        }
-        let moves = self.moves_apart(sizes);
-        self.link_at_least(moves)
-    }
-
-    /// How many times the log goes on in the next extent when each transaction has a frame of its own: never less than when
-    /// some share one, as no place in the log comes later than with more bytes before it.
-    fn moves_apart(&self, sizes: &[usize]) -> u64 {
-        let size = self.sb.extent_size();
-        let (mut at, mut end, mut opened) = (self.log.at, self.sb.extent_end(self.log.index), self.opened());
-        let mut moves = 0;
-        // A mark may come before each of the first two.
-        for len in [0, 0].into_iter().chain(sizes.iter().map(|size| record_len(*size))) {
-            let mut needed = frame_len(len) + if opened { 0 } else { open::FRAME_LEN };
-            if end - at < needed as u64 {
-                moves += 1;
-                (at, end) = (0, size);
-                needed = frame_len(len) + open::FRAME_LEN;
-            }
-            at += needed as u64;
-            opened = true;
-        }
-        moves
-    }
-
-    pub(crate) fn max_record(&self) -> u64 {
-        self.options.max_record.min(self.sb.extent_size() / 2)
-    }
-
+impl Log {
     /// Whether the extent at the end already has its OPEN.
-    fn opened(&self) -> bool {
-        self.log.at != self.sb.extent_at(self.log.index)
+    fn opened(&self, sb: &Superblock) -> bool {
+        self.at != sb.extent_at(self.index)
     }
 
-    fn plan(&self, records: &[Record<'_>]) -> RecordBatch {
-        let end = self.sb.extent_end(self.log.index);
-        next_batch(records, self.log.at, end, self.opened(), self.sb.extent_size())
-    }
-
-    /// Links as many extents as `records` will need, so that no write is begun that cannot be finished (F-09).
-    fn link_for(&mut self, records: &[Record<'_>]) -> Result<(), StoreError> {
-        let moves = self.moves_for(records);
-        if moves > 0 && !self.sb.is_whole() {
-            self.widen_at_once()?;
-            return self.link_for(records);
-        }
-        self.link_at_least(moves)
-    }
-
-    fn link_at_least(&mut self, moves: u64) -> Result<(), StoreError> {
-        while self.sb.log_head_lseq - self.log.lseq < moves {
-            self.stats.waited_for_extent += 1;
-            self.link_next()?;
-        }
-        Ok(())
+    /// How many of `records` go into the next frame, and where.
+    fn plan(&self, sb: &Superblock, records: &[Record<'_>]) -> RecordBatch {
+        next_batch(records, self.at, sb.extent_end(self.index), self.opened(sb), sb.extent_size())
     }
 
     /// How many times `records` go on in the next extent.
-    fn moves_for(&self, records: &[Record<'_>]) -> u64 {
-        let size = self.sb.extent_size();
-        let (mut at, mut end, mut opened) = (self.log.at, self.sb.extent_end(self.log.index), self.opened());
+    pub(crate) fn moves_for(&self, sb: &Superblock, records: &[Record<'_>]) -> u64 {
+        let size = sb.extent_size();
+        let (mut at, mut end, mut opened) = (self.at, sb.extent_end(self.index), self.opened(sb));
         let mut moves = 0;
         let mut rest = records;
         while !rest.is_empty() {
@@ -510,183 +218,157 @@ impl Store {
         moves
     }
 
-    /// Makes one more FREE extent part of the log.
-    pub(crate) fn link_next(&mut self) -> Result<(), StoreError> {
-        let index = self.take_free()?;
-        let mut next = self.sb.clone();
-        next.log_head_lseq += 1;
-        next.map[index as usize] = Extent { state: ExtentState::Log, order: next.log_head_lseq };
-        self.update_superblock(next)?;
-        // Later appends change pages by halves; having them in memory saves a read in each.
-        self.disk.prefetch(self.sb.extent_at(index), self.sb.extent_size());
-        Ok(())
+    /// How many times the log goes on in the next extent when each transaction has a frame of its own: never less than when
+    /// some share one, as no place in the log comes later than with more bytes before it.
+    pub(crate) fn moves_apart(&self, sb: &Superblock, sizes: &[usize]) -> u64 {
+        let size = sb.extent_size();
+        let (mut at, mut end, mut opened) = (self.at, sb.extent_end(self.index), self.opened(sb));
+        let mut moves = 0;
+        // A mark may come before each of the first two.
+        for len in [0, 0].into_iter().chain(sizes.iter().map(|size| record_len(*size))) {
+            let mut needed = frame_len(len) + if opened { 0 } else { open::FRAME_LEN };
+            if end - at < needed as u64 {
+                moves += 1;
+                (at, end) = (0, size);
+                needed = frame_len(len) + open::FRAME_LEN;
+            }
+            at += needed as u64;
+            opened = true;
+        }
+        moves
     }
 
-    /// Links the next extent when the present one is half full, so that no commit waits for it.
-    pub(crate) fn link_ahead(&mut self) -> Result<(), StoreError> {
-        let half = self.sb.extent_at(self.log.index) + self.sb.extent_size() / 2;
-        if self.log.at >= half && self.sb.is_whole() && self.sb.log_head_lseq == self.log.lseq && self.has_one_for_log()
-        {
-            self.link_next()?;
-        }
-        Ok(())
+    /// Whether a frame of `body_len` bytes goes to the next extent.
+    fn moves_without_records(&self, sb: &Superblock, body_len: usize) -> bool {
+        let needed = frame_len(body_len) + if self.opened(sb) { 0 } else { open::FRAME_LEN };
+        sb.extent_end(self.index) - self.at < needed as u64
+    }
+
+    /// Whether the present extent is half full and no other waits: the next is linked then, so that no commit waits for it.
+    pub(crate) fn wants_next(&self, sb: &Superblock) -> bool {
+        let half = sb.extent_at(self.index) + sb.extent_size() / 2;
+        self.at >= half && sb.is_whole() && self.ahead(sb) == 0
     }
 
     /// Reads what stands before the end of the log in its page, when the file has been opened.
-    pub(crate) fn read_last_page(&mut self) -> Result<(), StoreError> {
-        let lead = (self.log.at % PAGE as u64) as usize;
-        let page = &mut self.log.buf.bytes_mut()[..lead];
-        self.disk.read_at(page, self.log.at - lead as u64).map_err(StoreError::io("read the end of the log"))
+    pub(crate) fn read_last_page(&mut self, source: &dyn ReadAt) -> Result<(), StoreError> {
+        let lead = (self.at % PAGE as u64) as usize;
+        let page = &mut self.buf.bytes_mut()[..lead];
+        source.read_at(page, self.at - lead as u64).map_err(StoreError::io("read the end of the log"))
+    }
+
+    /// Builds the frame of as many of `records` as go into one, in order. The extents that they need are linked.
+    pub(crate) fn begin_append(&mut self, root: &Root, records: &[Record<'_>]) -> LogWrite {
+        let batch = self.plan(&root.sb, records);
+        self.begin_frame(root, FrameContent::Txns(&records[..batch.records]), batch)
+    }
+
+    /// Builds the frame that says that everything before is durable. `None` where there is no room for it.
+    pub(crate) fn begin_mark(&mut self, root: &Root) -> Option<LogWrite> {
+        let moves = self.moves_without_records(&root.sb, 0);
+        let has_room = !moves || self.ahead(&root.sb) > 0;
+        has_room.then(|| self.begin_frame(root, FrameContent::Mark, RecordBatch { records: 0, body_len: 0, moves }))
     }
 
     /// Says in the log that everything before is durable. Does nothing where there is no room for it.
-    pub(crate) fn append_mark(&mut self) -> Result<(), StoreError> {
-        match self.plan_mark() {
-            Some(batch) => self.append_frame(FrameContent::Mark, batch),
+    pub(crate) fn append_mark(&mut self, root: &mut Root) -> Result<(), StoreError> {
+        match self.begin_mark(root) {
+            Some(write) => self.end_frame(root, write.carry_out()),
             None => Ok(()),
         }
     }
 
-    fn plan_mark(&self) -> Option<RecordBatch> {
-        let moves = self.moves_without_records(0);
-        let has_room = !moves || self.sb.log_head_lseq > self.log.lseq;
-        has_room.then_some(RecordBatch { records: 0, body_len: 0, moves })
+    /// Whether a TRUNC frame goes to the next extent.
+    pub(crate) fn moves_for_trunc(&self, sb: &Superblock) -> bool {
+        self.moves_without_records(sb, TRUNC_LEN)
     }
 
-    /// Makes everything past `to` void, durably (D-08). Nothing is written when there is no room for it.
-    pub(crate) fn append_trunc(&mut self, to: Zxid) -> Result<(), StoreError> {
-        let body_len = size_of::<i64>();
-        if self.moves_without_records(body_len) && !self.sb.is_whole() {
-            self.widen_at_once()?;
-        }
-        let moves = self.moves_without_records(body_len);
-        if moves && self.sb.log_head_lseq == self.log.lseq {
-            self.link_next()?;
-        }
-        self.append_frame(FrameContent::Trunc(to), RecordBatch { records: 0, body_len, moves })?;
-        self.log.truncs.push((self.log.fseq, to));
+    /// Makes everything past `to` void, durably (D-08). The extent that it goes to is linked.
+    pub(crate) fn append_trunc(&mut self, root: &mut Root, to: Zxid) -> Result<(), StoreError> {
+        let moves = self.moves_for_trunc(&root.sb);
+        let batch = RecordBatch { records: 0, body_len: TRUNC_LEN, moves };
+        let write = self.begin_frame(root, FrameContent::Trunc(to), batch);
+        self.end_frame(root, write.carry_out())?;
+        self.truncs.push((self.fseq, to));
         Ok(())
     }
 
-    /// Whether a frame of `body_len` bytes goes to the next extent.
-    fn moves_without_records(&self, body_len: usize) -> bool {
-        let needed = frame_len(body_len) + if self.opened() { 0 } else { open::FRAME_LEN };
-        self.sb.extent_end(self.log.index) - self.log.at < needed as u64
-    }
-
-    /// Writes one frame with one sync.
-    fn append_frame(&mut self, content: FrameContent<'_>, batch: RecordBatch) -> Result<(), StoreError> {
-        let write = self.begin_frame(content, batch);
-        self.end_frame(write.carry_out())
-    }
-
-    /// Builds one frame, with the OPEN before it where it is the first of its extent. Nothing of the log's end changes.
-    fn begin_frame(&mut self, content: FrameContent<'_>, batch: RecordBatch) -> LogWrite {
+    /// Builds one frame, with the OPEN before it where it is the first of its extent. Nothing of the log's end changes: it goes
+    /// on with the frame once that is written.
+    fn begin_frame(&mut self, root: &Root, content: FrameContent<'_>, batch: RecordBatch) -> LogWrite {
         assert!(!self.is_writing, "two writes of the log at once");
         self.is_mark_due = false;
-        let (kind, records) = (content.kind(), content.records());
-        let seed = self.seed;
-        // Where the chain goes on.
+        let sb = &root.sb;
         let (lseq, index, at) = if batch.moves {
-            let lseq = self.log.lseq + 1;
-            let index = self.sb.log_extent(lseq).expect("linked before: checked by the caller");
-            (lseq, index, self.sb.extent_at(index))
+            let lseq = self.lseq + 1;
+            let index = sb.log_extent(lseq).expect("linked before: checked by the caller");
+            (lseq, index, sb.extent_at(index))
         } else {
-            (self.log.lseq, self.log.index, self.log.at)
+            (self.lseq, self.index, self.at)
         };
-        let opens = at == self.sb.extent_at(index);
+        let opens = at == sb.extent_at(index);
         let total = frame_len(batch.body_len) + if opens { open::FRAME_LEN } else { 0 };
-        assert!(at + total as u64 <= self.sb.extent_end(index), "a frame past the end of its extent");
+        assert!(at + total as u64 <= sb.extent_end(index), "a frame past the end of its extent");
         // Whole pages are written, past the page cache where that is possible: what is durable in the first of them is
         // written again as it is, and the last is filled up with zeros.
         let lead = (at % PAGE as u64) as usize;
         let written_len = (lead + total).next_multiple_of(PAGE);
-        if self.log.buf.capacity() < written_len {
+        if self.buf.capacity() < written_len {
             let mut larger = AlignedBuf::new(written_len.next_power_of_two());
-            larger.bytes_mut()[..lead].copy_from_slice(&self.log.buf.bytes()[..lead]);
-            self.log.buf = larger;
+            larger.bytes_mut()[..lead].copy_from_slice(&self.buf.bytes()[..lead]);
+            self.buf = larger;
         }
         // One sync at a time, so all frames before this one are synced; unless syncing is off, then none can be said to be.
-        let synced_fseq = match self.options.sync {
-            SyncMode::Always if failpoint::on(Failpoint::SyncedTooSoon) => self.log.fseq + 1,
+        let synced_fseq = match root.sync {
+            SyncMode::Always if failpoint::on(Failpoint::SyncedTooSoon) => self.fseq + 1,
             SyncMode::Always if failpoint::on(Failpoint::NeverSaysSynced) => 0,
-            SyncMode::Always => self.log.fseq,
+            SyncMode::Always => self.fseq,
             SyncMode::Never => 0,
         };
         let mut head = FrameHead {
             header_crc: 0,
             own_offset: at,
-            fseq: self.log.fseq.max(if failpoint::on(Failpoint::NumbersReused) { 0 } else { self.fseq_floor }) + 1,
-            incarnation: self.sb.incarnation,
-            kind,
+            fseq: self.fseq.max(if failpoint::on(Failpoint::NumbersReused) { 0 } else { self.fseq_floor }) + 1,
+            incarnation: sb.incarnation,
+            kind: content.kind(),
             body_len: batch.body_len as u32,
             body_crc: 0,
             synced_fseq,
-            last_zxid: content.last_zxid(self.log.last_zxid),
-            prev_crc: self.log.last_crc,
-            records: records.len() as u32,
+            last_zxid: content.last_zxid(self.last_zxid),
+            prev_crc: self.last_crc,
+            records: content.records().len() as u32,
         };
         let first_fseq = head.fseq;
-        let page_rest = &mut self.log.buf.bytes_mut()[lead..written_len];
+        let page_rest = &mut self.buf.bytes_mut()[lead..written_len];
         let (out, behind) = page_rest.split_at_mut(total);
         behind.fill(0);
         let mut rest = out;
         if opens {
             let (mine, behind) = rest.split_at_mut(open::FRAME_LEN);
-            mine.fill(0);
-            let before = self.log.extents.last();
+            let before = self.extents.last();
             let body = OpenBody {
                 lseq,
                 extent: index,
                 prev_extent: before.map_or(u32::MAX, |e| e.index),
-                prev_end_offset: before.map_or(0, |_| self.log.at),
+                prev_end_offset: before.map_or(0, |_| self.at),
                 prev_lseq: before.map_or(0, |e| e.lseq),
-                base_zxid: self.log.last_zxid,
+                base_zxid: self.last_zxid,
             };
-            body.encode(&mut mine[frame::HEADER_LEN..]);
-            let body_crc = crc32c::crc32c(&mine[frame::HEADER_LEN..][..open::BODY_LEN]);
-            let opening = FrameHead {
-                kind: FrameKind::Open,
-                body_len: open::BODY_LEN as u32,
-                body_crc,
-                last_zxid: self.log.last_zxid,
-                records: 0,
-                ..head
-            };
-            head.prev_crc = opening.encode(seed, mine);
+            head.prev_crc = head.encode_open(&body, root.seed, mine);
             head.fseq += 1;
             head.own_offset += open::FRAME_LEN as u64;
             rest = behind;
         }
-        let mut fill = frame::HEADER_LEN;
-        for one in records {
-            let end = fill + record::HEADER_LEN + one.txn.len();
-            let header = &mut rest[fill..fill + record::HEADER_LEN];
-            le::put_u32(header, record::LENGTH, one.txn.len() as u32);
-            le::put_u16(header, record::KIND, record::KIND_TXN);
-            le::put_u16(header, record::FLAGS, 0);
-            le::put_u64(header, record::ZXID, one.zxid.0 as u64);
-            rest[fill + record::HEADER_LEN..end].copy_from_slice(one.txn);
-            fill = end.next_multiple_of(record::ALIGN);
-            rest[end..fill].fill(0);
-        }
-        if let FrameContent::Trunc(to) = content {
-            le::put_u64(rest, fill, to.0 as u64);
-            fill += batch.body_len;
-        }
-        rest[fill..].fill(0);
-        head.body_crc = crc32c::crc32c(&rest[frame::HEADER_LEN..fill]);
-        let header_crc = head.encode(seed, rest);
-
+        head.encode_with(content, root.seed, rest);
         self.is_writing = true;
         LogWrite {
-            disk: Arc::clone(&self.disk),
-            buf: std::mem::take(&mut self.log.buf),
+            disk: Arc::clone(&root.disk),
+            buf: std::mem::take(&mut self.buf),
             len: written_len,
             at: at - lead as u64,
-            is_synced: self.options.sync == SyncMode::Always && !failpoint::on(Failpoint::AckBeforeSync),
+            is_synced: root.sync == SyncMode::Always && !failpoint::on(Failpoint::AckBeforeSync),
             end: FrameEnd {
-                kind,
+                kind: head.kind,
                 lseq,
                 index,
                 at,
@@ -694,47 +376,46 @@ impl Store {
                 lead,
                 opens: opens.then_some(first_fseq),
                 fseq: head.fseq,
-                crc: header_crc,
+                crc: head.header_crc,
                 last_zxid: head.last_zxid,
-                records: records.len(),
+                records: content.records().len(),
             },
         }
     }
 
     /// Moves the end of the log behind a frame that was written.
-    fn end_frame(&mut self, written: LogWritten) -> Result<(), StoreError> {
+    pub(crate) fn end_frame(&mut self, root: &mut Root, written: LogWritten) -> Result<(), StoreError> {
         let LogWritten { buf, took_us, result, end } = written;
         assert!(self.is_writing, "no write was begun");
         self.is_writing = false;
-        self.log.buf = buf;
-        self.stats.fsync_count += 1;
-        self.stats.fsync_total_us += took_us;
-        self.stats.fsync_max_us = self.stats.fsync_max_us.max(took_us);
+        self.buf = buf;
+        self.counts.syncs += 1;
+        self.counts.syncs_us += took_us;
+        self.counts.sync_max_us = self.counts.sync_max_us.max(took_us);
         if let Err(error) = result {
-            return Err(self.poison_sync(&error));
+            return Err(root.poison_sync(&error));
         }
         let in_buf = end.lead + end.len as usize;
         let last_page = in_buf / PAGE * PAGE;
-        self.log.buf.bytes_mut().copy_within(last_page..in_buf, 0);
-        self.stats.frames += 1;
-        self.stats.records += end.records as u64;
-        self.stats.log_bytes += end.len;
+        self.buf.bytes_mut().copy_within(last_page..in_buf, 0);
+        self.counts.frames += 1;
+        self.counts.records += end.records as u64;
+        self.counts.bytes += end.len;
         let FrameEnd { lseq, index, at, .. } = end;
         if let Some(first_fseq) = end.opens {
-            if let Some(left) = self.log.extents.last_mut() {
-                left.end = self.log.at;
+            if let Some(left) = self.extents.last_mut() {
+                left.end = self.at;
             }
-            let base_zxid = self.log.last_zxid;
-            self.log.extents.push(LogExtent { lseq, index, first_fseq, base_zxid, last_zxid: base_zxid, end: at });
+            let base_zxid = self.last_zxid;
+            self.extents.push(LogExtent { lseq, index, first_fseq, base_zxid, last_zxid: base_zxid, end: at });
         }
-        let tail = &mut self.log;
-        (tail.lseq, tail.index, tail.at) = (lseq, index, at + end.len);
-        (tail.fseq, tail.last_crc, tail.last_zxid) = (end.fseq, end.crc, end.last_zxid);
-        let current = tail.extents.last_mut().expect("an extent that holds a frame was opened");
+        (self.lseq, self.index, self.at) = (lseq, index, at + end.len);
+        (self.fseq, self.last_crc, self.last_zxid) = (end.fseq, end.crc, end.last_zxid);
+        let current = self.extents.last_mut().expect("an extent that holds a frame was opened");
         // What was cut off is still in it.
-        (current.last_zxid, current.end) = (current.last_zxid.max(tail.last_zxid), tail.at);
+        (current.last_zxid, current.end) = (current.last_zxid.max(self.last_zxid), self.at);
         if end.kind != FrameKind::Mark {
-            tail.last_txns_fseq = tail.fseq;
+            self.last_txns_fseq = self.fseq;
             self.idle_since = None;
         }
         Ok(())

@@ -1,47 +1,61 @@
 //! The one file: a log of transactions, snapshots of what they made, and two superblock slots that tie them together.
 //!
-//! Knows bytes and zxids, nothing of the tree. `layout` has the tables, `superblock` the root, `extents` the space,
-//! `log` the append, `writing` the step of it that waits for the disk, `recover` the way back, `parallel` the same on several threads, `snapshot` the snapshots, `helper` the slow work beside the loop, `file`
-//! the open store, `disk` everything that touches the operating system. `docs/FORMAT.md` describes the bytes.
+//! Knows bytes and zxids, nothing of the tree. Its files stand in layers, and each knows only those before it, in this order,
+//! which `tests/layering.rs` checks: the tables of the bytes (`layout`) and what they are told with; how the file is reached
+//! (`access` says what is needed of it, `disk` meets the operating system); its root (`superblock` as bytes, `root` in force);
+//! its space (`extents`), with the slow work beside the loop (`helper`); the log (`frame` as bytes, `chain` walked, `log`
+//! written, `read` to others); snapshots (`chunks` as bytes, `snapshot` written, `budget` for who has how much room); the way
+//! back (`recover`, on several threads `parallel`) and `inspect`; and the open store, which joins the parts (`parts`), finds
+//! room (`supply`), publishes (`publish`), does what is due (`turn`), keeps the history (`history`) and is opened and closed
+//! (`open`). `docs/FORMAT.md` describes the bytes.
 
+mod access;
+mod budget;
+mod chain;
 mod chunks;
 mod disk;
 mod error;
 mod extents;
-mod file;
+mod frame;
 mod helper;
-mod hollow;
+mod history;
 mod inspect;
-mod install;
 mod layout;
 mod le;
 mod log;
 mod member;
+mod open;
 mod options;
 mod os_error;
 mod pace;
 mod parallel;
+mod parts;
+mod publish;
 mod read;
 mod recover;
+mod replay;
+mod root;
 mod snapshot;
-mod space;
 mod superblock;
+mod supply;
 #[cfg(test)]
 pub(crate) mod tests;
-mod truncate;
+mod turn;
 mod window;
 mod writing;
 
+pub use access::{Disk, ReadAt};
 pub(crate) use disk::listen;
-pub use disk::{Disk, DiskFile, ReadAt, block_file_size_signal};
+pub use disk::{DiskFile, block_file_size_signal};
 pub use error::StoreError;
-pub use file::Store;
+pub use frame::Record;
 pub use inspect::{InspectLine, InspectVerdict, SuperblockLine, inspect, inspect_bytes};
-pub use log::Record;
 pub use member::{KeptConfig, MemberState, Soundness};
 pub use options::{Space, SpaceLevel, StoreOptions, StoreStats, SyncMode};
 pub use os_error::{OsError, os_text};
+pub use parts::Store;
 pub use read::{LogCursor, Logged};
-pub use recover::{EndOfLog, RecoveryReport, Replay, recover_image};
+pub use recover::{EndOfLog, RecoveryReport, recover_image};
+pub use replay::Replay;
 pub use snapshot::SnapshotDone;
 pub use writing::{LogWrite, LogWritten};

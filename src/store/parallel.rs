@@ -11,11 +11,12 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use crate::ids::Zxid;
+use crate::store::access::{AlignedBuf, ReadAt};
+use crate::store::chain::{Chain, ChainEnd};
 use crate::store::chunks::{self, Chunks};
-use crate::store::disk::{AlignedBuf, ReadAt};
 use crate::store::error::StoreError;
-use crate::store::log::{Kind, Records};
-use crate::store::recover::{Chain, Replay, Verdict};
+use crate::store::frame::{FrameKind, Records};
+use crate::store::replay::Replay;
 use crate::store::superblock::{SnapshotSlot, Superblock};
 
 /// Chunks of the snapshot that are read ahead of the loading.
@@ -34,7 +35,7 @@ struct FrameBatch {
 }
 
 /// A chunk of the snapshot, and the length of its payload; the last thing said is that there are no more.
-type SnapshotPiece = Option<(AlignedBuf, usize)>;
+type ReadChunk = Option<(AlignedBuf, usize)>;
 
 /// The log as it was found, and what was taken in of the file.
 #[derive(Debug)]
@@ -127,7 +128,7 @@ fn load<'scope, 'a: 'scope>(
     kept: &SnapshotSlot,
     replay: &mut dyn Replay,
 ) -> Option<()> {
-    let (pieces_to, pieces) = sync_channel::<SnapshotPiece>(CHUNKS_AHEAD);
+    let (pieces_to, pieces) = sync_channel::<ReadChunk>(CHUNKS_AHEAD);
     let (empty_to, empty) = channel::<AlignedBuf>();
     let read = move || {
         loop {

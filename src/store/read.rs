@@ -3,17 +3,18 @@
 //! Checksums are checked again before anything is given out, and so is the chain of frames. What a truncation made void is
 //! passed over. Extents that a reader has before it are not released, within limits.
 
+use crate::store::access::ReadAt;
+use crate::store::chain::{LogExtent, frame_at};
+use crate::store::error::StoreError;
+use crate::store::frame::{FrameHead, FrameKind, Records};
+use crate::store::layout::frame;
+use crate::store::log::Log;
+use crate::store::superblock::Superblock;
+use crate::store::window::Window;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ids::{Millis, Zxid};
-use crate::store::error::StoreError;
-use crate::store::file::Store;
-use crate::store::layout::frame;
-use crate::store::log::{FrameHead, FrameKind, LogExtent, Records};
-use crate::store::options::SpaceLevel;
-use crate::store::recover::frame_at;
-use crate::store::window::Window;
 
 /// A reader that has not come to its end by then is given up, ms.
 const PIN_MAX_MS: u64 = 10 * 60 * 1000;
@@ -38,6 +39,11 @@ impl LogCursor {
         self.before
     }
 
+    /// The log extent that the reader is in.
+    pub(crate) fn lseq(&self) -> u64 {
+        self.lseq
+    }
+
     /// The last transaction that was given out, or what was asked for.
     pub fn upto(&self) -> Zxid {
         self.upto
@@ -49,8 +55,6 @@ impl LogCursor {
 pub(crate) struct Pins {
     next: u64,
     held: BTreeMap<u64, Pin>,
-    /// The most extents that were kept for readers alone since the file was opened.
-    pub(crate) most: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +67,30 @@ impl Pins {
     /// The first extent that a reader has before it.
     pub(crate) fn first(&self) -> Option<u64> {
         self.held.values().map(|pin| pin.lseq).min()
+    }
+
+    /// Holds the log from `cursor` on for its reader.
+    pub(crate) fn hold(&mut self, cursor: &mut LogCursor, now: Millis) {
+        self.next += 1;
+        cursor.id = self.next;
+        self.held.insert(cursor.id, Pin { lseq: cursor.lseq, since: now });
+    }
+
+    /// Whether the reader still has its part of the log.
+    pub(crate) fn holds(&self, cursor: &LogCursor) -> bool {
+        self.held.contains_key(&cursor.id)
+    }
+
+    /// The reader has come to where `cursor` is.
+    pub(crate) fn follow(&mut self, cursor: &LogCursor) {
+        if let Some(pin) = self.held.get_mut(&cursor.id) {
+            pin.lseq = cursor.lseq;
+        }
+    }
+
+    /// Ends the reading.
+    pub(crate) fn release(&mut self, cursor: &LogCursor) {
+        self.held.remove(&cursor.id);
     }
 
     /// Gives up every reader.
@@ -79,22 +107,15 @@ impl Pins {
 /// A transaction of the log.
 pub type Logged = (Zxid, Arc<[u8]>);
 
-impl Store {
-    /// Sets out to read what follows `after`; `None` when the log does not reach back so far.
-    ///
-    /// The reader keeps its part of the file from being used for something else, for ten minutes at most and while there is
-    /// room: [`read_close`](Store::read_close) when it is done.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] when what was written reads back wrong.
-    pub fn read_open(&mut self, after: Zxid) -> Result<Option<LogCursor>, StoreError> {
-        self.has_history()?;
-        let Some(cursor) = self.find(after)? else { return Ok(None) };
-        self.pins.next += 1;
-        self.pins.held.insert(cursor.id, Pin { lseq: cursor.lseq, since: self.now });
-        Ok(Some(cursor))
-    }
+/// The log of an open file, to be read.
+#[derive(Clone, Copy)]
+pub(crate) struct LogReader<'a> {
+    pub(crate) source: &'a dyn ReadAt,
+    pub(crate) sb: &'a Superblock,
+    pub(crate) log: &'a Log,
+}
 
+impl LogReader<'_> {
     /// Whether the log or a kept snapshot knows a state at exactly `zxid`.
     pub(crate) fn knows(&self, zxid: Zxid) -> Result<bool, StoreError> {
         let is_kept = self.sb.snapshots.iter().flatten().any(|kept| kept.zxid == zxid);
@@ -102,8 +123,16 @@ impl Store {
         Ok(is_kept || found == Some(zxid))
     }
 
+    /// Whether the state at `to` can be read back: it is one of the history's, and begins with a snapshot or with nothing.
+    pub(crate) fn leads_to(&self, to: Zxid) -> Result<bool, StoreError> {
+        let first = self.log.extents.first().map_or(self.log.last_zxid, |first| first.base_zxid);
+        let has_snapshot = self.sb.snapshots.iter().flatten().any(|kept| kept.zxid <= to && kept.zxid >= first);
+        let from_nothing = self.sb.log_base_lseq == 1 && self.sb.snapshots.iter().flatten().all(|kept| kept.zxid > to);
+        Ok((has_snapshot || (from_nothing && first == Zxid::ZERO)) && self.knows(to)?)
+    }
+
     /// The place in the log behind `after`.
-    fn find(&self, after: Zxid) -> Result<Option<LogCursor>, StoreError> {
+    pub(crate) fn find(&self, after: Zxid) -> Result<Option<LogCursor>, StoreError> {
         // The last extent before which everything is at or below `after`. What was cut off is in none.
         let extents = &self.log.extents;
         let from = extents.iter().rev().find(|extent| extent.base_zxid <= after).or(extents.first());
@@ -112,7 +141,7 @@ impl Store {
             return Ok(None);
         }
         let (lseq, at) = from.map_or((self.log.lseq, self.log.at), |e| (e.lseq, self.sb.extent_at(e.index)));
-        let mut cursor = LogCursor { id: self.pins.next, before, upto: Zxid(i64::MIN), lseq, at, behind: None };
+        let mut cursor = LogCursor { id: 0, before, upto: Zxid(i64::MIN), lseq, at, behind: None };
         self.read_frames(&mut cursor, &mut |zxid, _| {
             let is_before = zxid <= after;
             if is_before {
@@ -124,17 +153,8 @@ impl Store {
         Ok(Some(cursor))
     }
 
-    /// Reads on: transactions in order, of `bytes_max` bytes in all, or one that is larger. None when there are no more
-    /// yet.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] when what was written reads back wrong; [`StoreError::LogReleased`] when the reader was given
-    /// up.
-    pub fn read(&mut self, cursor: &mut LogCursor, bytes_max: usize) -> Result<Vec<Logged>, StoreError> {
-        let released = self.log.extents.first().is_some_and(|first| cursor.lseq < first.lseq);
-        if released || !self.pins.held.contains_key(&cursor.id) {
-            return Err(StoreError::LogReleased);
-        }
+    /// Reads on: transactions in order, of `bytes_max` bytes in all, or one that is larger.
+    pub(crate) fn read(&self, cursor: &mut LogCursor, bytes_max: usize) -> Result<Vec<Logged>, StoreError> {
         let mut found = Vec::new();
         let mut bytes = 0;
         let read = self.read_frames(cursor, &mut |zxid, txn| {
@@ -149,20 +169,12 @@ impl Store {
         if found.is_empty() {
             read?;
         }
-        if let Some(pin) = self.pins.held.get_mut(&cursor.id) {
-            pin.lseq = cursor.lseq;
-        }
         Ok(found)
-    }
-
-    /// Ends the reading.
-    pub fn read_close(&mut self, cursor: LogCursor) {
-        self.pins.held.remove(&cursor.id);
     }
 
     /// Gives what follows the cursor to `take`, until that wants no more, and moves the cursor behind what was taken.
     fn read_frames(&self, cursor: &mut LogCursor, take: &mut dyn FnMut(Zxid, &[u8]) -> bool) -> Result<(), StoreError> {
-        let mut window = Window::small(&*self.disk);
+        let mut window = Window::small(self.source);
         while let Some(extent) = self.log.extents.iter().find(|extent| extent.lseq == cursor.lseq) {
             if cursor.at >= extent.end {
                 let next = self.log.extents.iter().find(|next| next.lseq == cursor.lseq + 1);
@@ -200,7 +212,7 @@ impl Store {
         extent: &LogExtent,
     ) -> Result<FrameHead, StoreError> {
         let head =
-            frame_at(window, &self.sb, cursor.at, extent.end).map_err(|error| unreadable(cursor, error.to_string()))?;
+            frame_at(window, self.sb, cursor.at, extent.end).map_err(|error| unreadable(cursor, error.to_string()))?;
         let head = head.map_err(|why| unreadable(cursor, why))?;
         let follows = match cursor.behind {
             None => head.kind == FrameKind::Open && head.fseq == extent.first_fseq,
@@ -210,15 +222,6 @@ impl Store {
             return Err(unreadable(cursor, "a frame of an earlier use of the space"));
         }
         Ok(head)
-    }
-
-    /// Lets go of readers that have been reading for too long, or stand in the way of what the file needs.
-    pub(crate) fn tend_pins(&mut self) {
-        self.pins.drop_old(self.now);
-        if self.pins.first().is_some() && self.space().level >= SpaceLevel::Slow {
-            log::warn!("members that read the log are given up, because its space is needed");
-            self.pins.drop_all();
-        }
     }
 }
 

@@ -3,22 +3,23 @@
 //! Chunks go to FREE extents that nothing names, so a crash forgets them. Only when all are synced and have been read
 //! back does a superblock update name them, and release what they replace (P8, D-09).
 
-use std::collections::VecDeque;
-
-use crate::failpoint::{self, Failpoint};
-use crate::ids::Zxid;
-use crate::store::chunks::{Verification, VerifyError, plan_of};
-use crate::store::disk::AlignedBuf;
+use crate::store::access::AlignedBuf;
+use crate::store::chunks::{Verification, plan_of};
 use crate::store::error::StoreError;
-use crate::store::extents::{ExtentState, count};
-use crate::store::file::Store;
-use crate::store::helper::{HelperJob, JobDone};
+use crate::store::extents::{Extents, RESERVE};
+use crate::store::helper::{HelperJob, SnapshotPiece, VerifyError};
 use crate::store::layout::{PAGE, chunk};
 use crate::store::le;
 use crate::store::member::MemberState;
 use crate::store::os_error::OsError;
-use crate::store::space::RESERVE;
-use crate::store::superblock::{Extent, SnapshotSlot, Superblock};
+use crate::store::pace::SnapshotProgress;
+use crate::store::root::LogEnd;
+use crate::store::superblock::{Extent, ExtentState, SnapshotSlot, Superblock};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::failpoint::{self, Failpoint};
+use crate::ids::{Millis, Zxid};
 
 /// Milliseconds after a snapshot was given up before the next is wanted.
 const RETRY_MS: u64 = 2000;
@@ -68,87 +69,52 @@ pub(crate) struct Build {
     /// The caller gave it up and wants to hear no more.
     silent: bool,
     /// It is a state that was received, and becomes all that counts, with this.
-    install: Option<MemberState>,
+    pub(crate) install: Option<MemberState>,
 }
 
-impl Store {
-    /// Whether it is time for a snapshot: the log since the last one has reached its window, or room runs low and a
-    /// snapshot would make some.
-    pub fn wants_snapshot(&self) -> bool {
-        if !self.may_begin_snapshot() {
-            return false;
-        }
-        let window = self.log_window();
-        self.log_since_snapshot() >= window - window / 8 * u64::from(self.jitter) / 256
-            || (self.snapshot_makes_room() && self.is_low(self.left()))
-    }
+/// What came of a snapshot when it was looked after.
+#[derive(Debug)]
+pub(crate) enum Tended {
+    Nothing,
+    /// It was given up.
+    Ended(SnapshotDone),
+    /// It has been written and read back: it can be named.
+    Whole(Box<Build>),
+}
 
-    /// Whether a snapshot could begin now, and would not be the same as the last one.
-    pub(crate) fn may_begin_snapshot(&self) -> bool {
-        self.build.is_none()
-            && self.poison.is_none()
-            && self.now >= self.snapshot_not_before
-            && self.log.last_zxid > self.newest_snapshot_zxid()
-    }
+/// The snapshot that is being written, if there is one.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshots {
+    pub(crate) build: Option<Build>,
+    /// It has been read back as it was written.
+    verified: bool,
+    /// The number of the last that was begun since the file was opened.
+    last_id: u64,
+    /// None is wanted before.
+    pub(crate) not_before: Millis,
+    pub(crate) published: u64,
+    pub(crate) given_up: u64,
+}
 
-    pub(crate) fn newest_snapshot_zxid(&self) -> Zxid {
-        self.sb.snapshots.iter().flatten().map(|kept| kept.zxid).max().unwrap_or(Zxid::ZERO)
-    }
-
-    /// Begins a snapshot of the state at `zxid`, which is [`last_zxid`](Store::last_zxid).
-    ///
-    /// `estimate_bytes` is how large the stream becomes at most; space for that is kept from the log. Push every entry, then call
-    /// [`snapshot_finish`](Store::snapshot_finish), and [`tick`](Store::tick) until it reports the end.
-    ///
-    /// # Errors
-    /// [`StoreError::SnapshotRunning`]; [`StoreError::Full`] when it cannot fit beside the reserve of the log.
-    ///
-    /// # Panics
-    /// When `zxid` is not the last one appended.
-    pub fn snapshot_begin(&mut self, zxid: Zxid, estimate_bytes: u64) -> Result<(), StoreError> {
-        self.has_history()?;
-        if self.build.is_some() {
-            return Err(StoreError::SnapshotRunning);
-        }
-        assert!(zxid <= self.log.last_zxid, "a snapshot at {zxid:?}, the log ends at {:?}", self.log.last_zxid);
-        if let Err(error) = self.make_room_for(self.extents_for_snapshot(estimate_bytes)) {
-            self.snapshot_not_before = self.now.plus(RETRY_MS);
-            return Err(error);
-        }
-        // Never so slow that a snapshot takes longer than half a minute.
-        let rate = self.options.snapshot_rate;
-        self.helper.set_snapshot_rate(if rate == 0 { 0 } else { rate.max(estimate_bytes / 30) });
-        self.snapshot_largest = self.snapshot_largest.max(estimate_bytes);
-        self.begin_build(zxid, estimate_bytes, None);
-        Ok(())
-    }
-
-    /// Sees to it that there are `needed` extents for a snapshot, if it takes giving up the older of two.
-    pub(crate) fn make_room_for(&mut self, needed: u32) -> Result<(), StoreError> {
-        // The log goes on meanwhile, if only with what it has.
-        let has_room = |store: &Store| {
-            let ahead = (store.sb.log_head_lseq - store.log.lseq) as u32;
-            let free = store.pool.count_free(&store.sb) + count(&store.sb, ExtentState::Retired);
-            ahead + free + store.growable() > needed
-        };
-        if !has_room(self) {
-            // Better one snapshot than two and a server that can never take another.
-            self.shed_older_snapshot()?;
-        }
-        if has_room(self) { Ok(()) } else { Err(self.full()) }
-    }
-
-    /// Begins to write what `install`, if it is given, makes all that counts.
-    pub(crate) fn begin_build(&mut self, zxid: Zxid, estimate_bytes: u64, install: Option<MemberState>) {
-        let id = self.sb.snapshots.iter().flatten().map(|kept| kept.id).max().unwrap_or(0).max(self.snapshot_id) + 1;
-        self.snapshot_id = id;
+impl Snapshots {
+    /// Begins to write one of the state at `zxid`, with the log at `began` and `window` bytes of log until it is published;
+    /// `install`, if it is given, becomes all that counts with it.
+    pub(crate) fn begin(
+        &mut self,
+        extents: &Extents,
+        (zxid, began, window): (Zxid, u64, u64),
+        estimate_bytes: u64,
+        install: Option<MemberState>,
+    ) {
+        let kept = extents.sb().snapshots.iter().flatten().map(|kept| kept.id).max().unwrap_or(0);
+        self.last_id = kept.max(self.last_id) + 1;
         self.build = Some(Build {
-            id,
+            id: self.last_id,
             zxid,
-            began: self.log_position(),
-            window: self.log_window(),
+            began,
+            window,
             estimate: estimate_bytes,
-            estimate_extents: self.extents_for_snapshot(estimate_bytes),
+            estimate_extents: extents.for_snapshot(estimate_bytes),
             written: 0,
             extents: Vec::new(),
             chunks: 0,
@@ -170,27 +136,30 @@ impl Store {
     }
 
     /// Extents the snapshot in progress still needs; `None` when none is.
-    pub(crate) fn snapshot_extents_wanted(&self) -> Option<u32> {
+    pub(crate) fn extents_wanted(&self, sb: &Superblock) -> Option<u32> {
         let build = self.build.as_ref().filter(|build| build.failed.is_none())?;
         if build.verifying {
             return Some(0);
         }
-        let per_extent = self.sb.extent_size() as usize / self.sb.chunk_len();
+        let per_extent = sb.extent_size() as usize / sb.chunk_len();
         let waiting = build.waiting.len().div_ceil(per_extent) as u32;
         let taken = build.extents.len() as u32;
         Some(if build.finished { waiting } else { build.estimate_extents.saturating_sub(taken).max(waiting) })
     }
 
-    /// Adds one entry, of any bytes, to the snapshot.
-    ///
-    /// Never waits for the disk; look at [`snapshot_backlog`](Store::snapshot_backlog) between calls.
-    ///
-    /// # Errors
-    /// [`StoreError::NoSnapshot`] when none is being taken; the reason when it has been given up since.
-    pub fn snapshot_push(&mut self, entry: &[u8]) -> Result<(), StoreError> {
+    /// How far it is; the check has read back `checked` stream bytes.
+    pub(crate) fn progress(&self, checked: u64) -> Option<SnapshotProgress> {
+        let build = self.build.as_ref().filter(|build| build.failed.is_none())?;
+        let total = if build.finished { build.bytes } else { build.estimate.max(build.bytes) };
+        let checked = if build.verifying { checked } else { 0 };
+        Some(SnapshotProgress { written: build.written.min(build.bytes), checked, total })
+    }
+
+    /// Adds one entry.
+    pub(crate) fn push(&mut self, extents: &mut Extents, entry: &[u8]) -> Result<(), StoreError> {
         let len = u32::try_from(entry.len())
             .map_err(|_| StoreError::TooLarge { size: entry.len() as u64, limit: u64::from(u32::MAX) })?;
-        let chunk_len = self.sb.chunk_len();
+        let chunk_len = extents.sb().chunk_len();
         let build = self.build.as_mut().filter(|build| !build.finished).ok_or(StoreError::NoSnapshot)?;
         if let Some(error) = &build.failed {
             return Err(error.clone());
@@ -216,23 +185,20 @@ impl Store {
                 part = &part[count..];
             }
         }
-        self.hand_over(false)
+        self.hand_over(extents, false)
     }
 
     /// Bytes pushed that have not reached the disk.
-    pub fn snapshot_backlog(&self) -> usize {
+    pub(crate) fn backlog(&self) -> usize {
         self.build.as_ref().map_or(0, |build| {
             let waiting: usize = build.waiting.iter().map(|(_, used)| used).sum();
             waiting + build.in_flight_bytes + build.filling.as_ref().map_or(0, |_| build.fill)
         })
     }
 
-    /// Says that every entry has been pushed. [`tick`](Store::tick) reports when the snapshot counts.
-    ///
-    /// # Errors
-    /// As [`snapshot_push`](Store::snapshot_push).
-    pub fn snapshot_finish(&mut self) -> Result<(), StoreError> {
-        let chunk_len = self.sb.chunk_len();
+    /// Says that every entry has been pushed.
+    pub(crate) fn finish(&mut self, extents: &mut Extents) -> Result<(), StoreError> {
+        let chunk_len = extents.sb().chunk_len();
         let build = self.build.as_mut().filter(|build| !build.finished).ok_or(StoreError::NoSnapshot)?;
         if let Some(error) = &build.failed {
             return Err(error.clone());
@@ -241,49 +207,49 @@ impl Store {
         let fill = if build.filling.is_some() { build.fill } else { chunk::HEADER_LEN };
         let last = build.filling.take().unwrap_or_else(|| AlignedBuf::new(chunk_len));
         build.waiting.push_back((last, fill - chunk::HEADER_LEN));
-        self.hand_over(false)
+        self.hand_over(extents, false)
     }
 
-    /// Gives the snapshot up. The older ones stay; nothing is reported.
-    pub fn snapshot_abort(&mut self) {
+    /// Gives it up. The older ones stay; nothing is reported.
+    pub(crate) fn abort(&mut self, extents: &mut Extents) {
         if let Some(build) = &mut self.build {
             build.silent = true;
         }
-        self.fail_snapshot(StoreError::NoSnapshot);
-        self.bury_snapshot();
+        self.fail(extents, StoreError::NoSnapshot);
+        self.bury(extents);
     }
 
-    /// Whether a snapshot is being written, checked, or given up.
-    pub fn snapshot_running(&self) -> bool {
-        self.build.is_some()
+    /// Puts the next one off.
+    pub(crate) fn put_off(&mut self, now: Millis) {
+        self.not_before = now.plus(RETRY_MS);
     }
 
-    fn fail_snapshot(&mut self, error: StoreError) {
+    fn fail(&mut self, extents: &mut Extents, error: StoreError) {
         self.verified = false;
-        let forgotten = self.helper.forget_snapshot_jobs();
+        let forgotten = extents.helper.forget_snapshot_jobs();
         if let Some(build) = self.build.as_mut().filter(|build| build.failed.is_none()) {
             build.in_flight -= forgotten;
             build.waiting.clear();
             build.filling = None;
             build.failed = Some(error);
-            self.stats.snapshots_failed += 1;
-            self.snapshot_not_before = self.now.plus(RETRY_MS);
+            self.given_up += 1;
+            self.put_off(extents.now);
         }
     }
 
     /// Lets go of a failed snapshot's extents once nothing writes to them any more.
-    fn bury_snapshot(&mut self) -> Option<SnapshotDone> {
+    fn bury(&mut self, extents: &mut Extents) -> Option<SnapshotDone> {
         let ended = |build: &mut Build| build.failed.is_some() && build.in_flight == 0;
         let build = self.build.take_if(ended)?;
-        self.pool.release_all();
+        extents.pool.release_all();
         let error = build.failed.expect("only failed snapshots are buried");
         (!build.silent).then_some(SnapshotDone { zxid: build.zxid, outcome: Err(error) })
     }
 
     /// Gives full chunks a place and hands them to the helper. From `tick` it may also wait for growth.
-    fn hand_over(&mut self, from_tick: bool) -> Result<(), StoreError> {
-        let chunk_len = self.sb.chunk_len();
-        let per_extent = (self.sb.extent_size() / chunk_len as u64) as u32;
+    fn hand_over(&mut self, extents: &mut Extents, from_tick: bool) -> Result<(), StoreError> {
+        let chunk_len = extents.sb().chunk_len();
+        let per_extent = (extents.size() / chunk_len as u64) as u32;
         loop {
             let Some(build) = self.build.as_mut().filter(|b| b.failed.is_none() && !b.waiting.is_empty()) else {
                 return Ok(());
@@ -291,85 +257,76 @@ impl Store {
             if build.chunks / per_extent == build.extents.len() as u32 {
                 // Beyond what was set aside for it, the log comes first.
                 let spare = if (build.extents.len() as u32) < build.estimate_extents { 0 } else { RESERVE };
-                let free = self.pool.count_free(&self.sb);
-                let Some(index) = self.pool.first_free(&self.sb).filter(|_| free > spare) else {
-                    let coming = self.pool.growing + self.pool.grown + count(&self.sb, ExtentState::Retired);
-                    if from_tick && coming == 0 && self.growable() == 0 {
-                        let error = self.full();
-                        self.fail_snapshot(error);
+                let free = extents.count_free();
+                let Some(index) = extents.first_free().filter(|_| free > spare) else {
+                    let coming = extents.pool.growing + extents.pool.grown + extents.count(ExtentState::Retired);
+                    if from_tick && coming == 0 && extents.growable() == 0 {
+                        let error = extents.full();
+                        self.fail(extents, error);
                     }
                     return Ok(());
                 };
-                self.pool.reserve(index);
+                extents.pool.reserve(index);
                 build.extents.push(index);
             }
-            let Some((mut buf, used)) = build.waiting.pop_front() else { return Ok(()) };
+            let Some((buf, used)) = build.waiting.pop_front() else { return Ok(()) };
             let index = build.extents[(build.chunks / per_extent) as usize];
-            let at = self.sb.extent_at(index) + u64::from(build.chunks % per_extent) * chunk_len as u64;
-            let last = build.finished && build.waiting.is_empty();
-            let len = (chunk::HEADER_LEN + used).next_multiple_of(PAGE);
-            let out = buf.bytes_mut();
-            out[..chunk::HEADER_LEN].fill(0);
-            out[chunk::HEADER_LEN + used..len].fill(0);
-            le::put_u32(out, chunk::MAGIC, chunk::MAGIC_VALUE);
-            le::put_u64(out, chunk::OWN_OFFSET, at);
-            le::put_u64(out, chunk::SNAPSHOT_ID, build.id);
-            le::put_u64(out, chunk::ZXID, build.zxid.0 as u64);
-            le::put_u32(out, chunk::NUMBER, build.chunks);
-            le::put_u32(out, chunk::USED, used as u32);
-            le::put_u32(out, chunk::PREV_CRC, build.prev_crc);
-            le::put_u32(out, chunk::FLAGS, if last { chunk::FLAG_LAST } else { 0 });
-            let crc = crc32c::crc32c_append(self.seed, &out[chunk::OWN_OFFSET..chunk::HEADER_LEN + used]);
-            le::put_u32(out, chunk::CRC, crc);
-            build.prev_crc = crc;
-            build.chunks += 1;
-            build.in_flight += 1;
-            build.in_flight_bytes += len;
-            self.helper.submit(&self.disk, HelperJob::Chunk { at, buf, len });
+            let at = extents.sb().extent_at(index) + u64::from(build.chunks % per_extent) * chunk_len as u64;
+            let (buf, len) = build.encode_chunk(extents.root.seed, at, buf, used);
+            let disk = Arc::clone(&extents.root.disk);
+            extents.helper.submit(&disk, HelperJob::Chunk { at, buf, len });
         }
     }
 
-    pub(crate) fn handle_snapshot_done(&mut self, done: JobDone) -> Result<(), StoreError> {
+    /// Takes in what the helper has written or checked.
+    pub(crate) fn take_done(
+        &mut self,
+        extents: &mut Extents,
+        log: LogEnd,
+        done: SnapshotPiece,
+    ) -> Result<(), StoreError> {
         let Some(build) = self.build.as_mut() else { return Ok(()) };
         build.in_flight -= 1;
         match done {
-            JobDone::Chunk { at, len, buf, result } => {
+            SnapshotPiece::Chunk { at, len, buf, result } => {
                 build.in_flight_bytes -= len;
                 build.written += (len - chunk::HEADER_LEN) as u64;
                 if build.spare.len() < 4 {
                     build.spare.push(buf);
                 }
                 if let Err(error) = result {
-                    self.fail_snapshot(StoreError::Io { what: "write a snapshot", error: OsError::from(&error) });
-                    self.mark_bad(at)?;
+                    let error = StoreError::Io { what: "write a snapshot", error: OsError::from(&error) };
+                    self.fail(extents, error);
+                    extents.mark_bad(at, log)?;
                 }
             }
-            JobDone::Verified(Err(VerifyError::Sync(error))) => {
-                let error = self.poison_sync(&error);
-                self.fail_snapshot(error.clone());
+            SnapshotPiece::Verified(Err(VerifyError::Sync(error))) => {
+                let error = extents.root.poison_sync(&error);
+                self.fail(extents, error.clone());
                 return Err(error);
             }
-            JobDone::Verified(Err(VerifyError::Bad { offset, what })) => {
+            SnapshotPiece::Verified(Err(VerifyError::Bad { offset, what })) => {
                 log::error!("the new snapshot cannot be read back at byte {offset}: {what}");
-                self.fail_snapshot(StoreError::SnapshotUnreadable { offset, what });
-                self.mark_bad(offset)?;
+                self.fail(extents, StoreError::SnapshotUnreadable { offset, what });
+                extents.mark_bad(offset, log)?;
             }
-            JobDone::Verified(Ok(())) if build.failed.is_none() => self.verified = true,
-            JobDone::Verified(Ok(())) | JobDone::Grown(_) => {}
+            SnapshotPiece::Verified(Ok(())) if build.failed.is_none() => self.verified = true,
+            SnapshotPiece::Verified(Ok(())) => {}
         }
         Ok(())
     }
 
-    /// Moves the snapshot in progress on: places for waiting chunks, the check, publication.
-    pub(crate) fn tend_snapshot(&mut self) -> Result<Option<SnapshotDone>, StoreError> {
-        self.hand_over(true)?;
-        if let Some(done) = self.bury_snapshot() {
-            return Ok(Some(done));
+    /// Moves the snapshot in progress on: places for waiting chunks, the check.
+    pub(crate) fn tend(&mut self, extents: &mut Extents) -> Result<Tended, StoreError> {
+        self.hand_over(extents, true)?;
+        if let Some(done) = self.bury(extents) {
+            return Ok(Tended::Ended(done));
         }
         if std::mem::take(&mut self.verified) {
-            return self.publish_snapshot().map(Some);
+            let build = self.build.take().expect("only a snapshot that is there is verified");
+            return Ok(Tended::Whole(Box::new(build)));
         }
-        let Some(build) = self.build.as_mut() else { return Ok(None) };
+        let Some(build) = self.build.as_mut() else { return Ok(Tended::Nothing) };
         if build.finished
             && build.failed.is_none()
             && build.waiting.is_empty()
@@ -378,97 +335,39 @@ impl Store {
         {
             build.verifying = true;
             build.in_flight = 1;
-            let plan = plan_of(&self.sb, &build.extents, build.slot());
-            self.helper.submit(&self.disk, HelperJob::Verify(Verification::new(plan)));
+            let check = Verification::new(plan_of(extents.sb(), &build.extents, build.slot()));
+            let disk = Arc::clone(&extents.root.disk);
+            extents.helper.submit(&disk, HelperJob::Verify(Box::new(check)));
         }
-        Ok(None)
-    }
-
-    /// Names the snapshot in the superblock and releases what it replaces.
-    fn publish_snapshot(&mut self) -> Result<SnapshotDone, StoreError> {
-        let mut build = self.build.take().expect("only a snapshot that is there is verified");
-        if let Some(state) = build.install.take() {
-            return self.publish_install(build, &state);
-        }
-        let kept = build.slot();
-        // The place of the older one: an empty place is older than any.
-        let slot = usize::from(self.sb.snapshots[0].map_or(0, |k| k.id) > self.sb.snapshots[1].map_or(0, |k| k.id));
-        let mut next = self.sb.clone();
-        next.retire_snapshot(slot);
-        if self.options.keep_snapshots == 1 {
-            next.retire_snapshot(1 - slot);
-        }
-        build.name_extents(&mut next, slot);
-        next.snapshots[slot] = Some(kept);
-        self.retire_log(&mut next);
-        self.pool.release_all();
-        self.release(next)?;
-        self.snapshot_began = build.began;
-        self.snapshot_largest = self.snapshot_largest.max(kept.bytes);
-        self.stats.snapshots += 1;
-        self.draw_jitter();
-        Ok(SnapshotDone { zxid: kept.zxid, outcome: Ok(kept.bytes) })
-    }
-
-    /// Gives up the older of two kept snapshots, and the log that only it needs.
-    pub(crate) fn shed_older_snapshot(&mut self) -> Result<(), StoreError> {
-        let [Some(a), Some(b)] = self.sb.snapshots else { return Ok(()) };
-        log::warn!("room for a new snapshot is made by giving up the one at zxid {}", a.zxid.min(b.zxid));
-        let mut next = self.sb.clone();
-        next.retire_snapshot(usize::from(a.id > b.id));
-        self.retire_log(&mut next);
-        self.release(next)
-    }
-
-    /// Makes `next` count, and what it retires FREE in the generation after.
-    pub(crate) fn release(&mut self, next: Superblock) -> Result<(), StoreError> {
-        self.update_superblock(next)?;
-        self.log.forget_before(self.sb.log_base_lseq);
-        let next = self.sb.clone();
-        self.update_superblock(next)
-    }
-
-    /// Releases log extents that neither the older kept snapshot nor a follower needs.
-    fn retire_log(&mut self, next: &mut Superblock) {
-        self.tend_pins();
-        let kept = next.snapshots.iter().flatten().map(|kept| kept.zxid);
-        let bound = if failpoint::on(Failpoint::RetireByNewest) { kept.max() } else { kept.min() };
-        let Some(needed_after) = bound else { return };
-        // The extent that holds the end stays, whatever a snapshot covers: the chain goes on from there.
-        let covered =
-            self.log.extents.iter().take_while(|e| e.lseq < self.log.lseq && e.last_zxid <= needed_after).count();
-        let window =
-            if self.space().level >= crate::store::SpaceLevel::Slow { 0 } else { self.options.follower_window };
-        let followers = window.div_ceil(self.sb.extent_size()) as usize;
-        let unread = covered.saturating_sub(followers);
-        let released = self.pinned_before(unread);
-        let Some(first) = self.log.extents.get(released) else { return };
-        for extent in &self.log.extents {
-            if extent.lseq < first.lseq {
-                next.map[extent.index as usize] = Extent { state: ExtentState::Retired, order: 0 };
-            }
-        }
-        (next.log_base_lseq, next.base_fseq) = (first.lseq, first.first_fseq);
-    }
-}
-
-impl Store {
-    /// Of the first `unread` log extents, which nothing needs but readers of the log, so many are released.
-    fn pinned_before(&mut self, unread: usize) -> usize {
-        let Some(pinned) = self.pins.first() else { return unread };
-        let kept = self.log.extents.iter().take(unread).filter(|extent| extent.lseq >= pinned).count();
-        // A reader that is further behind than that would rather get a snapshot.
-        if kept as u64 > self.log_window().div_ceil(self.sb.extent_size()) {
-            log::warn!("a member that reads the log is too far behind: what it reads is released");
-            self.pins.drop_all();
-            return unread;
-        }
-        self.pins.most = self.pins.most.max(kept as u64);
-        unread - kept
+        Ok(Tended::Nothing)
     }
 }
 
 impl Build {
+    /// Puts the header of the next chunk, which goes to `at`, before its payload. The buffer, and the bytes of it to write.
+    fn encode_chunk(&mut self, seed: u32, at: u64, mut buf: AlignedBuf, used: usize) -> (AlignedBuf, usize) {
+        let last = self.finished && self.waiting.is_empty();
+        let len = (chunk::HEADER_LEN + used).next_multiple_of(PAGE);
+        let out = buf.bytes_mut();
+        out[..chunk::HEADER_LEN].fill(0);
+        out[chunk::HEADER_LEN + used..len].fill(0);
+        le::put_u32(out, chunk::MAGIC, chunk::MAGIC_VALUE);
+        le::put_u64(out, chunk::OWN_OFFSET, at);
+        le::put_u64(out, chunk::SNAPSHOT_ID, self.id);
+        le::put_u64(out, chunk::ZXID, self.zxid.0 as u64);
+        le::put_u32(out, chunk::NUMBER, self.chunks);
+        le::put_u32(out, chunk::USED, used as u32);
+        le::put_u32(out, chunk::PREV_CRC, self.prev_crc);
+        le::put_u32(out, chunk::FLAGS, if last { chunk::FLAG_LAST } else { 0 });
+        let crc = crc32c::crc32c_append(seed, &out[chunk::OWN_OFFSET..chunk::HEADER_LEN + used]);
+        le::put_u32(out, chunk::CRC, crc);
+        self.prev_crc = crc;
+        self.chunks += 1;
+        self.in_flight += 1;
+        self.in_flight_bytes += len;
+        (buf, len)
+    }
+
     /// Says in the map where it lies.
     pub(crate) fn name_extents(&self, next: &mut Superblock, slot: usize) {
         for (order, index) in self.extents.iter().enumerate() {

@@ -6,9 +6,8 @@
 use std::io;
 
 use crate::ids::Zxid;
-use crate::store::disk::{AlignedBuf, ReadAt, read_present};
+use crate::store::access::{AlignedBuf, ReadAt, read_present};
 use crate::store::error::StoreError;
-use crate::store::extents::ExtentState;
 use crate::store::layout::{self, EXTENTS_AT, MAP_HERE, PAGE, SLOT_AT, SLOT_LEN, sb, snap};
 use crate::store::le;
 use crate::store::member::MemberState;
@@ -24,6 +23,63 @@ pub(crate) struct SnapshotSlot {
     pub(crate) entries: u64,
     /// The CRC of the last chunk, which covers all before it.
     pub(crate) chain_crc: u32,
+}
+
+/// What an extent is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExtentState {
+    Free,
+    Log,
+    SnapA,
+    SnapB,
+    Retired,
+    /// It holds the rest of this map.
+    Map,
+    Bad,
+}
+
+impl ExtentState {
+    pub(crate) fn code(self) -> u16 {
+        match self {
+            ExtentState::Free => 0,
+            ExtentState::Log => 1,
+            ExtentState::SnapA => 2,
+            ExtentState::SnapB => 3,
+            ExtentState::Retired => 4,
+            ExtentState::Map => 5,
+            ExtentState::Bad => 15,
+        }
+    }
+
+    pub(crate) fn of_code(code: u16) -> Option<ExtentState> {
+        match code {
+            0 => Some(ExtentState::Free),
+            1 => Some(ExtentState::Log),
+            2 => Some(ExtentState::SnapA),
+            3 => Some(ExtentState::SnapB),
+            4 => Some(ExtentState::Retired),
+            5 => Some(ExtentState::Map),
+            15 => Some(ExtentState::Bad),
+            _ => None,
+        }
+    }
+
+    /// Its name for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            ExtentState::Free => "FREE",
+            ExtentState::Log => "LOG",
+            ExtentState::SnapA => "SNAP_A",
+            ExtentState::SnapB => "SNAP_B",
+            ExtentState::Retired => "RETIRED",
+            ExtentState::Map => "MAP",
+            ExtentState::Bad => "BAD",
+        }
+    }
+
+    pub(crate) fn snapshot(slot: usize) -> ExtentState {
+        if slot == 0 { ExtentState::SnapA } else { ExtentState::SnapB }
+    }
 }
 
 /// One extent's entry in the map.

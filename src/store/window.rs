@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::store::disk::{AlignedBuf, ReadAt};
+use crate::store::access::{AlignedBuf, ReadAt};
 use crate::store::layout::PAGE;
 
 /// Bytes of a window, unless a frame needs more.

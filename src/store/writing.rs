@@ -8,8 +8,8 @@ use std::io;
 use std::sync::Arc;
 
 use crate::ids::Zxid;
-use crate::store::log::FrameKind;
-use crate::store::disk::{AlignedBuf, Disk};
+use crate::store::access::{AlignedBuf, Disk};
+use crate::store::frame::FrameKind;
 
 /// A frame that is built and not written yet.
 #[must_use = "the store waits for it"]

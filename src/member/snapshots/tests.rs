@@ -113,15 +113,15 @@ fn a_snapshot_that_failed_is_tried_again_after_two_seconds_and_writes_go_on_mean
     for _ in 0..20 {
         site.turn(&[]);
     }
-    let free = site.member.store.pool.first_free(&site.member.store.sb).unwrap();
+    let free = site.member.store.extents.first_free().unwrap();
     while !site.is_taking() {
         site.write();
         assert!(site.writes < 300, "no snapshot is taken: {:?}", site.member.store.stats());
     }
     // It cannot be read back where it lies.
-    let first = site.member.store.pool.first_free(&site.member.store.sb).unwrap_or(free);
+    let first = site.member.store.extents.first_free().unwrap_or(free);
     for index in free.min(first)..=first {
-        let at = site.member.store.sb.extent_at(index);
+        let at = site.member.store.sb().extent_at(index);
         disk.fail_reads(at, at + 512);
     }
     for _ in 0..100 {

@@ -176,8 +176,8 @@ fn a_larger_limit_helps_a_file_that_is_full_and_its_map_survives_rot() {
     let (mut store, found) = reopen(&disk, &larger).unwrap();
     assert!(found.same_state(&model));
     fill(&mut store, &mut model, size(MAP_HERE as u64 + 40));
-    let map_at = store.sb.map_extent.map(|index| store.sb.extent_at(index)).expect("there is a rest of the map");
-    let generation = store.sb.generation;
+    let map_at = store.sb().map_extent.map(|index| store.sb().extent_at(index)).expect("there is a rest of the map");
+    let generation = store.sb().generation;
     drop(store);
 
     let open = |image: Vec<u8>| reopen(&Arc::new(SimDisk::of_image(image, 3)), &larger);

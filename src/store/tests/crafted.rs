@@ -6,11 +6,11 @@ use super::Model;
 use super::sim_disk::SimDisk;
 use super::world::{World, tiny};
 use crate::ids::{Millis, Zxid};
-use crate::store::extents::ExtentState;
+use crate::store::chain::Chain;
 use crate::store::layout::{EXTENTS_AT, PAGE, SLOT_AT, SLOT_LEN, frame, record};
 use crate::store::le;
-use crate::store::recover::{Chain, recover_image};
-use crate::store::superblock::{Copies, Extent, Superblock};
+use crate::store::recover::recover_image;
+use crate::store::superblock::{Copies, Extent, ExtentState, Superblock};
 use crate::store::{Disk, EndOfLog, Record, Store, StoreError, StoreOptions};
 
 fn open(disk: &Arc<SimDisk>, options: &StoreOptions) -> Store {

@@ -8,10 +8,11 @@ use super::sim_disk::{Rng, SimDisk};
 use super::world::{World, tiny};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
+use crate::store::chain::Chain;
+use crate::store::frame::FrameKind;
 use crate::store::layout::{EXTENTS_AT, PAGE, SLOT_AT, SLOT_LEN};
-use crate::store::log::FrameKind;
 use crate::store::parallel;
-use crate::store::recover::{self, Chain, recover_image};
+use crate::store::recover::{self, recover_image};
 use crate::store::superblock::{Copies, Superblock};
 use crate::store::{Disk, EndOfLog, InspectVerdict, RecoveryReport, Store, StoreError, inspect_bytes};
 

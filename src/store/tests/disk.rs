@@ -1,6 +1,7 @@
 //! Real files: what each way of writing leaves, what is refused, and that a fallback is only taken where there is need.
 
 use super::*;
+use crate::store::access::{AlignedBuf, read_present};
 use crate::store::tests::real::Folder;
 
 fn opened(folder: &Folder) -> DiskFile {

@@ -228,8 +228,8 @@ fn a_snapshot_on_a_bad_place_is_given_up_and_the_next_goes_elsewhere() {
     }
     let owed = world.owed.clone();
     let store = world.store.as_mut().unwrap();
-    let free = store.pool.first_free(&store.sb).unwrap();
-    let at = store.sb.extent_at(free);
+    let free = store.extents.first_free().unwrap();
+    let at = store.sb().extent_at(free);
     world.disk.fail_reads(at, at + 512);
     let mut take = |now: u64| {
         store.snapshot_begin(store.last_zxid(), 4000).unwrap();
@@ -244,7 +244,7 @@ fn a_snapshot_on_a_bad_place_is_given_up_and_the_next_goes_elsewhere() {
     let second = take(20_000);
     assert!(second.is_ok(), "{second:?}");
     assert_eq!(store.stats().snapshots_failed, 1);
-    assert_eq!(store.sb.map[free as usize].state.name(), "BAD");
+    assert_eq!(store.sb().map[free as usize].state.name(), "BAD");
 }
 
 // R-22, SC-52: two snapshots and their log may fill the file; one of them then makes room for the next.

@@ -154,7 +154,7 @@ impl World {
         let (entries, size) = (self.owed.state.entries(), self.owed.state.size());
         let at = Zxid(self.owed.state.last);
         let store = self.store();
-        if store.snapshot_running() || !store.may_begin_snapshot() {
+        if store.snapshot_running() || !store.budget().may_begin_snapshot() {
             return Ok(());
         }
         match store.snapshot_begin(at, size) {

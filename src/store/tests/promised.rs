@@ -7,7 +7,7 @@ use super::Model;
 use super::sim_disk::SimDisk;
 use super::world::tiny;
 use crate::ids::{Millis, Zxid};
-use crate::store::disk::{Disk, ReadAt};
+use crate::store::access::{Disk, ReadAt};
 use crate::store::layout::{EXTENTS_AT, SLOT_AT, SLOT_LEN, frame, sb};
 use crate::store::recover::recover_image;
 use crate::store::{EndOfLog, Record, Store, StoreError, StoreOptions, SyncMode};

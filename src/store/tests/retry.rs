@@ -87,8 +87,8 @@ fn fail(site: &mut Site, failure: Failure) {
             assert!(matches!(outcome, Err(StoreError::Io { what: "write a snapshot", .. })), "{outcome:?}");
         }
         Failure::Unreadable => {
-            let free = site.store.pool.first_free(&site.store.sb).unwrap();
-            let at = site.store.sb.extent_at(free);
+            let free = site.store.extents.first_free().unwrap();
+            let at = site.store.sb().extent_at(free);
             site.disk.fail_reads(at, at + 512);
             site.push_all();
             let outcome = site.outcome(BEGUN);
@@ -151,7 +151,7 @@ fn snapshots_that_failed_give_their_space_back() {
             site.store.snapshot_abort();
         }
         (0..50).for_each(|_| drop(site.turn(BEGUN)));
-        let free = site.store.sb.map.iter().filter(|extent| **extent == Extent::FREE).count();
+        let free = site.store.sb().map.iter().filter(|extent| **extent == Extent::FREE).count();
         assert_eq!(site.store.space().free as usize, free, "round {round}: some are kept for nothing");
         sizes.push(site.store.stats().file_bytes);
     }
@@ -167,7 +167,7 @@ fn a_snapshot_never_has_the_number_of_one_that_failed_before_it() {
     }
     site.push_all();
     assert!(site.outcome(BEGUN).is_ok());
-    let newest = |site: &Site| site.store.sb.snapshots.iter().flatten().map(|kept| kept.id).max();
+    let newest = |site: &Site| site.store.sb().snapshots.iter().flatten().map(|kept| kept.id).max();
     assert_eq!(newest(&site), Some(4));
     site.turn(BEGUN + 2000);
     site.log_a_window();
@@ -183,12 +183,12 @@ fn a_snapshot_is_wanted_when_the_log_reaches_its_window_less_what_chance_takes_o
     for jitter in [0, 1, 64, 128, 255] {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(3));
         let (mut store, _) = Store::open_on(disk, &tiny(), &mut Model::default()).unwrap();
-        store.jitter = jitter;
+        store.demand.jitter = jitter;
         let threshold = window - window / 8 * u64::from(jitter) / 256;
         let mut zxid = 0;
         loop {
             store.tick(Millis(1)).unwrap();
-            let since = store.log_since_snapshot();
+            let since = store.budget().log_since_snapshot();
             assert_eq!(store.wants_snapshot(), since >= threshold, "{since} bytes, chance {jitter}");
             if since > window {
                 break;
@@ -213,14 +213,14 @@ fn the_log_may_grow_to_twice_the_last_snapshot_while_it_holds_few_transactions()
         store.snapshot_finish().unwrap();
         let published =
             (0..50).find_map(|_| store.tick(Millis(1)).unwrap()).expect("the snapshot ends").outcome.unwrap();
-        store.jitter = 0;
+        store.demand.jitter = 0;
         let mut zxid = 1;
         while !store.wants_snapshot() {
             store.tick(Millis(1)).unwrap();
             zxid += step;
             store.append(&[Record { zxid: Zxid(zxid), txn: &[1; 3000] }]).unwrap();
         }
-        let since = store.log_since_snapshot();
+        let since = store.budget().log_since_snapshot();
         let due = times * published;
         assert!(
             (due..due + options.extent_size).contains(&since),

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::sync::Mutex;
 
-use crate::store::disk::{Disk, ReadAt};
+use crate::store::access::{Disk, ReadAt};
+use crate::store::frame::FrameHead;
 use crate::store::layout::{EXTENTS_AT, frame};
 use crate::store::le;
-use crate::store::log::FrameHead;
 use crate::store::superblock::{Copies, Superblock};
 
 const SECTOR: usize = 512;

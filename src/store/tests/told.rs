@@ -7,9 +7,9 @@ use super::crafted::{put_superblock, superblock, with_two_snapshots};
 use super::sim_disk::SimDisk;
 use super::world::tiny;
 use crate::ids::{Millis, Zxid};
-use crate::store::extents::ExtentState;
 use crate::store::layout::{SLOT_AT, SLOT_LEN, sb};
 use crate::store::recover::recover_image;
+use crate::store::superblock::ExtentState;
 use crate::store::{Disk, InspectLine, InspectVerdict, Record, SpaceLevel, Store, StoreError, inspect_bytes, le};
 
 fn open(image: Vec<u8>) -> (Arc<SimDisk>, Store, crate::store::RecoveryReport, Model) {
@@ -41,12 +41,12 @@ fn a_damaged_snapshot_is_dropped_and_its_space_is_free_for_the_next() {
     assert!(found.same_state(&owed));
     assert!(report.snapshots_damaged[0].contains(&format!("byte {at}")), "{report:?}");
     let kept = |sb: &crate::store::superblock::Superblock| sb.snapshots.iter().flatten().count();
-    assert_eq!((kept(&before), kept(&store.sb)), (2, 1));
+    assert_eq!((kept(&before), kept(store.sb())), (2, 1));
     for now in 0..50 {
         store.tick(Millis(now)).unwrap();
     }
-    let is_of_use = |index: &u32| matches!(store.sb.map[*index as usize].state, ExtentState::Free | ExtentState::Log);
-    assert!(lost.iter().all(is_of_use), "{:?} of {:?}", lost, store.sb.map);
+    let is_of_use = |index: &u32| matches!(store.sb().map[*index as usize].state, ExtentState::Free | ExtentState::Log);
+    assert!(lost.iter().all(is_of_use), "{:?} of {:?}", lost, store.sb().map);
     // The next start finds nothing wrong, and the next snapshot is taken.
     drop(store);
     let (_, mut store, report, found) = open(disk.image());
@@ -55,7 +55,7 @@ fn a_damaged_snapshot_is_dropped_and_its_space_is_free_for_the_next() {
     owed.entries().iter().for_each(|entry| store.snapshot_push(entry).unwrap());
     store.snapshot_finish().unwrap();
     let done = (0..50).find_map(|i| store.tick(Millis(i)).unwrap()).expect("the snapshot ends");
-    assert!(done.outcome.is_ok() && kept(&store.sb) == 2, "{done:?}");
+    assert!(done.outcome.is_ok() && kept(store.sb()) == 2, "{done:?}");
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn who_asks_what_it_may_log_waits_for_a_snapshot_that_makes_room_and_nobody_else
     assert!(done.outcome.is_ok(), "{done:?}");
     assert!(store.log_budget(0) > 0);
     assert_eq!(store.space().level, SpaceLevel::Ample, "{:?}", store.space());
-    assert!(!store.wants_snapshot() && !store.snapshot_makes_room());
+    assert!(!store.wants_snapshot() && !store.budget().snapshot_makes_room());
 }
 
 #[test]

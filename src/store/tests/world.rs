@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::Model;
 use super::sim_disk::{Rng, SimDisk, Trap};
 use crate::ids::{Millis, Zxid};
+use crate::store::access::ReadAt;
+use crate::store::chain::Chain;
 use crate::store::chunks;
-use crate::store::disk::ReadAt;
-use crate::store::recover::Chain;
 use crate::store::superblock::Copies;
 use crate::store::{EndOfLog, Record, RecoveryReport, Store, StoreError, StoreOptions};
 
