@@ -271,7 +271,9 @@ class Scene:
 
 def children(client, path):
     """The names below `path`."""
-    payload = client.demand(8, raw.read(path))
+    code, payload = client.call(8, raw.read(path))
+    if code != 0:
+        return []
     count, at, names = raw.struct.unpack(">i", payload[:4])[0], 4, []
     for _ in range(count):
         length = raw.struct.unpack(">i", payload[at : at + 4])[0]
