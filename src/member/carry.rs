@@ -67,6 +67,8 @@ pub(super) struct EnsemblePart {
     leader_link: Option<LinkId>,
     /// It is about to stop: nothing more is decided.
     is_leaving: bool,
+    /// The time when the clock was last looked at, which is not done for each packet.
+    now: Millis,
     /// Events that follow from what was carried out.
     follow_ups: VecDeque<ZabEvent>,
     numbers: Numbers,
@@ -106,6 +108,7 @@ impl EnsemblePart {
             read_only_after_ms,
             leader_link: None,
             is_leaving: false,
+            now,
             follow_ups: VecDeque::new(),
             numbers: Numbers::new(now),
         }
@@ -163,6 +166,11 @@ impl EnsemblePart {
             .unwrap_or(Millis(u64::MAX))
     }
 
+    /// Looks at the clock, after something that may have taken long.
+    pub(super) fn look_at_clock(&mut self, host: &impl Host) {
+        self.now = self.now.max(host.time().0);
+    }
+
     /// Looks at the clock.
     pub(super) fn wake<S: EngineSeat>(
         &mut self,
@@ -170,6 +178,7 @@ impl EnsemblePart {
         host: &mut impl Host,
     ) -> Result<(), MemberFailure> {
         let (now, wall) = host.time();
+        self.now = self.now.max(now);
         if self.zab.poll_timeout() <= now {
             self.handle(parts, host, ZabEvent::Timeout)?;
         }
@@ -208,7 +217,7 @@ impl EnsemblePart {
         self.follow_ups.push_back(event);
         while let Some(event) = self.follow_ups.pop_front() {
             self.numbers.note_event(&event);
-            self.zab.handle(host.time().0, event);
+            self.zab.handle(self.now, event);
             while let Some(action) = self.zab.poll_action() {
                 self.carry_out(parts, host, action)?;
             }

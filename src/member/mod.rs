@@ -366,6 +366,7 @@ impl<S: EngineSeat> Member<S> {
                 broadcast.ack(*me, self.store.last_zxid());
             }
             if let Some((ensemble, mut parts)) = self.ensemble() {
+                ensemble.look_at_clock(host);
                 ensemble.appended(&mut parts, host)?;
             }
             self.deliver(host)?;
