@@ -185,8 +185,6 @@ mod failpoint;
 mod ffi;
 #[doc(hidden)]
 pub mod four_letter;
-#[doc(hidden)]
-pub mod handle;
 mod hash;
 #[doc(hidden)]
 pub mod ids;
@@ -227,6 +225,9 @@ pub mod zab;
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+#[doc(hidden)]
+pub use client::handle;
+pub use client::handle::{Event, Resume, SessionInfo, State, WatchMode};
 pub use client::{
     Acl, AsyncClient, AsyncWatch, Client, ClientOptions, CreateOptions, Created, Multi, MultiRead, Near, Pending,
     Permissions, ReadResult, Watch, WatchEnd, WatchGuard, WriteResult,
@@ -239,7 +240,6 @@ pub use config::{
 pub use digests::DigestAlg;
 pub use error::{Code, Error, Failure};
 pub use four_letter::{Whitelist, Word};
-pub use handle::{Event, Resume, SessionInfo, State, WatchMode};
 pub use ids::{ServerId, SessionId, Zxid};
 pub use peer::Status;
 pub use records::{EventType, Stat};

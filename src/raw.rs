@@ -4,7 +4,7 @@
 //! [`RawClient::take_events`]. It neither reconnects nor pings behind the caller's back: whoever lets a connection rest
 //! calls [`RawClient::ping`] or waits in [`RawClient::next_event`]. [`RawWire`] is the layer below, frames without meaning.
 //!
-//! The client for services is [`crate::handle::Handle::connect`]: it reconnects, resumes, pings, watches and calls back.
+//! The client for services is [`crate::client::handle::Handle::connect`]: it reconnects, resumes, pings, watches and calls back.
 
 use std::collections::VecDeque;
 use std::fmt;

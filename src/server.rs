@@ -146,7 +146,7 @@ impl Server {
         &self.addresses
     }
 
-    /// Where clients in this process come in, see [`crate::handle::Handle::open`].
+    /// Where clients in this process come in, see [`crate::client::handle::Handle::open`].
     #[doc(hidden)]
     pub fn hub(&self) -> &Arc<Hub> {
         &self.hub

@@ -28,10 +28,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("zab", &["records"]),
     ("member", &["engine", "records", "store", "four_letter", "zab"]),
     ("config", &["Error", "digests", "store", "four_letter"]),
-    ("handle", &["engine", "jute", "peer", "process", "records", "resolve"]),
-    ("client", &["Error", "error", "handle", "jute", "peer", "process", "records"]),
-    ("recipes", &["Error", "client", "error", "handle", "records"]),
-    ("raw", &["handle", "jute", "records"]),
+    ("client", &["Error", "engine", "error", "jute", "peer", "process", "records", "resolve"]),
+    ("recipes", &["Error", "client", "error", "records"]),
+    ("raw", &["client", "jute", "records"]),
     ("peer", &["Error", "config", "engine", "member", "process", "records", "resolve", "store", "four_letter", "zab"]),
     ("server", &["Error", "client", "config", "error", "peer", "store", "four_letter"]),
     (
@@ -41,7 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "Error",
             "Server",
             "config",
-            "handle",
+            "client",
             "ids",
             "jute",
             "peer",
@@ -80,8 +79,11 @@ const PURE: &[&str] = &[
 ];
 
 /// Parts of other rooms that are as pure, each with what it may use of its own room.
-const PURE_PARTS: &[(&str, &[&str])] =
-    &[("handle/chroot", &[]), ("handle/core", &["handle/chroot", "handle/transport"]), ("handle/transport", &[])];
+const PURE_PARTS: &[(&str, &[&str])] = &[
+    ("client/handle/chroot", &[]),
+    ("client/handle/core", &["client/handle/chroot", "client/handle/transport"]),
+    ("client/handle/transport", &[]),
+];
 
 /// What meeting the world looks like.
 const WORLD: &[&str] = &[

@@ -9,7 +9,7 @@ use super::ensuring::Ensuring;
 use super::session::ClientSession;
 use super::types::{Acl, CreateOptions, Created};
 use crate::Error;
-use crate::handle::{SessionInfo, State};
+use crate::client::handle::{SessionInfo, State};
 use crate::records::Stat;
 
 /// A session with a server, in this process or over TCP; its verbs wait for their replies.

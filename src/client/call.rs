@@ -1,9 +1,9 @@
 //! Verbs as values: what to send, and what its reply means. How it is sent is the caller's.
 
 use super::types::{Acl, CreateOptions, Created};
+use crate::client::handle::{Chroot, Reply};
 use crate::code;
 use crate::error::{Code, Failure};
-use crate::handle::{Chroot, Reply};
 use crate::jute::{Buffer, Decoder, JuteError, encoded};
 use crate::records::replies::{
     AclReply, ChildrenStatReply, DataReply, NamesReply, NumberReply, PathStatReply, StatReply, WhoAmIReply,
@@ -138,7 +138,7 @@ pub(super) const TTL_HINT: &str = "; znodes with a time to live need extendedTyp
 
 /// What a reply with another code than 0 says.
 pub(crate) fn failure_of(reply: &Reply) -> Failure {
-    use crate::handle::Refused;
+    use crate::client::handle::Refused;
     let mut failure = Failure::new(reply.code);
     failure.outcome = reply.outcome();
     if let Some(why) = reply.unsent {

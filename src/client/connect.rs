@@ -7,7 +7,7 @@ use super::futures::AsyncClient;
 use super::options::ClientOptions;
 use super::session::ClientSession;
 use crate::Error;
-use crate::handle::Handle;
+use crate::client::handle::Handle;
 use crate::peer::local::Hub;
 
 impl Client {

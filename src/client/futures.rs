@@ -9,8 +9,8 @@ use super::pending::Pending;
 use super::session::ClientSession;
 use super::types::{Acl, CreateOptions, Created};
 use crate::Error;
+use crate::client::handle::{Chroot, SessionInfo, State};
 use crate::error::Failure;
-use crate::handle::{Chroot, SessionInfo, State};
 use crate::records::{OpCode, Stat};
 
 /// A session with a server, in this process or over TCP; its verbs are futures, which need no runtime: they work under

@@ -1,7 +1,7 @@
 //! The client that programs hold: one session, in this process or over TCP, with typed verbs.
 //!
 //! [`Client`] waits for replies, [`AsyncClient`] has the same verbs as futures. Both stand on a [`ClientSession`], which is a
-//! handle ([`crate::handle`]) and those who hear of its state. Verbs are values ([`call`]): how they are sent is the
+//! handle ([`crate::client::handle`]) and those who hear of its state. Verbs are values ([`call`]): how they are sent is the
 //! clients' business.
 
 mod alarm;
@@ -10,6 +10,7 @@ mod call;
 mod connect;
 mod ensuring;
 mod futures;
+pub mod handle;
 mod multi;
 mod options;
 mod pending;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::client::handle::{Chroot, Options, Resume, State};
 use crate::error::{Code, Failure};
-use crate::handle::{Chroot, Options, Resume, State};
 
 /// How to begin a session. [`Client::options`](crate::Client::options) begins one.
 ///

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::call::ReplyReader;
 use crate::Error;
-use crate::handle::{Chroot, Reply};
+use crate::client::handle::{Chroot, Reply};
 
 /// A request that has been sent, as a future of its result.
 ///

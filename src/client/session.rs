@@ -9,9 +9,9 @@ use super::call::{Call, ReplyReader, check_path, failure_of, reading_nothing};
 use super::options::ClientOptions;
 use super::pending::{FutureSlot, Pending};
 use crate::Error;
+use crate::client::handle::{Chroot, Handle, Options, Reply, SessionInfo, State};
 use crate::code;
 use crate::error::{Code, Failure};
-use crate::handle::{Chroot, Handle, Options, Reply, SessionInfo, State};
 use crate::process::forks;
 use crate::records::OpCode;
 
@@ -191,7 +191,7 @@ impl ClientSession {
     pub(super) fn pending<T>(
         &self,
         reading: ReplyReader<T>,
-        submit: impl FnOnce(Arc<FutureSlot>) -> Result<(), crate::handle::Refused>,
+        submit: impl FnOnce(Arc<FutureSlot>) -> Result<(), crate::client::handle::Refused>,
     ) -> Pending<T> {
         let slot = Arc::<FutureSlot>::default();
         match submit(Arc::clone(&slot)) {

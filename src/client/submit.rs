@@ -8,7 +8,7 @@ use super::futures::AsyncClient;
 use super::pending::Pending;
 use super::session::ClientSession;
 use crate::Error;
-use crate::handle::Reply;
+use crate::client::handle::Reply;
 use crate::records::{OpCode, Stat};
 
 impl AsyncClient {
@@ -31,7 +31,7 @@ impl AsyncClient {
         let (op, path, alarm) = (call.op, call.reading.path.clone(), Arc::clone(alarm));
         let handle = self.session.handle();
         self.session.pending(call.reading, |slot| {
-            let watch = Box::new(move |_: &crate::handle::Event| alarm.ring());
+            let watch = Box::new(move |_: &crate::client::handle::Event| alarm.ring());
             handle.submit_read_watched(op, &path, watch, move |reply| slot.fill(reply))
         })
     }

@@ -11,8 +11,8 @@ use super::call::{self, ReplyReader, failure_of};
 use super::futures::AsyncClient;
 use super::session::{ClientSession, ListenerGuard};
 use crate::Error;
-use crate::handle::watching::WatchFn;
-use crate::handle::{Event, Reply, WatchMode};
+use crate::client::handle::watching::WatchFn;
+use crate::client::handle::{Event, Reply, WatchMode};
 use crate::records::{OpCode, Stat};
 
 /// Events that wait to be taken; with one more the watch ends.

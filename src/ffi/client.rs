@@ -11,8 +11,8 @@ use super::guard::{
 };
 use super::queue::{queue_of, zoa_queue};
 use super::server::{ServerBox, zoa_server};
-use crate::handle::watching::WatchFn;
-use crate::handle::{Chroot, Handle, Options, Resume, State, WatchMode};
+use crate::client::handle::watching::WatchFn;
+use crate::client::handle::{Chroot, Handle, Options, Resume, State, WatchMode};
 use crate::ids::SessionId;
 
 /// One session. In this process and over TCP it behaves the same.

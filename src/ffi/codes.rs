@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_char};
 
-use crate::handle::code::{self, Outcome};
+use crate::client::handle::code::{self, Outcome};
 
 /// What became of a call: 0, one of ZooKeeper's codes, or one of ours (−1001 and below). Numbers are never reused.
 pub type zoa_code = i32;

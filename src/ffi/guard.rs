@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::codes::*;
-use crate::handle::code::Outcome;
-use crate::handle::{Refused, Reply};
+use crate::client::handle::code::Outcome;
+use crate::client::handle::{Refused, Reply};
 use crate::process;
 
 /// A failure: its number and, where the number says too little, a sentence.
@@ -160,7 +160,8 @@ fn failed(Fail { code, text, outcome }: Fail) -> zoa_code {
         None => text_of(code).to_owned(),
     };
     let _ = LAST_ERROR.try_with(|last| *last.borrow_mut() = text);
-    let _ = LAST_OUTCOME.try_with(|last| last.set(outcome.unwrap_or_else(|| crate::handle::code::outcome(code))));
+    let _ =
+        LAST_OUTCOME.try_with(|last| last.set(outcome.unwrap_or_else(|| crate::client::handle::code::outcome(code))));
     code
 }
 

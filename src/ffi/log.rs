@@ -10,8 +10,8 @@ use log::{LevelFilter, Log, Metadata, Record};
 use super::codes::*;
 use super::guard::{Fail, Fallible, c_text, guard};
 use super::queue::{queue_of, zoa_queue};
-use crate::handle::load::QueueShare;
-use crate::handle::queue::{CallbackQueue, Job};
+use crate::client::handle::load::QueueShare;
+use crate::client::handle::queue::{CallbackQueue, Job};
 use crate::process::{PLACES, PerProcess};
 
 /// Nothing is logged.

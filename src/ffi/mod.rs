@@ -1,4 +1,4 @@
-//! The C ABI, over [`crate::server`] and [`crate::handle`]. `include/zoarium.h` is generated from this room.
+//! The C ABI, over [`crate::server`] and [`crate::client::handle`]. `include/zoarium.h` is generated from this room.
 //!
 //! Every function runs inside `guard`: handles are checked, panics become a code, `errno` stays the caller's. Pointers
 //! come from C, so every function here trusts its caller for as much as its doc says and no more.

@@ -7,7 +7,7 @@ use super::codes::*;
 use super::guard::{Fail, Fallible, limit, out, path, sized, with};
 use super::requests::*;
 use super::result::{ResultBox, zoa_acl, zoa_result, zoa_stat};
-use crate::handle::Handle;
+use crate::client::handle::Handle;
 use crate::records::OpCode;
 
 /// Gets a result, where callbacks run. It is yours to free.
@@ -322,7 +322,7 @@ fn completion(
     request: PreparedRequest,
     done: zoa_done_fn,
     user_data: *mut c_void,
-) -> Fallible<((OpCode, Vec<u8>), impl FnOnce(crate::handle::Reply) + Send + use<>)> {
+) -> Fallible<((OpCode, Vec<u8>), impl FnOnce(crate::client::handle::Reply) + Send + use<>)> {
     let done = done.ok_or_else(|| Fail::null("done"))?;
     let (client, user_data, chroot) = (Foreign::new(client), Foreign::new(user_data), handle.chroot().clone());
     let PreparedRequest { op, body, about } = request;

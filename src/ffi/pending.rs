@@ -9,7 +9,7 @@ use super::guard::{Fail, HandleHead, HandleKind, guard, limit, out, path, sized,
 use super::operations::{hand_out, read_code};
 use super::requests::*;
 use super::result::{ResultBox, zoa_result};
-use crate::handle::{Chroot, UnderWay};
+use crate::client::handle::{Chroot, UnderWay};
 use crate::records::OpCode;
 
 /// A request under way.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::codes::*;
 use super::guard::{Fail, Fallible, HandleHead, HandleKind, guard, guard_value, limit, look, out, take, with};
-use crate::handle::queue::{CallbackQueue, NotRun};
+use crate::client::handle::queue::{CallbackQueue, NotRun};
 
 /// Where callbacks of clients wait for the host to run them.
 ///

@@ -6,7 +6,7 @@ use super::client::zoa_watch_fn;
 use super::codes::*;
 use super::guard::{Fail, Fallible, SizedStruct, bytes, path, sized, text};
 use super::result::zoa_acl;
-use crate::handle::Chroot;
+use crate::client::handle::Chroot;
 use crate::jute::{Buffer, encode, encoded};
 use crate::records::multi::MultiHeader;
 use crate::records::requests::{

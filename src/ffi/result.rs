@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use super::codes::*;
 use super::guard::{HandleHead, HandleKind, c_text, guard, guard_value, look, take_if, unsent_sentence, with};
-use crate::handle::code::Outcome;
-use crate::handle::{Chroot, Refused, Reply};
+use crate::client::handle::code::Outcome;
+use crate::client::handle::{Chroot, Refused, Reply};
 use crate::jute::{Buffer, Decoder, JuteError};
 use crate::records::multi::{MultiResult, decode_results};
 use crate::records::replies::{
@@ -160,7 +160,7 @@ impl ResultBox {
             code,
             is_part: false,
             zxid,
-            outcome: crate::handle::code::outcome(code),
+            outcome: crate::client::handle::code::outcome(code),
             unsent: None,
             content: ResultContent::Nothing,
             stat: OnceLock::new(),

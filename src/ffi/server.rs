@@ -10,8 +10,8 @@ use super::guard::{
     Fail, Fallible, HandleHead, HandleKind, SignalsBlocked, SizedStruct, c_text, guard, guard_value, limit, look, out,
     take, text, with, write_sized,
 };
-use crate::handle::load::QueueShare;
-use crate::handle::queue::{Callbacks, Job};
+use crate::client::handle::load::QueueShare;
+use crate::client::handle::queue::{Callbacks, Job};
 use crate::ids::SessionId;
 use crate::peer::local::Hub;
 use crate::server::NoAnswer;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::base::{Removal, below, clean, is_passing, persist, unique};
 use crate::Error;
+use crate::client::handle::WatchMode;
 use crate::client::{Alarm, AnyClient, AsyncClient, Client, CreateOptions};
 use crate::error::Code;
-use crate::handle::WatchMode;
 use crate::records::EventType;
 
 /// Stands while its znode exists: nobody passes it before it is removed.
@@ -281,7 +281,7 @@ impl Both {
         let ready = below(&self.path, READY);
         // A standing watch: others may be ready and gone again before this one has looked.
         let (seen, rung) = (Arc::clone(&opened), Arc::clone(&alarm));
-        let told = move |event: &crate::handle::Event| {
+        let told = move |event: &crate::client::handle::Event| {
             if event.kind == EventType::Created {
                 seen.fetch_max(event.zxid, Ordering::SeqCst);
             }

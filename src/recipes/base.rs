@@ -3,9 +3,9 @@
 use std::sync::{Arc, Weak};
 
 use crate::Error;
+use crate::client::handle::Reply;
 use crate::client::{AsyncClient, ClientSession};
 use crate::error::{Code, Failure};
-use crate::handle::Reply;
 use crate::records::Stat;
 
 /// Failures that pass with the connection they came from. A request that finds no connection waits for one, so trying again

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::base::{below, clean, is_passing};
 use crate::Error;
+use crate::client::handle::{State, WatchMode};
 use crate::client::{Alarm, AnyClient, AsyncClient, Client, ClientSession, ListenerGuard, WatchGuard};
 use crate::error::{Code, Failure};
-use crate::handle::{State, WatchMode};
 use crate::path::split;
 use crate::records::{EventType, Stat};
 
@@ -178,7 +178,7 @@ impl TreeCache {
                 inner.heard(state);
             }
         });
-        let changed = move |event: &crate::handle::Event| {
+        let changed = move |event: &crate::client::handle::Event| {
             if let Some(inner) = at_change.upgrade() {
                 inner.changed(event.kind, &event.path);
             }

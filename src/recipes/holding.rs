@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::base::{Removal, is_passing};
 use crate::Error;
+use crate::client::handle::State;
 use crate::client::{AsyncClient, ClientSession, ListenerGuard};
 use crate::error::{Code, Failure};
-use crate::handle::State;
 use crate::records::Stat;
 
 /// One znode of one's own, from when it gave what it was made for until that is released or lost.

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::base::{clean, is_passing};
 use crate::Error;
+use crate::client::handle::State;
 use crate::client::{Alarm, AsyncClient, Client, ClientSession, ListenerGuard};
 use crate::error::{Code, Failure};
-use crate::handle::State;
 use crate::records::Stat;
 
 /// Calls a function with the data and stat of a znode, or with `None` where there is none; then again after every change.
@@ -40,7 +40,7 @@ use crate::records::Stat;
 /// ```
 #[must_use = "the watcher ends when this is dropped"]
 pub struct DataWatch {
-    watcher: Arc<StateWatcher<DataAt>>,
+    watcher: Arc<StateWatcher<WatchedData>>,
     _listening: ListenerGuard,
 }
 
@@ -70,7 +70,7 @@ pub struct DataWatch {
 /// ```
 #[must_use = "the watcher ends when this is dropped"]
 pub struct ChildrenWatch {
-    watcher: Arc<StateWatcher<ChildrenOf>>,
+    watcher: Arc<StateWatcher<WatchedChildren>>,
     _listening: ListenerGuard,
 }
 
@@ -108,7 +108,7 @@ impl DataWatch {
         let told = move |found: Result<&Option<(Vec<u8>, Stat)>, &Error>| {
             told(found.map(|found| found.as_ref().map(|(data, stat)| (data.as_slice(), stat))));
         };
-        let (watcher, _listening) = StateWatcher::<DataAt>::begin(session, path, Box::new(told)).await?;
+        let (watcher, _listening) = StateWatcher::<WatchedData>::begin(session, path, Box::new(told)).await?;
         Ok(DataWatch { watcher, _listening })
     }
 }
@@ -145,7 +145,7 @@ impl ChildrenWatch {
         told: impl Fn(Result<&[String], &Error>) + Send + Sync + 'static,
     ) -> Result<ChildrenWatch, Error> {
         let told = move |found: Result<&(Vec<String>, Stat), &Error>| told(found.map(|(names, _)| names.as_slice()));
-        let (watcher, _listening) = StateWatcher::<ChildrenOf>::begin(session, path, Box::new(told)).await?;
+        let (watcher, _listening) = StateWatcher::<WatchedChildren>::begin(session, path, Box::new(told)).await?;
         Ok(ChildrenWatch { watcher, _listening })
     }
 }
@@ -186,9 +186,9 @@ trait WatchTarget: Send + Sync + Sized + 'static {
     fn version(found: &Self::Found) -> (i64, i64);
 }
 
-enum DataAt {}
+enum WatchedData {}
 
-enum ChildrenOf {}
+enum WatchedChildren {}
 
 type ToldOf<W> = dyn Fn(Result<&<W as WatchTarget>::Found, &Error>) + Send + Sync;
 
@@ -347,10 +347,10 @@ fn end_of(state: State) -> Option<Code> {
     state.is_final().then_some(if state == State::Expired { Code::SessionExpired } else { Code::Closed })
 }
 
-impl WatchTarget for DataAt {
+impl WatchTarget for WatchedData {
     type Found = Option<(Vec<u8>, Stat)>;
 
-    fn look(watcher: &Arc<StateWatcher<DataAt>>, session: &ClientSession) {
+    fn look(watcher: &Arc<StateWatcher<WatchedData>>, session: &ClientSession) {
         let at_answer = Arc::clone(watcher);
         session.submit_get_watched(&watcher.path, watcher.trigger(), move |found| match found {
             Err(error) if error.code() == Code::NoNode => look_for_none(&at_answer),
@@ -364,7 +364,7 @@ impl WatchTarget for DataAt {
 }
 
 /// There was none: a watch for its creation.
-fn look_for_none(watcher: &Arc<StateWatcher<DataAt>>) {
+fn look_for_none(watcher: &Arc<StateWatcher<WatchedData>>) {
     let Some(session) = watcher.session.upgrade() else { return };
     let at_answer = Arc::clone(watcher);
     session.submit_exists_watched(&watcher.path, watcher.trigger(), move |found| match found {
@@ -375,10 +375,10 @@ fn look_for_none(watcher: &Arc<StateWatcher<DataAt>>) {
     });
 }
 
-impl WatchTarget for ChildrenOf {
+impl WatchTarget for WatchedChildren {
     type Found = (Vec<String>, Stat);
 
-    fn look(watcher: &Arc<StateWatcher<ChildrenOf>>, session: &ClientSession) {
+    fn look(watcher: &Arc<StateWatcher<WatchedChildren>>, session: &ClientSession) {
         let at_answer = Arc::clone(watcher);
         session.submit_children_watched(&watcher.path, watcher.trigger(), move |found| at_answer.looked(found));
     }

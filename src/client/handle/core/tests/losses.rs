@@ -1,8 +1,8 @@
 //! A connection lost at any byte of either direction: what was seen is not sent again, what was not is.
 
 use super::model::{Carrier, Told, terms};
+use crate::client::handle::transport::{State, WatchedPaths};
 use crate::code::{self, Outcome};
-use crate::handle::transport::{State, WatchedPaths};
 
 /// A session with an identity and a watch that was told it all on one connection, and has sent and submitted nothing since.
 fn ready() -> Carrier {

@@ -1,8 +1,8 @@
 //! However the bytes come, the same is told.
 
 use super::model::{Carrier, Told, terms};
+use crate::client::handle::transport::{State, WatchedPaths};
 use crate::code;
-use crate::handle::transport::{State, WatchedPaths};
 
 /// A session with an identity and a watch that sends three writes; every piece that comes is of these sizes in turn.
 fn play(sizes: &[usize]) -> (Vec<Told>, Vec<String>) {

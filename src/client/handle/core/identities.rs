@@ -3,7 +3,7 @@
 //! A server closes the connection for one identity too many. It would close every later connection for it too, because
 //! all identities are re-sent; so the one too many is refused here, where the server's limits are known.
 
-use crate::handle::transport::Refused;
+use crate::client::handle::transport::Refused;
 use crate::jute::{Buffer, encoded};
 use crate::records::requests::AuthRequest;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::super::session::first_unsent;
 use super::super::{Delivery, SessionCore, Terms};
+use crate::client::handle::transport::{Reply, SizeLimit, State, WatchedPaths};
 use crate::code::{self, Code, Outcome};
-use crate::handle::transport::{Reply, SizeLimit, State, WatchedPaths};
 use crate::ids::SessionId;
 use crate::jute::{Buffer, Decoder, decode, encode, encoded};
 use crate::records::OpCode;

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use super::conn::TcpConn;
 use super::session::TcpSession;
-use crate::handle::core::{IoAction, parse};
-use crate::handle::transport::{Event, Listener, State, Transport, WatchedPaths};
-use crate::handle::{Options, code};
+use crate::client::handle::core::{IoAction, parse};
+use crate::client::handle::transport::{Event, Listener, State, Transport, WatchedPaths};
+use crate::client::handle::{Options, code};
 use crate::ids::Millis;
 use crate::jute::{Buffer, encoded};
 use crate::records::OpCode;
@@ -131,7 +131,7 @@ impl Play {
 
     fn submit(&self, name: &'static str) {
         let codes = Arc::clone(&self.codes);
-        let done = Box::new(move |reply: crate::handle::Reply| codes.lock().unwrap().push((name, reply.code)));
+        let done = Box::new(move |reply: crate::client::handle::Reply| codes.lock().unwrap().push((name, reply.code)));
         self.session.submit(OpCode::SetData, name.as_bytes(), done).unwrap();
     }
 
@@ -170,7 +170,7 @@ fn a_bug_in_one_session_leaves_the_others_alone() {
     for listener in [&buggy, &sound] {
         let tcp = super::Tcp::connect(hosts(), &options, Arc::downgrade(listener)).unwrap();
         let (done, finished) = std::sync::mpsc::channel();
-        let done = Box::new(move |reply: crate::handle::Reply| done.send(reply.code).unwrap());
+        let done = Box::new(move |reply: crate::client::handle::Reply| done.send(reply.code).unwrap());
         tcp.submit(OpCode::SetData, b"", done).unwrap();
         let (mut stream, _) = server.accept().unwrap();
         stream.read_exact(&mut [0; 49]).unwrap();
@@ -367,7 +367,7 @@ fn an_identity_may_be_answered_before_its_turn() {
     play.up();
     play.submit("first");
     let codes = Arc::clone(&play.codes);
-    let done = Box::new(move |reply: crate::handle::Reply| codes.lock().unwrap().push(("auth", reply.code)));
+    let done = Box::new(move |reply: crate::client::handle::Reply| codes.lock().unwrap().push(("auth", reply.code)));
     play.session.add_auth("digest", b"a:b", done).unwrap();
     play.sent();
     play.reply(-8, 1, 0);

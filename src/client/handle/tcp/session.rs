@@ -5,10 +5,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use crate::client::handle::Options;
+use crate::client::handle::core::{Closing, Delivery, ProtocolError, QUEUED_SIZE_MAX, SessionCore, Terms, deliver};
+use crate::client::handle::transport::{Completion, Listener, Refused, SessionInfo, SizeLimit, State};
 use crate::code::Code;
-use crate::handle::Options;
-use crate::handle::core::{Closing, Delivery, ProtocolError, QUEUED_SIZE_MAX, SessionCore, Terms, deliver};
-use crate::handle::transport::{Completion, Listener, Refused, SessionInfo, SizeLimit, State};
 use crate::records::OpCode;
 
 /// A session over TCP.

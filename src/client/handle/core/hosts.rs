@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::random::Random;
-use crate::handle::chroot::Chroot;
+use crate::client::handle::chroot::Chroot;
 
 /// ZooKeeper's client port, for hosts that name none.
 const PORT: u16 = 2181;

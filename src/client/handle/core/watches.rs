@@ -1,6 +1,6 @@
 //! Registering watches again after a reconnect, in frames that every server accepts.
 
-use crate::handle::transport::{SizeLimit, WatchedPaths};
+use crate::client::handle::transport::{SizeLimit, WatchedPaths};
 use crate::jute::{Text, encode, encoded};
 use crate::records::OpCode;
 use crate::records::requests::{PersistentWatches, SetWatchesRequest};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::ProtocolError;
 use super::pending::SentRequest;
+use crate::client::handle::transport::{Arriving, Completion, Event, Listener, Reply, State};
 use crate::code::{self, Code};
-use crate::handle::transport::{Arriving, Completion, Event, Listener, Reply, State};
 use crate::jute::Decoder;
 use crate::records::EventType;
 use crate::records::OpCode;

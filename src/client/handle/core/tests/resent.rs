@@ -1,8 +1,8 @@
 //! What is re-sent on reconnect: identities, watches, then what waits.
 
 use super::model::{Carrier, Told, terms};
+use crate::client::handle::transport::WatchedPaths;
 use crate::code;
-use crate::handle::transport::WatchedPaths;
 
 fn paths(kind: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("/{kind}/{n:060}")).collect()

@@ -10,7 +10,7 @@ use super::hosts::{Hosts, ServerAddress};
 use super::input::TcpInput;
 use super::random::Random;
 use super::session::{SessionCore, first_unsent, ping};
-use crate::handle::transport::WatchedPaths;
+use crate::client::handle::transport::WatchedPaths;
 use crate::ids::Millis;
 
 /// The first rest after every server was tried in vain, ms; the next ones double.

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::session::TcpSession;
-use crate::handle::core::{Delivery, IoAction, Route, ServerAddress};
-use crate::handle::transport::Completion;
+use crate::client::handle::core::{Delivery, IoAction, Route, ServerAddress};
+use crate::client::handle::transport::Completion;
 use crate::ids::Millis;
 
 /// One session's route, and the session that is told of what happens there. As [`Route`] otherwise.

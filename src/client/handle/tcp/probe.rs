@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use mio::net::TcpStream;
 
-use crate::handle::core::ServerAddress;
+use crate::client::handle::core::ServerAddress;
 use crate::ids::Millis;
 use crate::process::Owned;
 use crate::resolve::LookupResult;

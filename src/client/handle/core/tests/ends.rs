@@ -2,8 +2,8 @@
 
 use super::super::{Closing, Terms};
 use super::model::{Carrier, TIMEOUT, Told, reply, terms, welcome};
+use crate::client::handle::transport::{Refused, Resume, State};
 use crate::code::{self, Outcome};
-use crate::handle::transport::{Refused, Resume, State};
 use crate::ids::SessionId;
 use crate::records::OpCode;
 

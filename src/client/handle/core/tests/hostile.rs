@@ -3,8 +3,8 @@
 use super::super::session::QUEUED_SIZE_MAX;
 use super::super::{IdentityLimits, Terms};
 use super::model::{Carrier, TIMEOUT, Told, frame, reply, terms, welcome};
+use crate::client::handle::transport::{Refused, SizeLimit, State};
 use crate::code;
-use crate::handle::transport::{Refused, SizeLimit, State};
 use crate::records::OpCode;
 
 #[track_caller]
