@@ -99,7 +99,8 @@ def test_tasks_that_share_a_lock_take_turns_and_none_takes_it_twice(connect):
                 async with lock:
                     inside.append(number)
                     most.append(len(inside))
-                    await zk.sync()
+                    # The others have not bothered the server yet.
+                    assert len(await lock.contenders()) == 1
                     inside.remove(number)
 
             await asyncio.gather(*(work(number) for number in range(8)))
