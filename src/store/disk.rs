@@ -465,8 +465,9 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 
 /// A file read through read-only map windows, for looking into files that may be in use.
 ///
-/// Nothing a server depends on goes through it: a bad sector under a mapping would be a signal. Pages are asked for
-/// before they are touched, so that where the system can say so a bad one is an error here as well.
+/// Nothing a server depends on goes through it: where a page under a map cannot be had, because its sector is bad or the file
+/// was cut, touching it is a signal, which ends the host. So pages are asked for before they are touched, and where the
+/// system cannot be asked the bytes are read by calls. What is left is a file that is cut between the two.
 pub(crate) struct MappedFile {
     file: File,
     window: Mutex<Option<(u64, memmap2::MmapRaw)>>,
@@ -527,8 +528,12 @@ impl ReadAt for MappedFile {
             };
             let from = (at - start) as usize;
             let count = buf.len().min(here as usize - from);
-            populate(&map, from, count)?;
             let (now, later) = buf.split_at_mut(count);
+            if !populate(&map, from, count)? {
+                self.file.read_exact_at(now, at)?;
+                (buf, at) = (later, at + count as u64);
+                continue;
+            }
             // SAFETY: `from + count` lies inside the map, which lives until after the copy, and the file was that long a
             // moment ago. The bytes are copied out through raw pointers, because a server may be changing them: no
             // reference into the map ever exists, and what is copied is checked before it is used.
@@ -541,20 +546,20 @@ impl ReadAt for MappedFile {
     }
 }
 
-/// Brings the pages in; says so where touching them would be a signal.
+/// Brings the pages in; an error where touching them would be a signal, and `false` where that cannot be told.
 #[cfg(target_os = "linux")]
-fn populate(map: &memmap2::MmapRaw, from: usize, count: usize) -> io::Result<()> {
+fn populate(map: &memmap2::MmapRaw, from: usize, count: usize) -> io::Result<bool> {
     let page = from / PAGE * PAGE;
     match map.advise_range(memmap2::Advice::PopulateRead, page, from + count - page) {
         // An older kernel does not know the advice.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
-        result => result,
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        result => result.map(|()| true),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn populate(_map: &memmap2::MmapRaw, _from: usize, _count: usize) -> io::Result<()> {
-    Ok(())
+fn populate(_map: &memmap2::MmapRaw, _from: usize, _count: usize) -> io::Result<bool> {
+    Ok(false)
 }
 
 #[cfg(test)]
