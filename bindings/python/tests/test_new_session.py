@@ -92,7 +92,8 @@ def test_without_the_option_lost_is_final(zk, server):
     states = []
     zk.add_listener(states.append)
     expire(zk)
-    assert states == ["LOST"] and zk.state == "LOST"
+    eventually(lambda: states == ["LOST"])
+    assert zk.state == "LOST"
     with pytest.raises(zoarium.SessionExpiredError):
         zk.get("/")
 
