@@ -24,7 +24,7 @@ use crate::ids::{Millis, Zxid};
 /// Milliseconds after a snapshot was given up before the next is wanted.
 const RETRY_MS: u64 = 2000;
 
-/// The end of a snapshot, as [`Store::tick`] reports it.
+/// The end of a snapshot, as [`Store::tick`](crate::store::Store::tick) reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotDone {
     /// The zxid it was taken at.

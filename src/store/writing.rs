@@ -1,8 +1,9 @@
 //! A synced write of the log, to be carried out by whichever thread has the time for it.
 //!
-//! Building a frame, writing it and taking note of it are three steps, so that the middle one, which waits for the disk, needs
-//! nothing of the store: [`Store::append_begin`], [`LogWrite::carry_out`], [`Store::append_end`]. One write is under way at a
-//! time, so all frames before the one that is being written are durable.
+//! Building a frame, writing it and taking note of it are three steps, so that the middle one, which waits for the disk,
+//! needs nothing of the store: [`append_begin`](crate::store::Store::append_begin), [`LogWrite::carry_out`],
+//! [`append_end`](crate::store::Store::append_end). One write is under way at a time, so all frames before the one that is
+//! being written are durable.
 
 use std::io;
 use std::sync::Arc;
