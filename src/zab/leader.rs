@@ -7,7 +7,7 @@ use super::confirm::Confirm;
 use super::event::{LearnerCounts, Leaving, MemberRecord, Standing, ZabAction};
 use super::own::{Own, RoleEnd};
 use super::plan::{self, Plan};
-use super::{LinkId, Payload};
+use super::{LinkId, Payload, ZabSettings};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, decode_epoch_ack, leader_info};
@@ -16,6 +16,8 @@ use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, decode_epoch_a
 const COUNTER_LOW: u32 = 0xffff_fff0;
 /// The last counter that is used. `0xffff_ffff` never is, as in ZooKeeper.
 const COUNTER_LAST: u32 = 0xffff_fffd;
+/// So many times `initLimit` a learner may take to install a state.
+const INSTALL_LIMITS: u64 = 10;
 /// The highest epoch: zxids are signed.
 const EPOCH_MAX: u32 = i32::MAX as u32;
 
@@ -71,12 +73,24 @@ struct LearnerHandler {
     heard_at: Millis,
     /// A proposal, and when it began to wait for its acknowledgement.
     tracked: Option<(Zxid, Millis)>,
+    /// It was sent the whole state and makes it its own.
+    installs: bool,
 }
 
 impl LearnerHandler {
     /// Whether it receives proposals as they are made.
     fn is_listed(&self) -> bool {
         matches!(self.stage, LearnerStage::AwaitAck | LearnerStage::Live)
+    }
+
+    /// How long it may say nothing, ms. The protocol has no word for a learner that installs a state, so one that has much
+    /// to install would be dropped for its silence, begin anew, and be dropped again.
+    fn silence_max_ms(&self, settings: &ZabSettings) -> u64 {
+        match self.stage {
+            LearnerStage::Live => settings.sync_ms(),
+            LearnerStage::AwaitAck if self.installs => INSTALL_LIMITS * settings.init_ms(),
+            _ => settings.init_ms(),
+        }
     }
 }
 
@@ -182,6 +196,7 @@ impl Leader {
             is_up_to_date: false,
             heard_at: own.now,
             tracked: None,
+            installs: false,
         };
         self.learners.insert(link, learner);
     }
@@ -471,6 +486,7 @@ impl Leader {
         let Some(learner) = self.learners.get_mut(&link) else { return };
         if learner.stage == LearnerStage::OpeningSnapshot {
             learner.stage = LearnerStage::StreamingSnapshot;
+            learner.installs = true;
             (learner.sent, learner.told) = (zxid, zxid);
             own.send_bare(link, PacketType::SNAP, zxid);
             own.act(ZabAction::StreamSnapshot { link });
@@ -741,11 +757,10 @@ impl Leader {
     }
 
     fn drop_the_silent(&mut self, own: &mut Own) {
-        let (init_ms, sync_ms) = (own.settings.init_ms(), own.settings.sync_ms());
+        let sync_ms = own.settings.sync_ms();
         for link in self.links(|_| true) {
             let Some(learner) = self.learners.get_mut(&link) else { continue };
-            let limit = if learner.stage == LearnerStage::Live { sync_ms } else { init_ms };
-            if own.now.since(learner.heard_at) > limit {
+            if own.now.since(learner.heard_at) > learner.silence_max_ms(&own.settings) {
                 self.drop_learner(own, link, Leaving::Silent);
                 continue;
             }

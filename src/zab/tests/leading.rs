@@ -204,3 +204,30 @@ fn what_a_learner_has_for_the_engine_comes_with_its_name() {
         assert_eq!(lead.done.pop(), Some(wanted));
     }
 }
+
+// A million znodes take longer to install than a small `initLimit` is.
+#[test]
+fn a_learner_that_installs_a_state_is_waited_for_longer_than_one_that_lacks_little() {
+    let mut lead = Lead::new(Zxid::new(1, 5));
+    lead.joins(10, 2, PacketType::FOLLOWERINFO);
+    lead.joins(11, 3, PacketType::FOLLOWERINFO);
+    // The log does not reach back to where the third is, and it is sent the state.
+    let link = at(12);
+    lead.tell(ZabEvent::Opened { link, is_ours: false });
+    let info = LearnerInfo { server: ServerId(4), config_version: 0 };
+    lead.packet(12, QuorumPacket::with_data(PacketType::FOLLOWERINFO, Zxid::ZERO, info.encoded()));
+    lead.packet(12, QuorumPacket::with_data(PacketType::ACKEPOCH, Zxid::ZERO, epoch_ack(0)));
+    lead.tell(ZabEvent::Records { link, before: None, txns: Vec::new() });
+    let zxid = lead.zab.history().last();
+    lead.tell(ZabEvent::SnapshotOpened { link, zxid });
+    assert!(lead.done.contains(&ZabAction::StreamSnapshot { link }), "{:?}", lead.done);
+    lead.tell(ZabEvent::SnapshotStreamed { link });
+    let init_ms = 10 * TICK_MS;
+    lead.pass(2 * init_ms, &[]);
+    assert_eq!([10, 11].map(|link| lead.closed(link)), [Some(&Leaving::Silent); 2]);
+    assert_eq!(lead.closed(12), None);
+    lead.pass(7 * init_ms, &[]);
+    assert_eq!(lead.closed(12), None);
+    lead.pass(2 * init_ms, &[]);
+    assert_eq!(lead.closed(12), Some(&Leaving::Silent));
+}
