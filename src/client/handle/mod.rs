@@ -231,7 +231,9 @@ impl Handle {
             None => *changed.wait_while(state, pending).unwrap_or_else(PoisonError::into_inner),
             Some(limit) => *changed.wait_timeout_while(state, limit, pending).unwrap_or_else(PoisonError::into_inner).0,
         };
-        match state {
+        // The end of a session is known to what carries it a moment before it is told.
+        let carried = self.session().state;
+        match if carried.is_final() { carried } else { state } {
             State::Connected | State::ConnectedReadOnly => Ok(()),
             State::Expired => Err(code::SESSION_EXPIRED),
             State::AuthFailed => Err(code::AUTH_FAILED),
