@@ -356,6 +356,16 @@ impl EnsemblePart {
     // -----------------------------------------------------------------------------------------------------------
     // What the leader decides, and the log
 
+    /// The transactions of the history that are not in our log.
+    fn unlogged(&self, store: &Store) -> impl Iterator<Item = usize> {
+        self.zab.txns(store.last_zxid(), self.zab.history().last()).map(|(_, txn)| txn.len())
+    }
+
+    /// Bytes of what was decided, here or by the leader, and is not in our log.
+    pub(super) fn unlogged_bytes(&self, store: &Store) -> usize {
+        self.unlogged(store).sum::<usize>() + self.held.iter().map(|one| one.txn.len()).sum::<usize>()
+    }
+
     /// Takes what the engine decided, if there is room for it in our own log: what was sent cannot be taken back.
     pub(super) fn propose<S: EngineSeat>(
         &mut self,
@@ -370,9 +380,10 @@ impl EnsemblePart {
             return Ok(());
         }
         // What was sent to others and is not in our log yet needs its room, too.
-        let pending = self.zab.txns(parts.store.last_zxid(), self.zab.history().last()).map(|(_, txn)| txn.len());
-        self.sizes.clear();
-        self.sizes.extend(pending.chain(self.held.iter().map(|one| one.txn.len())));
+        let mut sizes = std::mem::take(&mut self.sizes);
+        sizes.clear();
+        sizes.extend(self.unlogged(parts.store).chain(self.held.iter().map(|one| one.txn.len())));
+        self.sizes = sizes;
         match parts.store.reserve(&self.sizes) {
             Ok(()) => {
                 let decided = self.held.drain(..).map(|one| (one.zxid, one.txn)).collect();

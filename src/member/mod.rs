@@ -283,7 +283,10 @@ impl<S: EngineSeat> Member<S> {
     pub fn pace(&mut self) -> Option<LogSpaceChanged> {
         self.store.set_state_size(self.engine.snapshot_estimate());
         let budget = self.store.log_budget(self.engine.tree().snapshot_preimage_bytes() as u64);
-        self.engine.set_log_budget(budget);
+        // What was decided in earlier turns, while a write was under way or a long transaction was applied, is not in
+        // the log yet and has had its part of the room.
+        let unlogged = self.unlogged_bytes();
+        self.engine.set_log_budget(budget.saturating_sub(unlogged));
         let space = self.store.space();
         let log_space = match space.level {
             SpaceLevel::Ample | SpaceLevel::Low | SpaceLevel::Slow => LogSpace::Plenty,
@@ -293,6 +296,16 @@ impl<S: EngineSeat> Member<S> {
         self.engine.set_log_space(log_space);
         let has_changed = std::mem::replace(&mut self.log_space, log_space) != log_space;
         has_changed.then_some(LogSpaceChanged { log_space, is_disk_full: space.disk_full })
+    }
+
+    /// Bytes of the transactions that are decided and not in the log.
+    fn unlogged_bytes(&self) -> u64 {
+        let decided: usize = self.engine.proposals().iter().map(|proposal| proposal.txn.len()).sum();
+        let proposed: usize = match &self.agreement {
+            Agreement::Alone { broadcast, .. } => broadcast.to_append().map(|proposal| proposal.txn.len()).sum(),
+            Agreement::Ensemble(ensemble) => ensemble.unlogged_bytes(&self.store),
+        };
+        (decided + proposed) as u64
     }
 
     /// How much room the log had at the last [`Member::pace`].

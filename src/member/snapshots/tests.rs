@@ -11,7 +11,7 @@ use crate::records::connect::ConnectRequest;
 use crate::records::requests::{RequestHeader, SetDataRequest};
 use crate::store::tests::sim_disk::SimDisk;
 use crate::store::tests::world::tiny;
-use crate::store::{Disk, Store};
+use crate::store::{Disk, LogWrite, LogWritten, Store};
 
 /// It is this late, and nobody reads a clock.
 struct Driver(u64);
@@ -153,4 +153,83 @@ fn a_snapshot_that_failed_is_tried_again_after_two_seconds_and_writes_go_on_mean
     drop(site);
     let again = open(&Arc::new(SimDisk::of_image(disk.image(), 4)));
     assert_eq!((again.applied(), again.engine.tree().digest()), (applied, digest));
+}
+
+/// A client with a request behind the other, as far as the engine takes them.
+struct Pipeline {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Site {
+    /// `count` writes of 700 bytes.
+    fn pipeline(&self, count: i32) -> Pipeline {
+        let mut bytes = Vec::new();
+        for xid in 1..=count {
+            let mut payload = Vec::new();
+            encode(&RequestHeader { xid, op: OpCode::SetData.to_i32() }, &mut payload);
+            let data = vec![xid as u8; 700];
+            encode(&SetDataRequest { path: "/".into(), data: Buffer::new(&data), version: -1 }, &mut payload);
+            bytes.extend_from_slice(&(payload.len() as u32).to_be_bytes());
+            bytes.extend_from_slice(&payload);
+        }
+        Pipeline { bytes, taken: 0 }
+    }
+
+    /// The first half of a turn: what is to be written.
+    fn begin(&mut self, pipeline: &mut Pipeline) -> Option<LogWrite> {
+        let (now, wall) = self.driver.time();
+        let Site { member, driver, conn, .. } = self;
+        member.engine.set_time(now, wall);
+        member.pace();
+        pipeline.taken += member.engine.receive(*conn, &pipeline.bytes[pipeline.taken..]).consumed;
+        member.engine.go_on();
+        member.engine.tick();
+        member.commit_begin(driver).unwrap()
+    }
+
+    /// The second half; how many answers come of it.
+    fn end(&mut self, written: Option<LogWritten>) -> i32 {
+        let Site { member, driver, conn, .. } = self;
+        member.commit_end(driver, written).unwrap();
+        member.told_all();
+        member.take_snapshot(driver).unwrap();
+        member.tick(driver).unwrap();
+        let out = member.engine.output(*conn).map_or_else(Vec::new, |(out, _)| out.to_vec());
+        member.engine.flushed(*conn, out.len());
+        let (mut rest, mut answers) = (&out[..], 0);
+        while let Some((head, behind)) = rest.split_first_chunk::<4>() {
+            rest = &behind[u32::from_be_bytes(*head) as usize..];
+            answers += 1;
+        }
+        answers
+    }
+}
+
+// A slow disk slows the writers down. Turns that pass while it writes must not each decide what a turn may.
+#[test]
+fn while_a_write_is_under_way_no_more_is_decided_than_the_log_may_take() {
+    let disk = Arc::new(SimDisk::new(3));
+    let mut site = Site::new(&disk);
+    for _ in 0..20 {
+        site.turn(&[]);
+    }
+    const WRITES: i32 = 2000;
+    let mut pipeline = site.pipeline(WRITES);
+    let budget = site.member.store.log_budget(0);
+    assert!(budget < pipeline.bytes.len() as u64 / 4, "{budget}");
+    let write = site.begin(&mut pipeline).expect("something was decided");
+    for _ in 0..100 {
+        assert!(site.begin(&mut pipeline).is_none(), "one write at a time");
+        site.end(None);
+        let pending: usize = site.member.engine.proposals().iter().map(|one| one.txn.len()).sum();
+        // The last one may be half over.
+        assert!((pending as u64) < budget + 800, "{pending} bytes are decided, {budget} may be logged");
+    }
+    let mut answers = site.end(Some(write.carry_out()));
+    for _ in 0..20_000 {
+        let write = site.begin(&mut pipeline);
+        answers += site.end(write.map(LogWrite::carry_out));
+    }
+    assert_eq!((pipeline.taken, answers), (pipeline.bytes.len(), WRITES), "all are answered");
 }
