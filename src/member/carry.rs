@@ -2,7 +2,7 @@
 //!
 //! | asked for | carried out by |
 //! |---|---|
-//! | keep, truncate | the store, at once; the answer is the next event |
+//! | keep, truncate | the store, at once or behind the write that is under way; the answer is the next event |
 //! | append | whoever hosts the member, on whichever thread: [`EnsemblePart::begin_append`], [`EnsemblePart::appended`] |
 //! | install | [`Installing`], a slice in each turn |
 //! | replay, deliver | the engine; what is delivered may wait there for a long transaction to be applied |
@@ -59,6 +59,8 @@ pub(super) struct EnsemblePart {
     appending: Option<(u64, Zxid)>,
     /// When it is tried again, having found no room.
     retry_at: Option<Millis>,
+    /// A truncation that waits until the write under way is over: its run, and where the log is to end.
+    truncating: Option<(u64, Zxid)>,
     /// When reads are answered without a leader, while there is none and that is allowed.
     read_only_at: Option<Millis>,
     /// How long there must be none for that; `None` where it is not allowed.
@@ -104,6 +106,7 @@ impl EnsemblePart {
             sizes: Vec::new(),
             appending: None,
             retry_at: None,
+            truncating: None,
             read_only_at: read_only_after_ms.map(|ms| now.plus(ms)),
             read_only_after_ms,
             leader_link: None,
@@ -251,6 +254,8 @@ impl EnsemblePart {
             }
             // Asked for by `begin_append`, so that all that came in a turn shares one sync.
             ZabAction::Append { .. } => {}
+            // The mark of an idle log may be under way.
+            ZabAction::Truncate { run, to } if parts.store.is_writing() => self.truncating = Some((run, to)),
             ZabAction::Truncate { run, to } => {
                 let is_done = self.truncate(parts, to)?;
                 self.follow_ups.push_back(ZabEvent::Truncated { run, is_done });
@@ -448,6 +453,10 @@ impl EnsemblePart {
         parts: &mut MemberParts<'_, S>,
         host: &mut impl Host,
     ) -> Result<(), MemberFailure> {
+        if let Some((run, to)) = self.truncating.take() {
+            let is_done = self.truncate(parts, to)?;
+            self.handle(parts, host, ZabEvent::Truncated { run, is_done })?;
+        }
         match self.appending {
             Some((run, upto)) if parts.store.last_zxid() >= upto => {
                 self.appending = None;

@@ -4,6 +4,7 @@ mod net;
 
 use net::{Session, World};
 
+use crate::ids::ServerId;
 use crate::records::peer::PacketType;
 use crate::zab::Standing;
 
@@ -190,6 +191,34 @@ fn no_epoch_begins_twice_though_nothing_was_written_in_it() {
         world.ids().into_iter().for_each(|id| world.kill(id));
         world.ids().into_iter().for_each(|id| world.start(id));
     }
+}
+
+#[test]
+fn a_log_is_cut_only_when_no_write_of_it_is_under_way() {
+    // S-15: the end of an idle log is being marked, slowly, when a leader wants it cut.
+    let (mut world, clients) = serving();
+    let leader = world.leader().unwrap();
+    let followers = world.followers();
+    let at_leader = *clients.iter().find(|client| client.server == leader).unwrap();
+    let before = world.logged(leader);
+    world.net.cut(leader);
+    world.send_create(at_leader, "/only-here");
+    assert!(world.logged(leader) > before, "it is in the leader's log");
+    world.slow.insert(leader, 20_000);
+    world.until("the end of its log is being marked", |world| world.is_writing(leader));
+    world.until("the others serve without it", |world| {
+        let serves = |id: &ServerId| world.standing(*id) != Some(Standing::Looking);
+        followers.iter().all(serves) && !serves(&leader)
+    });
+    world.net.heal();
+    world.until("it is told to cut its log", |world| world.net.sent.contains_key(&PacketType::TRUNC.0));
+    world.pass(50);
+    assert!(world.is_writing(leader));
+    world.until("it follows", World::is_whole);
+    world.slow.clear();
+    world.until("no write is under way", |world| !world.is_writing(leader));
+    world.all_agree();
+    assert!(world.engine(leader).tree().lookup("/only-here").is_none());
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub(super) struct Net {
     pub raw: usize,
     /// So many of them arrive together; 0 for a few.
     pub raw_piece: usize,
+    /// A member that nobody reaches and that reaches nobody.
+    apart: Option<ServerId>,
 }
 
 impl Net {
@@ -66,7 +68,7 @@ impl Net {
     }
 
     fn link(&mut self, a: ServerId, b: ServerId) {
-        if self.is_linked(a, b) || !self.is_up(a) || !self.is_up(b) {
+        if self.is_linked(a, b) || !self.is_up(a) || !self.is_up(b) || self.is_cut(a, b) {
             return;
         }
         self.ballot_links.push((a.min(b), a.max(b)));
@@ -83,15 +85,37 @@ impl Net {
         }
     }
 
+    fn is_cut(&self, a: ServerId, b: ServerId) -> bool {
+        self.apart.is_some_and(|apart| a == apart || b == apart)
+    }
+
+    /// Cuts the wires of `server`.
+    pub(super) fn cut(&mut self, server: ServerId) {
+        self.apart = Some(server);
+        self.lose_links(server);
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.apart = None;
+    }
+
     fn dies(&mut self, server: ServerId) {
         self.inboxes.remove(&server);
-        let ends: Vec<_> = self.ends.keys().filter(|(at, _)| *at == server).copied().collect();
-        ends.into_iter().for_each(|end| self.close(end));
+        self.lose_links(server);
         self.ballots.retain(|(from, _), _| *from != server);
+    }
+
+    fn lose_links(&mut self, server: ServerId) {
+        let ends: Vec<_> = self.ends.keys().filter(|(at, _)| *at == server).copied().collect();
+        for (at, link) in ends {
+            self.push(at, Item::Event(ZabEvent::Closed { link }));
+            self.close((at, link));
+        }
         let lost: Vec<_> = self.ballot_links.iter().filter(|(a, b)| *a == server || *b == server).copied().collect();
         for (a, b) in lost {
-            let other = if a == server { b } else { a };
-            self.push(other, Item::Event(ZabEvent::BallotLink { peer: server, is_up: false }));
+            for (one, other) in [(a, b), (b, a)] {
+                self.push(one, Item::Event(ZabEvent::BallotLink { peer: other, is_up: false }));
+            }
         }
         self.ballot_links.retain(|(a, b)| *a != server && *b != server);
     }
@@ -126,7 +150,7 @@ impl Host for Wires<'_> {
     }
 
     fn dial(&mut self, to: ServerId) {
-        if !self.net.is_up(to) {
+        if !self.net.is_up(to) || self.net.is_cut(self.me, to) {
             return self.net.push(self.me, Item::Event(ZabEvent::DialFailed));
         }
         self.net.links_made += 2;
@@ -257,6 +281,8 @@ impl World {
         let disk = Arc::clone(&self.disks[&id]) as Arc<_>;
         let (store, _) = Store::open_on(disk, &self.options, &mut Loading::into(&mut engine)).unwrap();
         let mut member = Member::new(engine, store, id);
+        // As the peer does.
+        member.store.set_marks_apart();
         let settings = ZabSettings {
             me: id,
             is_participant: !self.observers.contains(&id),
