@@ -29,7 +29,11 @@ struct Peer {
 
 impl Peer {
     fn start(name: &str) -> Peer {
-        let folder = std::env::temp_dir().join(format!("zoarium-in-process-{name}-{}", std::process::id()));
+        // Two tests that give it the same name run at the same time.
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("zoarium-in-process-{name}-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
         let _ = std::fs::remove_dir_all(&folder);
         let config = Config { data_dir: folder.clone(), client_port: 0, ..Config::default() };
         Peer { server: Some(Server::start(config).unwrap()), folder }
