@@ -16,7 +16,9 @@ use crate::records::javasnap::{OPEN_ACL, StatPersisted, put_acl, put_count, put_
 
 /// Walks under way at once.
 pub const STATE_WALKS_MAX: usize = 4;
-/// Bytes put aside for one walk, at most: beyond that it is given up, and whoever was sent it begins anew.
+/// Bytes put aside for a walk that is not the oldest, at most: beyond that it is given up, and whoever was sent it begins
+/// anew. The oldest may put aside all that there was at its moment, or no learner would ever be sent a state of which much
+/// changes all the time.
 const ASIDE_MAX: usize = 64 << 20;
 /// What is put aside costs so many bytes beside its data and path.
 const ASIDE_OVERHEAD: usize = 200;
@@ -32,7 +34,7 @@ pub enum Walked {
     More,
     /// The last znode was written.
     Whole,
-    /// Too much changed before the walk came to it, or the tree is another one.
+    /// Too much changed before the walk came to it while there was an older one, or the tree is another one.
     GivenUp,
 }
 
@@ -79,6 +81,8 @@ struct StateWalk {
     deleted: BTreeMap<NodeId, Vec<(String, Aside)>>,
     /// Bytes put aside.
     aside: usize,
+    /// Too much was put aside: it has no way to go on.
+    is_lost: bool,
     /// What comes before anything else: it stands below a znode that is gone.
     first: Vec<u8>,
 }
@@ -110,6 +114,7 @@ impl Tree {
             changed: BTreeMap::new(),
             deleted: BTreeMap::new(),
             aside: 0,
+            is_lost: false,
             first: Vec::new(),
         });
         Some(StateWalkId(id))
@@ -119,7 +124,7 @@ impl Tree {
     pub fn state_walk_on(&mut self, id: StateWalkId, steps: usize, size: usize, out: &mut Vec<u8>) -> Walked {
         let Some(at) = self.state_walks.walks.iter().position(|walk| walk.id == id.0) else { return Walked::GivenUp };
         let mut walk = self.state_walks.walks.swap_remove(at);
-        if walk.aside > ASIDE_MAX {
+        if walk.is_lost {
             return Walked::GivenUp;
         }
         if walk.go_on(self, steps, size, out) {
@@ -157,8 +162,14 @@ impl Tree {
     #[cold]
     fn each_walk(&mut self, deed: impl Fn(&mut StateWalk, &Tree)) {
         let mut walks = std::mem::take(&mut self.state_walks.walks);
-        // One that is to be given up puts nothing aside any more.
-        walks.iter_mut().filter(|walk| walk.aside <= ASIDE_MAX).for_each(|walk| deed(walk, self));
+        let oldest = walks.iter().map(|walk| walk.id).min();
+        for walk in walks.iter_mut().filter(|walk| !walk.is_lost) {
+            deed(walk, self);
+            if walk.aside > ASIDE_MAX && Some(walk.id) != oldest {
+                walk.is_lost = true;
+                (walk.changed, walk.deleted, walk.aside) = Default::default();
+            }
+        }
         self.state_walks.walks = walks;
     }
 }

@@ -232,6 +232,35 @@ fn a_state_is_told_to_a_few_at_once_and_who_leaves_makes_room() {
     assert_eq!(world.engine.retell_on(&mut all[1], 10, 100, &mut Vec::new()), Walked::GivenUp);
 }
 
+// A state that is written anew again and again while it is sent would else never arrive.
+#[test]
+fn the_oldest_learner_is_sent_its_state_however_much_changes_meanwhile() {
+    let mut world = World::new();
+    let conn = world.client();
+    let set = |world: &mut World, number: usize, byte: u8| {
+        let (path, data) = (format!("/n{number}"), vec![byte; 1_000_000]);
+        let request = SetDataRequest { path: path.as_str().into(), data: Buffer::new(&data), version: -1 };
+        drop(world.call(conn, OpCode::SetData, &request));
+    };
+    for number in 0..70 {
+        let path = format!("/n{number}");
+        world.create(conn, &path, 0);
+        set(&mut world, number, 1);
+    }
+    let before = picture(&world.engine);
+    let mut oldest = world.engine.retell_begin().unwrap();
+    let mut second = world.engine.retell_begin().unwrap();
+    (0..70).for_each(|number| set(&mut world, number, 2));
+    assert!(world.engine.tree.state_walk_bytes() > 70_000_000);
+    assert!(world.engine.tree.state_walk_bytes() < 80_000_000, "the second one's is let go");
+    let mut head = Vec::new();
+    while world.engine.retell_on(&mut second, 10, 100, &mut head) == Walked::More {}
+    assert_eq!(world.engine.retell_on(&mut second, 10, 100, &mut head), Walked::GivenUp);
+    let bytes = told_by(&mut world.engine, &mut oldest);
+    let (heard, left) = hear(&bytes, 1 << 16, oldest.zxid()).unwrap();
+    assert_eq!((left, picture(&heard)), (0, before));
+}
+
 // SC-09: wherever the stream breaks, what the engine had is what it has.
 #[test]
 fn a_stream_that_breaks_anywhere_leaves_the_old_state() {
