@@ -109,7 +109,8 @@ impl Engine {
             znodes: self.tree.node_count(),
             ephemerals: self.tree.ephemeral_count(),
             data_size: self.tree.approximate_data_size(),
-            tree_memory: self.tree.memory_bytes() + self.tree.snapshot_preimage_bytes() as u64,
+            tree_memory: self.tree.memory_bytes()
+                + (self.tree.snapshot_preimage_bytes() + self.tree.state_walk_bytes()) as u64,
             watches: self.watches.count(),
             sessions_expired: self.counters.expired,
             sessions_resumed: self.counters.resumed,
