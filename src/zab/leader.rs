@@ -1,6 +1,6 @@
 //! A leader: it finds an epoch that a quorum accepts, brings learners up to date, and broadcasts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::confirm::Confirm;
@@ -75,6 +75,11 @@ struct LearnerHandler {
     tracked: Option<(Zxid, Millis)>,
     /// It was sent the whole state and makes it its own.
     installs: bool,
+    /// Of a follower: what it was sent and not told to be committed, of which memory may not have all any more when it comes
+    /// to that.
+    untold: VecDeque<Zxid>,
+    /// It has acknowledged the history that it was sent.
+    has_history: bool,
 }
 
 impl LearnerHandler {
@@ -197,6 +202,8 @@ impl Leader {
             heard_at: own.now,
             tracked: None,
             installs: false,
+            untold: VecDeque::new(),
+            has_history: false,
         };
         self.learners.insert(link, learner);
     }
@@ -530,12 +537,18 @@ impl Leader {
             if zxid <= committed {
                 own.send_bare(link, PacketType::COMMIT, zxid);
                 learner.told = zxid;
+            } else {
+                learner.untold.push_back(zxid);
             }
             learner.sent = zxid;
         }
         // Commits on the way to a learner count from here: what it has acknowledged by its history needs none.
         learner.told = learner.told.max(committed.min(learner.sent));
         learner.acked = learner.told;
+        if learner.has_history {
+            learner.stage = LearnerStage::Live;
+            return self.up_to_date(own, link);
+        }
         learner.stage = LearnerStage::AwaitAck;
         let config: Payload = own.settings.config.as_bytes().into();
         own.send(link, PacketType::NEWLEADER, self.epoch_start(), config);
@@ -547,6 +560,14 @@ impl Leader {
             return Ok(());
         }
         let Some(learner) = self.learners.get_mut(&link) else { return Ok(()) };
+        learner.has_history = true;
+        // An observer is sent nothing before it is committed, and more may have been than memory has.
+        if learner.is_observer && learner.sent < own.history.base() {
+            learner.stage = LearnerStage::Reading;
+            let after = learner.sent;
+            own.act(ZabAction::Read { link, after });
+            return Ok(());
+        }
         learner.stage = LearnerStage::Live;
         if self.phase == LeaderPhase::Broadcasting {
             self.up_to_date(own, link);
@@ -601,6 +622,7 @@ impl Leader {
                 if learner.is_listed() && !learner.is_observer {
                     own.send(*link, PacketType::PROPOSAL, zxid, Arc::clone(&txn));
                     learner.sent = zxid;
+                    learner.untold.push_back(zxid);
                 }
             }
         }
@@ -665,17 +687,21 @@ impl Leader {
     fn tell_commits(&mut self, own: &mut Own, link: LinkId) {
         let Some(learner) = self.learners.get_mut(&link) else { return };
         let committed = own.history.committed();
-        let newly: Vec<_> = own.history.between(learner.told, committed).cloned().collect();
-        for (zxid, txn) in newly {
-            if learner.is_observer {
+        if learner.is_observer {
+            assert!(learner.told >= own.history.base(), "an observer is to be told what memory does not have");
+            let newly: Vec<_> = own.history.between(learner.told, committed).cloned().collect();
+            for (zxid, txn) in newly {
                 own.send(link, PacketType::INFORM, zxid, txn);
-                learner.sent = zxid;
-            } else {
-                assert!(zxid <= learner.sent, "{zxid} is committed to a learner that was not sent it");
-                own.send_bare(link, PacketType::COMMIT, zxid);
+                (learner.sent, learner.told) = (zxid, zxid);
             }
+            return;
+        }
+        while let Some(zxid) = learner.untold.front().copied().filter(|zxid| *zxid <= committed) {
+            learner.untold.pop_front();
+            own.send_bare(link, PacketType::COMMIT, zxid);
             learner.told = zxid;
         }
+        assert!(learner.told >= committed, "{committed} is committed to a learner that was not sent it");
     }
 
     fn end_of_counter(&self, own: &Own) -> Result<(), RoleEnd> {

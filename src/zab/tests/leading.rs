@@ -231,3 +231,68 @@ fn a_learner_that_installs_a_state_is_waited_for_longer_than_one_that_lacks_litt
     lead.pass(2 * init_ms, &[]);
     assert_eq!(lead.closed(12), Some(&Leaving::Silent));
 }
+
+impl Lead {
+    /// The zxids of what was sent to a learner in packets of this kind.
+    fn sent(&self, link: u32, kind: PacketType) -> Vec<Zxid> {
+        let sent = self.done.iter().filter_map(|action| match action {
+            ZabAction::Send { link: to, packet } if *to == at(link) && packet.kind == kind => Some(packet.zxid),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    /// Which packets of these kinds were sent to it, in their order.
+    fn kinds(&self, link: u32, kinds: &[PacketType]) -> Vec<PacketType> {
+        let sent = self.done.iter().filter_map(|action| match action {
+            ZabAction::Send { link: to, packet } if *to == at(link) && kinds.contains(&packet.kind) => {
+                Some(packet.kind)
+            }
+            _ => None,
+        });
+        sent.collect()
+    }
+}
+
+// Found with a million znodes refilled under load: more than memory keeps was committed while the state was installed.
+#[test]
+fn a_follower_that_took_long_to_acknowledge_is_told_of_every_commit() {
+    let mut lead = Lead::new(Zxid::new(1, 5));
+    lead.joins(10, 2, PacketType::FOLLOWERINFO);
+    lead.done.clear();
+    (1..=2000).for_each(|counter| lead.decide(counter));
+    assert!(lead.zab.history().base() > lead.z(1000), "memory does not reach back so far");
+    lead.packet(10, QuorumPacket::bare(PacketType::ACK, lead.z(0)));
+    (2001..=2010).for_each(|counter| lead.decide(counter));
+    let all: Vec<_> = (1..=2010).map(|counter| lead.z(counter)).collect();
+    assert_eq!(lead.sent(10, PacketType::PROPOSAL), all);
+    assert_eq!(lead.sent(10, PacketType::COMMIT), all);
+}
+
+#[test]
+fn an_observer_that_took_long_to_acknowledge_is_sent_what_was_committed_meanwhile_from_the_log() {
+    let mut lead = Lead::new(Zxid::new(1, 5));
+    lead.joins(10, 2, PacketType::OBSERVERINFO);
+    lead.done.clear();
+    (1..=2000).for_each(|counter| lead.decide(counter));
+    let (first, base) = (lead.z(0), lead.zab.history().base());
+    lead.packet(10, QuorumPacket::bare(PacketType::ACK, lead.z(0)));
+    assert_eq!(lead.sent(10, PacketType::UPTODATE), []);
+    let Some(ZabAction::Read { link, after }) = lead.done.last().cloned() else { panic!("{:?}", lead.done.last()) };
+    assert!(link == at(10) && after == Zxid::new(1, 5), "{after} {first}");
+    for part in [1..=700, 701..=1800] {
+        let before = if *part.start() == 1 { after } else { lead.z(part.start() - 1) };
+        let txns = part.map(|counter| (lead.z(counter), Payload::from([1]))).collect();
+        lead.tell(ZabEvent::Records { link, before: Some(before), txns });
+    }
+    assert!(base < lead.z(1800));
+    (2001..=2010).for_each(|counter| lead.decide(counter));
+    let mut told = lead.sent(10, PacketType::COMMIT);
+    assert_eq!(told, lead.sent(10, PacketType::PROPOSAL));
+    told.extend(lead.sent(10, PacketType::INFORM));
+    assert_eq!(told, (1..=2010).map(|counter| lead.z(counter)).collect::<Vec<_>>());
+    let order = lead.kinds(10, &[PacketType::COMMIT, PacketType::UPTODATE, PacketType::INFORM, PacketType::NEWLEADER]);
+    let mut changes = order;
+    changes.dedup();
+    assert_eq!(changes, [PacketType::COMMIT, PacketType::UPTODATE, PacketType::INFORM]);
+}
