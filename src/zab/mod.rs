@@ -1,7 +1,7 @@
 //! Atomic broadcast: which transactions are agreed on, in which order.
 //!
-//! [`Zab`] is one member's part: election, discovery, synchronisation, broadcast. It does no I/O and reads no clock. What a
-//! standalone peer uses so far is [`Broadcast`] alone, as a quorum of one; `Zab` is driven by tests until the peer carries it.
+//! [`Zab`] is one member's part: election, discovery, synchronisation, broadcast. It does no I/O and reads no clock; `member`
+//! carries it out. A server that is alone has [`Broadcast`] only, as a quorum of one.
 
 mod broadcast;
 mod confirm;
