@@ -466,6 +466,14 @@ def test_joining_counts_once_though_its_answer_was_lost(server, chroot, zk, prox
         assert list(zk.party("/party")) == ["far"]
 
 
+def test_an_identifier_that_is_no_name_is_refused_in_a_shallow_party(clients):
+    zk = clients()
+    with pytest.raises(ValueError, match="without slashes: 'a/b'"):
+        zoarium.recipes.ShallowParty(zk, "/party", "a/b")
+    with zoarium.recipes.Party(zk, "/party", "a/b") as party:
+        assert list(party) == ["a/b"]
+
+
 @pytest.mark.parametrize("kind", ["Party", "ShallowParty"])
 def test_kazoo_sees_our_party_and_we_see_theirs(clients, kazoo_client, kind):
     ours, theirs = getattr(clients(), kind)("/party", "ours"), getattr(kazoo_client, kind)("/party", "kazoo")

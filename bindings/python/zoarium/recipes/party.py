@@ -96,7 +96,11 @@ class Shallow(Member):
 
     def __init__(self, client: RecipeClient, path: str, identifier: object = None) -> None:
         super().__init__(client, path, identifier)
-        self.node = f"{uuid.uuid4().hex}-{self.data.decode()}"
+        name = self.data.decode()
+        if "/" in name:
+            # It would be a znode below one that nobody takes away again.
+            raise ValueError(f"an identifier in a shallow party is a name, without slashes: {name!r}")
+        self.node = f"{uuid.uuid4().hex}-{name}"
 
     async def listing(self) -> list[str]:
         """The identifiers of the members."""
