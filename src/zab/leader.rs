@@ -1,13 +1,14 @@
 //! A leader: it finds an epoch that a quorum accepts, brings learners up to date, and broadcasts.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::confirm::Confirm;
 use super::event::{LearnerCounts, Leaving, MemberRecord, Standing, ZabAction};
+use super::learner_handler::{LearnerHandler, LearnerStage};
 use super::own::{Own, RoleEnd};
 use super::plan::{self, Plan};
-use super::{LinkId, Payload, ZabSettings};
+use super::{LinkId, Payload};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, decode_epoch_ack, leader_info};
@@ -16,8 +17,6 @@ use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, decode_epoch_a
 const COUNTER_LOW: u32 = 0xffff_fff0;
 /// The last counter that is used. `0xffff_ffff` never is, as in ZooKeeper.
 const COUNTER_LAST: u32 = 0xffff_fffd;
-/// So many times `initLimit` a learner may take to install a state.
-const INSTALL_LIMITS: u64 = 10;
 /// The highest epoch: zxids are signed.
 const EPOCH_MAX: u32 = i32::MAX as u32;
 
@@ -36,67 +35,6 @@ pub(super) enum LeaderPhase {
     Synchronizing,
     /// Established.
     Broadcasting,
-}
-
-/// How far a learner has come, as its leader sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum LearnerStage {
-    AwaitInfo,
-    AwaitEpoch,
-    AwaitEpochAck,
-    /// Its last transaction is known.
-    AwaitPlan(Zxid),
-    /// The log is asked what it lacks; this is its last transaction.
-    AskingLog(Zxid),
-    /// The log is being read to it.
-    Reading,
-    OpeningSnapshot,
-    StreamingSnapshot,
-    /// It was sent everything and is on the list.
-    AwaitAck,
-    /// It has the whole history.
-    Live,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct LearnerHandler {
-    server: ServerId,
-    stage: LearnerStage,
-    is_observer: bool,
-    /// The last transaction that is queued to it.
-    sent: Zxid,
-    /// Up to where it has been told of commits.
-    told: Zxid,
-    /// Up to where it has everything on disk.
-    acked: Zxid,
-    is_up_to_date: bool,
-    heard_at: Millis,
-    /// A proposal, and when it began to wait for its acknowledgement.
-    tracked: Option<(Zxid, Millis)>,
-    /// It was sent the whole state and makes it its own.
-    installs: bool,
-    /// Of a follower: what it was sent and not told to be committed, of which memory may not have all any more when it comes
-    /// to that.
-    untold: VecDeque<Zxid>,
-    /// It has acknowledged the history that it was sent.
-    has_history: bool,
-}
-
-impl LearnerHandler {
-    /// Whether it receives proposals as they are made.
-    fn is_listed(&self) -> bool {
-        matches!(self.stage, LearnerStage::AwaitAck | LearnerStage::Live)
-    }
-
-    /// How long it may say nothing, ms. The protocol has no word for a learner that installs a state, so one that has much
-    /// to install would be dropped for its silence, begin anew, and be dropped again.
-    fn silence_max_ms(&self, settings: &ZabSettings) -> u64 {
-        match self.stage {
-            LearnerStage::Live => settings.sync_ms(),
-            LearnerStage::AwaitAck if self.installs => INSTALL_LIMITS * settings.init_ms(),
-            _ => settings.init_ms(),
-        }
-    }
 }
 
 /// A leader and its learners.
@@ -191,21 +129,7 @@ impl Leader {
 
     /// A learner has connected.
     pub(super) fn opened(&mut self, own: &mut Own, link: LinkId) {
-        let learner = LearnerHandler {
-            server: ServerId::default(),
-            stage: LearnerStage::AwaitInfo,
-            is_observer: true,
-            sent: Zxid::ZERO,
-            told: Zxid::ZERO,
-            acked: Zxid::ZERO,
-            is_up_to_date: false,
-            heard_at: own.now,
-            tracked: None,
-            installs: false,
-            untold: VecDeque::new(),
-            has_history: false,
-        };
-        self.learners.insert(link, learner);
+        self.learners.insert(link, LearnerHandler::new(own.now));
     }
 
     /// A learner's connection is gone.
@@ -686,22 +610,7 @@ impl Leader {
     /// Tells a learner of the commits it was not told of.
     fn tell_commits(&mut self, own: &mut Own, link: LinkId) {
         let Some(learner) = self.learners.get_mut(&link) else { return };
-        let committed = own.history.committed();
-        if learner.is_observer {
-            assert!(learner.told >= own.history.base(), "an observer is to be told what memory does not have");
-            let newly: Vec<_> = own.history.between(learner.told, committed).cloned().collect();
-            for (zxid, txn) in newly {
-                own.send(link, PacketType::INFORM, zxid, txn);
-                (learner.sent, learner.told) = (zxid, zxid);
-            }
-            return;
-        }
-        while let Some(zxid) = learner.untold.front().copied().filter(|zxid| *zxid <= committed) {
-            learner.untold.pop_front();
-            own.send_bare(link, PacketType::COMMIT, zxid);
-            learner.told = zxid;
-        }
-        assert!(learner.told >= committed, "{committed} is committed to a learner that was not sent it");
+        learner.tell_commits(own, link);
     }
 
     fn end_of_counter(&self, own: &Own) -> Result<(), RoleEnd> {
@@ -809,12 +718,5 @@ impl Leader {
         if self.learners.get(&link).is_some_and(|learner| learner.is_up_to_date) {
             own.act(ZabAction::Send { link, packet });
         }
-    }
-}
-
-impl LearnerHandler {
-    /// Whether it has introduced itself as this server.
-    fn is_server(&self, server: ServerId) -> bool {
-        self.stage != LearnerStage::AwaitInfo && self.server == server
     }
 }

@@ -10,6 +10,7 @@ mod event;
 mod history;
 mod leader;
 mod learner;
+mod learner_handler;
 mod own;
 mod plan;
 mod quorum;

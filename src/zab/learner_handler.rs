@@ -1,0 +1,116 @@
+//! A learner, as its leader knows it.
+
+use std::collections::VecDeque;
+
+use super::own::Own;
+use super::{LinkId, ZabSettings};
+use crate::ids::{Millis, ServerId, Zxid};
+use crate::records::peer::PacketType;
+
+/// So many times `initLimit` a learner may take to install a state.
+const INSTALL_LIMITS: u64 = 10;
+
+/// How far a learner has come, as its leader sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum LearnerStage {
+    AwaitInfo,
+    AwaitEpoch,
+    AwaitEpochAck,
+    /// Its last transaction is known.
+    AwaitPlan(Zxid),
+    /// The log is asked what it lacks; this is its last transaction.
+    AskingLog(Zxid),
+    /// The log is being read to it.
+    Reading,
+    OpeningSnapshot,
+    StreamingSnapshot,
+    /// It was sent everything and is on the list.
+    AwaitAck,
+    /// It has the whole history.
+    Live,
+}
+
+/// A learner, as its leader knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct LearnerHandler {
+    pub(super) server: ServerId,
+    pub(super) stage: LearnerStage,
+    pub(super) is_observer: bool,
+    /// The last transaction that is queued to it.
+    pub(super) sent: Zxid,
+    /// Up to where it has been told of commits.
+    pub(super) told: Zxid,
+    /// Up to where it has everything on disk.
+    pub(super) acked: Zxid,
+    pub(super) is_up_to_date: bool,
+    pub(super) heard_at: Millis,
+    /// A proposal, and when it began to wait for its acknowledgement.
+    pub(super) tracked: Option<(Zxid, Millis)>,
+    /// It was sent the whole state and makes it its own.
+    pub(super) installs: bool,
+    /// Of a follower: what it was sent and not told to be committed, of which memory may not have all any more when it comes
+    /// to that.
+    pub(super) untold: VecDeque<Zxid>,
+    /// It has acknowledged the history that it was sent.
+    pub(super) has_history: bool,
+}
+
+impl LearnerHandler {
+    /// A learner that has connected at `now`.
+    pub(super) fn new(now: Millis) -> LearnerHandler {
+        LearnerHandler {
+            server: ServerId::default(),
+            stage: LearnerStage::AwaitInfo,
+            is_observer: true,
+            sent: Zxid::ZERO,
+            told: Zxid::ZERO,
+            acked: Zxid::ZERO,
+            is_up_to_date: false,
+            heard_at: now,
+            tracked: None,
+            installs: false,
+            untold: VecDeque::new(),
+            has_history: false,
+        }
+    }
+
+    /// Whether it has introduced itself as this server.
+    pub(super) fn is_server(&self, server: ServerId) -> bool {
+        self.stage != LearnerStage::AwaitInfo && self.server == server
+    }
+
+    /// Whether it receives proposals as they are made.
+    pub(super) fn is_listed(&self) -> bool {
+        matches!(self.stage, LearnerStage::AwaitAck | LearnerStage::Live)
+    }
+
+    /// How long it may say nothing, ms. The protocol has no word for a learner that installs a state, so one that has much
+    /// to install would be dropped for its silence, begin anew, and be dropped again.
+    pub(super) fn silence_max_ms(&self, settings: &ZabSettings) -> u64 {
+        match self.stage {
+            LearnerStage::Live => settings.sync_ms(),
+            LearnerStage::AwaitAck if self.installs => INSTALL_LIMITS * settings.init_ms(),
+            _ => settings.init_ms(),
+        }
+    }
+
+    /// Tells it, over `link`, of the commits it was not told of.
+    pub(super) fn tell_commits(&mut self, own: &mut Own, link: LinkId) {
+        let committed = own.history.committed();
+        if self.is_observer {
+            assert!(self.told >= own.history.base(), "an observer is to be told what memory does not have");
+            let newly: Vec<_> = own.history.between(self.told, committed).cloned().collect();
+            for (zxid, txn) in newly {
+                own.send(link, PacketType::INFORM, zxid, txn);
+                (self.sent, self.told) = (zxid, zxid);
+            }
+            return;
+        }
+        while let Some(zxid) = self.untold.front().copied().filter(|zxid| *zxid <= committed) {
+            self.untold.pop_front();
+            own.send_bare(link, PacketType::COMMIT, zxid);
+            self.told = zxid;
+        }
+        assert!(self.told >= committed, "{committed} is committed to a learner that was not sent it");
+    }
+}
