@@ -128,10 +128,12 @@ const STORE_LAYERS: &[&[&str]] = &[
     &["access", "disk"],
     // Its root.
     &["superblock", "root"],
+    // The log as it is found: its bytes, how they are walked.
+    &["frame", "window", "chain", "cover"],
     // Its space, and the slow work beside the loop.
     &["helper", "extents"],
-    // The log: its bytes, how they are walked, how they are written, how they are read to others.
-    &["frame", "writing", "window", "chain", "log", "read"],
+    // The log as it is written, and how it is read to others.
+    &["writing", "log", "read"],
     // Snapshots: their bytes, how fast they must be, how they are written.
     &["chunks", "pace", "snapshot", "budget"],
     // The way back, and a look from outside.

@@ -7,7 +7,7 @@ use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
 use crate::store::extents::{Extents, GROW_STEP_MIN, Need, RESERVE};
 use crate::store::layout::first_len;
-use crate::store::log::Log;
+use crate::store::log::{EarlierExtents, Log};
 use crate::store::options::{Space, SpaceLevel, StoreOptions};
 use crate::store::pace::LogLoad;
 use crate::store::snapshot::Snapshots;
@@ -157,7 +157,8 @@ impl Budget<'_> {
         }
         let (older, newest) = (usize::from(a.id > b.id), a.zxid.max(b.zxid));
         let log = self.log.extents.iter().filter(|e| e.lseq < self.log.lseq && e.last_zxid <= newest).count();
-        self.extents.count(ExtentState::snapshot(older)) + log as u32
+        let earlier = self.log.earlier_extents(self.sb());
+        self.extents.count(ExtentState::snapshot(older)) + log as u32 + earlier as u32
     }
 
     /// What the log can still have.
@@ -272,7 +273,7 @@ impl Budget<'_> {
     }
 
     /// Whether a snapshot is wanted: the log since the last one has reached its window, or room runs low and a snapshot would
-    /// make some.
+    /// make some, or there is only one that the log which is whole leads on from.
     pub(crate) fn wants_snapshot(&self) -> bool {
         if !self.may_begin_snapshot() {
             return false;
@@ -280,6 +281,7 @@ impl Budget<'_> {
         let window = self.log_window();
         self.log_since_snapshot() >= window - window / 8 * u64::from(self.demand.jitter) / 256
             || (self.snapshot_makes_room() && self.is_low(self.left()))
+            || self.log.earlier == EarlierExtents::Damaged
     }
 
     /// Whether a snapshot could begin now, and would not be the same as the last one.

@@ -1,4 +1,4 @@
-//! The log as it is read: the chain of good frames from the first that is needed, and what its end means.
+//! The log as it is read: the chain of good frames, and what its end means.
 //!
 //! The end of the log is where the chain stops. Whether that is a *torn tail* (a crash; cut it) or *damage* (bytes that had
 //! been durable are gone; refuse) is decided by what later frames and the superblock say had been synced. See `docs/FORMAT.md`.
@@ -132,16 +132,34 @@ fn check_body(head: &FrameHead, body: &[u8], last_zxid: Zxid) -> Result<(), &'st
 }
 
 impl Chain {
-    /// Walks from the OPEN of the first needed log extent as far as good frames go.
+    /// Walks from the OPEN of the first log extent as far as good frames go.
     pub(crate) fn walk(
         source: &dyn ReadAt,
         sb: &Superblock,
         visit: &mut FrameVisitor<'_>,
     ) -> Result<Chain, StoreError> {
-        let index = sb.log_extent(sb.log_base_lseq).expect("the superblock was checked: every lseq is there");
-        let mut chain = Chain {
+        Chain::walk_from(source, sb, sb.log_base_lseq, visit)
+    }
+
+    /// The same from the OPEN of log extent `lseq` on, which is linked.
+    pub(crate) fn walk_from(
+        source: &dyn ReadAt,
+        sb: &Superblock,
+        lseq: u64,
+        visit: &mut FrameVisitor<'_>,
+    ) -> Result<Chain, StoreError> {
+        let mut chain = Chain::before(sb, lseq);
+        let mut window = Window::new(source);
+        while chain.step(&mut window, sb, visit)? {}
+        Ok(chain)
+    }
+
+    /// A chain without frames before the OPEN of log extent `lseq`, which is linked.
+    pub(crate) fn before(sb: &Superblock, lseq: u64) -> Chain {
+        let index = sb.log_extent(lseq).expect("the superblock was checked: every lseq is there");
+        Chain {
             extents: Vec::new(),
-            lseq: sb.log_base_lseq,
+            lseq,
             index,
             at: sb.extent_at(index),
             why: "",
@@ -153,40 +171,39 @@ impl Chain {
             frames: 0,
             records: 0,
             truncs: Vec::new(),
-        };
-        let mut window = Window::new(source);
-        loop {
-            let (at, end) = (chain.at, sb.extent_end(chain.index));
-            let next = chain.next(&mut window, sb, at, end, None);
-            match next.map_err(|error| unreadable(at, chain.last_zxid, &error))? {
-                Ok(head) => {
-                    chain.accept(&mut window, sb, &head, visit)?;
-                    continue;
-                }
-                Err(why) => chain.why = why,
-            }
-            // The chain may go on in the next linked extent, if that one says it left this one exactly here.
-            let Some(next_index) = sb.log_extent(chain.lseq + 1).filter(|_| !chain.extents.is_empty()) else {
-                return Ok(chain);
-            };
-            let (open_at, open_end) = (sb.extent_at(next_index), sb.extent_end(next_index));
-            let from = OpenBody {
-                lseq: chain.lseq + 1,
-                extent: next_index,
-                prev_extent: chain.index,
-                prev_end_offset: chain.at,
-                prev_lseq: chain.lseq,
-                base_zxid: chain.last_zxid,
-            };
-            let next = chain.next(&mut window, sb, open_at, open_end, Some(from));
-            match next.map_err(|error| unreadable(open_at, chain.last_zxid, &error))? {
-                Ok(head) => {
-                    (chain.lseq, chain.index, chain.at) = (chain.lseq + 1, next_index, open_at);
-                    chain.accept(&mut window, sb, &head, visit)?;
-                }
-                Err(_) => return Ok(chain),
-            }
         }
+    }
+
+    /// Goes on by one frame; false where no good one follows.
+    pub(crate) fn step(
+        &mut self,
+        window: &mut Window<'_>,
+        sb: &Superblock,
+        visit: &mut FrameVisitor<'_>,
+    ) -> Result<bool, StoreError> {
+        let (at, end) = (self.at, sb.extent_end(self.index));
+        let next = self.next(window, sb, at, end, None);
+        match next.map_err(|error| unreadable(at, self.last_zxid, &error))? {
+            Ok(head) => return self.accept(window, sb, &head, visit).map(|()| true),
+            Err(why) => self.why = why,
+        }
+        // The chain may go on in the next linked extent, if that one says it left this one exactly here.
+        let Some(next_index) = sb.log_extent(self.lseq + 1).filter(|_| !self.extents.is_empty()) else {
+            return Ok(false);
+        };
+        let (open_at, open_end) = (sb.extent_at(next_index), sb.extent_end(next_index));
+        let from = OpenBody {
+            lseq: self.lseq + 1,
+            extent: next_index,
+            prev_extent: self.index,
+            prev_end_offset: self.at,
+            prev_lseq: self.lseq,
+            base_zxid: self.last_zxid,
+        };
+        let next = self.next(window, sb, open_at, open_end, Some(from));
+        let Ok(head) = next.map_err(|error| unreadable(open_at, self.last_zxid, &error))? else { return Ok(false) };
+        (self.lseq, self.index, self.at) = (self.lseq + 1, next_index, open_at);
+        self.accept(window, sb, &head, visit).map(|()| true)
     }
 
     /// The number the next frame has, at least.
@@ -214,9 +231,10 @@ impl Chain {
         }
         let body = window.bytes(at + frame::HEADER_LEN as u64, head.body_len as usize, end)?;
         if first {
-            // What came before the first needed extent is taken as given; its number is known.
+            // What came before the extent is taken as given. The superblock knows the number of the log's first frame.
             let lseq = OpenBody::decode(body).map(|open| open.lseq);
-            if head.fseq != sb.base_fseq || lseq != Some(sb.log_base_lseq) {
+            let is_numbered = head.fseq == sb.base_fseq || self.lseq != sb.log_base_lseq;
+            if !is_numbered || lseq != Some(self.lseq) {
                 return Ok(Err("an OPEN frame of an earlier use of the extent"));
             }
         } else if !failpoint::on(Failpoint::ChainUnchecked) {

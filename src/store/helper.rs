@@ -1,8 +1,9 @@
-//! Slow work beside the loop: snapshot chunks, reading them back, zeroing new space.
+//! Slow work beside the loop: snapshot chunks, reading them back, zeroing new space, checking the log that an opening passed
+//! over.
 //!
-//! One thread named `zoarium-snap` that exists only while there is work. It has two queues, each with a pace of its own,
-//! and takes from them in turn, a piece at a time: no chunk waits for more than one piece of zeroing, and no growth for
-//! more than one chunk. A queue in a rush is not paced.
+//! One thread named `zoarium-snap` that exists only while there is work. It has a queue each for snapshots and for growth, with
+//! a pace of its own, and takes from them in turn, a piece at a time: no chunk waits for more than one piece of zeroing, and
+//! no growth for more than one chunk. A queue in a rush is not paced. The log is checked when neither has anything due.
 //!
 //! On disks that ask for it (simulated ones) the same pieces are carried out inside `tick`, in the same order, so that a
 //! run can be repeated exactly; and where the disk is [`paced`](Disk::paced), no faster than on the thread: time is the
@@ -16,6 +17,9 @@ use std::time::{Duration, Instant};
 
 use crate::failpoint::{self, Failpoint};
 use crate::store::access::{AlignedBuf, Disk};
+use crate::store::chain::Chain;
+use crate::store::cover::CoverCheck;
+use crate::store::error::StoreError;
 
 /// Bytes zeroed by one write.
 const ZERO_PIECE: u64 = 256 * 1024;
@@ -29,6 +33,8 @@ pub(crate) enum HelperJob {
     Chunk { at: u64, buf: AlignedBuf, len: usize },
     /// Sync, then read the chunks back and check them.
     Verify(Box<dyn Check>),
+    /// Check the log that the opening passed over.
+    CheckLog(Box<CoverCheck>),
 }
 
 /// A check that is made a piece at a time.
@@ -59,6 +65,8 @@ pub(crate) struct JobError {
 pub(crate) enum JobDone {
     Grown(Result<(), JobError>),
     Snapshot(SnapshotPiece),
+    /// The chain from the log's beginning to the extent at which the opening began.
+    LogChecked(Result<Chain, StoreError>),
 }
 
 /// What became of a job for a snapshot.
@@ -96,6 +104,7 @@ struct JobQueue {
     /// Chunks and their check.
     snapshot: Lane,
     growth: Lane,
+    log_check: Lane,
     /// The last piece was one of growth.
     grew: bool,
     done: VecDeque<JobDone>,
@@ -113,7 +122,11 @@ struct JobQueue {
 
 impl JobQueue {
     fn is_empty(&self) -> bool {
-        self.snapshot.jobs.is_empty() && self.growth.jobs.is_empty()
+        self.lanes().iter().all(|lane| lane.jobs.is_empty())
+    }
+
+    fn lanes(&self) -> [&Lane; 3] {
+        [&self.snapshot, &self.growth, &self.log_check]
     }
 
     /// The next piece that may begin at `now`.
@@ -131,17 +144,21 @@ impl JobQueue {
             self.grew = true;
             return self.growth.jobs.pop_front();
         }
-        None
+        if self.log_check.is_due(now, hurry) { self.log_check.jobs.pop_front() } else { None }
     }
 
     /// When there is something to do next, if nothing changes.
     fn next_due(&self) -> Option<u64> {
-        [&self.snapshot, &self.growth].into_iter().filter(|lane| !lane.jobs.is_empty()).map(|lane| lane.due).min()
+        self.lanes().into_iter().filter(|lane| !lane.jobs.is_empty()).map(|lane| lane.due).min()
     }
 
     /// Takes in what became of a piece.
     fn put(&mut self, now: u64, piece: JobPiece) {
-        let lane = if piece.grows { &mut self.growth } else { &mut self.snapshot };
+        let lane = match piece.lane {
+            LaneKind::Snapshot => &mut self.snapshot,
+            LaneKind::Growth => &mut self.growth,
+            LaneKind::LogCheck => &mut self.log_check,
+        };
         lane.charge(now, piece.bytes);
         self.checked = piece.checked.unwrap_or(self.checked);
         match piece.outcome {
@@ -175,7 +192,7 @@ impl Helper {
     pub(crate) fn new(rate: u64) -> Helper {
         let helper = Helper::default();
         let mut queue = helper.shared.lock();
-        (queue.snapshot.rate, queue.growth.rate) = (rate, rate);
+        (queue.snapshot.rate, queue.growth.rate, queue.log_check.rate) = (rate, rate, rate);
         drop(queue);
         helper
     }
@@ -209,7 +226,8 @@ impl Helper {
         }
         match job {
             HelperJob::Grow { .. } => queue.growth.jobs.push_back(job),
-            _ => queue.snapshot.jobs.push_back(job),
+            HelperJob::CheckLog(_) => queue.log_check.jobs.push_back(job),
+            HelperJob::Chunk { .. } | HelperJob::Verify(_) => queue.snapshot.jobs.push_back(job),
         }
         if !disk.background() {
             return;
@@ -290,7 +308,7 @@ impl Helper {
     pub(crate) fn stop(&mut self) {
         let mut queue = self.shared.lock();
         queue.stop = true;
-        (queue.snapshot.jobs, queue.growth.jobs) = Default::default();
+        (queue.snapshot.jobs, queue.growth.jobs, queue.log_check.jobs) = Default::default();
         drop(queue);
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
@@ -313,7 +331,7 @@ fn work(shared: &HelperShared, disk: &dyn Disk) {
     let now = || begun.elapsed().as_micros() as u64;
     let mut queue = shared.lock();
     // Another thread's clock began elsewhere.
-    (queue.snapshot.due, queue.growth.due) = (0, 0);
+    (queue.snapshot.due, queue.growth.due, queue.log_check.due) = (0, 0, 0);
     loop {
         if queue.is_empty() && !queue.stop {
             let waited = shared.changed.wait_timeout_while(queue, LINGER, |q| q.is_empty() && !q.stop);
@@ -342,9 +360,16 @@ fn work(shared: &HelperShared, disk: &dyn Disk) {
     }
 }
 
+/// The queue that a job is in.
+enum LaneKind {
+    Snapshot,
+    Growth,
+    LogCheck,
+}
+
 /// A part of a job that was carried out.
 struct JobPiece {
-    grows: bool,
+    lane: LaneKind,
     /// What the pace counts.
     bytes: usize,
     checked: Option<u64>,
@@ -363,7 +388,7 @@ fn carry_out(job: HelperJob, disk: &dyn Disk) -> JobPiece {
         HelperJob::Chunk { at, buf, len } => {
             let result = disk.write_at_direct(&buf.bytes()[..len], at);
             let outcome = JobStep::Done(JobDone::Snapshot(SnapshotPiece::Chunk { at, len, buf, result }));
-            JobPiece { grows: false, bytes: len, checked: None, outcome }
+            JobPiece { lane: LaneKind::Snapshot, bytes: len, checked: None, outcome }
         }
         HelperJob::Verify(mut check) => {
             let (bytes, ended) = check.step(disk);
@@ -373,7 +398,15 @@ fn carry_out(job: HelperJob, disk: &dyn Disk) -> JobPiece {
                 None => JobStep::GoesOn(HelperJob::Verify(check)),
             };
             // To read costs less than to write.
-            JobPiece { grows: false, bytes: bytes / 4, checked, outcome }
+            JobPiece { lane: LaneKind::Snapshot, bytes: bytes / 4, checked, outcome }
+        }
+        HelperJob::CheckLog(mut log) => {
+            let (bytes, ended) = log.step(disk);
+            let outcome = match ended {
+                Some(result) => JobStep::Done(JobDone::LogChecked(result)),
+                None => JobStep::GoesOn(HelperJob::CheckLog(log)),
+            };
+            JobPiece { lane: LaneKind::LogCheck, bytes: bytes / 4, checked: None, outcome }
         }
     }
 }
@@ -397,7 +430,7 @@ fn grow(disk: &dyn Disk, at: u64, len: u64, done: u64) -> JobPiece {
         }
         result => JobStep::Done(JobDone::Grown(result)),
     };
-    JobPiece { grows: true, bytes: piece, checked: None, outcome }
+    JobPiece { lane: LaneKind::Growth, bytes: piece, checked: None, outcome }
 }
 
 #[cfg(test)]
@@ -441,7 +474,10 @@ mod tests {
         let grow = || HelperJob::Grow { at: 0, len: 1 << 22, done: 0 };
         queue.growth.jobs.extend([grow(), grow()]);
         queue.snapshot.jobs.extend([chunk(), chunk()]);
-        let written = |job, grows| JobPiece { grows, bytes: 4000, checked: None, outcome: JobStep::GoesOn(job) };
+        let written = |job, grows| {
+            let lane = if grows { LaneKind::Growth } else { LaneKind::Snapshot };
+            JobPiece { lane, bytes: 4000, checked: None, outcome: JobStep::GoesOn(job) }
+        };
         let job = queue.take(0, false).expect("both are due");
         let grows = matches!(job, HelperJob::Grow { .. });
         queue.put(0, written(job, grows));

@@ -8,9 +8,10 @@ use crate::ids::Zxid;
 use crate::store::access::ReadAt;
 use crate::store::chain::{Chain, ChainEnd};
 use crate::store::chunks;
+use crate::store::cover::first_needed;
 use crate::store::disk::{MappedFile, is_being_created};
 use crate::store::error::StoreError;
-use crate::store::frame::{FrameKind, Records};
+use crate::store::frame::{FrameHead, FrameKind, Records};
 use crate::store::layout::{SLOT_AT, sb};
 use crate::store::replay::Replay;
 use crate::store::superblock::{Copies, CopyFault, Superblock};
@@ -114,6 +115,14 @@ pub enum InspectLine<'a> {
         /// `Err` names the first bad byte and what is wrong there.
         whole: Result<(), (u64, String)>,
     },
+    /// Log that the newest snapshot covers is damaged. The state is whole without it: a server starts, takes a new snapshot
+    /// and gives this part of the log up.
+    CoveredDamage {
+        /// The first damaged place.
+        offset: u64,
+        /// What was expected and found.
+        what: String,
+    },
     /// One frame of the log.
     Frame {
         /// Where it begins.
@@ -173,11 +182,11 @@ pub fn inspect_bytes(
     let mut in_use = in_use;
     let mut seen = look(source)?;
     for _ in 1..LOOKS_MAX {
-        let InspectVerdict::Damaged { at: before, .. } = seen.verdict else { break };
+        let Some(before) = seen.damaged_at() else { break };
         // What an append or an update in the middle looks like is gone at the next look, or is another one farther on.
         // That is so whatever is known of the lock: the system's list of locks leaves some out while others come and go.
         seen = look(source)?;
-        if matches!(seen.verdict, InspectVerdict::Damaged { at, .. } if at == before) {
+        if seen.damaged_at() == Some(before) {
             break;
         }
         in_use = true;
@@ -191,12 +200,57 @@ struct Inspected {
     copies: Copies,
     root: Option<Superblock>,
     verdict: InspectVerdict,
+    covered: Option<CoveredFault>,
+}
+
+/// Damage in log that is not needed, because the newest snapshot is whole.
+struct CoveredFault {
+    at: u64,
+    what: String,
+    /// The first log extent that is needed.
+    needed: u64,
+}
+
+/// What the log of `root` is worth from its extent `lseq` on, and its last transaction.
+fn worth(source: &dyn ReadAt, root: &Superblock, lseq: u64) -> Result<(InspectVerdict, Zxid), StoreError> {
+    let chain = match Chain::walk_from(source, root, lseq, &mut |_, _| Ok(())) {
+        Ok(chain) => chain,
+        Err(StoreError::Corrupt { offset, what, good_to, lost_to }) => {
+            return Ok((InspectVerdict::Damaged { at: offset, what, good_to, lost_to }, good_to));
+        }
+        Err(other) => return Err(other),
+    };
+    let verdict = match chain.judge(source, root) {
+        ChainEnd::Clean => InspectVerdict::Good { end: chain.at },
+        ChainEnd::Torn { .. } => InspectVerdict::Torn { at: chain.at, why: chain.why.to_owned() },
+        ChainEnd::Damaged { what, lost_to } => {
+            InspectVerdict::Damaged { at: chain.at, what, good_to: chain.last_zxid, lost_to }
+        }
+    };
+    Ok((verdict, chain.last_zxid))
+}
+
+/// What the log is worth behind the newest snapshot, when that is whole and its log begins behind the first extent.
+fn worth_behind_snapshot(
+    source: &dyn ReadAt,
+    root: &Superblock,
+) -> Result<Option<(u64, InspectVerdict, Zxid)>, StoreError> {
+    let age = |slot: &usize| root.snapshots[*slot].map(|kept| (kept.zxid, kept.id));
+    let newest = [0, 1].into_iter().max_by_key(age).and_then(|slot| Some((slot, root.snapshots[slot]?)));
+    let Some((slot, kept)) = newest else { return Ok(None) };
+    let needed = first_needed(source, root, kept.zxid);
+    if needed == root.log_base_lseq || chunks::load(source, root, slot, &kept, &mut Unread).is_err() {
+        return Ok(None);
+    }
+    let (verdict, last) = worth(source, root, needed)?;
+    let is_whole = !matches!(verdict, InspectVerdict::Damaged { .. }) && kept.zxid <= last;
+    Ok(is_whole.then_some((needed, verdict, last)))
 }
 
 fn look(source: &dyn ReadAt) -> Result<Inspected, StoreError> {
     let copies = Copies::read(source).map_err(StoreError::io("read the superblocks"))?;
     let len = source.len().map_err(StoreError::io("examine the file"))?;
-    let seen = |copies, root, verdict| Ok(Inspected { copies, root, verdict });
+    let seen = |copies, root, verdict| Ok(Inspected { copies, root, verdict, covered: None });
     let damaged = |error: StoreError| match error {
         StoreError::Corrupt { offset, what, good_to, lost_to } => {
             Ok(InspectVerdict::Damaged { at: offset, what, good_to, lost_to })
@@ -215,31 +269,25 @@ fn look(source: &dyn ReadAt) -> Result<Inspected, StoreError> {
         let what = format!("the file ends here and should have {} bytes", root.file_len());
         return seen(copies, None, damaged(StoreError::corrupt(len, what))?);
     }
-    let chain = match Chain::walk(source, &root, &mut |_, _| Ok(())) {
-        Ok(chain) => chain,
-        Err(error) => {
-            let verdict = damaged(error)?;
-            return seen(copies, Some(root), verdict);
-        }
-    };
-    let verdict = match chain.judge(source, &root) {
-        ChainEnd::Clean => InspectVerdict::Good { end: chain.at },
-        ChainEnd::Torn { .. } => InspectVerdict::Torn { at: chain.at, why: chain.why.to_owned() },
-        ChainEnd::Damaged { what, lost_to } => {
-            InspectVerdict::Damaged { at: chain.at, what, good_to: chain.last_zxid, lost_to }
-        }
-    };
+    let (mut verdict, mut last_zxid) = worth(source, &root, root.log_base_lseq)?;
+    let mut covered = None;
+    if let InspectVerdict::Damaged { at, what, .. } = &verdict
+        && let Some((needed, behind, last)) = worth_behind_snapshot(source, &root)?
+    {
+        covered = Some(CoveredFault { at: *at, what: what.clone(), needed });
+        (verdict, last_zxid) = (behind, last);
+    }
     let marked = root.flags & (sb::FLAG_DAMAGED | sb::FLAG_RESYNC) != 0;
     let verdict = match verdict {
         InspectVerdict::Good { .. } | InspectVerdict::Torn { .. } if marked => InspectVerdict::Damaged {
             at: 0,
             what: "marked as damaged: it waits to be filled by its peers".to_owned(),
-            good_to: chain.last_zxid,
+            good_to: last_zxid,
             lost_to: None,
         },
         verdict => verdict,
     };
-    seen(copies, Some(root), verdict)
+    Ok(Inspected { copies, root: Some(root), verdict, covered })
 }
 
 /// Counts as a reader of a snapshot, and keeps nothing of it.
@@ -262,6 +310,14 @@ impl Replay for Unread {
 }
 
 impl Inspected {
+    /// The first damaged place.
+    fn damaged_at(&self) -> Option<u64> {
+        match (&self.verdict, &self.covered) {
+            (InspectVerdict::Damaged { at, .. }, _) => Some(*at),
+            (_, covered) => covered.as_ref().map(|fault| fault.at),
+        }
+    }
+
     fn tell(
         self,
         source: &dyn ReadAt,
@@ -307,8 +363,11 @@ impl Inspected {
             let (id, zxid, bytes, entries) = (kept.id, kept.zxid, kept.bytes, kept.entries);
             each(InspectLine::Snapshot { slot, id, zxid, bytes, entries, whole });
         }
+        if let Some(CoveredFault { at, what, .. }) = &self.covered {
+            each(InspectLine::CoveredDamage { offset: *at, what: what.clone() });
+        }
         let mut last_zxid = Zxid::ZERO;
-        let walked = Chain::walk(source, root, &mut |head, body| {
+        let mut each_frame = |head: &FrameHead, body: &[u8]| {
             last_zxid = head.last_zxid;
             each(InspectLine::Frame {
                 offset: head.own_offset,
@@ -326,7 +385,11 @@ impl Inspected {
                 }
             }
             Ok(())
-        });
+        };
+        let mut walked = Chain::walk(source, root, &mut each_frame);
+        if let Some(CoveredFault { needed, .. }) = &self.covered {
+            walked = Chain::walk_from(source, root, *needed, &mut each_frame);
+        }
         if let Ok(chain) = &walked {
             // One without its log is of no use to an opening either.
             let log_from = chain.extents.first().map_or(Zxid::ZERO, |first| first.base_zxid);

@@ -22,6 +22,17 @@ const APPEND_BUF: usize = 64 * 1024;
 /// Bytes of a TRUNC frame's body.
 const TRUNC_LEN: usize = size_of::<i64>();
 
+/// What is known of the log extents before the first of [`Log::extents`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EarlierExtents {
+    /// There are none.
+    None,
+    /// The snapshot that was loaded covers them, and nothing has looked at them since the file was opened.
+    Unchecked,
+    /// The same, and they are damaged.
+    Damaged,
+}
+
 /// The log as it is written: where it ends, what the next frame needs to know, and where its frames are.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -38,6 +49,8 @@ pub(crate) struct Log {
     pub(crate) last_txns_fseq: u64,
     /// The extents in use, in order; the last is `index`, unless nothing was written to it yet.
     pub(crate) extents: Vec<LogExtent>,
+    /// What of the log comes before those.
+    pub(crate) earlier: EarlierExtents,
     /// Truncations: the frame's number and the zxid after which earlier frames are void.
     pub(crate) truncs: Vec<(u64, Zxid)>,
     /// Begins with what the page that holds `at` has before it, since pages are written whole.
@@ -81,6 +94,7 @@ impl Log {
             last_zxid: Zxid::ZERO,
             last_txns_fseq: 0,
             extents: Vec::new(),
+            earlier: EarlierExtents::None,
             truncs: Vec::new(),
             buf: AlignedBuf::new(APPEND_BUF),
             fseq_floor: 0,
@@ -106,6 +120,10 @@ impl Log {
             last_crc: chain.last_crc,
             last_zxid: chain.last_zxid.max(snapshot),
             last_txns_fseq: chain.last_txns_fseq,
+            earlier: match chain.extents.first() {
+                Some(first) if first.lseq > sb.log_base_lseq => EarlierExtents::Unchecked,
+                _ => EarlierExtents::None,
+            },
             extents: chain.extents,
             truncs: chain.truncs,
             fseq_floor: highest_fseq,
@@ -145,10 +163,46 @@ impl Log {
         (self.lseq, self.index, self.at, self.last_zxid) = (lseq, index, at, zxid);
         self.extents.clear();
         self.truncs.clear();
+        self.earlier = EarlierExtents::None;
+    }
+
+    /// Linked extents before the first that it knows.
+    pub(crate) fn earlier_extents(&self, sb: &Superblock) -> u64 {
+        match (self.earlier, self.extents.first()) {
+            (EarlierExtents::None, _) | (_, None) => 0,
+            (EarlierExtents::Unchecked | EarlierExtents::Damaged, Some(first)) => first.lseq - sb.log_base_lseq,
+        }
+    }
+
+    /// Takes in what the check of the earlier extents found: the chain that leads to the first that it knows. What was given
+    /// up meanwhile is of no use any more.
+    pub(crate) fn take_earlier(&mut self, sb: &Superblock, found: Result<Chain, StoreError>) {
+        if self.earlier_extents(sb) == 0 {
+            return;
+        }
+        match found {
+            Ok(mut chain) => {
+                // The last is the one that it begins with itself.
+                chain.extents.pop();
+                self.extents.splice(0..0, chain.extents);
+                self.truncs.splice(0..0, chain.truncs);
+                self.earlier = EarlierExtents::None;
+            }
+            Err(error) => {
+                log::error!(
+                    "the log before the newest snapshot is damaged: {error}. Nothing is lost: a new snapshot is taken, and \
+                     this part of the log is given up"
+                );
+                self.earlier = EarlierExtents::Damaged;
+            }
+        }
     }
 
     /// Forgets extents, and what was cut off in them, that the log does not have any more.
     pub(crate) fn forget_before(&mut self, lseq: u64) {
+        if self.extents.first().is_none_or(|first| lseq >= first.lseq) {
+            self.earlier = EarlierExtents::None;
+        }
         self.extents.retain(|extent| extent.lseq >= lseq);
         let first = self.extents.first().map_or(0, |extent| extent.first_fseq);
         self.truncs.retain(|(fseq, _)| *fseq >= first);

@@ -3,8 +3,8 @@
 //! Knows bytes and zxids, nothing of the tree. Its files stand in layers, and each knows only those before it, in this order,
 //! which `tests/layering.rs` checks: the tables of the bytes (`layout`) and what they are told with; how the file is reached
 //! (`access` says what is needed of it, `disk` meets the operating system); its root (`superblock` as bytes, `root` in force);
-//! its space (`extents`), with the slow work beside the loop (`helper`); the log (`frame` as bytes, `chain` walked, `log`
-//! written, `read` to others); snapshots (`chunks` as bytes, `snapshot` written, `budget` for who has how much room); the way
+//! the log as it is found (`frame` as bytes, `chain` walked, `cover` what need not be walked at once); its space (`extents`),
+//! with the slow work beside the loop (`helper`); the log as it goes on (`log` written, `read` to others); snapshots (`chunks` as bytes, `snapshot` written, `budget` for who has how much room); the way
 //! back (`recover`, on several threads `parallel`) and `inspect`; and the open store, which joins the parts (`parts`), finds
 //! room (`supply`), publishes (`publish`), does what is due (`turn`), keeps the history (`history`) and is opened and closed
 //! (`open`). `docs/FORMAT.md` describes the bytes.
@@ -13,6 +13,7 @@ mod access;
 mod budget;
 mod chain;
 mod chunks;
+mod cover;
 mod disk;
 mod error;
 mod extents;

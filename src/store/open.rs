@@ -1,10 +1,12 @@
 //! Opening: a new file, one that is gone on with, a damaged one that waits to be filled; and the clean stop.
 
 use crate::store::access::{AlignedBuf, Disk};
+use crate::store::cover::CoverCheck;
 use crate::store::disk::DiskFile;
 use crate::store::error::StoreError;
+use crate::store::helper::HelperJob;
 use crate::store::layout::{EXTENTS_AT, SLOT_AT, SLOT_LEN, first_len, sb};
-use crate::store::log::Log;
+use crate::store::log::{EarlierExtents, Log};
 use crate::store::member::{MemberState, Soundness};
 use crate::store::options::{StoreOptions, SyncMode};
 use crate::store::os_error::OsError;
@@ -175,6 +177,11 @@ impl Store {
         // From now on nothing behind the end can join the chain (P3).
         store.log.append_mark(&mut store.extents.root)?;
         store.log.marked_fseq = store.log.fseq;
+        if let Some(first) = store.log.extents.first().filter(|_| store.log.earlier == EarlierExtents::Unchecked) {
+            let check = CoverCheck::before(store.sb(), first.lseq);
+            let disk = Arc::clone(&store.extents.root.disk);
+            store.extents.helper.submit(&disk, HelperJob::CheckLog(Box::new(check)));
+        }
         Ok((store, report))
     }
 

@@ -95,6 +95,10 @@ impl Store {
         match done {
             JobDone::Grown(result) => self.extents.take_grown(result, self.log.end()),
             JobDone::Snapshot(piece) => self.snapshots.take_done(&mut self.extents, self.log.end(), piece),
+            JobDone::LogChecked(found) => {
+                self.log.take_earlier(self.extents.sb(), found);
+                Ok(())
+            }
         }
     }
 

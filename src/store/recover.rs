@@ -93,7 +93,7 @@ pub(crate) fn recover(
     if sb.flags & (sb::FLAG_DAMAGED | sb::FLAG_RESYNC) != 0 {
         return Err(StoreError::corrupt(0, "the file is marked as damaged and waits to be filled by its peers"));
     }
-    let (chain, verdict, taken_in) = match if threads { parallel::recover(source, &sb, replay) } else { None } {
+    let (chain, verdict, taken_in) = match parallel::recover(source, &sb, replay, threads) {
         Some(Whole { chain, verdict, snapshot, replayed }) => (chain, verdict, Some((snapshot, replayed))),
         None => {
             let chain = Chain::walk(source, &sb, &mut |_, _| Ok(()))?;

@@ -1,6 +1,7 @@
 //! Room for those who need it: what is released, what grows, which extent is taken.
 
 use crate::failpoint::{self, Failpoint};
+use crate::ids::Zxid;
 use crate::store::error::StoreError;
 use crate::store::frame::Record;
 use crate::store::options::SpaceLevel;
@@ -47,13 +48,16 @@ impl Store {
             self.log.extents.iter().take_while(|e| e.lseq < self.log.lseq && e.last_zxid <= needed_after).count();
         let window = if self.space().level >= SpaceLevel::Slow { 0 } else { self.options.follower_window };
         let followers = window.div_ceil(self.extents.size()) as usize;
-        let unread = covered.saturating_sub(followers);
+        let earlier = self.log.earlier_extents(self.sb()) as usize;
+        let unread = (earlier + covered).saturating_sub(followers).saturating_sub(earlier);
         let released = self.pinned_before(unread);
         let Some(first) = self.log.extents.get(released) else { return };
-        for extent in &self.log.extents {
-            if extent.lseq < first.lseq {
-                next.map[extent.index as usize] = Extent { state: ExtentState::Retired, order: 0 };
-            }
+        // Of what the log does not know of itself a snapshot that was loaded is proof that nothing needs it.
+        if needed_after < self.log.extents.first().map_or(Zxid::ZERO, |known| known.base_zxid) {
+            return;
+        }
+        for extent in next.map.iter_mut().filter(|e| e.state == ExtentState::Log && e.order < first.lseq) {
+            *extent = Extent { state: ExtentState::Retired, order: 0 };
         }
         (next.log_base_lseq, next.base_fseq) = (first.lseq, first.first_fseq);
     }

@@ -28,6 +28,11 @@ impl<'a> Window<'a> {
         Window { size: WINDOW / 8, ..Window::new(source) }
     }
 
+    /// One for who looks at single places.
+    pub(crate) fn of_a_page(source: &'a dyn ReadAt) -> Window<'a> {
+        Window { size: PAGE, ..Window::new(source) }
+    }
+
     /// The `len` bytes at `at`, which lie before `limit`.
     pub(crate) fn bytes(&mut self, at: u64, len: usize, limit: u64) -> io::Result<&[u8]> {
         let room = limit.checked_sub(at).and_then(|room| usize::try_from(room).ok()).unwrap_or(0);

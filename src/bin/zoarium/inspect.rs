@@ -103,6 +103,10 @@ fn render(line: &InspectLine<'_>, arguments: &InspectArguments) -> Option<String
             };
             format!("snapshot    slot {slot} number {id} zxid {zxid}: {entries} entries, {bytes} bytes, {whole}")
         }
+        InspectLine::CoveredDamage { offset, what } => format!(
+            "log         damaged at byte {offset}: {what}; the newest snapshot covers this part: a server starts with \
+             everything, takes a new snapshot and gives this part up"
+        ),
         InspectLine::Frame { offset, fseq, incarnation, kind, len, synced_fseq, last_zxid, records } => format!(
             "frame       {fseq} at {offset}: {kind} {records} records, {len} bytes, opening {incarnation}, \
              synced up to frame {synced_fseq}, last zxid {last_zxid}"

@@ -1,6 +1,7 @@
 //! The store against a plain model: on real files, on simulated disks that crash, fill up and rot.
 
 mod birth;
+mod covered;
 mod crafted;
 mod crash;
 mod damage;
