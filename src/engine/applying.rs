@@ -5,7 +5,8 @@
 use std::ops::Range;
 
 use super::budget::SLICE;
-use super::deliver::{Damage, encode_result};
+use super::deliver::encode_result;
+use super::state::Damage;
 use super::watching::Firing;
 use super::{Engine, OpCode};
 use crate::ids::Zxid;
@@ -173,7 +174,7 @@ impl Engine {
                 let watches = &mut self.watches;
                 let part = part_at(*next);
                 let result = match *failed {
-                    None => self.tree.apply_part(header, &part, &mut |change| firing.observe(watches, change)),
+                    None => self.state.tree.apply_part(header, &part, &mut |change| firing.observe(watches, change)),
                     Some(failed) => Tree::check_part(&part).map(|error| {
                         Applied::Error(error.unwrap_or(match *next < failed {
                             true => ErrorCode::Ok,
@@ -190,7 +191,7 @@ impl Engine {
         }
         if let ApplyStage::Ending = stage {
             let watches = &mut self.watches;
-            if !self.tree.end_session_slice(header, SLICE, &mut |change| firing.observe(watches, change)) {
+            if !self.state.tree.end_session_slice(header, SLICE, &mut |change| firing.observe(watches, change)) {
                 return Ok(false);
             }
             self.applied_whole(header, &Txn::CloseSession(None));
@@ -218,12 +219,12 @@ impl Engine {
             self.session_ended(header.session);
             self.end_is_certain(header.session);
         }
-        if self.work.barrier.is_some_and(|barrier| self.applied >= barrier) {
+        if self.work.barrier.is_some_and(|barrier| self.state.applied >= barrier) {
             // Whatever was decided before the barrier is applied, and nothing was decided since.
             self.work.barrier = None;
             self.outstanding.clear();
         }
-        if self.applied == self.proposed && self.work.deciding.is_none() {
+        if self.state.applied == self.proposed && self.work.deciding.is_none() {
             self.outstanding.clear();
         }
     }

@@ -120,7 +120,7 @@ impl Engine {
     /// when memory or the file is full, what makes room goes on and what takes room is refused, without a
     /// transaction, since the refusal itself would take room.
     fn has_room_for(&self, op: OpCode, body: &[u8]) -> Result<(), DecisionRefused> {
-        let full = self.tree.memory_bytes() >= self.settings.limits.tree_size_max;
+        let full = self.state.tree.memory_bytes() >= self.settings.limits.tree_size_max;
         if self.log_space == LogSpace::Plenty && !full {
             return Ok(());
         }
@@ -128,7 +128,7 @@ impl Engine {
             OpCode::Delete => false,
             OpCode::SetData => {
                 let SetDataRequest { path, data, .. } = parse(body)?;
-                let present = self.outstanding.view(&self.tree, path.as_str()).map_or(0, |view| view.data_len);
+                let present = self.outstanding.view(&self.state.tree, path.as_str()).map_or(0, |view| view.data_len);
                 data.len() > present
             }
             _ => true,
@@ -141,7 +141,7 @@ impl Engine {
     }
 
     fn is_live(&self, caller: &Caller) -> Result<(), ErrorCode> {
-        let is_live = self.sessions.is_live(caller.session) || self.remote.is_beginning(caller.session);
+        let is_live = self.state.sessions.is_live(caller.session) || self.remote.is_beginning(caller.session);
         if is_live || failpoint::on(Failpoint::EndedSessionActs) { Ok(()) } else { Err(ErrorCode::SessionExpired) }
     }
 
@@ -155,7 +155,7 @@ impl Engine {
     }
 
     fn view(&self, path: &str) -> Result<View, ErrorCode> {
-        self.outstanding.view(&self.tree, path).ok_or(ErrorCode::NoNode)
+        self.outstanding.view(&self.state.tree, path).ok_or(ErrorCode::NoNode)
     }
 
     /// R-17, checked wherever a path enters the tree.
@@ -206,8 +206,8 @@ impl Engine {
         self.path_fits(request.path.as_str())?;
         let acl = self.fix_acl(caller, request.acl)?;
         let (parent_path, _) = path::split(request.path.as_str()).ok_or(ErrorCode::BadArguments)?;
-        let parent_hash = self.tree.hash(parent_path);
-        let parent = self.outstanding.view_at(&self.tree, parent_path, parent_hash);
+        let parent_hash = self.state.tree.hash(parent_path);
+        let parent = self.outstanding.view_at(&self.state.tree, parent_path, parent_hash);
         let mut parent = parent.ok_or(ErrorCode::NoNode)?;
         self.permit(caller, &parent.acl, perms::CREATE)?;
         let path = if mode.is_sequential() {
@@ -220,8 +220,8 @@ impl Engine {
             return Err(ErrorCode::BadArguments);
         }
         let (parent_path, name) = path::split(path.as_str()).expect("a valid path has a slash");
-        let hash = self.tree.hash_below(parent_hash, name);
-        if self.outstanding.exists(&self.tree, path.as_str(), hash) {
+        let hash = self.state.tree.hash_below(parent_hash, name);
+        if self.outstanding.exists(&self.state.tree, path.as_str(), hash) {
             return Err(ErrorCode::NodeExists);
         }
         if matches!(parent.owner, Owner::Session(_)) {
@@ -229,7 +229,7 @@ impl Engine {
         }
         if self.settings.enforce_quota
             && !failpoint::on(Failpoint::QuotaIgnored)
-            && let Some(quota) = self.tree.quota(path.as_str())
+            && let Some(quota) = self.state.tree.quota(path.as_str())
         {
             quota.check_create(request.data.len(), 0, 0)?;
         }
@@ -304,8 +304,8 @@ impl Engine {
 
     fn note_deletion(&mut self, path: &str, parent_path: &str, mut parent: View) {
         parent.child_count -= 1;
-        self.outstanding.set(parent_path, self.tree.hash(parent_path), Some(parent));
-        self.outstanding.set(path, self.tree.hash(path), None);
+        self.outstanding.set(parent_path, self.state.tree.hash(parent_path), Some(parent));
+        self.outstanding.set(path, self.state.tree.hash(path), None);
     }
 
     pub(super) fn set_data<'a>(&mut self, caller: &Caller, request: SetDataRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
@@ -321,7 +321,7 @@ impl Engine {
         }
         if self.settings.enforce_quota
             && !failpoint::on(Failpoint::QuotaIgnored)
-            && let Some(quota) = self.tree.quota(path)
+            && let Some(quota) = self.state.tree.quota(path)
         {
             quota.check_set(request.data.len() as i64 - node.data_len as i64, 0)?;
         }
@@ -329,7 +329,7 @@ impl Engine {
         let version = node.version.wrapping_add(1);
         node.version = version;
         node.data_len = request.data.len();
-        self.outstanding.set(path, self.tree.hash(path), Some(node));
+        self.outstanding.set(path, self.state.tree.hash(path), Some(node));
         Ok(Txn::SetData(SetDataTxn { path: request.path, data: request.data, version }))
     }
 
@@ -346,7 +346,7 @@ impl Engine {
         let version = node.aversion.wrapping_add(1);
         node.aversion = version;
         node.acl = self.acl_list(&acl);
-        self.outstanding.set(path, self.tree.hash(path), Some(node));
+        self.outstanding.set(path, self.state.tree.hash(path), Some(node));
         Ok(Txn::SetAcl(SetAclTxn { path: request.path, acl, version }))
     }
 
@@ -382,11 +382,12 @@ impl Engine {
     /// the transaction is applied; without a list everything goes that the session owns then, which is the same. Servers
     /// before ZooKeeper 3.6 never listed anything.
     fn decide_close(&mut self, session: SessionId) -> Txn<'static> {
-        self.sessions.set_closing(session);
+        self.state.sessions.set_closing(session);
         self.remote.has_begun(session);
-        let is_short = self.tree.ephemeral_count_of(session) <= LISTED_MAX && self.outstanding.len() <= 16 * LISTED_MAX;
+        let is_short =
+            self.state.tree.ephemeral_count_of(session) <= LISTED_MAX && self.outstanding.len() <= 16 * LISTED_MAX;
         let paths = match is_short && self.work.barrier.is_none() {
-            true => self.outstanding.ephemerals(&self.tree, session),
+            true => self.outstanding.ephemerals(&self.state.tree, session),
             false => return self.close_unlisted(),
         };
         self.spent.add(8 + self.outstanding.len() / 4 + 16 * paths.len());
@@ -397,7 +398,7 @@ impl Engine {
         }
         for path in &paths {
             if let Some((parent_path, _)) = path::split(path)
-                && let Some(parent) = self.outstanding.view(&self.tree, parent_path)
+                && let Some(parent) = self.outstanding.view(&self.state.tree, parent_path)
             {
                 self.note_deletion(path, parent_path, parent);
             }
@@ -423,11 +424,11 @@ impl Engine {
         let Some((parent_path, _)) = path::split(path) else { return };
         // It may go as it is in the tree. What is about to become of it nobody has looked at: it may have been set a
         // moment ago, or be another znode by then. The next look sees that.
-        if self.outstanding.is_pending(&self.tree, path) {
+        if self.outstanding.is_pending(&self.state.tree, path) {
             return;
         }
-        let Some(node) = self.outstanding.view(&self.tree, path) else { return };
-        let Some(parent) = self.outstanding.view(&self.tree, parent_path) else { return };
+        let Some(node) = self.outstanding.view(&self.state.tree, path) else { return };
+        let Some(parent) = self.outstanding.view(&self.state.tree, parent_path) else { return };
         if node.child_count > 0 || matches!(node.owner, Owner::Session(_)) || path::is_reserved(path) {
             return;
         }

@@ -1,9 +1,8 @@
 //! Committed transactions: applied to the tree, then their events, then the reply to the waiting client.
 
-use std::fmt;
-
 use super::conn::{CloseReason, ConnId, ConnPhase, PendingReply};
 use super::request::encode_path;
+use super::state::{Damage, read_txn};
 use super::watching::Firing;
 use super::{Awaiting, Duty, Engine};
 use crate::failpoint::{self, Failpoint};
@@ -11,21 +10,9 @@ use crate::ids::{SessionId, Zxid};
 use crate::jute::encode;
 use crate::records::multi::MultiHeader;
 use crate::records::replies::{ErrorReply, PathStatReply, StatReply};
-use crate::records::txn::{Txn, TxnHeader, decode_txn};
+use crate::records::txn::{Txn, TxnHeader};
 use crate::records::{ErrorCode, OpCode};
 use crate::tree::Applied;
-
-/// A transaction that cannot be one: its bytes are damaged, or out of order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage(pub String);
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Damage {}
 
 impl Engine {
     /// Applies a committed transaction and replies to the waiting client, in one go however long it takes.
@@ -46,13 +33,10 @@ impl Engine {
     pub fn deliver_begin(&mut self, zxid: Zxid, bytes: &[u8]) -> Result<(), Damage> {
         assert!(!self.work.is_applying(), "{zxid} is delivered while another transaction is half applied");
         self.spent.begin();
-        let (header, txn, _) = decode_txn(bytes).map_err(|error| Damage(format!("transaction {zxid}: {error}")))?;
-        if header.zxid != zxid {
-            return Err(Damage(format!("transaction {} stands at {zxid}", header.zxid)));
-        }
-        assert!(zxid > self.applied, "delivery goes backwards: {zxid} after {}", self.applied);
+        let (header, txn) = read_txn(zxid, bytes)?;
+        assert!(zxid > self.state.applied, "delivery goes backwards: {zxid} after {}", self.state.applied);
         self.answer_what_is_in_front_of(&header);
-        self.work.before = self.applied;
+        self.work.before = self.state.applied;
         if self.begin_applying(&header, &txn, bytes) {
             return self.apply_slice().map(drop);
         }
@@ -69,48 +53,38 @@ impl Engine {
         Ok(())
     }
 
-    /// Applies a transaction of the log while recovering. Those already contained in the snapshot are skipped.
+    /// Applies a committed transaction that no client of ours waits for, as a server does that serves nobody. What the state has
+    /// already is skipped.
     ///
     /// # Errors
     /// [`Damage`] when the bytes are no transaction.
     pub fn replay(&mut self, zxid: Zxid, bytes: &[u8]) -> Result<(), Damage> {
-        if zxid <= self.applied {
-            return Ok(());
-        }
-        let (header, txn, _) = decode_txn(bytes).map_err(|error| Damage(format!("transaction {zxid}: {error}")))?;
-        if header.zxid != zxid {
-            return Err(Damage(format!("transaction {} stands at {zxid}", header.zxid)));
-        }
-        self.apply(&header, &txn, &mut Firing::default())?;
-        self.proposed = self.applied;
+        self.state.replay(zxid, bytes)?;
+        self.proposed = self.state.applied;
         Ok(())
     }
 
     fn apply<'t>(&mut self, header: &TxnHeader, txn: &Txn<'t>, firing: &mut Firing) -> Result<Applied<'t>, Damage> {
-        let watches = &mut self.watches;
-        let outcome = self
-            .tree
-            .apply(header, txn, &mut |change| firing.observe(watches, change))
-            .map_err(|error| Damage(format!("transaction {}: {error}", header.zxid)))?;
-        self.applied_whole(header, txn);
+        let (listened, watches) = (self.listened(), &mut self.watches);
+        let outcome = self.state.apply(listened, header, txn, &mut |change| firing.observe(watches, change))?;
+        self.speakers_change(header, txn);
         Ok(outcome)
     }
 
-    /// The tree has all of the transaction.
+    /// The tree has all of a transaction that was applied in parts.
     pub(super) fn applied_whole(&mut self, header: &TxnHeader, txn: &Txn<'_>) {
+        let listened = self.listened();
+        self.state.applied_whole(listened, header, txn);
+        self.speakers_change(header, txn);
+    }
+
+    /// What a leader keeps of the requester that speaks for a session changes when the session begins and when it ends.
+    fn speakers_change(&mut self, header: &TxnHeader, txn: &Txn<'_>) {
         match txn {
-            Txn::CreateSession(txn) => {
-                self.sessions.begin(self.listened(), header.session, txn.timeout);
-                self.remote.has_begun(header.session);
-            }
-            Txn::CloseSession(_) => {
-                self.sessions.end(header.session);
-                self.remote.forget(header.session);
-            }
+            Txn::CreateSession(_) => self.remote.has_begun(header.session),
+            Txn::CloseSession(_) => self.remote.forget(header.session),
             _ => {}
         }
-        self.applied = header.zxid;
-        self.counters.applied += 1;
     }
 
     /// What stands in front of a write on its connection is of a state before it: it is answered now, whether or not the
@@ -132,7 +106,7 @@ impl Engine {
     pub(super) fn reply_to_write(&mut self, header: &TxnHeader, outcome: &Applied<'_>) {
         if let Applied::SessionCreated = outcome {
             if let Some(id) = self.take_awaiting(header) {
-                let timeout_ms = self.sessions.get(header.session).map_or(0, |session| session.timeout_ms);
+                let timeout_ms = self.state.sessions.get(header.session).map_or(0, |session| session.timeout_ms);
                 self.session_created(id, header.session, timeout_ms);
             }
             return;

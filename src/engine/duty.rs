@@ -110,10 +110,10 @@ impl Engine {
         self.duty = duty;
         // An ensemble agrees on passwords without having a secret in common.
         self.passwords.set_shared(!matches!(duty, Duty::None | Duty::Alone { .. }));
-        self.sessions.activate(self.listened(), wall.0);
-        self.proposed = self.applied.max(duty.epoch_start());
-        if failpoint::on(Failpoint::ZxidReused) && self.applied.0 > 3 {
-            self.proposed = Zxid(self.applied.0 - 1);
+        self.state.sessions.activate(self.listened(), wall.0);
+        self.proposed = self.state.applied.max(duty.epoch_start());
+        if failpoint::on(Failpoint::ZxidReused) && self.state.applied.0 > 3 {
+            self.proposed = Zxid(self.state.applied.0 - 1);
         }
         self.outstanding.clear();
         self.next_reaping = now.plus(self.settings.container_check_interval_ms);
@@ -140,8 +140,8 @@ impl Engine {
         self.work.lay_down();
         self.spent.begin();
         self.outstanding.clear();
-        self.sessions.clear_closing();
-        self.proposed = self.applied;
+        self.state.sessions.clear_closing();
+        self.proposed = self.state.applied;
         self.awaiting.clear();
         self.syncing.clear();
         self.packets.clear();
@@ -169,18 +169,18 @@ impl Engine {
     /// The state that this server shows: the last transaction, or the beginning of an epoch that has none yet. ZooKeeper's
     /// clients are shown that too.
     pub fn zxid(&self) -> Zxid {
-        self.applied.max(self.duty.epoch_start())
+        self.state.applied.max(self.duty.epoch_start())
     }
 
     /// The last transaction whose events have all been sent. No reply shows a later one (G-05).
     pub(super) fn shown(&self) -> Zxid {
-        if self.work.is_applying() { self.work.before } else { self.applied }
+        if self.work.is_applying() { self.work.before } else { self.state.applied }
     }
 
     /// The last transaction proposed, or the last applied where none was since this duty began: the beginning of an epoch
     /// is no transaction, and nothing may wait for it.
     pub(super) fn last_proposed(&self) -> Zxid {
-        if self.proposed == self.duty.epoch_start() { self.applied } else { self.proposed }
+        if self.proposed == self.duty.epoch_start() { self.state.applied } else { self.proposed }
     }
 
     /// Whether the epoch has no zxids left to be decided with. Alone, the counter runs over into the epoch.
@@ -191,8 +191,8 @@ impl Engine {
     /// Ephemerals whose session does not exist, as a foreign server may hand them down, go with a transaction like any
     /// others: a leader that only dropped them would have another tree than its learners.
     fn end_what_nobody_owns(&mut self) {
-        let sessions = &self.sessions;
-        let orphaned = self.tree.ephemeral_owners().map(|(session, _)| session);
+        let sessions = &self.state.sessions;
+        let orphaned = self.state.tree.ephemeral_owners().map(|(session, _)| session);
         let mut orphaned: Vec<SessionId> = orphaned.filter(|session| sessions.get(*session).is_none()).collect();
         orphaned.sort_unstable();
         for session in orphaned {

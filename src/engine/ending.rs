@@ -18,7 +18,7 @@ pub(super) struct EndingSessions(BTreeMap<SessionId, Vec<Requester>>);
 impl Engine {
     /// Whether the end of a session is under way.
     pub(super) fn is_ending(&self, session: SessionId) -> bool {
-        self.sessions.get(session).is_some_and(|session| session.closing)
+        self.state.sessions.get(session).is_some_and(|session| session.closing)
     }
 
     /// A client wants to go on with such a session.

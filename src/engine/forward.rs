@@ -128,7 +128,7 @@ impl Engine {
 
     /// Asks the leader to create a session, with an id of this server's.
     pub(super) fn forward_new_session(&mut self, id: ConnId, timeout_ms: i32) {
-        let session = self.sessions.new_id();
+        let session = self.state.sessions.new_id();
         self.forward.push(session, 0, id, &[]);
         let data = request(session, 0, OpCode::CreateSession, &timeout_ms.to_be_bytes());
         self.tell_leader(PacketType::REQUEST, data, None);

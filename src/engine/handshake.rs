@@ -117,7 +117,7 @@ impl Engine {
         let limits = &self.settings.limits;
         let is_used_up = self.epoch_is_used_up();
         let Some(conn) = self.conns.get_mut(id) else { return Handshake::Done };
-        if self.sessions.len() >= limits.sessions_max {
+        if self.state.sessions.len() >= limits.sessions_max {
             let why = format!("{} sessions is the limit", limits.sessions_max);
             self.close(id, CloseReason::Violation(why));
             return Handshake::Done;
@@ -145,7 +145,7 @@ impl Engine {
             Duty::Forward { .. } => self.forward_new_session(id, timeout_ms),
             Duty::ReadOnly => return self.visit(id, timeout_ms),
             _ => {
-                let session = self.sessions.new_id();
+                let session = self.state.sessions.new_id();
                 let zxid = self.propose(session, 0, &Txn::CreateSession(CreateSessionTxn { timeout: timeout_ms }));
                 self.awaiting.push_back(Awaiting { zxid, conn: id });
             }
@@ -170,7 +170,7 @@ impl Engine {
             self.close(id, CloseReason::NotServing);
             return Handshake::Done;
         }
-        let known = right && self.sessions.is_live(session);
+        let known = right && self.state.sessions.is_live(session);
         if failpoint::on(Failpoint::PasswordTooLate)
             && let Some(&old) = self.owners.get(&session)
         {
@@ -201,7 +201,7 @@ impl Engine {
         if let Some(&old) = self.owners.get(&session) {
             self.close(old, CloseReason::Moved);
         }
-        self.sessions.set_timeout(self.listened(), session, timeout_ms);
+        self.state.sessions.set_timeout(self.listened(), session, timeout_ms);
         self.counters.resumed += 1;
         self.bind(id, session);
         self.tell_of_session(id, "resumed");

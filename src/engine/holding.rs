@@ -76,7 +76,7 @@ impl Engine {
                 self.holding.held.push(id);
             }
             let (now, session) = (self.now, conn.session);
-            self.sessions.touch(now, session);
+            self.state.sessions.touch(now, session);
         }
         writes
     }
@@ -90,7 +90,7 @@ impl Engine {
     pub(super) fn touch_the_held(&mut self, now: Millis) {
         for id in &self.holding.held {
             if let Some(conn) = self.conns.get(*id).filter(|conn| conn.close.is_none()) {
-                self.sessions.touch(now, conn.session);
+                self.state.sessions.touch(now, conn.session);
             }
         }
     }

@@ -51,14 +51,14 @@ impl Engine {
 
     fn silence_due_at(&self) -> Option<Millis> {
         let handshake = self.handshakes.front().map(|&(deadline, _)| deadline);
-        let session = self.sessions.poll_timeout().filter(|_| self.duty.decides());
+        let session = self.state.sessions.poll_timeout().filter(|_| self.duty.decides());
         let first = [handshake, session, self.visitors.poll_timeout()].into_iter().flatten().min()?;
         Some(first.plus(self.unheard_ms))
     }
 
     fn expire_the_silent(&mut self, has_sent: &mut dyn FnMut(ConnId) -> bool) -> bool {
         let listened = self.listened();
-        if self.sessions.poll_timeout().is_some_and(|due| due <= listened) {
+        if self.state.sessions.poll_timeout().is_some_and(|due| due <= listened) {
             self.touch_the_kept_alive();
             self.touch_the_held(listened);
         }
@@ -79,10 +79,10 @@ impl Engine {
             if self.epoch_is_used_up() {
                 return false;
             }
-            let due = self.sessions.expired(now, EXPIRIES_AT_ONCE);
+            let due = self.state.sessions.expired(now, EXPIRIES_AT_ONCE);
             for &session in &due {
                 if self.owners.get(&session).is_some_and(|&id| has_sent(id)) {
-                    self.sessions.touch(listened, session);
+                    self.state.sessions.touch(listened, session);
                     continue;
                 }
                 let line = || format!("session {session} expired");
@@ -102,12 +102,12 @@ impl Engine {
 
     /// Whether there is a session of that id here, also one whose end is under way.
     pub fn has_session(&self, session: SessionId) -> bool {
-        self.sessions.get(session).is_some()
+        self.state.sessions.get(session).is_some()
     }
 
     /// Ends a session as its timeout would, only now. False when there is none of that id (any more).
     pub fn expire(&mut self, session: SessionId) -> bool {
-        if !self.sessions.is_live(session) || self.epoch_is_used_up() {
+        if !self.state.sessions.is_live(session) || self.epoch_is_used_up() {
             return false;
         }
         match self.duty {
@@ -125,7 +125,7 @@ impl Engine {
 
     /// Cuts a session's connection, if it has one; the session lives on. False when there is none of that id (any more).
     pub fn disconnect(&mut self, session: SessionId) -> bool {
-        if !self.sessions.is_live(session) {
+        if !self.state.sessions.is_live(session) {
             return false;
         }
         if let Some(&id) = self.owners.get(&session) {
@@ -150,7 +150,7 @@ impl Engine {
         let listened = self.listened();
         for id in &self.kept_alive {
             if let Some(conn) = self.conns.get(*id).filter(|conn| conn.close.is_none()) {
-                self.sessions.touch(listened, conn.session);
+                self.state.sessions.touch(listened, conn.session);
             }
         }
     }
@@ -188,7 +188,7 @@ impl Engine {
         let max = usize::try_from(per_look.min(self.settings.container_max_per_minute)).unwrap_or(usize::MAX);
         let wall = if failpoint::on(Failpoint::ReapEarly) { WallMillis(self.wall.0 + 1500) } else { self.wall };
         let max = if failpoint::on(Failpoint::ReapNever) { 0 } else { max };
-        for path in self.tree.reapable(wall, max, self.settings.container_never_used_max_ms) {
+        for path in self.state.tree.reapable(wall, max, self.settings.container_never_used_max_ms) {
             if self.epoch_is_used_up() {
                 break;
             }

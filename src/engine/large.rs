@@ -80,7 +80,7 @@ impl Engine {
                     return false;
                 }
                 // Those of this session are not known by its identities; any count above this is a long list.
-                self.tree.ephemeral_count() > most / OVERHEAD
+                self.state.tree.ephemeral_count() > most / OVERHEAD
             }
             OpCode::MultiRead => {
                 let Ok(ops) = decode_ops(body) else { return false };
@@ -108,10 +108,10 @@ impl Engine {
     /// About how many bytes a reply has, or a number above `most`.
     fn reply_size(&self, op: OpCode, node: NodeId, most: usize) -> usize {
         if op == OpCode::GetData {
-            return OVERHEAD + self.tree.view(node).data_length;
+            return OVERHEAD + self.state.tree.view(node).data_length;
         }
         let mut size = OVERHEAD;
-        for name in self.tree.children(node) {
+        for name in self.state.tree.children(node) {
             size += 4 + name.len();
             if size > most {
                 break;

@@ -14,8 +14,8 @@ use crate::records::Acl;
 use crate::records::OpCode;
 pub use crate::records::txn::Proposal;
 use crate::records::txn::{Payload, Txn, TxnHeader, encode_txn};
-use crate::session::{Passwords, Sessions};
-use crate::tree::{AclList, Tree, TreeLoader};
+use crate::session::Passwords;
+use crate::tree::{AclList, Tree};
 use crate::watches::Watches;
 
 mod applying;
@@ -48,6 +48,7 @@ mod request;
 mod retell;
 mod settings;
 mod shared;
+mod state;
 mod status;
 mod trace;
 mod watching;
@@ -61,15 +62,15 @@ use caller::{Caller, Requester};
 use complaints::Complaints;
 pub use conn::{CloseReason, ConnId, ConnStats};
 use conn::{Conns, PendingReply};
-pub use deliver::Damage;
 pub use duty::{Duty, Outgoing, Violation};
-pub use hear::{Heard, StateHearing};
+pub use hear::StateHearing;
 pub use identity::java_address;
 use outstanding::Outstanding;
 pub(crate) use receive::CREDENTIALS_SIZE_MAX;
 pub use receive::{NextInput, Received};
 pub use retell::Retelling;
 pub use settings::{EngineLimits, EngineSettings};
+pub use state::{Damage, ReplicatedState};
 pub use status::{ConnStatus, EngineStatus, SessionStatus};
 
 /// Memory kept for the next transaction to be encoded.
@@ -100,11 +101,8 @@ struct Awaiting {
 /// [`Engine::flushed`]. So no reply and no read can show a write that a crash could take back (G-09, D-10).
 pub struct Engine {
     settings: EngineSettings,
-    tree: Tree,
-    loader: Option<TreeLoader>,
-    seed: [u64; 2],
+    state: ReplicatedState,
     watches: Watches,
-    sessions: Sessions,
     passwords: Passwords,
     conns: Conns,
     /// Which connection of this server speaks for a session.
@@ -120,8 +118,6 @@ pub struct Engine {
     proposals: Vec<Proposal>,
     /// Where a transaction is encoded, before it is given exactly the memory it needs.
     scratch: Vec<u8>,
-    /// The last transaction applied here.
-    applied: Zxid,
     /// The last transaction proposed.
     proposed: Zxid,
     now: Millis,
@@ -157,14 +153,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine with an empty tree, not serving yet. `secret` keys session passwords; `seed` the tree's hash.
-    pub fn new(settings: EngineSettings, secret: [u8; 32], seed: [u64; 2]) -> Engine {
+    /// An engine that goes on with `state` and does not serve yet. `secret` keys session passwords: it is that of the file which
+    /// the state was read from.
+    pub fn new(settings: EngineSettings, secret: [u8; 32], state: ReplicatedState) -> Engine {
         Engine {
-            tree: Tree::new(seed),
-            loader: None,
-            seed,
-            watches: Watches::new(seed),
-            sessions: Sessions::new(settings.server_id, settings.tick_ms),
+            watches: Watches::new(state.seed),
             passwords: Passwords::new(secret),
             conns: Conns::default(),
             owners: IdMap::default(),
@@ -176,8 +169,7 @@ impl Engine {
             spent: budget::Spent::default(),
             proposals: Vec::new(),
             scratch: Vec::new(),
-            applied: Zxid::ZERO,
-            proposed: Zxid::ZERO,
+            proposed: state.applied,
             now: Millis(0),
             wall: WallMillis(0),
             unheard_ms: 0,
@@ -200,18 +192,14 @@ impl Engine {
             complaints: Complaints::default(),
             counters: status::Counters::default(),
             settings,
+            state,
         }
     }
 
-    /// Keys session passwords with `secret`, known once the file is open.
-    pub fn set_secret(&mut self, secret: [u8; 32]) {
-        self.passwords = Passwords::new(secret);
-    }
-
-    /// The largest record that the log takes, which depends on the file: a write above it is refused before it is proposed.
-    /// Refused by the log, it would take along all that were proposed with it, and no reply could say that it did not happen.
-    pub fn set_record_size_max(&mut self, bytes: u64) {
-        self.settings.limits.record_size_max = usize::try_from(bytes).unwrap_or(usize::MAX);
+    /// The same with an empty state, whose tree hashes by `seed`.
+    pub fn empty(settings: EngineSettings, secret: [u8; 32], seed: [u64; 2]) -> Engine {
+        let state = ReplicatedState::new(&settings, seed);
+        Engine::new(settings, secret, state)
     }
 
     /// What time it is, once per turn.
@@ -237,12 +225,12 @@ impl Engine {
 
     /// The last transaction applied.
     pub fn applied(&self) -> Zxid {
-        self.applied
+        self.state.applied
     }
 
     /// The tree as applied.
     pub fn tree(&self) -> &Tree {
-        &self.tree
+        &self.state.tree
     }
 
     /// A client connected.
@@ -302,7 +290,7 @@ impl Engine {
         self.start_deciding_over();
         self.work.barrier = None;
         self.outstanding.clear();
-        self.sessions.clear_closing();
+        self.state.sessions.clear_closing();
         self.proposed = self.zxid();
         for Awaiting { conn, .. } in std::mem::take(&mut self.awaiting) {
             self.close(conn, CloseReason::Violation("the write could not be logged".into()));
@@ -315,7 +303,7 @@ impl Engine {
         // What they were behind has come to nothing.
         for Awaiting { conn: id, .. } in std::mem::take(&mut self.syncing) {
             if let Some(conn) = self.conns.get_mut(id) {
-                conn.sync_now(self.applied);
+                conn.sync_now(self.state.applied);
                 self.drain(id);
             }
         }

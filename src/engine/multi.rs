@@ -145,7 +145,7 @@ impl Engine {
     }
 
     fn propose_multi(&mut self, xid: i32, caller: &Caller, multi: MultiProgress) {
-        let full = self.tree.memory_bytes() >= self.settings.limits.tree_size_max;
+        let full = self.state.tree.memory_bytes() >= self.settings.limits.tree_size_max;
         let has_no_room =
             self.log_space == LogSpace::None || ((self.log_space == LogSpace::Reserve || full) && multi.grows);
         if multi.malformed || multi.unplaced || has_no_room || multi.failed.is_some() {

@@ -2,23 +2,38 @@
 //!
 //! Entries are opaque to the store. Tags below 16 are the tree's; ours are for sessions.
 
-use super::{Damage, Engine};
+use super::Engine;
+use super::state::{Damage, ReplicatedState};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, SessionId, Zxid};
 use crate::jute::{Decoder, encode};
-use crate::session::Sessions;
 use crate::tree::{Tree, TreeLoader};
-use crate::watches::Watches;
 
 /// A session: id, timeout in ms.
 const TAG_SESSION: u8 = 16;
 /// The highest session id ever seen of one server; one entry for each server that ever issued any.
 const TAG_HIGHEST_ID: u8 = 17;
 
-impl Engine {
-    /// Begins a snapshot of the state as applied now. Sessions are written at once, the tree in slices.
+impl ReplicatedState {
+    /// Begins a snapshot of the state as it is now. Sessions are written at once, the tree in slices.
     pub fn snapshot_begin(&mut self, emit: &mut dyn FnMut(&[u8])) {
-        begin(&mut self.tree, &self.sessions, emit);
+        let mut entry = Vec::new();
+        for highest in self.sessions.highest_ids().filter(|_| !failpoint::on(Failpoint::HighestIdForgotten)) {
+            entry.clear();
+            entry.push(TAG_HIGHEST_ID);
+            encode(&highest.0, &mut entry);
+            emit(&entry);
+        }
+        for (id, session) in self.sessions.sorted() {
+            if failpoint::on(Failpoint::SessionsForgotten) {
+                continue;
+            }
+            entry.clear();
+            entry.push(TAG_SESSION);
+            encode(&(id.0, session.timeout_ms), &mut entry);
+            emit(&entry);
+        }
+        self.tree.snapshot_begin(emit);
     }
 
     /// Writes some more of it; true when it is whole.
@@ -26,24 +41,17 @@ impl Engine {
         self.tree.snapshot_slice(nodes_max, emit)
     }
 
-    /// Forgets about it.
-    pub fn snapshot_abort(&mut self) {
-        self.tree.snapshot_abort();
-    }
-
     /// About how many bytes a snapshot would take now.
     pub fn snapshot_estimate(&self) -> u64 {
-        estimate(&self.tree, &self.sessions)
+        self.tree.snapshot_estimate() + 32 * self.sessions.len() as u64
     }
 
     /// Starts over from nothing: a snapshot of `zxid` follows.
     pub fn load_begin(&mut self, zxid: Zxid) {
         self.loader = Some(TreeLoader::new(self.seed));
         self.tree = Tree::new(self.seed);
-        self.watches = Watches::new(self.seed);
         self.sessions.clear();
         self.applied = zxid;
-        self.proposed = zxid;
     }
 
     /// Takes one entry of a snapshot.
@@ -80,29 +88,27 @@ impl Engine {
     }
 }
 
-/// Begins a snapshot: the sessions at once, and what is due of the tree.
-pub(super) fn begin(tree: &mut Tree, sessions: &Sessions, emit: &mut dyn FnMut(&[u8])) {
-    let mut entry = Vec::new();
-    for highest in sessions.highest_ids().filter(|_| !failpoint::on(Failpoint::HighestIdForgotten)) {
-        entry.clear();
-        entry.push(TAG_HIGHEST_ID);
-        encode(&highest.0, &mut entry);
-        emit(&entry);
+/// The same of the state that is served.
+impl Engine {
+    /// Begins a snapshot of the state as applied now.
+    pub fn snapshot_begin(&mut self, emit: &mut dyn FnMut(&[u8])) {
+        self.state.snapshot_begin(emit);
     }
-    for (id, session) in sessions.sorted() {
-        if failpoint::on(Failpoint::SessionsForgotten) {
-            continue;
-        }
-        entry.clear();
-        entry.push(TAG_SESSION);
-        encode(&(id.0, session.timeout_ms), &mut entry);
-        emit(&entry);
-    }
-    tree.snapshot_begin(emit);
-}
 
-pub(super) fn estimate(tree: &Tree, sessions: &Sessions) -> u64 {
-    tree.snapshot_estimate() + 32 * sessions.len() as u64
+    /// Writes some more of it; true when it is whole.
+    pub fn snapshot_slice(&mut self, nodes_max: usize, emit: &mut dyn FnMut(&[u8])) -> bool {
+        self.state.snapshot_slice(nodes_max, emit)
+    }
+
+    /// Forgets about it.
+    pub fn snapshot_abort(&mut self) {
+        self.state.tree.snapshot_abort();
+    }
+
+    /// About how many bytes a snapshot would take now.
+    pub fn snapshot_estimate(&self) -> u64 {
+        self.state.snapshot_estimate()
+    }
 }
 
 fn read<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Damage> {

@@ -104,12 +104,18 @@ impl Engine {
                 if request.watch {
                     self.watch(id, request.path.as_str(), Modes::DATA, Some(node))?;
                 }
-                encode(&DataReply { data: Buffer(self.tree.data(node).as_deref()), stat: self.tree.stat(node) }, out);
+                encode(
+                    &DataReply {
+                        data: Buffer(self.state.tree.data(node).as_deref()),
+                        stat: self.state.tree.stat(node),
+                    },
+                    out,
+                );
                 Ok(())
             }
             OpCode::GetChildren | OpCode::GetChildren2 => {
                 let request: PathWatchRequest<'_> = parse(body)?;
-                let node = match self.tree.lookup(request.path.as_str()) {
+                let node = match self.state.tree.lookup(request.path.as_str()) {
                     Some(node) if failpoint::on(Failpoint::AclUncheckedChildren) => node,
                     _ => self.readable(who, &request.path)?,
                 };
@@ -118,7 +124,7 @@ impl Engine {
                 }
                 self.names(node, out)?;
                 if op == OpCode::GetChildren2 {
-                    encode(&self.tree.stat(node), out);
+                    encode(&self.state.tree.stat(node), out);
                 }
                 Ok(())
             }
@@ -128,7 +134,7 @@ impl Engine {
                 let node = self.readable(who, &request.path)?;
                 // ZooKeeper keeps the root under two names, and counts one of them when asked by the other.
                 let alias = usize::from(request.path.as_str().is_empty());
-                let total = i32::try_from(self.tree.descendants(node) + alias).unwrap_or(i32::MAX);
+                let total = i32::try_from(self.state.tree.descendants(node) + alias).unwrap_or(i32::MAX);
                 encode(&NumberReply { total }, out);
                 Ok(())
             }
@@ -164,12 +170,12 @@ impl Engine {
         if path.is_null() {
             return Err(ErrorCode::MarshallingError);
         }
-        let node = self.tree.lookup(path.as_str()).ok_or(ErrorCode::NoNode)?;
+        let node = self.state.tree.lookup(path.as_str()).ok_or(ErrorCode::NoNode)?;
         if self.may(who, node, perms::READ) { Ok(node) } else { Err(ErrorCode::NoAuth) }
     }
 
     pub(super) fn may(&self, who: &Identities, node: NodeId, wanted: i32) -> bool {
-        let acl = self.tree.acl(node);
+        let acl = self.state.tree.acl(node);
         self.settings.skip_acl || acl.is_open() || who.permits(acl, wanted)
     }
 
@@ -187,7 +193,7 @@ impl Engine {
         if path.contains('\0') {
             return Err(ErrorCode::BadArguments);
         }
-        let node = self.tree.lookup(path);
+        let node = self.state.tree.lookup(path);
         // SC-69: as ZooKeeper answers since 3.9.2.
         if node.is_some_and(|node| !self.may(who, node, perms::READ)) {
             return Err(ErrorCode::NoAuth);
@@ -196,7 +202,7 @@ impl Engine {
             self.watch(id, path, Modes::DATA, node)?;
         }
         let node = node.ok_or(ErrorCode::NoNode)?;
-        encode(&StatReply { stat: self.tree.stat(node) }, out);
+        encode(&StatReply { stat: self.state.tree.stat(node) }, out);
         Ok(())
     }
 
@@ -209,27 +215,27 @@ impl Engine {
         if request.path.is_null() {
             return Err(ErrorCode::MarshallingError);
         }
-        let node = self.tree.lookup(request.path.as_str()).ok_or(ErrorCode::NoNode)?;
+        let node = self.state.tree.lookup(request.path.as_str()).ok_or(ErrorCode::NoNode)?;
         if !self.may(who, node, perms::READ | perms::ADMIN) {
             return Err(ErrorCode::NoAuth);
         }
-        let entries = self.tree.acl(node).entries();
+        let entries = self.state.tree.acl(node).entries();
         let is_admin = self.may(who, node, perms::ADMIN) || failpoint::on(Failpoint::SecretsShown);
         let shown = |entry: &Acl<'static>| match is_admin {
             true => entry.clone(),
             false => Acl { perms: entry.perms, id: masked(&entry.id) },
         };
         let acl = if entries.is_empty() { vec![Acl::open()] } else { entries.iter().map(shown).collect() };
-        encode(&AclReply { acl, stat: self.tree.stat(node) }, out);
+        encode(&AclReply { acl, stat: self.state.tree.stat(node) }, out);
         Ok(())
     }
 
     pub(super) fn names(&self, node: NodeId, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
-        let count = self.tree.view(node).child_count;
+        let count = self.state.tree.view(node).child_count;
         let limit = self.settings.limits.reply_size_max;
         let start = out.len();
         encode(&i32::try_from(count).unwrap_or(i32::MAX), out);
-        for name in self.tree.children(node) {
+        for name in self.state.tree.children(node) {
             encode(name, out);
             if out.len() - start > limit {
                 return Err(ErrorCode::MarshallingError);
@@ -242,9 +248,10 @@ impl Engine {
         let session = self.conns.get(id).map_or(SessionId::NONE, |conn| conn.session);
         let all = prefix.trim().is_empty() || prefix == "/";
         let paths: Vec<String> = self
+            .state
             .tree
             .ephemerals(session)
-            .map(|node| self.tree.path(node))
+            .map(|node| self.state.tree.path(node))
             .filter(|path| all || path.starts_with(prefix))
             .collect();
         encode(&paths, out);
@@ -280,8 +287,8 @@ impl Engine {
             Ok(node) => {
                 encode(&MultiHeader::success(kind), out);
                 if kind == OpCode::GetData {
-                    let data = self.tree.data(node);
-                    encode(&DataReply { data: Buffer(data.as_deref()), stat: self.tree.stat(node) }, out);
+                    let data = self.state.tree.data(node);
+                    encode(&DataReply { data: Buffer(data.as_deref()), stat: self.state.tree.stat(node) }, out);
                 } else {
                     self.names(node, out)?;
                 }
@@ -306,7 +313,7 @@ impl Engine {
             _ => return Err(ErrorCode::MarshallingError),
         };
         let path = request.path.as_str();
-        let node = self.tree.lookup(path);
+        let node = self.state.tree.lookup(path);
         self.watch(id, path, modes, node)?;
         encode(&ErrorReply { err: 0 }, out);
         Ok(())

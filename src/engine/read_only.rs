@@ -58,7 +58,7 @@ impl Engine {
     }
 
     pub(super) fn visit(&mut self, id: ConnId, timeout_ms: i32) -> Handshake {
-        let session = self.sessions.new_id();
+        let session = self.state.sessions.new_id();
         let (settings, listened) = (&self.settings, self.listened());
         let visitors = self.visitors.0.get_or_insert_with(|| Sessions::new(settings.server_id, settings.tick_ms));
         visitors.begin(listened, session, timeout_ms);

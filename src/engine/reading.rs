@@ -79,14 +79,14 @@ impl Engine {
             }
             OpCode::GetEphemerals => {
                 let session = self.conns.get(id).map_or(SessionId::NONE, |conn| conn.session);
-                self.tree.ephemeral_count_of(session) > LIST_AT_ONCE
+                self.state.tree.ephemeral_count_of(session) > LIST_AT_ONCE
             }
             _ => false,
         }
     }
 
     pub(super) fn has_many_children(&self, path: &str) -> bool {
-        self.tree.lookup(path).is_some_and(|node| self.tree.view(node).child_count as usize > LIST_AT_ONCE)
+        self.state.tree.lookup(path).is_some_and(|node| self.state.tree.view(node).child_count as usize > LIST_AT_ONCE)
     }
 
     /// Goes on with the long read that is under way, or begins the next. At most one ends in a turn, so that transactions
@@ -123,7 +123,7 @@ impl Engine {
                 continue;
             }
             let mut out = vec![0; 4];
-            encode(&ReplyHeader { xid, zxid: self.applied.0, err: 0 }, &mut out);
+            encode(&ReplyHeader { xid, zxid: self.state.applied.0, err: 0 }, &mut out);
             let mut reading =
                 Reading { conn: id, xid, op, body, who, since, out, stage: ReadStage::MultiRead { offset: 0 } };
             match self.begin_reading(&mut reading) {
@@ -151,9 +151,9 @@ impl Engine {
                 if request.watch {
                     self.watch(id, request.path.as_str(), Modes::CHILD, Some(node))?;
                 }
-                let count = self.tree.view(node).child_count;
+                let count = self.state.tree.view(node).child_count;
                 encode(&i32::try_from(count).unwrap_or(i32::MAX), &mut reading.out);
-                Ok(ReadStage::Children { node, next: self.tree.child_ids(node).next() })
+                Ok(ReadStage::Children { node, next: self.state.tree.child_ids(node).next() })
             }
             OpCode::GetEphemerals => {
                 let session = self.conns.get(id).map_or(SessionId::NONE, |conn| conn.session);
@@ -187,8 +187,8 @@ impl Engine {
                     };
                     self.multi_read_one(who, &op, 4, out)?;
                     let (MultiOp::GetData(request) | MultiOp::GetChildren(request)) = op else { continue };
-                    let node = self.tree.lookup(request.path.as_str());
-                    let checks = node.map_or(0, |node| self.tree.acl(node).cost());
+                    let node = self.state.tree.lookup(request.path.as_str());
+                    let checks = node.map_or(0, |node| self.state.tree.acl(node).cost());
                     spent += 8 + checks + (before - decoder.rest().len()) / 16 + (out.len() - from) / 256;
                 }
                 *offset = body.len() - decoder.rest().len();
@@ -198,15 +198,15 @@ impl Engine {
                     if spent >= SLICE {
                         return Ok(false);
                     }
-                    encode(self.tree.name(child), out);
+                    encode(self.state.tree.name(child), out);
                     if out.len() > limit {
                         return Err(ErrorCode::MarshallingError);
                     }
                     spent += 2;
-                    *next = self.tree.next_sibling(child);
+                    *next = self.state.tree.next_sibling(child);
                 }
                 if *op == OpCode::GetChildren2 {
-                    encode(&self.tree.stat(*node), out);
+                    encode(&self.state.tree.stat(*node), out);
                 }
                 return Ok(true);
             }
@@ -214,12 +214,12 @@ impl Engine {
                 let request: PathRequest<'_> = parse(body)?;
                 let prefix = request.path.as_str();
                 let all = prefix.trim().is_empty() || prefix == "/";
-                while let Some(node) = self.tree.ephemeral_at(*session, *next) {
+                while let Some(node) = self.state.tree.ephemeral_at(*session, *next) {
                     if spent >= SLICE {
                         return Ok(false);
                     }
                     *next += 1;
-                    let path = self.tree.path(node);
+                    let path = self.state.tree.path(node);
                     if all || path.starts_with(prefix) {
                         encode(&*path, out);
                         *count += 1;
@@ -246,8 +246,8 @@ impl Engine {
                     } else {
                         let path: Text<'_> = decoder.read().map_err(|_| ErrorCode::MarshallingError)?;
                         self.set_watch(*id, who, WatchRequestList::ALL[*list - 1], &path, *since)?;
-                        let node = self.tree.lookup(path.as_str());
-                        let checks = node.map_or(0, |node| self.tree.acl(node).cost());
+                        let node = self.state.tree.lookup(path.as_str());
+                        let checks = node.map_or(0, |node| self.state.tree.acl(node).cost());
                         spent += 6 + checks + path.as_str().len() / 16;
                         *left -= 1;
                     }
@@ -261,7 +261,7 @@ impl Engine {
 
     fn end_reading(&mut self, reading: Reading, result: Result<(), ErrorCode>) {
         let Reading { conn: id, xid, op, since, mut out, .. } = reading;
-        let zxid = self.applied.0;
+        let zxid = self.state.applied.0;
         if matches!(op, OpCode::SetWatches | OpCode::SetWatches2) || result.is_err() {
             // Transactions may have been applied meanwhile.
             let err = result.err().map_or(0, ErrorCode::to_i32);

@@ -133,7 +133,7 @@ impl Engine {
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.stats.last_op = op;
         let session = conn.session;
-        self.sessions.touch(listened, session);
+        self.state.sessions.touch(listened, session);
         self.visitors.touch(listened, session);
         self.note_touch(id);
         if log::log_enabled!(log::Level::Trace) {

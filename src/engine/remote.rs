@@ -301,7 +301,7 @@ impl Engine {
             OpCode::CreateSession => {
                 let timeout = request.body().first_chunk::<4>().map_or(0, |timeout| i32::from_be_bytes(*timeout));
                 self.remote.set_speaker(session, requester);
-                if !self.sessions.is_live(session) {
+                if !self.state.sessions.is_live(session) {
                     self.remote.beginning.insert(session);
                 }
                 self.propose_for(&caller, cxid, op, &Txn::CreateSession(CreateSessionTxn { timeout }));
@@ -317,7 +317,7 @@ impl Engine {
     /// Whether this requester may have a request of the session decided. No requester speaks for a session until its first
     /// request after an election.
     pub(super) fn speaks_for(&mut self, session: SessionId, requester: Requester) -> bool {
-        if !matches!(self.duty, Duty::Decide { .. }) || !self.sessions.is_live(session) {
+        if !matches!(self.duty, Duty::Decide { .. }) || !self.state.sessions.is_live(session) {
             return true;
         }
         match self.remote.speaks_for.get(&session) {
@@ -343,8 +343,8 @@ impl Engine {
             self.tell_of_the_end(session, Requester::Learner(link));
         } else if self.remote.is_beginning(session) {
             self.moves_to(link, session);
-        } else if self.sessions.is_live(session) {
-            self.sessions.set_timeout(self.listened(), session, timeout_ms.max(0));
+        } else if self.state.sessions.is_live(session) {
+            self.state.sessions.set_timeout(self.listened(), session, timeout_ms.max(0));
             self.moves_to(link, session);
         } else {
             self.answer_learner(link, session, false);
@@ -378,7 +378,7 @@ impl Engine {
         let now = self.listened();
         let mut rest = data;
         while let Some((id, timeout_ms, behind)) = two::<8>(rest) {
-            self.sessions.touch_for(now, SessionId(i64::from_be_bytes(id)), timeout_ms);
+            self.state.sessions.touch_for(now, SessionId(i64::from_be_bytes(id)), timeout_ms);
             rest = behind;
         }
         Ok(())
@@ -428,7 +428,7 @@ impl Engine {
 
     /// What they were behind has come to nothing.
     pub(super) fn syncs_abandoned(&mut self) {
-        let applied = self.applied;
+        let applied = self.state.applied;
         for sync in &mut self.remote.syncs {
             sync.upto = sync.upto.min(applied);
         }

@@ -38,13 +38,14 @@ impl Engine {
     pub fn retell_begin(&mut self) -> Option<Retelling> {
         assert!(!self.is_applying(), "a state is retold while a transaction is half applied");
         let mut head = Vec::new();
-        let all = if failpoint::on(Failpoint::SessionsForgotten) { Vec::new() } else { self.sessions.sorted() };
+        let all = if failpoint::on(Failpoint::SessionsForgotten) { Vec::new() } else { self.state.sessions.sorted() };
         put_count(all.len(), &mut head);
         for (id, session) in all {
             put_session(id.0, session.timeout_ms, &mut head);
         }
-        let walk = self.tree.state_walk_begin(self.applied, Some(&[Acl::new(0, EXACT.0, EXACT.1)]), &mut head)?;
-        Some(Retelling { zxid: self.applied, walk, head })
+        let walk =
+            self.state.tree.state_walk_begin(self.state.applied, Some(&[Acl::new(0, EXACT.0, EXACT.1)]), &mut head)?;
+        Some(Retelling { zxid: self.state.applied, walk, head })
     }
 
     /// Appends the next bytes of the stream: those of as many steps over the tree, or so many bytes and one znode more at
@@ -54,7 +55,7 @@ impl Engine {
             out.append(&mut retelling.head);
             return Walked::More;
         }
-        let walked = self.tree.state_walk_on(retelling.walk, steps, size, out);
+        let walked = self.state.tree.state_walk_on(retelling.walk, steps, size, out);
         if walked == Walked::Whole {
             put_end_of_znodes(out);
             put_signature(out);
@@ -64,6 +65,6 @@ impl Engine {
 
     /// It is not to be sent any further.
     pub fn retell_end(&mut self, retelling: &Retelling) {
-        self.tree.state_walk_end(retelling.walk);
+        self.state.tree.state_walk_end(retelling.walk);
     }
 }

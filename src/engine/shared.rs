@@ -24,22 +24,22 @@ impl Engine {
         let text = path.into();
         let result = match op {
             OpCode::GetData => self.readable(who, &text).map(|node| {
-                let data = self.tree.data(node);
+                let data = self.state.tree.data(node);
                 out.reserve(4 + data.as_ref().map_or(0, |data| data.len()) + 68);
-                encode(&DataReply { data: Buffer(data.as_deref()), stat: self.tree.stat(node) }, out);
+                encode(&DataReply { data: Buffer(data.as_deref()), stat: self.state.tree.stat(node) }, out);
             }),
             OpCode::Exists => self.stat_of(who, path).map(|stat| encode(&StatReply { stat }, out)),
             // Too long for others to wait for.
             OpCode::GetChildren2 if self.has_many_children(path) => return None,
             OpCode::GetChildren2 => self.readable(who, &text).and_then(|node| {
                 self.names(node, out)?;
-                encode(&self.tree.stat(node), out);
+                encode(&self.state.tree.stat(node), out);
                 Ok(())
             }),
             OpCode::GetAcl => self.get_acl(who, parse_path(path), out),
             _ => return None,
         };
-        Some((self.applied, result.err().unwrap_or(ErrorCode::Ok)))
+        Some((self.state.applied, result.err().unwrap_or(ErrorCode::Ok)))
     }
 
     /// Counts reads that threads of this process have made by themselves for a connection: as packets, in and out. How long
@@ -57,7 +57,7 @@ impl Engine {
         if path.contains('\0') {
             return Err(ErrorCode::BadArguments);
         }
-        let node = self.tree.lookup(path).ok_or(ErrorCode::NoNode)?;
-        if self.may(who, node, perms::READ) { Ok(self.tree.stat(node)) } else { Err(ErrorCode::NoAuth) }
+        let node = self.state.tree.lookup(path).ok_or(ErrorCode::NoNode)?;
+        if self.may(who, node, perms::READ) { Ok(self.state.tree.stat(node)) } else { Err(ErrorCode::NoAuth) }
     }
 }

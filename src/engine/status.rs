@@ -15,7 +15,6 @@ pub(super) struct Counters {
     pub read_latency: Spread,
     pub update_latency: Spread,
     pub response_size: SizeSummary,
-    pub applied: u64,
     pub expired: u64,
     pub resumed: u64,
     pub auth_failed: u64,
@@ -97,7 +96,7 @@ impl Engine {
     /// The server as a whole.
     pub fn status(&self) -> EngineStatus {
         EngineStatus {
-            applied: self.applied,
+            applied: self.state.applied,
             received: self.counters.received,
             sent: self.counters.sent,
             response_size: self.counters.response_size,
@@ -105,18 +104,18 @@ impl Engine {
             connections: self.conns.len(),
             outstanding: self.in_flight() + self.remote.len(),
             syncs: self.forward.syncs() + self.remote.syncs(),
-            sessions: self.sessions.len(),
-            znodes: self.tree.node_count(),
-            ephemerals: self.tree.ephemeral_count(),
-            data_size: self.tree.approximate_data_size(),
-            tree_memory: self.tree.memory_bytes()
-                + (self.tree.snapshot_preimage_bytes() + self.tree.state_walk_bytes()) as u64,
+            sessions: self.state.sessions.len(),
+            znodes: self.state.tree.node_count(),
+            ephemerals: self.state.tree.ephemeral_count(),
+            data_size: self.state.tree.approximate_data_size(),
+            tree_memory: self.state.tree.memory_bytes()
+                + (self.state.tree.snapshot_preimage_bytes() + self.state.tree.state_walk_bytes()) as u64,
             watches: self.watches.count(),
             sessions_expired: self.counters.expired,
             sessions_resumed: self.counters.resumed,
             auth_failed: self.counters.auth_failed,
             handshakes_overdue: self.counters.handshakes_overdue,
-            transactions: self.counters.applied,
+            transactions: self.state.transactions,
             output_total: self.out_total,
         }
     }
@@ -173,23 +172,24 @@ impl Engine {
 
     /// Expiry buckets in order, with the moment each comes due.
     pub fn expiry_buckets(&self) -> impl Iterator<Item = (Millis, Vec<SessionId>)> {
-        self.sessions.buckets().map(|(at, ids)| (at.plus(self.unheard_ms), ids))
+        self.state.sessions.buckets().map(|(at, ids)| (at.plus(self.unheard_ms), ids))
     }
 
     /// All sessions with their timeouts, in order of their ids.
     pub fn session_timeouts(&self) -> Vec<(SessionId, u64)> {
         let timeout = |timeout_ms| u64::try_from(timeout_ms).unwrap_or(0);
-        self.sessions.sorted().into_iter().map(|(id, session)| (id, timeout(session.timeout_ms))).collect()
+        self.state.sessions.sorted().into_iter().map(|(id, session)| (id, timeout(session.timeout_ms))).collect()
     }
 
     /// Sessions that own ephemerals, in order of their ids.
     pub fn ephemeral_owners(&self) -> Vec<SessionStatus> {
         let mut owners: Vec<SessionStatus> = self
+            .state
             .tree
             .ephemeral_owners()
             .map(|(session, _)| SessionStatus {
                 session,
-                ephemerals: self.tree.ephemerals(session).map(|node| self.tree.path(node)).collect(),
+                ephemerals: self.state.tree.ephemerals(session).map(|node| self.state.tree.path(node)).collect(),
             })
             .collect();
         owners.sort_by_key(|owner| owner.session);

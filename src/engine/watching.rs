@@ -127,8 +127,8 @@ impl Engine {
     pub(super) fn send_events(&mut self, firing: &mut Firing, zxid: Zxid, budget: usize) -> bool {
         let mut spent = 0;
         while let Some((path, bits)) = firing.marks.pop() {
-            if let Some(node) = self.tree.lookup(&path) {
-                self.tree.set_watched(node, self.tree.watched(node) | bits);
+            if let Some(node) = self.state.tree.lookup(&path) {
+                self.state.tree.set_watched(node, self.state.tree.watched(node) | bits);
             }
             spent += 1 + path.len() / 32;
             if spent >= budget {
@@ -194,7 +194,7 @@ impl Engine {
         }
         self.watches.add(id.slot, path, modes);
         if let Some(node) = node {
-            self.tree.set_watched(node, self.watches.bits(path));
+            self.state.tree.set_watched(node, self.watches.bits(path));
         }
         Ok(())
     }
@@ -252,13 +252,13 @@ impl Engine {
         match list {
             WatchRequestList::Data => {
                 let changed = |engine: &Engine, node| {
-                    let mzxid = engine.tree.view(node).mzxid.0;
+                    let mzxid = engine.state.tree.view(node).mzxid.0;
                     mzxid > since || (failpoint::on(Failpoint::CatchUpAgain) && mzxid == since)
                 };
                 self.catch_up(id, who, path, Modes::DATA, EventType::DataChanged, changed)
             }
             WatchRequestList::Exist => {
-                let node = self.tree.lookup(path.as_str());
+                let node = self.state.tree.lookup(path.as_str());
                 match node {
                     Some(node) if self.may(who, node, perms::READ) || failpoint::on(Failpoint::CatchUpUnchecked) => {
                         self.missed(id, EventType::Created, path);
@@ -269,17 +269,17 @@ impl Engine {
             }
             WatchRequestList::Child => {
                 let changed = |engine: &Engine, node| {
-                    let node = engine.tree.view(node);
+                    let node = engine.state.tree.view(node);
                     let changed = if failpoint::on(Failpoint::CatchUpByData) { node.mzxid } else { node.pzxid };
                     changed.0 > since
                 };
                 self.catch_up(id, who, path, Modes::CHILD, EventType::ChildrenChanged, changed)
             }
             WatchRequestList::Persistent => {
-                self.watch(id, path.as_str(), Modes::PERSISTENT, self.tree.lookup(path.as_str()))
+                self.watch(id, path.as_str(), Modes::PERSISTENT, self.state.tree.lookup(path.as_str()))
             }
             WatchRequestList::Recursive => {
-                self.watch(id, path.as_str(), Modes::RECURSIVE, self.tree.lookup(path.as_str()))
+                self.watch(id, path.as_str(), Modes::RECURSIVE, self.state.tree.lookup(path.as_str()))
             }
         }
     }
@@ -293,7 +293,7 @@ impl Engine {
         kind: EventType,
         changed: impl Fn(&Engine, NodeId) -> bool,
     ) -> Result<(), ErrorCode> {
-        match self.tree.lookup(path.as_str()) {
+        match self.state.tree.lookup(path.as_str()) {
             None => self.missed(id, EventType::Deleted, path),
             Some(node) if changed(self, node) && self.may(who, node, perms::READ) => self.missed(id, kind, path),
             node => self.watch(id, path.as_str(), modes, node)?,

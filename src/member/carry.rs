@@ -16,7 +16,7 @@ use super::feeding::Feeding;
 use super::installing::Installing;
 use super::numbers::{EnsembleStatus, Numbers};
 use super::{EngineSeat, Host, Loading, MemberFailure, MemberParts};
-use crate::engine::{Duty, Heard, Outgoing, StateHearing};
+use crate::engine::{Duty, Outgoing, ReplicatedState, StateHearing};
 use crate::ids::{LinkId, Millis, Zxid};
 use crate::records::peer::{PacketType, QuorumPacket};
 use crate::records::txn::Proposal;
@@ -35,7 +35,7 @@ enum Receiving {
     /// The stream is under way.
     Stream { link: LinkId, hearing: Box<StateHearing> },
     /// It is whole.
-    State(Box<Heard>),
+    State(Box<ReplicatedState>),
 }
 
 /// A member's part in its ensemble.
@@ -528,8 +528,8 @@ impl EnsemblePart {
             Err(error) => return Err(error.into()),
         }
         if parts.engine.applied() > to {
-            parts.engine.load_begin(Zxid::ZERO);
-            parts.store.reload(&mut Loading::into(parts.engine))?;
+            let store = &mut *parts.store;
+            parts.engine.reload(|state| store.reload(&mut Loading::into(state)).map(drop))?;
             self.taken = parts.engine.applied();
         }
         Ok(true)

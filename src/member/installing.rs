@@ -1,7 +1,7 @@
 //! A state that was received becomes this member's own on disk, a slice in each turn.
 
 use super::{EngineSeat, Host, MemberParts};
-use crate::engine::Heard;
+use crate::engine::ReplicatedState;
 use crate::ids::Zxid;
 use crate::store::{MemberState, SnapshotDone, Store, StoreError};
 
@@ -15,7 +15,7 @@ const BACKLOG_MAX: usize = 4 << 20;
 /// An installation under way: the state is written into space that nothing needs, and the file switched to it at the end. The
 /// old one stays until then (S-21, F-21).
 pub(super) struct Installing {
-    heard: Box<Heard>,
+    heard: Box<ReplicatedState>,
     /// Of the action that asked for it.
     pub(super) run: u64,
     is_walking: bool,
@@ -24,7 +24,7 @@ pub(super) struct Installing {
 impl Installing {
     /// Begins; `state` is kept beside it.
     pub(super) fn begin(
-        mut heard: Box<Heard>,
+        mut heard: Box<ReplicatedState>,
         store: &mut Store,
         run: u64,
         state: &MemberState,
@@ -74,7 +74,7 @@ impl Installing {
     }
 
     /// The state, once the store says that it is the file's own.
-    pub(super) fn finish(self, done: SnapshotDone) -> Result<Heard, StoreError> {
+    pub(super) fn finish(self, done: SnapshotDone) -> Result<ReplicatedState, StoreError> {
         done.outcome.map(|_| *self.heard)
     }
 }

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::ops::DerefMut;
 
-use crate::engine::{Damage, Duty, Engine, LogSpace};
+use crate::engine::{Damage, Duty, Engine, EngineSettings, LogSpace, ReplicatedState};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
 use crate::records::peer::{Notification, QuorumPacket};
@@ -170,9 +170,16 @@ pub struct Member<S> {
 }
 
 impl<S: EngineSeat> Member<S> {
-    /// A member that is alone. `engine` holds what `store` gave it when it was opened (see [`Loading`]).
-    pub fn new(mut engine: S, store: Store, me: ServerId) -> Member<S> {
-        engine.set_secret(store.secret());
+    /// A member that is alone, with the state that was read from `store` when it was opened (see [`Loading`]). `seat` says where its
+    /// engine sits.
+    pub fn new(
+        settings: EngineSettings,
+        state: ReplicatedState,
+        store: Store,
+        seat: impl FnOnce(Engine) -> S,
+    ) -> Member<S> {
+        let me = settings.server_id;
+        let engine = seat(Engine::new(settings, store.secret(), state));
         let broadcast = Broadcast::new(me, Majority::new(vec![me]), engine.applied());
         let snapshots = SnapshotTaking::default();
         let agreement = Agreement::Alone { broadcast, me };

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Token};
 
 use crate::config::Config;
-use crate::engine::{CloseReason, Duty, Engine, EngineSettings, LogSpace};
+use crate::engine::{CloseReason, Duty, EngineSettings, LogSpace};
 use crate::four_letter::{Whitelist, Word};
 use crate::ids::{Millis, ServerId, SessionId, WallMillis};
 use crate::member::{EngineSeat as _, LogSpaceChanged, Member};
@@ -184,7 +184,7 @@ impl Peer {
             source: std::io::Error::other(error.to_string()),
         })?;
         let (low, high) = (u128::from_le_bytes(seeds) as u64, (u128::from_le_bytes(seeds) >> 64) as u64);
-        let settings = settings_of(&config);
+        let mut settings = settings_of(&config);
         let me = settings.server_id;
         let link_limits = LinkLimits::of(&settings);
         // Before the file: who finds the port taken makes no file.
@@ -197,13 +197,13 @@ impl Peer {
             false => Some(Network::open(&config, poll.registry(), &waker)?),
         };
 
-        let mut engine = Engine::new(settings, [0; 32], [low, high]);
         let started = Instant::now();
-        let store = recovery::recover(&mut engine, &config, &config.store_options())?;
-        engine.set_record_size_max(store.max_record());
-        let engine = Seat::new(engine);
-        let hub = Hub::new(Arc::clone(&waker), engine.lent(), link_limits);
-        let mut member = Member::new(engine, store, me);
+        let (store, state) = recovery::recover(&config, &settings, [low, high])?;
+        // A write above what the log takes is refused before it is proposed. Refused by the log, it would take along all that were
+        // proposed with it, and no reply could say that it did not happen.
+        settings.limits.record_size_max = usize::try_from(store.max_record()).unwrap_or(usize::MAX);
+        let mut member = Member::new(settings, state, store, Seat::new);
+        let hub = Hub::new(Arc::clone(&waker), member.engine.lent(), link_limits);
         member.store.set_marks_apart();
         let pool = MemoryPool::new(config.limits.input_bytes_max / 2, READ_SIZE);
         let hearing =
@@ -586,6 +586,7 @@ fn settings_of(config: &Config) -> EngineSettings {
             tree_size_max: limits.tree_bytes_max.unwrap_or(u64::MAX),
             reply_size_max: limits.reply_size_max,
             // Told once the file is open.
+            // Known once the file is open.
             record_size_max: usize::MAX,
         },
     }

@@ -1,4 +1,4 @@
-//! From the file to an engine: what was durable when the last process ended.
+//! From the file to a state: what was durable when the last process ended.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -7,12 +7,16 @@ use std::path::Path;
 
 use crate::Error;
 use crate::config::Config;
-use crate::engine::Engine;
+use crate::engine::{EngineSettings, ReplicatedState};
 use crate::member::Loading;
-use crate::store::{EndOfLog, Store, StoreOptions};
+use crate::store::{EndOfLog, Store};
 
-/// Opens or creates the file and brings the engine to where it ends.
-pub(super) fn recover(engine: &mut Engine, config: &Config, options: &StoreOptions) -> Result<Store, Error> {
+/// Opens or creates the file and reads the state in which it ends. `seed` is for the tree's hash.
+pub(super) fn recover(
+    config: &Config,
+    settings: &EngineSettings,
+    seed: [u64; 2],
+) -> Result<(Store, ReplicatedState), Error> {
     let path = config.file();
     if let Some(folder) = config.zookeeper_data() {
         return Err(Error::ZooKeeperData { folder, file: path });
@@ -28,8 +32,9 @@ pub(super) fn recover(engine: &mut Engine, config: &Config, options: &StoreOptio
         }
         make_folder(folder, &mut |made_in| File::open(made_in)?.sync_all()).map_err(refused)?;
     }
-    let (store, report) =
-        Store::open(&path, options, &mut Loading::into(engine)).map_err(|error| Error::from(error).in_file(&path))?;
+    let mut state = ReplicatedState::new(settings, seed);
+    let (store, report) = Store::open(&path, &config.store_options(), &mut Loading::into(&mut state))
+        .map_err(|error| Error::from(error).in_file(&path))?;
     match report.end {
         EndOfLog::Created => log::info!("created {}", path.display()),
         end => log::info!(
@@ -39,7 +44,7 @@ pub(super) fn recover(engine: &mut Engine, config: &Config, options: &StoreOptio
             report.snapshot.map_or("none".to_owned(), |zxid| zxid.to_string()),
             report.replayed,
             report.last_zxid,
-            engine.tree().node_count(),
+            state.tree().node_count(),
             report.took_us / 1000,
         ),
     }
@@ -52,7 +57,7 @@ pub(super) fn recover(engine: &mut Engine, config: &Config, options: &StoreOptio
     if !config.force_sync {
         log::warn!("forceSync=no: acknowledged writes are lost when the machine fails");
     }
-    Ok(store)
+    Ok((store, state))
 }
 
 /// Makes a folder and what is missing above it, readable by the owner only, like the file. Each name is synced into the

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use super::Wrong;
 use super::model::{Model, ModelOwner};
 use super::who::{ModelAcl, USERS};
-use crate::engine::{CloseReason, Engine, EngineSettings, LogSpace};
-use crate::ids::{Millis, ServerId, SessionId, WallMillis, Zxid};
+use crate::engine::{CloseReason, Engine, EngineSettings, LogSpace, ReplicatedState};
+use crate::ids::{Millis, SessionId, WallMillis, Zxid};
 use crate::member::{Appended, Host, Loading, Member, MemberFailure, Slices};
 use crate::records::txn::Proposal;
 use crate::store::tests::sim_disk::{Rng, SimDisk};
 use crate::store::{Replay, Store, StoreError, StoreOptions};
 
-const ME: ServerId = ServerId(1);
 /// Bytes of a snapshot that wait to be written, above which the walk waits.
 const BACKLOG_MAX: usize = 8 << 10;
 
@@ -134,11 +133,11 @@ impl SimNode {
         now: Millis,
         wall: WallMillis,
     ) -> Result<(SimNode, Vec<Proposal>), StoreError> {
-        let mut engine = Box::new(Engine::new(setup.settings.clone(), [0; 32], [seed, !seed]));
-        let mut noting = Noting { loading: Loading::into(&mut engine), replayed: Vec::new() };
+        let mut state = ReplicatedState::new(&setup.settings, [seed, !seed]);
+        let mut noting = Noting { loading: Loading::into(&mut state), replayed: Vec::new() };
         let (store, _) = Store::open_on(Arc::clone(disk) as Arc<_>, &setup.options, &mut noting)?;
         let replayed = noting.replayed;
-        let mut member = Member::new(engine, store, ME);
+        let mut member = Member::new(setup.settings.clone(), state, store, Box::new);
         // One slice in a turn, however small.
         member.snapshots.slices = Slices { nodes: 1, us: 0, us_held: 0, backlog_max: BACKLOG_MAX };
         member.start(now, wall);

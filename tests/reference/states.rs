@@ -18,7 +18,7 @@ fn heard() -> Engine {
     // In front a header; behind the znodes three seals, the digest with its zxid and version, and the last zxid.
     let mut stream = file[16..file.len() - (13 + 20 + 13 + 8 + 13)].to_vec();
     put_signature(&mut stream);
-    let mut engine = Engine::new(EngineSettings::default(), [1; 32], [2, 3]);
+    let mut engine = Engine::empty(EngineSettings::default(), [1; 32], [2, 3]);
     let mut hearing = engine.hear(AT);
     assert!(hearing.feed(&stream).expect("a state").is_whole);
     engine.take_over(hearing.finish().expect("a state"));

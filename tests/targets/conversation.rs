@@ -77,7 +77,7 @@ struct World {
 
 impl World {
     fn new(lines: usize) -> World {
-        let mut engine = Engine::new(settings(), [3; 32], [1, 2]);
+        let mut engine = Engine::empty(settings(), [3; 32], [1, 2]);
         engine.serve(zoarium::engine::Duty::Alone { epoch: 0 }, Millis(0), wall(Millis(0)));
         World { engine, lines: (0..lines).map(|_| None).collect(), now: Millis(0), log: Vec::new() }
     }
@@ -209,7 +209,7 @@ impl World {
         let status = self.engine.status();
         assert_eq!((status.connections, status.watches, status.output_total), (0, 0, 0));
         let live = picture(&mut self.engine);
-        let mut replayed = Engine::new(settings(), [3; 32], [5, 6]);
+        let mut replayed = Engine::empty(settings(), [3; 32], [5, 6]);
         for proposal in &self.log {
             replayed.replay(proposal.zxid, &proposal.txn).expect("what was applied can be replayed");
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use zoarium::engine::Engine;
+use zoarium::engine::{Engine, ReplicatedState};
 use zoarium::ids::Zxid;
 use zoarium::store::{EndOfLog, InspectVerdict, Replay, StoreError, inspect_bytes, recover_image};
 
@@ -91,8 +91,8 @@ impl Replay for Anything {
     }
 }
 
-/// A server's engine, as it starts on the file.
-struct Loading(Engine);
+/// A server's state, as it starts on the file.
+struct Loading(ReplicatedState);
 
 impl Replay for Loading {
     fn snapshot_begin(&mut self, zxid: Zxid) {
@@ -183,9 +183,9 @@ fn look_at(image: &[u8]) {
         (Err(_), Ok(InspectVerdict::Unfinished) | Err(_)) => {}
         _ => panic!("opened {opened:?}, inspected {verdict:?}"),
     }
-    let mut loading = Loading(Engine::new(settings(), [3; 32], [1, 2]));
+    let mut loading = Loading(ReplicatedState::new(&settings(), [1, 2]));
     if let Ok(report) = recover_image(image, &mut loading) {
-        let Loading(mut engine) = loading;
+        let mut engine = Engine::new(settings(), [3; 32], loading.0);
         assert_eq!(engine.applied(), report.last_zxid);
         picture(&mut engine);
     }
@@ -268,9 +268,9 @@ pub(crate) fn make(path: &std::path::Path, story: &[u8], stopped: bool) {
         ..StoreOptions::default()
     };
     let (_, log) = super::conversation::history(story);
-    let mut loading = Loading(Engine::new(settings(), [3; 32], [1, 2]));
+    let mut loading = Loading(ReplicatedState::new(&settings(), [1, 2]));
     let (mut store, _) = Store::open(path, &options, &mut loading).expect("a new file");
-    let Loading(mut engine) = loading;
+    let mut engine = Engine::new(settings(), [3; 32], loading.0);
     for (index, proposal) in log.iter().enumerate() {
         store.append(&[Record { zxid: proposal.zxid, txn: &proposal.txn }]).expect("there is room");
         engine.replay(proposal.zxid, &proposal.txn).expect("it was applied before");

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use zoarium::engine::Engine;
+use zoarium::engine::{Engine, ReplicatedState};
 use zoarium::ids::{SessionId, Zxid};
 use zoarium::jute::{Buffer, encode};
 use zoarium::records::txn::{CreateTxn, Txn, TxnHeader, encode_txn};
@@ -53,13 +53,13 @@ pub(crate) fn picture(engine: &mut Engine) -> Picture {
 }
 
 fn loaded<'a>(zxid: Zxid, entries: impl IntoIterator<Item = &'a [u8]>) -> Result<Engine, String> {
-    let mut engine = Engine::new(settings(), [3; 32], [7, 8]);
-    engine.load_begin(zxid);
+    let mut state = ReplicatedState::new(&settings(), [7, 8]);
+    state.load_begin(zxid);
     for entry in entries {
-        engine.load_entry(entry).map_err(|damage| damage.0)?;
+        state.load_entry(entry).map_err(|damage| damage.0)?;
     }
-    engine.load_end().map_err(|damage| damage.0)?;
-    Ok(engine)
+    state.load_end().map_err(|damage| damage.0)?;
+    Ok(Engine::new(settings(), [3; 32], state))
 }
 
 /// The state after a snapshot was taken and loaded.
@@ -71,7 +71,7 @@ pub(crate) fn reloaded(engine: &mut Engine) -> Result<Picture, String> {
 /// Z-11: pieces are transactions as logged. Their zxids are put in order, else nothing deep is reached, unless the first
 /// piece asks for them as they are.
 pub(crate) fn replay(input: &[u8]) {
-    let mut engine = Engine::new(settings(), [3; 32], [1, 2]);
+    let mut engine = Engine::empty(settings(), [3; 32], [1, 2]);
     let mut refused = 0;
     for piece in pieces(input) {
         let mut txn = piece.to_vec();

@@ -83,7 +83,7 @@ impl World {
     /// Holds everything since the last call to the bound.
     fn within_the_bound(&mut self, attack: &str) {
         assert!(self.worst <= STEPS_MAX, "{attack}: {} steps without a look at the clock", self.worst);
-        assert_eq!(self.engine.tree.check(), Ok(()), "{attack}");
+        assert_eq!(self.engine.state.tree.check(), Ok(()), "{attack}");
         eprintln!("{attack}: at most {} steps at a time", self.worst);
         self.worst = 0;
     }
@@ -312,5 +312,5 @@ fn what_is_half_decided_can_be_taken_back() {
     world.commit();
     let frames = world.frames(conn);
     assert_eq!(decode_results(&frames[0].body).unwrap().len(), 10_000);
-    assert_eq!(world.engine.tree.check(), Ok(()));
+    assert_eq!(world.engine.state.tree.check(), Ok(()));
 }

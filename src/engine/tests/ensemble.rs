@@ -91,7 +91,7 @@ impl Ensemble {
 
     fn with(count: usize, settings: impl Fn(usize) -> EngineSettings) -> Ensemble {
         let member = |index| Member {
-            engine: Engine::new(settings(index), [index as u8; 32], [index as u64, 2]),
+            engine: Engine::empty(settings(index), [index as u8; 32], [index as u64, 2]),
             down: VecDeque::new(),
             up: VecDeque::new(),
             is_behind: false,
@@ -403,7 +403,7 @@ fn picture(engine: &Engine) -> (Zxid, Vec<SessionId>, Vec<(String, crate::record
         nodes.push((path, engine.tree().stat(node)));
     }
     nodes.sort_by(|a, b| a.0.cmp(&b.0));
-    (engine.applied(), engine.sessions.sorted().iter().map(|(id, _)| *id).collect(), nodes)
+    (engine.applied(), engine.state.sessions.sorted().iter().map(|(id, _)| *id).collect(), nodes)
 }
 
 fn deliver(engine: &mut Engine, proposal: &Proposal) {

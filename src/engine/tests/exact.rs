@@ -56,9 +56,7 @@ fn a_restart_from_a_snapshot_issues_no_session_id_again() {
     while !world.engine.snapshot_slice(10, &mut |entry| entries.push(entry.to_vec())) {}
 
     let mut later = World::new();
-    later.engine.load_begin(world.engine.applied());
-    entries.iter().for_each(|entry| later.engine.load_entry(entry).unwrap());
-    later.engine.load_end().unwrap();
+    later.load(world.engine.applied(), &entries);
     assert_eq!(later.engine.status().sessions, 0);
     later.engine.retire().unwrap();
     later.engine.serve(ALONE, Millis(0), WallMillis(1_600_000_000_000));
@@ -84,9 +82,7 @@ fn a_snapshot_keeps_sessions_with_their_timeouts_and_what_they_own() {
 
     let mut later = World::new();
     later.client();
-    later.engine.load_begin(world.engine.applied());
-    entries.iter().for_each(|entry| later.engine.load_entry(entry).unwrap());
-    later.engine.load_end().unwrap();
+    later.load(world.engine.applied(), &entries);
     later.engine.retire().unwrap();
     later.engine.serve(ALONE, Millis(0), WallMillis(1_700_000_000_000));
     let status = later.engine.status();
@@ -99,7 +95,7 @@ fn a_snapshot_keeps_sessions_with_their_timeouts_and_what_they_own() {
     assert!(later.engine.tree().lookup("/p").is_some());
     // What is no entry is damage, and the next snapshot begins from nothing.
     for entry in [&[][..], &[200], &[16], &[16, 0, 0], &[17, 1]] {
-        later.engine.load_begin(world.engine.applied());
-        assert!(later.engine.load_entry(entry).is_err(), "{entry:?}");
+        later.engine.state.load_begin(world.engine.applied());
+        assert!(later.engine.state.load_entry(entry).is_err(), "{entry:?}");
     }
 }

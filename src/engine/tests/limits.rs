@@ -311,7 +311,7 @@ fn hostile_bytes_never_panic() {
         }
         world.engine.closed(conn);
         world.inputs.clear();
-        if world.engine.sessions.len() > 100 {
+        if world.engine.state.sessions.len() > 100 {
             world.pass(100_000);
         }
         while world.engine.poll_touched().is_some() {}

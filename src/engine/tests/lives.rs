@@ -213,10 +213,14 @@ fn a_state_that_is_loaded_takes_the_place_of_the_one_before_from_the_start() {
     // What is loaded over a large state must not need the memory of both.
     let mut world = world();
     let conn = world.client();
-    let empty = Engine::new(EngineSettings::default(), [3; 32], [1, 2]).tree().node_count();
+    let empty = Engine::empty(EngineSettings::default(), [3; 32], [1, 2]).tree().node_count();
     world.create(conn, "/a", 0);
-    world.engine.load_begin(Zxid(100));
-    assert_eq!(world.engine.tree().node_count(), empty);
+    let loaded = world.engine.reload(|state| {
+        assert_eq!((state.applied(), state.tree().node_count()), (Zxid::ZERO, empty), "before anything is loaded");
+        state.load_begin(Zxid(100));
+        Ok::<(), ()>(())
+    });
+    loaded.unwrap();
     assert_eq!((world.engine.applied(), world.engine.status().sessions), (Zxid(100), 0));
 }
 

@@ -142,7 +142,11 @@ fn a_client_that_comes_back_with_many_watches_hears_of_each_change_and_has_the_r
 fn a_counter_that_is_used_up_runs_into_the_next_epoch_where_one_server_is_alone() {
     // As ZooKeeper's does.
     let mut world = world();
-    world.engine.load_begin(Zxid::new(1, u32::MAX - 1));
+    let loaded = world.engine.reload(|state| {
+        state.load_begin(Zxid::new(1, u32::MAX - 1));
+        Ok::<(), ()>(())
+    });
+    loaded.unwrap();
     let conn = world.client();
     assert_eq!(world.engine.applied(), Zxid::new(1, u32::MAX));
     for counter in 0..3 {

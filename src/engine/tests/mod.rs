@@ -72,9 +72,19 @@ impl World {
     }
 
     fn with(settings: EngineSettings) -> World {
-        let mut engine = Engine::new(settings, [3; 32], [1, 2]);
+        let mut engine = Engine::empty(settings, [3; 32], [1, 2]);
         engine.serve(ALONE, Millis(0), WallMillis(1_700_000_000_000));
         World { engine, inputs: HashMap::new(), now: Millis(0), xid: 0, log: Vec::new(), worst: 0 }
+    }
+
+    /// Goes on with the state of a snapshot.
+    fn load(&mut self, zxid: Zxid, entries: &[Vec<u8>]) {
+        let loaded = self.engine.reload(|state| {
+            state.load_begin(zxid);
+            entries.iter().try_for_each(|entry| state.load_entry(entry))?;
+            state.load_end()
+        });
+        loaded.unwrap();
     }
 
     fn open(&mut self) -> ConnId {

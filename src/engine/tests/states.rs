@@ -10,10 +10,10 @@ use crate::tree::{NodeId, Owner, Walked};
 
 /// Everything about every znode, and every session, as text.
 fn picture(engine: &Engine) -> Vec<String> {
-    let tree = &engine.tree;
+    let tree = &engine.state.tree;
     tree.check().unwrap();
     let mut lines = vec![format!("applied {}", engine.applied())];
-    lines.extend(engine.sessions.sorted().iter().map(|(id, session)| format!("{id} {}", session.timeout_ms)));
+    lines.extend(engine.state.sessions.sorted().iter().map(|(id, session)| format!("{id} {}", session.timeout_ms)));
     lines.extend(tree.ephemeral_owners().map(|(id, count)| format!("{count} of {id}")));
     lines.push(format!("goes {:?}", tree.reapable(WallMillis(i64::MAX), usize::MAX, 1)));
     lines.push(format!("{} lists, {} bytes", tree.acl_count(), tree.approximate_data_size()));
@@ -154,7 +154,7 @@ fn both_states_go_on_alike() {
     world.delete(conn, "/c2");
     world.delete(conn, "/a/counted");
     world.pass(50_000);
-    assert_eq!(world.engine.sessions.len(), 0, "all sessions have expired, and their ephemerals are gone");
+    assert_eq!(world.engine.state.sessions.len(), 0, "all sessions have expired, and their ephemerals are gone");
     for proposal in &world.log[from..] {
         heard.replay(proposal.zxid, &proposal.txn).unwrap();
     }
@@ -205,7 +205,7 @@ fn a_state_that_is_told_while_transactions_go_on_is_that_of_its_zxid() {
         let (before, from) = (picture(&world.engine), world.log.len());
         let mut heard = told_meanwhile(&mut world, 1 + round % 4, &mut deed);
         assert_eq!(picture(&heard), before, "round {round}");
-        assert!(world.log.len() > from && world.engine.tree.state_walk_bytes() == 0);
+        assert!(world.log.len() > from && world.engine.state.tree.state_walk_bytes() == 0);
         for proposal in &world.log[from..] {
             heard.replay(proposal.zxid, &proposal.txn).unwrap();
         }
@@ -251,8 +251,8 @@ fn the_oldest_learner_is_sent_its_state_however_much_changes_meanwhile() {
     let mut oldest = world.engine.retell_begin().unwrap();
     let mut second = world.engine.retell_begin().unwrap();
     (0..70).for_each(|number| set(&mut world, number, 2));
-    assert!(world.engine.tree.state_walk_bytes() > 70_000_000);
-    assert!(world.engine.tree.state_walk_bytes() < 80_000_000, "the second one's is let go");
+    assert!(world.engine.state.tree.state_walk_bytes() > 70_000_000);
+    assert!(world.engine.state.tree.state_walk_bytes() < 80_000_000, "the second one's is let go");
     let mut head = Vec::new();
     while world.engine.retell_on(&mut second, 10, 100, &mut head) == Walked::More {}
     assert_eq!(world.engine.retell_on(&mut second, 10, 100, &mut head), Walked::GivenUp);
@@ -300,8 +300,8 @@ fn the_ids_that_this_server_issued_are_not_forgotten_with_its_state() {
     hearing.feed(&told(&mut world.engine)).unwrap();
     let heard = hearing.finish().unwrap();
     other.engine.take_over(heard);
-    other.engine.sessions.activate(Millis(0), 0);
-    assert!(other.engine.sessions.new_id() > mine);
+    other.engine.state.sessions.activate(Millis(0), 0);
+    assert!(other.engine.state.sessions.new_id() > mine);
 }
 
 /// The stream of a server that wrote it while it applied transactions.
@@ -340,7 +340,7 @@ fn a_znode_whose_list_did_not_come_is_closed_until_its_transaction_does() {
     let mut hearing = world.engine.hear(Zxid(5));
     assert!(hearing.feed(&bytes).unwrap().is_whole);
     let mut heard = hearing.finish().unwrap();
-    let acl = || heard.tree_for_test().acl(heard.tree_for_test().lookup("/a").unwrap()).clone();
+    let acl = || heard.tree().acl(heard.tree().lookup("/a").unwrap()).clone();
     assert!(!acl().is_open() && !acl().grants(perms::ALL, Some([127, 0, 0, 1].into()), |_, _| true));
     let create = Txn::Create(CreateTxn {
         path: "/a".into(),
@@ -351,7 +351,7 @@ fn a_znode_whose_list_did_not_come_is_closed_until_its_transaction_does() {
     });
     heard.replay(Zxid(6), &transaction(6, &create)).unwrap();
     world.engine.take_over(heard);
-    let tree = &world.engine.tree;
+    let tree = &world.engine.state.tree;
     let id = tree.lookup("/a").unwrap();
     assert_eq!(tree.acl(id).entries(), [Acl::new(perms::READ, "world", "anyone")]);
     assert_eq!(tree.view(NodeId::ROOT).cversion, 1);
@@ -377,11 +377,11 @@ fn the_usage_of_a_quota_is_counted_anew_unless_the_stream_is_exact() {
     heard.replay(Zxid(6), &transaction(6, &set)).unwrap();
     world.engine.take_over(heard);
     let usage = |engine: &Engine| {
-        let id = engine.tree.lookup("/zookeeper/quota/q/zookeeper_stats").unwrap();
-        String::from_utf8(engine.tree.data(id).unwrap().to_vec()).unwrap()
+        let id = engine.state.tree.lookup("/zookeeper/quota/q/zookeeper_stats").unwrap();
+        String::from_utf8(engine.state.tree.data(id).unwrap().to_vec()).unwrap()
     };
     assert_eq!(usage(&world.engine), "count=2,bytes=5");
-    world.engine.tree.check().unwrap();
+    world.engine.state.tree.check().unwrap();
     // Told by us it stays as it is, even where somebody wrote into it.
     let conn = world.client();
     let request = SetDataRequest {
@@ -452,20 +452,16 @@ fn a_heard_state_is_written_to_the_file_as_it_is() {
     heard.snapshot_begin(&mut emit);
     while !heard.snapshot_slice(3, &mut emit) {}
     assert!(size <= estimate, "{size} bytes, {estimate} were announced");
-    let mut restarted = World::new().engine;
-    restarted.load_begin(heard.applied());
-    for entry in &entries {
-        restarted.load_entry(entry).unwrap();
-    }
-    restarted.load_end().unwrap();
-    assert_eq!(picture(&restarted), picture(&world.engine));
+    let mut restarted = World::new();
+    restarted.load(heard.applied(), &entries);
+    assert_eq!(picture(&restarted.engine), picture(&world.engine));
 }
 
 #[test]
 fn a_state_of_apaches_is_understood() {
     let (mut engine, left) = hear(&crate::records::javasnap::tests::apache(), 100, Zxid(0x16)).unwrap();
     assert_eq!(left, 0);
-    let tree = &engine.tree;
+    let tree = &engine.state.tree;
     tree.check().unwrap();
     let at = |path: &str| tree.lookup(path).unwrap_or_else(|| panic!("{path} is missing"));
     let text = |path: &str| String::from_utf8(tree.data(at(path)).unwrap().to_vec()).unwrap();
@@ -476,7 +472,7 @@ fn a_state_of_apaches_is_understood() {
     assert_eq!(tree.view(at("/a")).cversion, 3, "the next sequence number");
     assert_eq!(tree.view(at("/cont")).owner, Owner::Container);
     assert_eq!(tree.view(at("/ttl")).owner, Owner::Ttl(500_000_000));
-    let (session, _) = engine.sessions.sorted()[0];
+    let (session, _) = engine.state.sessions.sorted()[0];
     assert_eq!(tree.view(at("/eph")).owner, Owner::Session(session));
     assert_eq!(tree.ephemeral_owners().collect::<Vec<_>>(), [(session, 1)]);
     assert_eq!(tree.acl(at("/acl")).entries().len(), 2);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::engine::{ConnId, Engine, EngineSettings};
-use crate::ids::{Millis, ServerId, WallMillis};
+use crate::engine::{ConnId, Engine, EngineSettings, ReplicatedState};
+use crate::ids::{Millis, WallMillis};
 use crate::jute::{Buffer, encode};
 use crate::member::{Host, Loading, Member};
 use crate::records::OpCode;
@@ -36,10 +36,11 @@ struct Site {
 }
 
 fn open(disk: &Arc<SimDisk>) -> Member<Box<Engine>> {
-    let mut engine = Box::new(Engine::new(EngineSettings::default(), [0; 32], [1, 2]));
+    let settings = EngineSettings::default();
+    let mut state = ReplicatedState::new(&settings, [1, 2]);
     let shared: Arc<dyn Disk> = Arc::clone(disk) as _;
-    let (store, _) = Store::open_on(shared, &tiny(), &mut Loading::into(&mut engine)).unwrap();
-    Member::new(engine, store, ServerId(1))
+    let (store, _) = Store::open_on(shared, &tiny(), &mut Loading::into(&mut state)).unwrap();
+    Member::new(settings, state, store, Box::new)
 }
 
 impl Site {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::engine::{ConnId, Engine, EngineSettings};
+use crate::engine::{ConnId, Engine, EngineSettings, ReplicatedState};
 use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
 use crate::jute::{Buffer, decode, encode};
 use crate::member::{Host, Loading, Member};
@@ -277,10 +277,10 @@ impl World {
             session_timeout_max_ms: 20_000,
             ..EngineSettings::default()
         };
-        let mut engine = Box::new(Engine::new(settings, [0; 32], [id.0, 7]));
+        let mut state = ReplicatedState::new(&settings, [id.0, 7]);
         let disk = Arc::clone(&self.disks[&id]) as Arc<_>;
-        let (store, _) = Store::open_on(disk, &self.options, &mut Loading::into(&mut engine)).unwrap();
-        let mut member = Member::new(engine, store, id);
+        let (store, _) = Store::open_on(disk, &self.options, &mut Loading::into(&mut state)).unwrap();
+        let mut member = Member::new(settings, state, store, Box::new);
         // As the peer does.
         member.store.set_marks_apart();
         let settings = ZabSettings {

@@ -82,7 +82,7 @@ fn payload(xid: i32, op: OpCode, body: &[u8]) -> Vec<u8> {
 /// Bytes that a client of a server by itself gets for the script, with the same ids and in the same epoch.
 fn alone(at_once: bool) -> (Vec<u8>, Engine) {
     let mut world = World::with(settings_of(1));
-    world.engine = Engine::new(settings_of(1), [3; 32], [1, 2]);
+    world.engine = Engine::empty(settings_of(1), [3; 32], [1, 2]);
     world.engine.serve(Duty::Alone { epoch: 1 }, Millis(0), WallMillis(WALL));
     let conn = world.client();
     let mut bytes = Vec::new();

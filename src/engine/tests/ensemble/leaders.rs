@@ -57,10 +57,10 @@ fn a_new_leader_gives_every_session_a_full_timeout() {
     ensemble.now = ensemble.now.plus(12_000);
     ensemble.lead(2);
     ensemble.pass(3900);
-    assert!(ensemble.engine(2).sessions.is_live(session));
+    assert!(ensemble.engine(2).state.sessions.is_live(session));
     ensemble.pass(2000);
     ensemble.assert_equal();
-    assert!(!ensemble.engine(0).sessions.is_live(session), "and not for ever");
+    assert!(!ensemble.engine(0).state.sessions.is_live(session), "and not for ever");
     assert_eq!(ensemble.engine(0).tree().ephemeral_count(), 0);
 }
 
@@ -77,7 +77,7 @@ fn what_was_decided_and_not_committed_leaves_no_trace_in_the_next_term() {
     ensemble.lose_the_leader();
     ensemble.commits = true;
     ensemble.lead(0);
-    assert!(ensemble.engine(0).sessions.is_live(session), "its end was never committed");
+    assert!(ensemble.engine(0).state.sessions.is_live(session), "its end was never committed");
     let other = ensemble.client(1);
     assert_eq!(ensemble.create(other, "/a", 0), ErrorCode::Ok);
     assert_eq!(ensemble.history.last().unwrap().zxid.epoch(), 2);
@@ -140,7 +140,7 @@ fn ephemerals_without_a_session_are_ended_by_a_transaction_of_the_new_leader() {
     let session = ensemble.session(client);
     ensemble.lose_the_leader();
     for member in &mut ensemble.members {
-        member.engine.sessions.end(session);
+        member.engine.state.sessions.end(session);
     }
     ensemble.lead(0);
     ensemble.carry();

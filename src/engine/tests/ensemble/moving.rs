@@ -99,7 +99,7 @@ fn the_leaders_word_counts_though_the_session_is_not_in_our_table_yet() {
     let moved = ensemble.resume(2, session, &password);
     ensemble.carry();
     assert!(ensemble.bytes(moved).is_empty());
-    assert!(ensemble.engine(2).sessions.get(session).is_none());
+    assert!(ensemble.engine(2).state.sessions.get(session).is_none());
     // The answer alone, without the transaction that created it.
     let mut data = session.0.to_be_bytes().to_vec();
     data.push(1);
@@ -141,7 +141,7 @@ fn a_follower_never_expires_anybody() {
         assert!(!engine.has_proposals());
         assert_eq!(engine.poll_packet(), None);
     }
-    assert!(ensemble.engine(1).sessions.is_live(session));
+    assert!(ensemble.engine(1).state.sessions.is_live(session));
 }
 
 #[test]

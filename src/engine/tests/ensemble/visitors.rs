@@ -101,7 +101,7 @@ fn visitors_who_are_silent_go_and_all_go_when_there_is_a_leader() {
     ensemble.members[1].engine.retire().unwrap();
     assert_eq!(ensemble.close_reason(pinging), Some(CloseReason::NotServing));
     for id in ids {
-        assert!(ensemble.engine(1).sessions.get(id).is_none(), "S-44");
+        assert!(ensemble.engine(1).state.sessions.get(id).is_none(), "S-44");
     }
 }
 
