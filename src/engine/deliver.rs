@@ -65,7 +65,7 @@ impl Engine {
     }
 
     fn apply<'t>(&mut self, header: &TxnHeader, txn: &Txn<'t>, firing: &mut Firing) -> Result<Applied<'t>, Damage> {
-        let (listened, watches) = (self.listened(), &mut self.watches);
+        let (listened, watches) = (self.clock.listened(), &mut self.watches);
         let outcome = self.state.apply(listened, header, txn, &mut |change| firing.observe(watches, change))?;
         self.speakers_change(header, txn);
         Ok(outcome)
@@ -73,7 +73,7 @@ impl Engine {
 
     /// The tree has all of a transaction that was applied in parts.
     pub(super) fn applied_whole(&mut self, header: &TxnHeader, txn: &Txn<'_>) {
-        let listened = self.listened();
+        let listened = self.clock.listened();
         self.state.applied_whole(listened, header, txn);
         self.speakers_change(header, txn);
     }

@@ -110,7 +110,7 @@ impl Engine {
         self.duty = duty;
         // An ensemble agrees on passwords without having a secret in common.
         self.passwords.set_shared(!matches!(duty, Duty::None | Duty::Alone { .. }));
-        self.state.sessions.activate(self.listened(), wall.0);
+        self.state.sessions.activate(self.clock.listened(), wall.0);
         self.proposed = self.state.applied.max(duty.epoch_start());
         if failpoint::on(Failpoint::ZxidReused) && self.state.applied.0 > 3 {
             self.proposed = Zxid(self.state.applied.0 - 1);

@@ -117,7 +117,7 @@ impl Engine {
         if !is_well_formed(op, body) {
             return self.answer(id, xid, None, ErrorCode::MarshallingError, Vec::new(), None);
         }
-        let since = self.now;
+        let since = self.clock.now;
         let Some(conn) = self.conns.get_mut(id) else { return };
         let (session, authinfo) = (conn.session, conn.who.ids().to_vec());
         conn.push(PendingReply::Write { zxid: None, xid, op, since });

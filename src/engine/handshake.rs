@@ -130,7 +130,7 @@ impl Engine {
         let (per_second, burst) = (limits.sessions_per_second, limits.sessions_burst);
         if !conn.in_process {
             let is_next = self.newcomers.is_next(address, id);
-            if !is_next || !self.arrivals.admit(self.now, address, per_second, burst) {
+            if !is_next || !self.arrivals.admit(self.clock.now, address, per_second, burst) {
                 self.newcomers.waits(address, id);
                 return Handshake::Later;
             }
@@ -201,7 +201,7 @@ impl Engine {
         if let Some(&old) = self.owners.get(&session) {
             self.close(old, CloseReason::Moved);
         }
-        self.state.sessions.set_timeout(self.listened(), session, timeout_ms);
+        self.state.sessions.set_timeout(self.clock.listened(), session, timeout_ms);
         self.counters.resumed += 1;
         self.bind(id, session);
         self.tell_of_session(id, "resumed");
@@ -258,7 +258,7 @@ impl Engine {
     pub(super) fn make_room_for_newcomers(&mut self) {
         let silent_max = self.settings.limits.sessionless_max;
         let waiting_max = silent_max.saturating_mul(2);
-        let (conns, now) = (&self.conns, self.now);
+        let (conns, now) = (&self.conns, self.clock.now);
         let is_old = |id| conns.get(id).is_none_or(|conn| now.since(conn.opened) >= YOUNG_MS);
         let mut out: Vec<ConnId> = std::iter::from_fn(|| self.newcomers.silent_above(silent_max, is_old)).collect();
         out.extend(std::iter::from_fn(|| self.newcomers.silent_above(silent_max.saturating_mul(2), |_| true)));

@@ -75,7 +75,7 @@ impl Engine {
                 conn.held = true;
                 self.holding.held.push(id);
             }
-            let (now, session) = (self.now, conn.session);
+            let (now, session) = (self.clock.now, conn.session);
             self.state.sessions.touch(now, session);
         }
         writes

@@ -38,7 +38,7 @@ impl Engine {
     pub fn tick_unheard(&mut self) {
         self.make_room_for_newcomers();
         let may_reap = self.duty.decides() && !self.work.is_deciding() && !self.work.is_applying();
-        if may_reap && self.now >= self.next_reaping {
+        if may_reap && self.clock.now >= self.next_reaping {
             self.reap();
         }
     }
@@ -46,18 +46,18 @@ impl Engine {
     /// Whether a session has been silent for too long, as far as is known.
     pub fn silence_is_due(&mut self) -> bool {
         self.forget_finished_handshakes();
-        self.silence_due_at().is_some_and(|at| at <= self.now)
+        self.silence_due_at().is_some_and(|at| at <= self.clock.now)
     }
 
     fn silence_due_at(&self) -> Option<Millis> {
         let handshake = self.handshakes.front().map(|&(deadline, _)| deadline);
         let session = self.state.sessions.poll_timeout().filter(|_| self.duty.decides());
         let first = [handshake, session, self.visitors.poll_timeout()].into_iter().flatten().min()?;
-        Some(first.plus(self.unheard_ms))
+        Some(self.clock.of_listened(first))
     }
 
     fn expire_the_silent(&mut self, has_sent: &mut dyn FnMut(ConnId) -> bool) -> bool {
-        let listened = self.listened();
+        let listened = self.clock.listened();
         if self.state.sessions.poll_timeout().is_some_and(|due| due <= listened) {
             self.touch_the_kept_alive();
             self.touch_the_held(listened);
@@ -70,7 +70,7 @@ impl Engine {
         let mut count = 0;
         loop {
             let now = match failpoint::on(Failpoint::ExpireByWall) {
-                true => Millis(u64::try_from(self.wall.0 - 1_700_000_000_000).unwrap_or(0)),
+                true => Millis(u64::try_from(self.clock.wall.0 - 1_700_000_000_000).unwrap_or(0)),
                 false => listened,
             };
             if failpoint::on(Failpoint::ExpireNever) {
@@ -86,7 +86,7 @@ impl Engine {
                     continue;
                 }
                 let line = || format!("session {session} expired");
-                self.complaints.say_at(log::Level::Info, self.now, "session expired", line);
+                self.complaints.say_at(log::Level::Info, self.clock.now, "session expired", line);
                 self.counters.expired += 1;
                 self.propose_expiry(session);
             }
@@ -147,7 +147,7 @@ impl Engine {
     }
 
     fn touch_the_kept_alive(&mut self) {
-        let listened = self.listened();
+        let listened = self.clock.listened();
         for id in &self.kept_alive {
             if let Some(conn) = self.conns.get(*id).filter(|conn| conn.close.is_none()) {
                 self.state.sessions.touch(listened, conn.session);
@@ -159,7 +159,8 @@ impl Engine {
     fn close_overdue_handshakes(&mut self) {
         loop {
             self.forget_finished_handshakes();
-            let Some(&(_, id)) = self.handshakes.front().filter(|(deadline, _)| *deadline <= self.listened()) else {
+            let Some(&(_, id)) = self.handshakes.front().filter(|(deadline, _)| *deadline <= self.clock.listened())
+            else {
                 return;
             };
             self.handshakes.pop_front();
@@ -183,10 +184,11 @@ impl Engine {
     /// At most so many per minute, spread over the looks in a minute.
     fn reap(&mut self) {
         let interval = self.settings.container_check_interval_ms.max(1);
-        self.next_reaping = self.now.plus(interval);
+        self.next_reaping = self.clock.now.plus(interval);
         let per_look = (self.settings.container_max_per_minute.saturating_mul(interval) / 60_000).max(1);
         let max = usize::try_from(per_look.min(self.settings.container_max_per_minute)).unwrap_or(usize::MAX);
-        let wall = if failpoint::on(Failpoint::ReapEarly) { WallMillis(self.wall.0 + 1500) } else { self.wall };
+        let wall =
+            if failpoint::on(Failpoint::ReapEarly) { WallMillis(self.clock.wall.0 + 1500) } else { self.clock.wall };
         let max = if failpoint::on(Failpoint::ReapNever) { 0 } else { max };
         for path in self.state.tree.reapable(wall, max, self.settings.container_never_used_max_ms) {
             if self.epoch_is_used_up() {

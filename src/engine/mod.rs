@@ -21,6 +21,7 @@ use crate::watches::Watches;
 mod applying;
 mod budget;
 mod caller;
+mod clock;
 mod complaints;
 mod conn;
 mod decide;
@@ -59,6 +60,7 @@ mod tests;
 
 pub use crate::tree::Walked;
 use caller::{Caller, Requester};
+use clock::TurnClock;
 use complaints::Complaints;
 pub use conn::{CloseReason, ConnId, ConnStats};
 use conn::{Conns, PendingReply};
@@ -101,6 +103,7 @@ struct Awaiting {
 /// [`Engine::flushed`]. So no reply and no read can show a write that a crash could take back (G-09, D-10).
 pub struct Engine {
     settings: EngineSettings,
+    clock: TurnClock,
     state: ReplicatedState,
     watches: Watches,
     passwords: Passwords,
@@ -120,10 +123,6 @@ pub struct Engine {
     scratch: Vec<u8>,
     /// The last transaction proposed.
     proposed: Zxid,
-    now: Millis,
-    wall: WallMillis,
-    /// Time so far in which the loop did not listen to clients: their silence in it does not count, ms.
-    unheard_ms: u64,
     log_space: LogSpace,
     holding: holding::LogBudget,
     duty: Duty,
@@ -157,6 +156,7 @@ impl Engine {
     /// the state was read from.
     pub fn new(settings: EngineSettings, secret: [u8; 32], state: ReplicatedState) -> Engine {
         Engine {
+            clock: TurnClock::new(),
             watches: Watches::new(state.seed),
             passwords: Passwords::new(secret),
             conns: Conns::default(),
@@ -170,9 +170,6 @@ impl Engine {
             proposals: Vec::new(),
             scratch: Vec::new(),
             proposed: state.applied,
-            now: Millis(0),
-            wall: WallMillis(0),
-            unheard_ms: 0,
             log_space: LogSpace::Plenty,
             holding: holding::LogBudget::default(),
             duty: Duty::None,
@@ -204,18 +201,13 @@ impl Engine {
 
     /// What time it is, once per turn.
     pub fn set_time(&mut self, now: Millis, wall: WallMillis) {
-        self.now = now;
-        self.wall = wall;
+        self.clock.now = now;
+        self.clock.wall = wall;
     }
 
     /// In so much of the time that has passed the loop did not listen to clients. It does not count for their timeouts.
     pub fn grant_back(&mut self, ms: u64) {
-        self.unheard_ms += ms;
-    }
-
-    /// The clock of timeouts: it stands still while the loop does not listen.
-    fn listened(&self) -> Millis {
-        Millis(self.now.0.saturating_sub(self.unheard_ms))
+        self.clock.unheard_ms += ms;
     }
 
     /// How much room the log has, once per turn.
@@ -235,8 +227,8 @@ impl Engine {
 
     /// A client connected.
     pub fn open(&mut self, address: SocketAddr) -> ConnId {
-        let id = self.conns.insert(address, self.now);
-        self.handshakes.push_back((self.listened().plus(self.settings.limits.handshake_ms), id));
+        let id = self.conns.insert(address, self.clock.now);
+        self.handshakes.push_back((self.clock.listened().plus(self.settings.limits.handshake_ms), id));
         self.newcomers.came(address.ip(), id);
         id
     }
@@ -364,7 +356,7 @@ impl Engine {
         {
             if let CloseReason::Violation(why) = &reason {
                 let (address, session) = (conn.address, conn.session);
-                self.complaints.say(self.now, why, || format!("closing {address}, session {session}: {why}"));
+                self.complaints.say(self.clock.now, why, || format!("closing {address}, session {session}: {why}"));
             } else {
                 log::debug!("closing {}, session {}: {}", conn.address, conn.session, reason.words());
             }
@@ -420,7 +412,7 @@ impl Engine {
         let is_ours = !matches!(self.duty, Duty::Decide { epoch } if epoch != zxid.epoch());
         assert!(is_ours, "{zxid} is not of the epoch of {:?}", self.duty);
         self.proposed = zxid;
-        let header = TxnHeader { session, cxid, zxid, time: self.wall.0, op: txn.op().to_i32() };
+        let header = TxnHeader { session, cxid, zxid, time: self.clock.wall.0, op: txn.op().to_i32() };
         self.scratch.clear();
         encode_txn(&header, txn, &mut self.scratch);
         let txn = Payload::from(self.scratch.as_slice());
@@ -436,7 +428,7 @@ impl Engine {
         let zxid = self.propose(caller.session, xid, txn);
         match caller.requester {
             Requester::Client(id) => {
-                let since = self.now;
+                let since = self.clock.now;
                 self.awaiting.push_back(Awaiting { zxid, conn: id });
                 if let Some(conn) = self.conns.get_mut(id) {
                     conn.push(PendingReply::Write { zxid: Some(zxid), xid, op, since });

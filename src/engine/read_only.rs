@@ -59,7 +59,7 @@ impl Engine {
 
     pub(super) fn visit(&mut self, id: ConnId, timeout_ms: i32) -> Handshake {
         let session = self.state.sessions.new_id();
-        let (settings, listened) = (&self.settings, self.listened());
+        let (settings, listened) = (&self.settings, self.clock.listened());
         let visitors = self.visitors.0.get_or_insert_with(|| Sessions::new(settings.server_id, settings.tick_ms));
         visitors.begin(listened, session, timeout_ms);
         self.session_created(id, session, timeout_ms);
@@ -77,7 +77,7 @@ impl Engine {
     /// Closes visitors who were silent for too long; whether there are more.
     pub(super) fn send_the_silent_away(&mut self, has_sent: &mut dyn FnMut(ConnId) -> bool) -> bool {
         debug_assert!(self.duty == Duty::ReadOnly);
-        let listened = self.listened();
+        let listened = self.clock.listened();
         let expired = self.visitors.expired(listened);
         for &session in &expired {
             let id = self.owners.get(&session).copied();

@@ -129,7 +129,7 @@ impl Engine {
         let (header, body) = frame.split_at(REQUEST_HEADER_SIZE);
         let Ok(RequestHeader { xid, op: number }) = decode(header) else { return };
         let op = OpCode::from_i32(number);
-        let listened = self.listened();
+        let listened = self.clock.listened();
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.stats.last_op = op;
         let session = conn.session;
@@ -248,7 +248,7 @@ impl Engine {
         let Ok(request) = decode::<PathRequest<'_>>(body) else {
             return self.answer(id, xid, None, ErrorCode::MarshallingError, Vec::new(), None);
         };
-        let since = self.now;
+        let since = self.clock.now;
         let upto = match self.duty {
             Duty::Alone { .. } => self.last_proposed(),
             Duty::Decide { .. } | Duty::Forward { .. } => UNCONFIRMED,
@@ -273,7 +273,7 @@ impl Engine {
 
     /// A read: at once if nothing of its connection is in front of it, else in its turn (G-02).
     fn read(&mut self, id: ConnId, xid: i32, op: OpCode, body: &[u8]) {
-        let (now, soft_max) = (self.now, self.settings.limits.output_soft_max);
+        let (now, soft_max) = (self.clock.now, self.settings.limits.output_soft_max);
         let Some(conn) = self.conns.get(id) else { return };
         let is_next =
             (conn.pending.is_empty() || failpoint::on(Failpoint::ReadsOvertake)) && conn.out.len() <= soft_max;
@@ -374,7 +374,7 @@ impl Engine {
 
     /// A reply was made: count it.
     pub(super) fn replied(&mut self, id: ConnId, since: crate::ids::Millis, is_write: bool) {
-        let now = self.now;
+        let now = self.clock.now;
         let latency = now.since(since);
         self.counters.sent += 1;
         self.counters.latency.record(latency);

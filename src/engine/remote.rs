@@ -344,7 +344,7 @@ impl Engine {
         } else if self.remote.is_beginning(session) {
             self.moves_to(link, session);
         } else if self.state.sessions.is_live(session) {
-            self.state.sessions.set_timeout(self.listened(), session, timeout_ms.max(0));
+            self.state.sessions.set_timeout(self.clock.listened(), session, timeout_ms.max(0));
             self.moves_to(link, session);
         } else {
             self.answer_learner(link, session, false);
@@ -375,7 +375,7 @@ impl Engine {
         if !data.len().is_multiple_of(TOUCH_SIZE) {
             return Err(Violation(format!("the answer to a ping has {} bytes", data.len())));
         }
-        let now = self.listened();
+        let now = self.clock.listened();
         let mut rest = data;
         while let Some((id, timeout_ms, behind)) = two::<8>(rest) {
             self.state.sessions.touch_for(now, SessionId(i64::from_be_bytes(id)), timeout_ms);

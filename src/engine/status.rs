@@ -172,7 +172,7 @@ impl Engine {
 
     /// Expiry buckets in order, with the moment each comes due.
     pub fn expiry_buckets(&self) -> impl Iterator<Item = (Millis, Vec<SessionId>)> {
-        self.state.sessions.buckets().map(|(at, ids)| (at.plus(self.unheard_ms), ids))
+        self.state.sessions.buckets().map(|(at, ids)| (self.clock.of_listened(at), ids))
     }
 
     /// All sessions with their timeouts, in order of their ids.
