@@ -140,6 +140,34 @@ pub(super) struct Conn {
 }
 
 impl Conn {
+    /// A client has connected, and nothing has come from it yet.
+    pub(super) fn new(generation: u32, address: SocketAddr, now: Millis) -> Conn {
+        Conn {
+            generation,
+            address,
+            opened: now,
+            phase: ConnPhase::New,
+            arrived: false,
+            session: SessionId::NONE,
+            timeout_ms: 0,
+            read_only: None,
+            who: Arc::new(Identities::new(address.ip().to_canonical())),
+            pending: VecDeque::new(),
+            pending_size: 0,
+            out: Output::default(),
+            close: None,
+            touched: false,
+            held: false,
+            unconfirmed: 0,
+            touch_noted: false,
+            waits: false,
+            waits_for_output: false,
+            in_process: false,
+            stats: ConnStats::default(),
+            last_frame: 0,
+        }
+    }
+
     pub(super) fn push(&mut self, pending: PendingReply) {
         self.pending_size += pending.size();
         self.pending.push_back(pending);
@@ -214,103 +242,5 @@ impl Conn {
         encode(&ReplyHeader { xid, zxid, err: err.to_i32() }, out);
         body(out);
         self.end_reply(start, xid, zxid);
-    }
-}
-
-/// All connections, by slot.
-#[derive(Default)]
-pub(super) struct Conns {
-    slots: Vec<Option<Box<Conn>>>,
-    free: Vec<u32>,
-    /// Free, but not to be used yet.
-    kept: Vec<u32>,
-    generation: u32,
-    len: usize,
-}
-
-impl Conns {
-    pub(super) fn insert(&mut self, address: SocketAddr, now: Millis) -> ConnId {
-        self.generation = self.generation.wrapping_add(1);
-        let conn = Box::new(Conn {
-            generation: self.generation,
-            address,
-            opened: now,
-            phase: ConnPhase::New,
-            arrived: false,
-            session: SessionId::NONE,
-            timeout_ms: 0,
-            read_only: None,
-            who: Arc::new(Identities::new(address.ip().to_canonical())),
-            pending: VecDeque::new(),
-            pending_size: 0,
-            out: Output::default(),
-            close: None,
-            touched: false,
-            held: false,
-            unconfirmed: 0,
-            touch_noted: false,
-            waits: false,
-            waits_for_output: false,
-            in_process: false,
-            stats: ConnStats::default(),
-            last_frame: 0,
-        });
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.slots[slot as usize] = Some(conn);
-                slot
-            }
-            None => {
-                self.slots.push(Some(conn));
-                u32::try_from(self.slots.len() - 1).expect("the limit on connections is below 2^32")
-            }
-        };
-        self.len += 1;
-        ConnId { slot, generation: self.generation }
-    }
-
-    /// Takes a connection out. `keep_slot`: no other connection gets its slot before [`Conns::free_slots`].
-    pub(super) fn remove(&mut self, id: ConnId, keep_slot: bool) -> Option<Box<Conn>> {
-        self.get(id)?;
-        self.len -= 1;
-        if keep_slot {
-            self.kept.push(id.slot)
-        } else {
-            self.free.push(id.slot)
-        }
-        self.slots[id.slot as usize].take()
-    }
-
-    /// Slots that were kept are free.
-    pub(super) fn free_slots(&mut self) {
-        self.free.append(&mut self.kept);
-    }
-
-    #[inline]
-    pub(super) fn get(&self, id: ConnId) -> Option<&Conn> {
-        self.slots.get(id.slot as usize)?.as_deref().filter(|conn| conn.generation == id.generation)
-    }
-
-    #[inline]
-    pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
-        self.slots.get_mut(id.slot as usize)?.as_deref_mut().filter(|conn| conn.generation == id.generation)
-    }
-
-    /// The connection in a slot, of whichever generation.
-    #[inline]
-    pub(super) fn id_of(&self, slot: u32) -> Option<ConnId> {
-        let conn = self.slots.get(slot as usize)?.as_deref()?;
-        Some(ConnId { slot, generation: conn.generation })
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
-        self.slots.iter().zip(0u32..).filter_map(|(conn, slot)| {
-            let conn = conn.as_deref()?;
-            Some((ConnId { slot, generation: conn.generation }, conn))
-        })
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.len
     }
 }

@@ -175,7 +175,7 @@ impl Engine {
 
     /// The session is over: its connection goes without a word, the client learns when it comes back.
     pub(super) fn session_ended(&mut self, session: SessionId) {
-        if let Some(id) = self.owners.get(&session).copied() {
+        if let Some(id) = self.conns.owner_of(session) {
             self.close(id, CloseReason::SessionEnded);
         }
     }

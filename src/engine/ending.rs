@@ -44,7 +44,7 @@ impl Engine {
         for requester in self.ending.0.remove(&session).unwrap_or_default() {
             match requester {
                 Requester::Client(id) => {
-                    if self.conns.get(id).is_some_and(|conn| conn.close.is_none()) {
+                    if self.conns.is_open(id) {
                         self.refuse_session(id, session);
                     }
                 }
@@ -59,7 +59,7 @@ impl Engine {
             for requester in waiting {
                 match requester {
                     Requester::Client(id) => {
-                        if self.conns.get(id).is_some_and(|conn| conn.close.is_none()) {
+                        if self.conns.is_open(id) {
                             self.resumed(id, session);
                         }
                     }

@@ -232,7 +232,7 @@ impl Engine {
 
     fn revalidated(&mut self, session: SessionId, is_valid: bool) {
         let Some(id) = self.forward.revalidating.remove(&session) else { return };
-        if self.conns.get(id).is_none_or(|conn| conn.close.is_some()) {
+        if !self.conns.is_open(id) {
             return;
         }
         match is_valid {

@@ -172,7 +172,7 @@ impl Engine {
         }
         let known = right && self.state.sessions.is_live(session);
         if failpoint::on(Failpoint::PasswordTooLate)
-            && let Some(&old) = self.owners.get(&session)
+            && let Some(old) = self.conns.owner_of(session)
         {
             self.close(old, CloseReason::Moved);
         }
@@ -198,7 +198,7 @@ impl Engine {
     /// The session goes on, on this connection and no other.
     pub(super) fn resumed(&mut self, id: ConnId, session: SessionId) {
         let Some(timeout_ms) = self.conns.get(id).map(|conn| conn.timeout_ms) else { return };
-        if let Some(&old) = self.owners.get(&session) {
+        if let Some(old) = self.conns.owner_of(session) {
             self.close(old, CloseReason::Moved);
         }
         self.state.sessions.set_timeout(self.clock.listened(), session, timeout_ms);
@@ -210,7 +210,7 @@ impl Engine {
 
     /// The session was created: this is its connection from now on.
     pub(super) fn session_created(&mut self, id: ConnId, session: SessionId, timeout_ms: i32) {
-        if self.conns.get(id).is_some_and(|conn| conn.close.is_none()) {
+        if self.conns.is_open(id) {
             self.bind(id, session);
             self.tell_of_session(id, "opened");
             self.answer_handshake(id, session, timeout_ms);
@@ -229,7 +229,7 @@ impl Engine {
             conn.phase = ConnPhase::Open;
             conn.session = session;
             self.newcomers.left(conn.address.ip(), id);
-            self.owners.insert(session, id);
+            self.conns.set_owner(session, id);
             self.speaks_here(session, id);
             self.note_touch(id);
         }

@@ -81,12 +81,12 @@ impl Engine {
             }
             let due = self.state.sessions.expired(now, EXPIRIES_AT_ONCE);
             for &session in &due {
-                if self.owners.get(&session).is_some_and(|&id| has_sent(id)) {
+                if self.conns.owner_of(session).is_some_and(&mut *has_sent) {
                     self.state.sessions.touch(listened, session);
                     continue;
                 }
                 let line = || format!("session {session} expired");
-                self.complaints.say_at(log::Level::Info, self.clock.now, "session expired", line);
+                self.conns.complaints.say_at(log::Level::Info, self.clock.now, "session expired", line);
                 self.counters.expired += 1;
                 self.propose_expiry(session);
             }
@@ -128,7 +128,7 @@ impl Engine {
         if !self.state.sessions.is_live(session) {
             return false;
         }
-        if let Some(&id) = self.owners.get(&session) {
+        if let Some(id) = self.conns.owner_of(session) {
             log::info!("the connection of session {session} is cut on request");
             self.close(id, CloseReason::Cut);
         }
@@ -148,10 +148,8 @@ impl Engine {
 
     fn touch_the_kept_alive(&mut self) {
         let listened = self.clock.listened();
-        for id in &self.kept_alive {
-            if let Some(conn) = self.conns.get(*id).filter(|conn| conn.close.is_none()) {
-                self.state.sessions.touch(listened, conn.session);
-            }
+        for session in self.conns.kept_alive_sessions() {
+            self.state.sessions.touch(listened, session);
         }
     }
 

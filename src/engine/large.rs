@@ -19,14 +19,14 @@ const OVERHEAD: usize = 128;
 impl Engine {
     /// Whether reads wait until clients have taken some of the output that is queued for them.
     pub fn reads_wait_for_output(&self) -> bool {
-        !self.waiting_reads.is_empty()
+        self.conns.reads_wait()
     }
 
     /// Whether a read's reply is too large for what is left of the memory for output.
     ///
     /// Below the gate any reply that R-23 allows fits; above it only small ones are made.
     pub(super) fn must_wait_for_output(&self, op: OpCode, body: &[u8], who: &Arc<Identities>) -> bool {
-        self.out_total > self.output_gate() && self.is_larger(op, body, who, SMALL_REPLY_SIZE)
+        self.conns.queued() > self.output_gate() && self.is_larger(op, body, who, SMALL_REPLY_SIZE)
     }
 
     fn output_gate(&self) -> usize {
@@ -36,21 +36,8 @@ impl Engine {
 
     /// The front of the line goes on, as far as there is memory.
     pub(super) fn serve_waiting_reads(&mut self) {
-        while self.out_total <= self.output_gate() {
-            let Some(id) = self.waiting_reads.pop_front() else { return };
-            if let Some(conn) = self.conns.get_mut(id) {
-                conn.waits_for_output = false;
-                self.drain(id);
-            }
-        }
-    }
-
-    /// Puts a connection in the line, once.
-    pub(super) fn wait_for_output(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id)
-            && !std::mem::replace(&mut conn.waits_for_output, true)
-        {
-            self.waiting_reads.push_back(id);
+        while let Some(id) = self.conns.next_waiting_read(self.output_gate()) {
+            self.drain(id);
         }
     }
 

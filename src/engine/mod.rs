@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::hash::IdMap;
 use crate::ids::{Millis, SessionId, WallMillis, Zxid};
 use crate::jute::FIELD_SIZE_MAX;
 use crate::records::Acl;
@@ -24,6 +23,7 @@ mod caller;
 mod clock;
 mod complaints;
 mod conn;
+mod conns;
 mod decide;
 mod deliver;
 mod duty;
@@ -61,9 +61,9 @@ mod tests;
 pub use crate::tree::Walked;
 use caller::{Caller, Requester};
 use clock::TurnClock;
-use complaints::Complaints;
+use conn::PendingReply;
 pub use conn::{CloseReason, ConnId, ConnStats};
-use conn::{Conns, PendingReply};
+use conns::Conns;
 pub use duty::{Duty, Outgoing, Violation};
 pub use hear::StateHearing;
 pub use identity::java_address;
@@ -108,8 +108,6 @@ pub struct Engine {
     watches: Watches,
     passwords: Passwords,
     conns: Conns,
-    /// Which connection of this server speaks for a session.
-    owners: IdMap<SessionId, ConnId>,
     outstanding: Outstanding,
     /// The list nearly every znode has.
     open_acl: Arc<AclList>,
@@ -136,18 +134,11 @@ pub struct Engine {
     ending: ending::EndingSessions,
     /// While it is read-only.
     visitors: read_only::Visitors,
-    touched: Vec<ConnId>,
     /// By when connections must have sent their handshake, on the clock of [`Engine::listened`].
     handshakes: VecDeque<(Millis, ConnId)>,
     newcomers: newcomers::Newcomers,
-    /// Connections that are alive as long as we are.
-    kept_alive: Vec<ConnId>,
     arrivals: handshake::Arrivals,
     next_reaping: Millis,
-    out_total: usize,
-    /// Connections whose next read waits until others have taken their output, in line.
-    waiting_reads: VecDeque<ConnId>,
-    complaints: Complaints,
     counters: status::Counters,
 }
 
@@ -160,7 +151,6 @@ impl Engine {
             watches: Watches::new(state.seed),
             passwords: Passwords::new(secret),
             conns: Conns::default(),
-            owners: IdMap::default(),
             outstanding: Outstanding::default(),
             open_acl: Arc::new(AclList::new(&[Acl::open()])),
             awaiting: VecDeque::new(),
@@ -178,15 +168,10 @@ impl Engine {
             remote: remote::Remote::default(),
             ending: ending::EndingSessions::default(),
             visitors: read_only::Visitors::default(),
-            touched: Vec::new(),
             handshakes: VecDeque::new(),
             newcomers: newcomers::Newcomers::default(),
-            kept_alive: Vec::new(),
             arrivals: handshake::Arrivals::default(),
             next_reaping: Millis(0),
-            out_total: 0,
-            waiting_reads: VecDeque::new(),
-            complaints: Complaints::default(),
             counters: status::Counters::default(),
             settings,
             state,
@@ -227,7 +212,7 @@ impl Engine {
 
     /// A client connected.
     pub fn open(&mut self, address: SocketAddr) -> ConnId {
-        let id = self.conns.insert(address, self.clock.now);
+        let id = self.conns.open(address, self.clock.now);
         self.handshakes.push_back((self.clock.listened().plus(self.settings.limits.handshake_ms), id));
         self.newcomers.came(address.ip(), id);
         id
@@ -236,25 +221,16 @@ impl Engine {
     /// The client lives in this process: its session does not expire while the connection is there, and it does not
     /// wait for its turn among strangers.
     pub fn keep_alive(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.in_process = true;
-            self.kept_alive.push(id);
-        }
+        self.conns.keep_alive(id);
     }
 
     /// The socket is gone. The session, if any, lives on.
     pub fn closed(&mut self, id: ConnId) {
         // Events that are being sent name watchers by their slots.
-        let Some(conn) = self.conns.remove(id, self.work.is_applying()) else { return };
-        if conn.close.is_none() {
-            log::debug!("{}, session {}, is gone without a word; the session lives on", conn.address, conn.session);
-        }
-        self.kept_alive.retain(|kept| *kept != id);
-        self.out_total -= conn.out.counted;
+        let Some((conn, spoke)) = self.conns.remove(id, self.work.is_applying()) else { return };
         self.watches.remove_watcher(id.slot);
         self.newcomers.left(conn.address.ip(), id);
-        if self.owners.get(&conn.session) == Some(&id) {
-            self.owners.remove(&conn.session);
+        if spoke {
             self.visitors.left(conn.session);
         }
         self.serve_waiting_reads();
@@ -303,25 +279,12 @@ impl Engine {
 
     /// The next connection that has output, is to be closed, or may be read from again.
     pub fn poll_touched(&mut self) -> Option<ConnId> {
-        while let Some(id) = self.touched.pop() {
-            if let Some(conn) = self.conns.get_mut(id) {
-                conn.touched = false;
-                return Some(id);
-            }
-        }
-        None
+        self.conns.poll_touched(|_| true)
     }
 
     /// The same for connections in certain slots only.
     pub fn poll_touched_in(&mut self, is_wanted: impl Fn(u32) -> bool) -> Option<ConnId> {
-        while let Some(at) = self.touched.iter().rposition(|id| is_wanted(id.slot)) {
-            let id = self.touched.swap_remove(at);
-            if let Some(conn) = self.conns.get_mut(id) {
-                conn.touched = false;
-                return Some(id);
-            }
-        }
-        None
+        self.conns.poll_touched(is_wanted)
     }
 
     /// Bytes to send, and whether to close after them.
@@ -331,13 +294,7 @@ impl Engine {
 
     /// The first `sent` bytes of the output have left.
     pub fn flushed(&mut self, id: ConnId, sent: usize) {
-        let soft_max = self.settings.limits.output_soft_max;
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        let was_full = conn.out.len() > soft_max;
-        conn.out.advance(sent);
-        self.out_total -= conn.out.counted - conn.out.len();
-        conn.out.counted = conn.out.len();
-        if was_full && conn.out.len() <= soft_max {
+        if self.conns.flushed(id, sent, self.settings.limits.output_soft_max) {
             self.drain(id);
             self.touch(id);
         }
@@ -346,27 +303,12 @@ impl Engine {
 
     /// Bytes queued for all clients.
     pub fn output_total(&self) -> usize {
-        self.out_total
+        self.conns.queued()
     }
 
     /// Closes a connection once its output has left.
     pub fn close(&mut self, id: ConnId, reason: CloseReason) {
-        if let Some(conn) = self.conns.get_mut(id)
-            && conn.close.is_none()
-        {
-            if let CloseReason::Violation(why) = &reason {
-                let (address, session) = (conn.address, conn.session);
-                self.complaints.say(self.clock.now, why, || format!("closing {address}, session {session}: {why}"));
-            } else {
-                log::debug!("closing {}, session {}: {}", conn.address, conn.session, reason.words());
-            }
-            if let Some(conn) = self.conns.get_mut(id) {
-                conn.close = Some(reason);
-                conn.pending.clear();
-                conn.pending_size = 0;
-            }
-            self.touch(id);
-        }
+        self.conns.close(id, self.clock.now, reason);
     }
 
     /// Closes every connection, as when the server stops serving.
@@ -387,22 +329,9 @@ impl Engine {
         self.conns.len()
     }
 
-    /// Puts the connection on the list for the loop and brings the sums up to date.
+    /// The loop is to look at the connection.
     fn touch(&mut self, id: ConnId) {
-        let hard_max = self.settings.limits.output_hard_max;
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        self.out_total = self.out_total + conn.out.len() - conn.out.counted;
-        conn.out.counted = conn.out.len();
-        if !conn.touched {
-            conn.touched = true;
-            self.touched.push(id);
-        }
-        // A reply that is allowed may be larger than what may queue up behind it.
-        if conn.out.beside_the_largest() > hard_max && conn.close.is_none() {
-            conn.out.clear();
-            self.out_total -= std::mem::take(&mut conn.out.counted);
-            self.close(id, CloseReason::Violation(format!("output above {hard_max} bytes, the client does not read")));
-        }
+        self.conns.touch(id, self.clock.now, self.settings.limits.output_hard_max);
     }
 
     /// Gives a transaction its place and its bytes.

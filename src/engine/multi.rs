@@ -61,7 +61,7 @@ impl Engine {
         }
         let Some(mut deciding) = self.work.deciding.take() else { return };
         let is_gone = match deciding.caller.requester {
-            Requester::Client(id) => self.conns.get(id).is_none_or(|conn| conn.close.is_some()),
+            Requester::Client(id) => !self.conns.is_open(id),
             Requester::Learner(link) => !self.remote.is_there(link),
         };
         if is_gone {

@@ -80,7 +80,7 @@ impl Engine {
         let listened = self.clock.listened();
         let expired = self.visitors.expired(listened);
         for &session in &expired {
-            let id = self.owners.get(&session).copied();
+            let id = self.conns.owner_of(session);
             if id.is_some_and(|id| has_sent(id) || self.conns.get(id).is_some_and(|conn| conn.in_process)) {
                 self.visitors.touch(listened, session);
                 continue;

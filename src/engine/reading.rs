@@ -97,7 +97,7 @@ impl Engine {
         }
         let Some(mut reading) = self.work.reading.take().or_else(|| self.next_reading()) else { return };
         let id = reading.conn;
-        if self.conns.get(id).is_none_or(|conn| conn.close.is_some()) {
+        if !self.conns.is_open(id) {
             return;
         }
         let result = match self.read_some(&mut reading) {

@@ -329,7 +329,7 @@ impl Engine {
                     break;
                 }
                 Some(PendingReply::Read { .. }) if self.front_must_wait(id) => {
-                    self.wait_for_output(id);
+                    self.conns.wait_for_output(id);
                     break;
                 }
                 Some(PendingReply::Read { op, body, .. }) if self.is_long(id, *op, body) => {

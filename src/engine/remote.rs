@@ -356,7 +356,7 @@ impl Engine {
     pub(super) fn moves_to(&mut self, link: LinkId, session: SessionId) {
         self.remote.set_speaker(session, Requester::Learner(link));
         self.counters.resumed += 1;
-        if let Some(&moved) = self.owners.get(&session) {
+        if let Some(moved) = self.conns.owner_of(session) {
             self.close(moved, CloseReason::Moved);
         }
         self.answer_learner(link, session, true);

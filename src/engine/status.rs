@@ -116,7 +116,7 @@ impl Engine {
             auth_failed: self.counters.auth_failed,
             handshakes_overdue: self.counters.handshakes_overdue,
             transactions: self.state.transactions,
-            output_total: self.out_total,
+            output_total: self.conns.queued(),
         }
     }
 

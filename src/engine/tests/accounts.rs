@@ -155,11 +155,8 @@ fn nothing_is_kept_of_connections_that_have_gone() {
         world.commit();
         world.inputs.clear();
     }
-    assert_eq!(world.engine.kept_alive, [kept]);
     assert_eq!(world.engine.connection_count(), 2);
-    let mut owners: Vec<ConnId> = world.engine.owners.values().copied().collect();
-    owners.sort_unstable();
-    assert_eq!(owners, [stays, kept]);
+    assert_eq!(world.engine.conns.kept_and_owning(), (vec![kept], vec![stays, kept]));
     assert_eq!(world.engine.status().watches, 0);
     assert_eq!((world.engine.awaiting.len(), world.engine.output_total()), (0, 0));
     // Those who live here go on, those who have gone expire.
