@@ -168,6 +168,11 @@ impl Conn {
         }
     }
 
+    /// Whether its handshake has not come. What a handshake that has come waits for is us.
+    pub(super) fn waits_for_handshake(&self) -> bool {
+        self.close.is_none() && self.phase == ConnPhase::New && !self.arrived
+    }
+
     pub(super) fn push(&mut self, pending: PendingReply) {
         self.pending_size += pending.size();
         self.pending.push_back(pending);

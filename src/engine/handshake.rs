@@ -2,56 +2,14 @@
 //!
 //! Source: ZooKeeper 3.9 `ZooKeeperServer.processConnectRequest`, `reopenSession`, `finishSessionInit`.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
 use super::conn::{CloseReason, ConnId, ConnPhase};
 use super::{Awaiting, Duty, Engine, LogSpace};
 use crate::failpoint::{self, Failpoint};
-use crate::ids::{Millis, SessionId};
+use crate::ids::SessionId;
 use crate::jute::Buffer;
 use crate::records::connect::{ConnectRequest, ConnectResponse};
 use crate::records::txn::{CreateSessionTxn, Txn};
 use crate::session::PASSWORD_SIZE;
-
-/// New sessions per address lately: a bucket of tokens each.
-#[derive(Default)]
-pub(super) struct Arrivals {
-    tokens: BTreeMap<IpAddr, (Millis, u64)>,
-    /// When the full buckets were last forgotten.
-    swept: Millis,
-}
-
-impl Arrivals {
-    /// Takes a token; false if the address has to wait.
-    pub(super) fn admit(&mut self, now: Millis, address: IpAddr, per_second: u64, burst: u64) -> bool {
-        // Once a second: with many addresses a look at all of them for each would be what makes a flood succeed.
-        if self.tokens.len() > 10_000 && now.since(self.swept) >= 1000 {
-            self.swept = now;
-            // Full again after this long, so nothing is forgotten.
-            let refill_ms = burst * 1000 / per_second.max(1);
-            self.tokens.retain(|_, (at, _)| now.since(*at) < refill_ms);
-        }
-        // Counted in thousandths, so that a millisecond's worth is not lost.
-        let (at, tokens) = self.tokens.entry(address).or_insert((now, burst * 1000));
-        *tokens = (*tokens + now.since(*at) * per_second).min(burst * 1000);
-        *at = now;
-        let admitted = *tokens >= 1000;
-        if admitted {
-            *tokens -= 1000;
-        }
-        admitted
-    }
-
-    /// Addresses that are remembered.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.tokens.len()
-    }
-}
-
-/// A connection that is younger need not have sent anything, ms.
-const YOUNG_MS: u64 = 500;
 
 /// What to do with a handshake.
 pub(super) enum Handshake {
@@ -127,13 +85,8 @@ impl Engine {
             return Handshake::Done;
         }
         let address = conn.address.ip();
-        let (per_second, burst) = (limits.sessions_per_second, limits.sessions_burst);
-        if !conn.in_process {
-            let is_next = self.newcomers.is_next(address, id);
-            if !is_next || !self.arrivals.admit(self.clock.now, address, per_second, burst) {
-                self.newcomers.waits(address, id);
-                return Handshake::Later;
-            }
+        if !conn.in_process && !self.newcomers.admits(self.clock.now, address, id, limits) {
+            return Handshake::Later;
         }
         if is_used_up {
             self.newcomers.waits(address, id);
@@ -250,43 +203,5 @@ impl Engine {
             self.counters.sent += 1;
             self.touch(id);
         }
-    }
-
-    /// connections that have sent nothing, and those whose handshake waits, each have a limit. It is enforced once in
-    /// a turn, when all that were accepted in it have been read. Many that connect at once and are about to send their
-    /// handshakes may be twice as many for a moment.
-    pub(super) fn make_room_for_newcomers(&mut self) {
-        let silent_max = self.settings.limits.sessionless_max;
-        let waiting_max = silent_max.saturating_mul(2);
-        let (conns, now) = (&self.conns, self.clock.now);
-        let is_old = |id| conns.get(id).is_none_or(|conn| now.since(conn.opened) >= YOUNG_MS);
-        let mut out: Vec<ConnId> = std::iter::from_fn(|| self.newcomers.silent_above(silent_max, is_old)).collect();
-        out.extend(std::iter::from_fn(|| self.newcomers.silent_above(silent_max.saturating_mul(2), |_| true)));
-        for id in out {
-            let why = format!("more than {silent_max} connections without a session");
-            self.close(id, CloseReason::Violation(why));
-        }
-        while let Some(id) = self.newcomers.waiting_above(waiting_max) {
-            let why = format!("more than {waiting_max} handshakes wait for their turn");
-            self.close(id, CloseReason::Violation(why));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_burst_of_sessions_is_admitted_and_then_a_rate() {
-        //
-        let mut arrivals = Arrivals::default();
-        let address = "10.0.0.1".parse().unwrap();
-        let admitted = (0..50).filter(|_| arrivals.admit(Millis(0), address, 10, 20)).count();
-        assert_eq!(admitted, 20);
-        assert!(!arrivals.admit(Millis(99), address, 10, 20));
-        assert!(arrivals.admit(Millis(100), address, 10, 20));
-        assert!(!arrivals.admit(Millis(100), address, 10, 20));
-        assert!(arrivals.admit(Millis(100), "10.0.0.2".parse().unwrap(), 10, 20), "others do not wait");
     }
 }

@@ -1,6 +1,6 @@
 //! What happens by itself: expiry, removal of containers and expired znodes, overdue handshakes.
 
-use super::conn::{CloseReason, ConnId, ConnPhase};
+use super::conn::{CloseReason, ConnId};
 use super::{Duty, Engine};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, SessionId, WallMillis};
@@ -36,7 +36,10 @@ impl Engine {
 
     /// What is due even when it is not known yet who is silent.
     pub fn tick_unheard(&mut self) {
-        self.make_room_for_newcomers();
+        let silent_max = self.settings.limits.sessionless_max;
+        for (id, why) in self.newcomers.make_room(self.clock.now, &self.conns, silent_max) {
+            self.close(id, CloseReason::Violation(why));
+        }
         let may_reap = self.duty.decides() && !self.work.is_deciding() && !self.work.is_applying();
         if may_reap && self.clock.now >= self.next_reaping {
             self.reap();
@@ -45,14 +48,14 @@ impl Engine {
 
     /// Whether a session has been silent for too long, as far as is known.
     pub fn silence_is_due(&mut self) -> bool {
-        self.forget_finished_handshakes();
+        self.newcomers.forget_finished(&self.conns);
         self.silence_due_at().is_some_and(|at| at <= self.clock.now)
     }
 
     fn silence_due_at(&self) -> Option<Millis> {
-        let handshake = self.handshakes.front().map(|&(deadline, _)| deadline);
         let session = self.state.sessions.poll_timeout().filter(|_| self.duty.decides());
-        let first = [handshake, session, self.visitors.poll_timeout()].into_iter().flatten().min()?;
+        let first =
+            [self.newcomers.poll_timeout(), session, self.visitors.poll_timeout()].into_iter().flatten().min()?;
         Some(self.clock.of_listened(first))
     }
 
@@ -155,28 +158,11 @@ impl Engine {
 
     ///
     fn close_overdue_handshakes(&mut self) {
-        loop {
-            self.forget_finished_handshakes();
-            let Some(&(_, id)) = self.handshakes.front().filter(|(deadline, _)| *deadline <= self.clock.listened())
-            else {
-                return;
-            };
-            self.handshakes.pop_front();
+        while let Some(id) = self.newcomers.next_overdue(self.clock.listened(), &self.conns) {
             self.counters.handshakes_overdue += 1;
             let why = format!("no handshake within {} ms", self.settings.limits.handshake_ms);
             self.close(id, CloseReason::Violation(why));
         }
-    }
-
-    fn forget_finished_handshakes(&mut self) {
-        while self.handshakes.front().is_some_and(|&(_, id)| !self.waits_for_handshake(id)) {
-            self.handshakes.pop_front();
-        }
-    }
-
-    /// The clock of a handshake stops when it has come: what it waits for then is us.
-    fn waits_for_handshake(&self, id: ConnId) -> bool {
-        self.conns.get(id).is_some_and(|conn| conn.close.is_none() && conn.phase == ConnPhase::New && !conn.arrived)
     }
 
     /// At most so many per minute, spread over the looks in a minute.

@@ -18,6 +18,7 @@ use crate::tree::{AclList, Tree};
 use crate::watches::Watches;
 
 mod applying;
+mod arrivals;
 mod budget;
 mod caller;
 mod clock;
@@ -134,10 +135,7 @@ pub struct Engine {
     ending: ending::EndingSessions,
     /// While it is read-only.
     visitors: read_only::Visitors,
-    /// By when connections must have sent their handshake, on the clock of [`Engine::listened`].
-    handshakes: VecDeque<(Millis, ConnId)>,
     newcomers: newcomers::Newcomers,
-    arrivals: handshake::Arrivals,
     next_reaping: Millis,
     counters: status::Counters,
 }
@@ -168,9 +166,7 @@ impl Engine {
             remote: remote::Remote::default(),
             ending: ending::EndingSessions::default(),
             visitors: read_only::Visitors::default(),
-            handshakes: VecDeque::new(),
             newcomers: newcomers::Newcomers::default(),
-            arrivals: handshake::Arrivals::default(),
             next_reaping: Millis(0),
             counters: status::Counters::default(),
             settings,
@@ -213,8 +209,8 @@ impl Engine {
     /// A client connected.
     pub fn open(&mut self, address: SocketAddr) -> ConnId {
         let id = self.conns.open(address, self.clock.now);
-        self.handshakes.push_back((self.clock.listened().plus(self.settings.limits.handshake_ms), id));
-        self.newcomers.came(address.ip(), id);
+        let deadline = self.clock.listened().plus(self.settings.limits.handshake_ms);
+        self.newcomers.came(address.ip(), id, deadline);
         id
     }
 

@@ -242,7 +242,7 @@ fn memory_that_a_large_reply_took_is_given_back_as_it_leaves() {
 #[test]
 fn addresses_are_forgotten_when_they_could_bring_a_whole_burst_again() {
     // neither before, or waiting a second would be a way round the limit, nor never.
-    let mut arrivals = crate::engine::handshake::Arrivals::default();
+    let mut arrivals = crate::engine::arrivals::Arrivals::default();
     let address = |number: u32| std::net::IpAddr::from(std::net::Ipv4Addr::from(number));
     for number in 0..10_001 {
         assert!(arrivals.admit(Millis(0), address(number), 10, 20));
