@@ -9,7 +9,6 @@ use super::deliver::encode_result;
 use super::state::Damage;
 use super::watching::Firing;
 use super::{Engine, OpCode};
-use crate::ids::Zxid;
 use crate::jute::{Buffer, encode};
 use crate::records::ErrorCode;
 use crate::records::multi::MultiHeader;
@@ -208,9 +207,7 @@ impl Engine {
 
     /// Everything is applied up to here, and answered.
     pub(super) fn delivered(&mut self, header: &TxnHeader) {
-        let Zxid(zxid) = header.zxid;
-        while let Some(&super::Awaiting { conn, .. }) = self.syncing.front().filter(|sync| sync.zxid.0 <= zxid) {
-            self.syncing.pop_front();
+        while let Some(conn) = self.awaiting.next_sync(header.zxid) {
             self.drain(conn);
         }
         self.remote.applied(header.zxid);
@@ -219,13 +216,6 @@ impl Engine {
             self.session_ended(header.session);
             self.end_is_certain(header.session);
         }
-        if self.work.barrier.is_some_and(|barrier| self.state.applied >= barrier) {
-            // Whatever was decided before the barrier is applied, and nothing was decided since.
-            self.work.barrier = None;
-            self.outstanding.clear();
-        }
-        if self.state.applied == self.proposed && self.work.deciding.is_none() {
-            self.outstanding.clear();
-        }
+        self.decider.applied(self.state.applied, self.work.deciding.is_some());
     }
 }

@@ -3,17 +3,13 @@
 //!
 //! Source: ZooKeeper 3.9 `PrepRequestProcessor`.
 
-use std::sync::Arc;
-
-use super::caller::{Caller, Requester};
-use super::conn::ConnId;
-use super::identity::fix_up;
+use super::caller::Caller;
+use super::decider::{Decider, Ground};
 use super::outstanding::View;
 use super::request::decoder;
 use super::settings::RECORD_OVERHEAD;
-use super::{Duty, Engine, LogSpace};
 use crate::failpoint::{self, Failpoint};
-use crate::ids::{SessionId, Zxid};
+use crate::ids::SessionId;
 use crate::jute::{FIELD_SIZE_MAX, Text};
 use crate::path;
 use crate::records::requests::{
@@ -23,8 +19,8 @@ use crate::records::txn::{
     CheckVersionTxn, CloseSessionTxn, CreateContainerTxn, CreateTtlTxn, CreateTxn, DeleteTxn, SetAclTxn, SetDataTxn,
     Txn,
 };
-use crate::records::{Acl, CreateMode, ErrorCode, OpCode, perms};
-use crate::tree::{AclList, Owner};
+use crate::records::{CreateMode, ErrorCode, OpCode, perms};
+use crate::tree::Owner;
 
 const TTL_MS_MAX: i64 = (1 << 40) - 1;
 
@@ -32,7 +28,7 @@ const TTL_MS_MAX: i64 = (1 << 40) - 1;
 const LISTED_MAX: usize = 256;
 
 /// How a refused request is answered.
-enum DecisionRefused {
+pub(super) enum DecisionRefused {
     /// As a transaction, like every write.
     Logged(ErrorCode),
     /// At once, leaving no trace in the history.
@@ -50,67 +46,29 @@ fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, DecisionRef
     decoder(body).read().map_err(|_| DecisionRefused::Unlogged(ErrorCode::MarshallingError))
 }
 
-impl Engine {
-    /// Decides a write of a client and proposes the outcome.
-    pub(super) fn write(&mut self, id: ConnId, xid: i32, op: OpCode, body: &[u8]) {
-        match self.duty {
-            Duty::Alone { .. } | Duty::Decide { .. } => {
-                let Some(conn) = self.conns.get(id) else { return };
-                let caller =
-                    Caller { session: conn.session, requester: Requester::Client(id), who: Arc::clone(&conn.who) };
-                self.decide_for(caller, xid, op, body);
-            }
-            Duty::Forward { .. } => self.forward_write(id, xid, op, body),
-            Duty::ReadOnly | Duty::None => self.refuse_write(id, xid, op),
-        }
-    }
-
-    /// Decides a write of any caller.
-    pub(super) fn decide_for(&mut self, caller: Caller, xid: i32, op: OpCode, body: &[u8]) {
-        // The end of a session may come from anywhere.
-        if op != OpCode::CloseSession && !self.speaks_for(caller.session, caller.requester) {
-            return self.propose_for(&caller, xid, op, &Txn::error(ErrorCode::SessionMoved));
-        }
-        if op == OpCode::Multi {
-            return self.multi(xid, caller, body);
-        }
-        if body.len() > self.record_size_max().saturating_sub(RECORD_OVERHEAD) {
-            return self.refuse_unlogged(&caller, xid, op, ErrorCode::BadArguments);
-        }
-        match self.decide(&caller, op, body) {
-            Ok(txn) => self.propose_for(&caller, xid, op, &txn),
-            Err(DecisionRefused::Logged(code)) => self.propose_for(&caller, xid, op, &Txn::error(code)),
-            Err(DecisionRefused::Unlogged(code)) => self.refuse_unlogged(&caller, xid, op, code),
-        }
-    }
-
-    /// Refuses without a transaction, unless a learner waits for one.
-    pub(super) fn refuse_unlogged(&mut self, caller: &Caller, xid: i32, op: OpCode, code: ErrorCode) {
-        match caller.requester {
-            Requester::Client(id) => self.answer(id, xid, None, code, Vec::new(), None),
-            Requester::Learner(_) => self.propose_for(caller, xid, op, &Txn::error(code)),
-        }
-    }
-
-    fn decide<'a>(&mut self, caller: &Caller, op: OpCode, body: &'a [u8]) -> Result<Txn<'a>, DecisionRefused> {
-        if op == OpCode::CloseSession {
-            return Ok(self.decide_close(caller.session));
-        }
-        self.has_room_for(op, body)?;
+impl Decider {
+    pub(super) fn decide<'a>(
+        &mut self,
+        ground: &Ground<'_>,
+        caller: &Caller,
+        op: OpCode,
+        body: &'a [u8],
+    ) -> Result<Txn<'a>, DecisionRefused> {
+        self.has_room_for(ground, op, body)?;
         let txn = match op {
             OpCode::Create | OpCode::Create2 | OpCode::CreateContainer => {
-                self.create(caller, op, parse::<CreateRequest<'_>>(body)?, -1, false)
+                self.create(ground, caller, op, parse::<CreateRequest<'_>>(body)?, -1, false)
             }
             OpCode::CreateTtl => {
                 let CreateTtlRequest { create, ttl } = parse(body)?;
-                self.create(caller, op, create, ttl, false)
+                self.create(ground, caller, op, create, ttl, false)
             }
-            OpCode::Delete => self.delete(caller, parse(body)?),
-            OpCode::SetData => self.set_data(caller, parse(body)?),
-            OpCode::SetAcl => self.set_acl(caller, parse(body)?),
+            OpCode::Delete => self.delete(ground, caller, parse(body)?),
+            OpCode::SetData => self.set_data(ground, caller, parse(body)?),
+            OpCode::SetAcl => self.set_acl(ground, caller, parse(body)?),
             OpCode::Reconfig => {
                 parse::<ReconfigRequest<'_>>(body)?;
-                self.reconfig(caller)
+                self.reconfig(ground, caller)
             }
             _ => Err(ErrorCode::Unimplemented),
         };
@@ -119,62 +77,30 @@ impl Engine {
 
     /// when memory or the file is full, what makes room goes on and what takes room is refused, without a
     /// transaction, since the refusal itself would take room.
-    fn has_room_for(&self, op: OpCode, body: &[u8]) -> Result<(), DecisionRefused> {
-        let full = self.state.tree.memory_bytes() >= self.settings.limits.tree_size_max;
-        if self.log_space == LogSpace::Plenty && !full {
+    fn has_room_for(&self, ground: &Ground<'_>, op: OpCode, body: &[u8]) -> Result<(), DecisionRefused> {
+        if self.has_room(ground, true) {
             return Ok(());
         }
         let grows = match op {
             OpCode::Delete => false,
             OpCode::SetData => {
                 let SetDataRequest { path, data, .. } = parse(body)?;
-                let present = self.outstanding.view(&self.state.tree, path.as_str()).map_or(0, |view| view.data_len);
+                let present = self.outstanding.view(&ground.state.tree, path.as_str()).map_or(0, |view| view.data_len);
                 data.len() > present
             }
             _ => true,
         };
-        if grows || self.log_space == LogSpace::None {
-            Err(DecisionRefused::Unlogged(ErrorCode::QuotaExceeded))
-        } else {
-            Ok(())
-        }
+        if self.has_room(ground, grows) { Ok(()) } else { Err(DecisionRefused::Unlogged(ErrorCode::QuotaExceeded)) }
     }
 
-    fn is_live(&self, caller: &Caller) -> Result<(), ErrorCode> {
-        let is_live = self.state.sessions.is_live(caller.session) || self.remote.is_beginning(caller.session);
-        if is_live || failpoint::on(Failpoint::EndedSessionActs) { Ok(()) } else { Err(ErrorCode::SessionExpired) }
-    }
-
-    fn permit(&self, caller: &Caller, acl: &AclList, wanted: i32) -> Result<(), ErrorCode> {
-        self.spent.add(acl.cost());
-        if self.settings.skip_acl || acl.is_open() || caller.who.permits(acl, wanted) {
-            Ok(())
-        } else {
-            Err(ErrorCode::NoAuth)
-        }
-    }
-
-    fn view(&self, path: &str) -> Result<View, ErrorCode> {
-        self.outstanding.view(&self.state.tree, path).ok_or(ErrorCode::NoNode)
-    }
-
-    /// R-17, checked wherever a path enters the tree.
-    fn path_fits(&self, path: &str) -> Result<(), ErrorCode> {
-        let limits = &self.settings.limits;
-        if path.len() <= limits.path_size_max && path::depth(path) <= limits.path_depth_max {
-            Ok(())
-        } else {
-            Err(ErrorCode::BadArguments)
-        }
-    }
-
-    fn fix_acl<'a>(&self, caller: &Caller, acl: Option<Vec<Acl<'a>>>) -> Result<Vec<Acl<'a>>, ErrorCode> {
-        fix_up(acl, &caller.who, self.settings.digest_enabled, self.settings.limits.acl_entries_max)
+    fn view(&self, ground: &Ground<'_>, path: &str) -> Result<View, ErrorCode> {
+        self.outstanding.view(&ground.state.tree, path).ok_or(ErrorCode::NoNode)
     }
 
     /// `ttl` is −1 where the request has none.
     pub(super) fn create<'a>(
         &mut self,
+        ground: &Ground<'_>,
         caller: &Caller,
         op: OpCode,
         request: CreateRequest<'a>,
@@ -183,7 +109,7 @@ impl Engine {
     ) -> Result<Txn<'a>, ErrorCode> {
         let mode = CreateMode::from_i32(request.flags).ok_or(ErrorCode::BadArguments)?;
         if mode.is_ttl() {
-            if !self.settings.extended_types {
+            if !ground.settings.extended_types {
                 return Err(ErrorCode::Unimplemented);
             }
             if !(1..=TTL_MS_MAX).contains(&ttl) {
@@ -196,20 +122,20 @@ impl Engine {
         if op == OpCode::CreateContainer && mode.is_ephemeral() {
             return Err(ErrorCode::BadArguments);
         }
-        self.is_live(caller)?;
+        ground.is_live(caller)?;
         if request.path.is_null() {
             return Err(ErrorCode::MarshallingError);
         }
         if !path::is_plausible(request.path.as_str()) {
             return Err(ErrorCode::BadArguments);
         }
-        self.path_fits(request.path.as_str())?;
-        let acl = self.fix_acl(caller, request.acl)?;
+        ground.path_fits(request.path.as_str())?;
+        let acl = ground.fix_acl(caller, request.acl)?;
         let (parent_path, _) = path::split(request.path.as_str()).ok_or(ErrorCode::BadArguments)?;
-        let parent_hash = self.state.tree.hash(parent_path);
-        let parent = self.outstanding.view_at(&self.state.tree, parent_path, parent_hash);
+        let parent_hash = ground.state.tree.hash(parent_path);
+        let parent = self.outstanding.view_at(&ground.state.tree, parent_path, parent_hash);
         let mut parent = parent.ok_or(ErrorCode::NoNode)?;
-        self.permit(caller, &parent.acl, perms::CREATE)?;
+        ground.permit(caller, &parent.acl, perms::CREATE)?;
         let path = if mode.is_sequential() {
             let number = if failpoint::on(Failpoint::SequenceReused) { parent.child_count } else { parent.cversion };
             Text::from(path::with_sequence(request.path.as_str(), number))
@@ -220,16 +146,16 @@ impl Engine {
             return Err(ErrorCode::BadArguments);
         }
         let (parent_path, name) = path::split(path.as_str()).expect("a valid path has a slash");
-        let hash = self.state.tree.hash_below(parent_hash, name);
-        if self.outstanding.exists(&self.state.tree, path.as_str(), hash) {
+        let hash = ground.state.tree.hash_below(parent_hash, name);
+        if self.outstanding.exists(&ground.state.tree, path.as_str(), hash) {
             return Err(ErrorCode::NodeExists);
         }
         if matches!(parent.owner, Owner::Session(_)) {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
-        if self.settings.enforce_quota
+        if ground.settings.enforce_quota
             && !failpoint::on(Failpoint::QuotaIgnored)
-            && let Some(quota) = self.state.tree.quota(path.as_str())
+            && let Some(quota) = ground.state.tree.quota(path.as_str())
         {
             quota.check_create(request.data.len(), 0, 0)?;
         }
@@ -268,20 +194,13 @@ impl Engine {
         })
     }
 
-    /// A list for a view, shared where it is the usual one.
-    fn acl_list(&self, acl: &[Acl<'_>]) -> Arc<AclList> {
-        if acl == [Acl::open()] {
-            return Arc::clone(&self.open_acl);
-        }
-        Arc::new(AclList::new(acl))
-    }
-
     pub(super) fn delete<'a>(
         &mut self,
+        ground: &Ground<'_>,
         caller: &Caller,
         request: PathVersionRequest<'a>,
     ) -> Result<Txn<'a>, ErrorCode> {
-        self.is_live(caller)?;
+        ground.is_live(caller)?;
         if request.path.is_null() {
             return Err(ErrorCode::MarshallingError);
         }
@@ -290,38 +209,43 @@ impl Engine {
             return Err(ErrorCode::BadArguments);
         }
         let (parent_path, _) = path::split(path).ok_or(ErrorCode::BadArguments)?;
-        let parent = self.view(parent_path)?;
+        let parent = self.view(ground, parent_path)?;
         let wanted = if failpoint::on(Failpoint::AclWrongBit) { perms::WRITE } else { perms::DELETE };
-        self.permit(caller, &parent.acl, wanted)?;
-        let node = self.view(path)?;
+        ground.permit(caller, &parent.acl, wanted)?;
+        let node = self.view(ground, path)?;
         expect_version(request.version, node.version)?;
         if node.child_count > 0 {
             return Err(ErrorCode::NotEmpty);
         }
-        self.note_deletion(path, parent_path, parent);
+        self.note_deletion(ground, path, parent_path, parent);
         Ok(Txn::Delete(DeleteTxn { path: request.path }))
     }
 
-    fn note_deletion(&mut self, path: &str, parent_path: &str, mut parent: View) {
+    pub(super) fn note_deletion(&mut self, ground: &Ground<'_>, path: &str, parent_path: &str, mut parent: View) {
         parent.child_count -= 1;
-        self.outstanding.set(parent_path, self.state.tree.hash(parent_path), Some(parent));
-        self.outstanding.set(path, self.state.tree.hash(path), None);
+        self.outstanding.set(parent_path, ground.state.tree.hash(parent_path), Some(parent));
+        self.outstanding.set(path, ground.state.tree.hash(path), None);
     }
 
-    pub(super) fn set_data<'a>(&mut self, caller: &Caller, request: SetDataRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
-        self.is_live(caller)?;
+    pub(super) fn set_data<'a>(
+        &mut self,
+        ground: &Ground<'_>,
+        caller: &Caller,
+        request: SetDataRequest<'a>,
+    ) -> Result<Txn<'a>, ErrorCode> {
+        ground.is_live(caller)?;
         // A null path is an invalid one here, not a malformed record.
         let path = request.path.as_str();
         if !path::is_valid(path) {
             return Err(ErrorCode::BadArguments);
         }
-        let mut node = self.view(path)?;
+        let mut node = self.view(ground, path)?;
         if !failpoint::on(Failpoint::AclUncheckedSet) {
-            self.permit(caller, &node.acl, perms::WRITE)?;
+            ground.permit(caller, &node.acl, perms::WRITE)?;
         }
-        if self.settings.enforce_quota
+        if ground.settings.enforce_quota
             && !failpoint::on(Failpoint::QuotaIgnored)
-            && let Some(quota) = self.state.tree.quota(path)
+            && let Some(quota) = ground.state.tree.quota(path)
         {
             quota.check_set(request.data.len() as i64 - node.data_len as i64, 0)?;
         }
@@ -329,29 +253,39 @@ impl Engine {
         let version = node.version.wrapping_add(1);
         node.version = version;
         node.data_len = request.data.len();
-        self.outstanding.set(path, self.state.tree.hash(path), Some(node));
+        self.outstanding.set(path, ground.state.tree.hash(path), Some(node));
         Ok(Txn::SetData(SetDataTxn { path: request.path, data: request.data, version }))
     }
 
-    fn set_acl<'a>(&mut self, caller: &Caller, request: SetAclRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
-        self.is_live(caller)?;
+    fn set_acl<'a>(
+        &mut self,
+        ground: &Ground<'_>,
+        caller: &Caller,
+        request: SetAclRequest<'a>,
+    ) -> Result<Txn<'a>, ErrorCode> {
+        ground.is_live(caller)?;
         if !path::is_valid(request.path.as_str()) {
             return Err(ErrorCode::BadArguments);
         }
-        let acl = self.fix_acl(caller, request.acl)?;
+        let acl = ground.fix_acl(caller, request.acl)?;
         let path = request.path.as_str();
-        let mut node = self.view(path)?;
-        self.permit(caller, &node.acl, perms::ADMIN)?;
+        let mut node = self.view(ground, path)?;
+        ground.permit(caller, &node.acl, perms::ADMIN)?;
         expect_version(request.version, node.aversion)?;
         let version = node.aversion.wrapping_add(1);
         node.aversion = version;
         node.acl = self.acl_list(&acl);
-        self.outstanding.set(path, self.state.tree.hash(path), Some(node));
+        self.outstanding.set(path, ground.state.tree.hash(path), Some(node));
         Ok(Txn::SetAcl(SetAclTxn { path: request.path, acl, version }))
     }
 
-    pub(super) fn check<'a>(&mut self, caller: &Caller, request: PathVersionRequest<'a>) -> Result<Txn<'a>, ErrorCode> {
-        self.is_live(caller)?;
+    pub(super) fn check<'a>(
+        &mut self,
+        ground: &Ground<'_>,
+        caller: &Caller,
+        request: PathVersionRequest<'a>,
+    ) -> Result<Txn<'a>, ErrorCode> {
+        ground.is_live(caller)?;
         if request.path.is_null() {
             return Err(ErrorCode::MarshallingError);
         }
@@ -359,48 +293,46 @@ impl Engine {
         if !path::is_valid(path) {
             return Err(ErrorCode::BadArguments);
         }
-        let node = self.view(path)?;
+        let node = self.view(ground, path)?;
         if !failpoint::on(Failpoint::AclUncheckedCheck) {
-            self.permit(caller, &node.acl, perms::READ)?;
+            ground.permit(caller, &node.acl, perms::READ)?;
         }
         expect_version(request.version, node.version)?;
         Ok(Txn::Check(CheckVersionTxn { path: request.path, version: node.version.wrapping_add(1) }))
     }
 
     /// As a standalone server answers.
-    fn reconfig(&self, caller: &Caller) -> Result<Txn<'static>, ErrorCode> {
-        if !self.settings.reconfig_enabled {
+    fn reconfig(&self, ground: &Ground<'_>, caller: &Caller) -> Result<Txn<'static>, ErrorCode> {
+        if !ground.settings.reconfig_enabled {
             return Err(ErrorCode::ReconfigDisabled);
         }
-        self.is_live(caller)?;
+        ground.is_live(caller)?;
         Err(ErrorCode::Unimplemented)
     }
 
-    /// The end of a session, asked for or by expiry: one transaction with everything it owns (G-11).
+    /// The end of a session: one transaction with everything it owns (G-11).
     ///
     /// A list tells who decides what comes behind it. Where that would be long there is none, and nothing is decided until
     /// the transaction is applied; without a list everything goes that the session owns then, which is the same. Servers
     /// before ZooKeeper 3.6 never listed anything.
-    fn decide_close(&mut self, session: SessionId) -> Txn<'static> {
-        self.state.sessions.set_closing(session);
-        self.remote.has_begun(session);
-        let is_short =
-            self.state.tree.ephemeral_count_of(session) <= LISTED_MAX && self.outstanding.len() <= 16 * LISTED_MAX;
-        let paths = match is_short && self.work.barrier.is_none() {
-            true => self.outstanding.ephemerals(&self.state.tree, session),
+    pub(super) fn close_session(&mut self, ground: &Ground<'_>, session: SessionId) -> Txn<'static> {
+        let tree = &ground.state.tree;
+        let is_short = tree.ephemeral_count_of(session) <= LISTED_MAX && self.outstanding.len() <= 16 * LISTED_MAX;
+        let paths = match is_short && self.barrier.is_none() {
+            true => self.outstanding.ephemerals(tree, session),
             false => return self.close_unlisted(),
         };
-        self.spent.add(8 + self.outstanding.len() / 4 + 16 * paths.len());
+        ground.spent.add(8 + self.outstanding.len() / 4 + 16 * paths.len());
         let size: usize = paths.iter().map(|path| 4 + path.len()).sum();
-        let size_max = self.settings.limits.frame_size_max.min(FIELD_SIZE_MAX - RECORD_OVERHEAD);
+        let size_max = ground.settings.limits.frame_size_max.min(FIELD_SIZE_MAX - RECORD_OVERHEAD);
         if paths.len() > LISTED_MAX || size > size_max {
             return self.close_unlisted();
         }
         for path in &paths {
             if let Some((parent_path, _)) = path::split(path)
-                && let Some(parent) = self.outstanding.view(&self.state.tree, parent_path)
+                && let Some(parent) = self.outstanding.view(tree, parent_path)
             {
-                self.note_deletion(path, parent_path, parent);
+                self.note_deletion(ground, path, parent_path, parent);
             }
         }
         let paths = paths.into_iter().map(Text::from).collect();
@@ -408,32 +340,26 @@ impl Engine {
     }
 
     fn close_unlisted(&mut self) -> Txn<'static> {
-        // It is proposed next.
-        self.work.barrier = Some(self.proposed.next().unwrap_or(Zxid(self.proposed.0 + 1)));
+        self.raise_barrier();
         Txn::CloseSession(None)
     }
 
-    /// Proposes the end of an expired session.
-    pub(super) fn propose_expiry(&mut self, session: SessionId) {
-        let txn = self.decide_close(session);
-        self.propose(session, 0, &txn);
-    }
-
-    /// Proposes the removal of a container or expired znode, if nothing outstanding speaks against it.
-    pub(super) fn propose_reaping(&mut self, path: &str) {
-        let Some((parent_path, _)) = path::split(path) else { return };
-        // It may go as it is in the tree. What is about to become of it nobody has looked at: it may have been set a
-        // moment ago, or be another znode by then. The next look sees that.
-        if self.outstanding.is_pending(&self.state.tree, path) {
-            return;
+    /// The removal of a container or expired znode, if nothing outstanding speaks against it.
+    pub(super) fn reap<'a>(&mut self, ground: &Ground<'_>, path: &'a str) -> Option<Txn<'a>> {
+        let tree = &ground.state.tree;
+        let (parent_path, _) = path::split(path)?;
+        // It may go as it is in the tree. A znode of which something is outstanding may have been set a moment ago, or be
+        // another one by then: the next look sees that.
+        if self.outstanding.is_pending(tree, path) {
+            return None;
         }
-        let Some(node) = self.outstanding.view(&self.state.tree, path) else { return };
-        let Some(parent) = self.outstanding.view(&self.state.tree, parent_path) else { return };
+        let node = self.outstanding.view(tree, path)?;
+        let parent = self.outstanding.view(tree, parent_path)?;
         if node.child_count > 0 || matches!(node.owner, Owner::Session(_)) || path::is_reserved(path) {
-            return;
+            return None;
         }
-        self.note_deletion(path, parent_path, parent);
-        self.propose(SessionId::NONE, 0, &Txn::DeleteContainer(DeleteTxn { path: path.into() }));
+        self.note_deletion(ground, path, parent_path, parent);
+        Some(Txn::DeleteContainer(DeleteTxn { path: path.into() }))
     }
 }
 

@@ -4,7 +4,7 @@ use super::conn::{CloseReason, ConnId, ConnPhase, PendingReply};
 use super::request::encode_path;
 use super::state::{Damage, read_txn};
 use super::watching::Firing;
-use super::{Awaiting, Duty, Engine};
+use super::{Duty, Engine};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::encode;
@@ -60,7 +60,7 @@ impl Engine {
     /// [`Damage`] when the bytes are no transaction.
     pub fn replay(&mut self, zxid: Zxid, bytes: &[u8]) -> Result<(), Damage> {
         self.state.replay(zxid, bytes)?;
-        self.proposed = self.state.applied;
+        self.decider.start_over(self.state.applied);
         Ok(())
     }
 
@@ -125,8 +125,7 @@ impl Engine {
         if let Duty::Forward { .. } = self.duty {
             return self.forward.who_awaits(header);
         }
-        let &Awaiting { conn, .. } = self.awaiting.front().filter(|awaiting| awaiting.zxid == header.zxid)?;
-        Some(conn)
+        self.awaiting.write_at(header.zxid)
     }
 
     /// The same, now that it is applied: it waits no longer.
@@ -140,7 +139,7 @@ impl Engine {
                     self.let_the_held_go_on();
                 }
             }
-            _ => drop(self.awaiting.pop_front()),
+            _ => self.awaiting.pop_write(),
         }
         Some(id)
     }

@@ -11,9 +11,11 @@
 use std::collections::VecDeque;
 
 use super::conn::{CloseReason, ConnId, ConnPhase};
+use super::settings::EngineLimits;
 use super::{Damage, Engine};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{LinkId, Millis, SessionId, WallMillis, Zxid};
+use crate::jute::FIELD_SIZE_MAX;
 use crate::records::peer::QuorumPacket;
 
 /// From here on an epoch's counter is spared: the leader steps down as soon as nothing is outstanding, and a new epoch
@@ -50,6 +52,12 @@ impl Duty {
     /// Whether writes are decided here.
     pub fn decides(self) -> bool {
         matches!(self, Duty::Alone { .. } | Duty::Decide { .. })
+    }
+
+    /// Bytes of the largest record that may be proposed: what the log takes, and what other servers do.
+    pub(super) fn record_size_max(self, limits: &EngineLimits) -> usize {
+        let limit = limits.record_size_max;
+        if matches!(self, Duty::Alone { .. }) { limit } else { limit.min(FIELD_SIZE_MAX) }
     }
 
     /// The state that an established leader of this epoch begins with, whether or not it has a transaction.
@@ -111,11 +119,10 @@ impl Engine {
         // An ensemble agrees on passwords without having a secret in common.
         self.passwords.set_shared(!matches!(duty, Duty::None | Duty::Alone { .. }));
         self.state.sessions.activate(self.clock.listened(), wall.0);
-        self.proposed = self.state.applied.max(duty.epoch_start());
-        if failpoint::on(Failpoint::ZxidReused) && self.state.applied.0 > 3 {
-            self.proposed = Zxid(self.state.applied.0 - 1);
-        }
-        self.outstanding.clear();
+        self.decider.start_over(match failpoint::on(Failpoint::ZxidReused) && self.state.applied.0 > 3 {
+            true => Zxid(self.state.applied.0 - 1),
+            false => self.state.applied.max(duty.epoch_start()),
+        });
         self.next_reaping = now.plus(self.settings.container_check_interval_ms);
         if matches!(duty, Duty::Decide { .. }) {
             self.end_what_nobody_owns();
@@ -135,15 +142,12 @@ impl Engine {
         while !self.apply_slice()? {}
         self.close_all(&CloseReason::NotServing);
         self.duty = Duty::None;
-        self.proposals.clear();
         self.start_deciding_over();
         self.work.lay_down();
         self.spent.begin();
-        self.outstanding.clear();
+        self.decider.start_over(self.state.applied);
         self.state.sessions.clear_closing();
-        self.proposed = self.state.applied;
-        self.awaiting.clear();
-        self.syncing.clear();
+        self.awaiting = Default::default();
         self.packets.clear();
         self.forward = Default::default();
         self.remote.lay_down();
@@ -180,12 +184,13 @@ impl Engine {
     /// The last transaction proposed, or the last applied where none was since this duty began: the beginning of an epoch
     /// is no transaction, and nothing may wait for it.
     pub(super) fn last_proposed(&self) -> Zxid {
-        if self.proposed == self.duty.epoch_start() { self.state.applied } else { self.proposed }
+        let proposed = self.decider.proposed();
+        if proposed == self.duty.epoch_start() { self.state.applied } else { proposed }
     }
 
     /// Whether the epoch has no zxids left to be decided with. Alone, the counter runs over into the epoch.
     pub fn epoch_is_used_up(&self) -> bool {
-        matches!(self.duty, Duty::Decide { .. }) && self.proposed.counter() >= COUNTER_SPARED
+        matches!(self.duty, Duty::Decide { .. }) && self.decider.proposed().counter() >= COUNTER_SPARED
     }
 
     /// Ephemerals whose session does not exist, as a foreign server may hand them down, go with a transaction like any

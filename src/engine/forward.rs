@@ -14,7 +14,7 @@ use super::decide::is_well_formed;
 use super::duty::{Outgoing, Violation};
 use super::handshake::Handshake;
 use super::settings::RECORD_OVERHEAD;
-use super::{Awaiting, Duty, Engine};
+use super::{Duty, Engine};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::FIELD_SIZE_MAX;
 use crate::records::peer::{PacketType, QuorumPacket};
@@ -247,7 +247,7 @@ impl Engine {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if conn.confirm_sync(upto) {
             if upto > shown {
-                self.syncing.push_back(Awaiting { zxid: upto, conn: id });
+                self.awaiting.push_sync(upto, id);
             }
             self.drain(id);
         }

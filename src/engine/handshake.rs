@@ -3,7 +3,7 @@
 //! Source: ZooKeeper 3.9 `ZooKeeperServer.processConnectRequest`, `reopenSession`, `finishSessionInit`.
 
 use super::conn::{CloseReason, ConnId, ConnPhase};
-use super::{Awaiting, Duty, Engine, LogSpace};
+use super::{Duty, Engine, LogSpace};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::SessionId;
 use crate::jute::Buffer;
@@ -80,7 +80,7 @@ impl Engine {
             self.close(id, CloseReason::Violation(why));
             return Handshake::Done;
         }
-        if self.log_space == LogSpace::None && self.duty != Duty::ReadOnly {
+        if self.decider.log_space == LogSpace::None && self.duty != Duty::ReadOnly {
             self.close(id, CloseReason::Violation("no room in the file for a new session".into()));
             return Handshake::Done;
         }
@@ -100,7 +100,7 @@ impl Engine {
             _ => {
                 let session = self.state.sessions.new_id();
                 let zxid = self.propose(session, 0, &Txn::CreateSession(CreateSessionTxn { timeout: timeout_ms }));
-                self.awaiting.push_back(Awaiting { zxid, conn: id });
+                self.awaiting.push_write(zxid, id);
             }
         }
         Handshake::Done

@@ -103,6 +103,6 @@ impl Engine {
 
     fn stands_anew(&mut self) {
         self.watches = Watches::new(self.state.seed);
-        self.proposed = self.state.applied;
+        self.decider.start_over(self.state.applied);
     }
 }

@@ -1,34 +1,16 @@
 //! Writes that wait because the log must not go on yet: clients wait, no write is refused.
 
+use super::Engine;
 use super::conn::ConnId;
-use super::{Engine, Millis};
+use crate::ids::Millis;
 use crate::records::OpCode;
-
-/// How many bytes a turn may log, and the connections that wait for more.
-pub(super) struct LogBudget {
-    budget: u64,
-    held: Vec<ConnId>,
-}
-
-impl Default for LogBudget {
-    fn default() -> LogBudget {
-        LogBudget { budget: u64::MAX, held: Vec::new() }
-    }
-}
-
-impl LogBudget {
-    /// Whether the log may not go on in this turn.
-    pub(super) fn is_used_up(&self) -> bool {
-        self.budget == 0
-    }
-}
 
 impl Engine {
     /// How many bytes of transactions may be decided before the next call, once per turn; without a call, any number.
     /// When they are used up, connections wait with their next write, and with what comes behind it. Reads, pings and
     /// the beginnings and ends of sessions go on.
     pub fn set_log_budget(&mut self, bytes: u64) {
-        self.holding.budget = bytes;
+        self.decider.log_budget = bytes;
         if bytes > 0 {
             self.let_the_held_go_on();
         }
@@ -37,7 +19,7 @@ impl Engine {
     /// Those who wait with a write may offer it again.
     pub(super) fn let_the_held_go_on(&mut self) {
         // Who is touched last is served first: those who have waited longest are.
-        for id in std::mem::take(&mut self.holding.held).into_iter().rev() {
+        for id in std::mem::take(&mut self.held).into_iter().rev() {
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.held = false;
                 self.touch(id);
@@ -47,12 +29,12 @@ impl Engine {
 
     /// Connections that wait with a write.
     pub fn held_count(&self) -> usize {
-        self.holding.held.len()
+        self.held.len()
     }
 
     /// Whether this frame has to wait; then its connection is told when to offer it again.
     pub(super) fn must_wait(&mut self, id: ConnId, frame: &[u8]) -> bool {
-        if !self.holding.is_used_up() && !self.epoch_is_used_up() && !self.forward.is_full() {
+        if self.decider.log_budget > 0 && !self.epoch_is_used_up() && !self.forward.is_full() {
             return false;
         }
         let number = frame.get(4..).and_then(|rest| rest.first_chunk::<4>()).map(|op| i32::from_be_bytes(*op));
@@ -73,7 +55,7 @@ impl Engine {
         if writes && let Some(conn) = self.conns.get_mut(id) {
             if !conn.held {
                 conn.held = true;
-                self.holding.held.push(id);
+                self.held.push(id);
             }
             let (now, session) = (self.clock.now, conn.session);
             self.state.sessions.touch(now, session);
@@ -81,14 +63,9 @@ impl Engine {
         writes
     }
 
-    /// A transaction of so many bytes was decided.
-    pub(super) fn spend(&mut self, bytes: usize) {
-        self.holding.budget = self.holding.budget.saturating_sub(bytes as u64);
-    }
-
     /// No session ends because this server lets its connection wait: its pings may be behind the write.
     pub(super) fn touch_the_held(&mut self, now: Millis) {
-        for id in &self.holding.held {
+        for id in &self.held {
             if let Some(conn) = self.conns.get(*id).filter(|conn| conn.close.is_none()) {
                 self.state.sessions.touch(now, conn.session);
             }

@@ -40,7 +40,7 @@ impl Engine {
         for (id, why) in self.newcomers.make_room(self.clock.now, &self.conns, silent_max) {
             self.close(id, CloseReason::Violation(why));
         }
-        let may_reap = self.duty.decides() && !self.work.is_deciding() && !self.work.is_applying();
+        let may_reap = self.duty.decides() && !self.is_deciding() && !self.work.is_applying();
         if may_reap && self.clock.now >= self.next_reaping {
             self.reap();
         }

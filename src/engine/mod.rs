@@ -3,29 +3,27 @@
 //! A write takes the whole road whoever leads: request → decided against what is outstanding → transaction → proposed →
 //! durable on a quorum → delivered here → applied → reply and events. Refused writes take it too.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use crate::ids::{Millis, SessionId, WallMillis, Zxid};
-use crate::jute::FIELD_SIZE_MAX;
-use crate::records::Acl;
+use crate::ids::{Millis, WallMillis, Zxid};
 use crate::records::OpCode;
 pub use crate::records::txn::Proposal;
-use crate::records::txn::{Payload, Txn, TxnHeader, encode_txn};
 use crate::session::Passwords;
-use crate::tree::{AclList, Tree};
+use crate::tree::Tree;
 use crate::watches::Watches;
 
 mod applying;
 mod arrivals;
+mod awaiting;
 mod budget;
 mod caller;
 mod clock;
 mod complaints;
 mod conn;
 mod conns;
+mod counters;
 mod decide;
+mod decider;
 mod deliver;
 mod duty;
 mod ending;
@@ -55,29 +53,26 @@ mod status;
 mod trace;
 mod watching;
 mod work;
+mod write;
 
 #[cfg(test)]
 mod tests;
 
 pub use crate::tree::Walked;
-use caller::{Caller, Requester};
+use awaiting::Awaiting;
 use clock::TurnClock;
-use conn::PendingReply;
 pub use conn::{CloseReason, ConnId, ConnStats};
 use conns::Conns;
+use decider::Decider;
 pub use duty::{Duty, Outgoing, Violation};
 pub use hear::StateHearing;
 pub use identity::java_address;
-use outstanding::Outstanding;
 pub(crate) use receive::CREDENTIALS_SIZE_MAX;
 pub use receive::{NextInput, Received};
 pub use retell::Retelling;
 pub use settings::{EngineLimits, EngineSettings};
 pub use state::{Damage, ReplicatedState};
 pub use status::{ConnStatus, EngineStatus, SessionStatus};
-
-/// Memory kept for the next transaction to be encoded.
-const SCRATCH_MAX: usize = 64 << 10;
 
 /// How much room the log has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,12 +83,6 @@ pub enum LogSpace {
     Reserve,
     /// None: every write is refused.
     None,
-}
-
-/// A connection that waits for a transaction to be applied.
-struct Awaiting {
-    zxid: Zxid,
-    conn: ConnId,
 }
 
 /// One server's state machine. Does no I/O and reads no clock.
@@ -109,21 +98,12 @@ pub struct Engine {
     watches: Watches,
     passwords: Passwords,
     conns: Conns,
-    outstanding: Outstanding,
-    /// The list nearly every znode has.
-    open_acl: Arc<AclList>,
-    awaiting: VecDeque<Awaiting>,
-    /// Connections with a `sync` behind a proposal that need not be their own.
-    syncing: VecDeque<Awaiting>,
+    decider: Decider,
+    awaiting: Awaiting,
     work: work::OngoingWork,
     spent: budget::Spent,
-    proposals: Vec<Proposal>,
-    /// Where a transaction is encoded, before it is given exactly the memory it needs.
-    scratch: Vec<u8>,
-    /// The last transaction proposed.
-    proposed: Zxid,
-    log_space: LogSpace,
-    holding: holding::LogBudget,
+    /// Connections that wait with a write until the log may go on.
+    held: Vec<ConnId>,
     duty: Duty,
     /// For other servers.
     packets: duty::Packets,
@@ -137,7 +117,7 @@ pub struct Engine {
     visitors: read_only::Visitors,
     newcomers: newcomers::Newcomers,
     next_reaping: Millis,
-    counters: status::Counters,
+    counters: counters::Counters,
 }
 
 impl Engine {
@@ -149,17 +129,11 @@ impl Engine {
             watches: Watches::new(state.seed),
             passwords: Passwords::new(secret),
             conns: Conns::default(),
-            outstanding: Outstanding::default(),
-            open_acl: Arc::new(AclList::new(&[Acl::open()])),
-            awaiting: VecDeque::new(),
-            syncing: VecDeque::new(),
+            decider: Decider::new(state.applied),
+            awaiting: Awaiting::default(),
             work: work::OngoingWork::default(),
             spent: budget::Spent::default(),
-            proposals: Vec::new(),
-            scratch: Vec::new(),
-            proposed: state.applied,
-            log_space: LogSpace::Plenty,
-            holding: holding::LogBudget::default(),
+            held: Vec::new(),
             duty: Duty::None,
             packets: duty::Packets::new(),
             forward: forward::Forward::default(),
@@ -168,7 +142,7 @@ impl Engine {
             visitors: read_only::Visitors::default(),
             newcomers: newcomers::Newcomers::default(),
             next_reaping: Millis(0),
-            counters: status::Counters::default(),
+            counters: counters::Counters::default(),
             settings,
             state,
         }
@@ -193,7 +167,7 @@ impl Engine {
 
     /// How much room the log has, once per turn.
     pub fn set_log_space(&mut self, log_space: LogSpace) {
-        self.log_space = log_space;
+        self.decider.log_space = log_space;
     }
 
     /// The last transaction applied.
@@ -234,29 +208,27 @@ impl Engine {
 
     /// Transactions decided since the last call, in zxid order.
     pub fn poll_proposals(&mut self) -> std::vec::Drain<'_, Proposal> {
-        self.proposals.drain(..)
+        self.decider.proposals.drain(..)
     }
 
     /// What [`Engine::poll_proposals`] would give.
     pub fn proposals(&self) -> &[Proposal] {
-        &self.proposals
+        &self.decider.proposals
     }
 
     /// Whether [`Engine::poll_proposals`] would give any.
     pub fn has_proposals(&self) -> bool {
-        !self.proposals.is_empty()
+        !self.decider.proposals.is_empty()
     }
 
     /// What was proposed and not delivered will never be, all of it: forget it, and close the connections that wait for it,
     /// because we cannot say that it did not happen (G-14). Where other servers have some of it, the role ends instead.
     pub fn abandon_proposals(&mut self) {
-        self.proposals.clear();
         self.start_deciding_over();
-        self.work.barrier = None;
-        self.outstanding.clear();
+        self.decider.start_over(self.zxid());
         self.state.sessions.clear_closing();
-        self.proposed = self.zxid();
-        for Awaiting { conn, .. } in std::mem::take(&mut self.awaiting) {
+        let (writes, syncs) = self.awaiting.take();
+        for conn in writes {
             self.close(conn, CloseReason::Violation("the write could not be logged".into()));
         }
         for link in self.remote.take_abandoned() {
@@ -265,7 +237,7 @@ impl Engine {
         self.syncs_abandoned();
         self.ends_are_off();
         // What they were behind has come to nothing.
-        for Awaiting { conn: id, .. } in std::mem::take(&mut self.syncing) {
+        for id in syncs {
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.sync_now(self.state.applied);
                 self.drain(id);
@@ -328,44 +300,5 @@ impl Engine {
     /// The loop is to look at the connection.
     fn touch(&mut self, id: ConnId) {
         self.conns.touch(id, self.clock.now, self.settings.limits.output_hard_max);
-    }
-
-    /// Gives a transaction its place and its bytes.
-    fn propose(&mut self, session: SessionId, cxid: i32, txn: &Txn<'_>) -> Zxid {
-        // Alone, the counter may run over into the epoch, as ZooKeeper's does; in an ensemble a new epoch comes first.
-        let zxid = self.proposed.next().unwrap_or(Zxid(self.proposed.0 + 1));
-        let is_ours = !matches!(self.duty, Duty::Decide { epoch } if epoch != zxid.epoch());
-        assert!(is_ours, "{zxid} is not of the epoch of {:?}", self.duty);
-        self.proposed = zxid;
-        let header = TxnHeader { session, cxid, zxid, time: self.clock.wall.0, op: txn.op().to_i32() };
-        self.scratch.clear();
-        encode_txn(&header, txn, &mut self.scratch);
-        let txn = Payload::from(self.scratch.as_slice());
-        // One large transaction does not keep its memory for ever.
-        self.scratch.shrink_to(SCRATCH_MAX);
-        self.spend(txn.len());
-        self.proposals.push(Proposal { zxid, txn });
-        zxid
-    }
-
-    /// Proposes for the requesting session: a client of ours gets its reply when the transaction is delivered, a learner sees it then.
-    fn propose_for(&mut self, caller: &Caller, xid: i32, op: OpCode, txn: &Txn<'_>) {
-        let zxid = self.propose(caller.session, xid, txn);
-        match caller.requester {
-            Requester::Client(id) => {
-                let since = self.clock.now;
-                self.awaiting.push_back(Awaiting { zxid, conn: id });
-                if let Some(conn) = self.conns.get_mut(id) {
-                    conn.push(PendingReply::Write { zxid: Some(zxid), xid, op, since });
-                }
-            }
-            Requester::Learner(link) => self.remote.note_proposed(zxid, link),
-        }
-    }
-
-    /// Bytes of the largest record that may be proposed: what the log takes, and what other servers do.
-    fn record_size_max(&self) -> usize {
-        let limit = self.settings.limits.record_size_max;
-        if matches!(self.duty, Duty::Alone { .. }) { limit } else { limit.min(FIELD_SIZE_MAX) }
     }
 }

@@ -1,11 +1,12 @@
 //! Multis: their operations are decided one by one, each against what the ones before it leave, and become one
 //! transaction or, where one is refused, nothing but a list of results (G-13).
 
+use super::Engine;
 use super::budget::SLICE;
 use super::caller::{Caller, Requester};
+use super::decider::{Decider, Ground};
 use super::request::decoder;
 use super::settings::RECORD_OVERHEAD;
-use super::{Engine, LogSpace};
 use crate::failpoint::{self, Failpoint};
 use crate::jute::Buffer;
 use crate::records::multi::{MultiOp, next_op};
@@ -48,7 +49,8 @@ struct MultiProgress {
 impl Engine {
     pub(super) fn multi(&mut self, xid: i32, caller: Caller, body: &[u8]) {
         let mut multi = MultiProgress::default();
-        if body.len() <= AT_ONCE && self.decide_some(&caller, &mut multi, body) {
+        let (decider, ground) = self.decider();
+        if body.len() <= AT_ONCE && decider.decide_some(&ground, &caller, &mut multi, body) {
             return self.propose_multi(xid, &caller, multi);
         }
         self.work.deciding = Some(Box::new(Deciding { xid, caller, body: body.into(), multi }));
@@ -56,7 +58,7 @@ impl Engine {
 
     /// Goes on with the multi that is being decided, if there is one.
     pub(super) fn decide_slice(&mut self) {
-        if self.work.barrier.is_some() {
+        if self.decider.barrier.is_some() {
             return;
         }
         let Some(mut deciding) = self.work.deciding.take() else { return };
@@ -66,12 +68,13 @@ impl Engine {
         };
         if is_gone {
             if deciding.multi.begun {
-                self.outstanding.roll_back();
+                self.decider.outstanding.roll_back();
             }
             return;
         }
         let Deciding { xid, caller, body, multi } = &mut *deciding;
-        if self.decide_some(caller, multi, body) {
+        let (decider, ground) = self.decider();
+        if decider.decide_some(&ground, caller, multi, body) {
             let xid = *xid;
             self.propose_multi(xid, &deciding.caller, deciding.multi);
             if let Requester::Client(id) = deciding.caller.requester {
@@ -87,20 +90,51 @@ impl Engine {
         if let Some(deciding) = &mut self.work.deciding
             && std::mem::take(&mut deciding.multi).begun
         {
-            self.outstanding.roll_back();
+            self.decider.outstanding.roll_back();
         }
     }
 
+    fn propose_multi(&mut self, xid: i32, caller: &Caller, multi: MultiProgress) {
+        let (decider, ground) = self.decider();
+        let has_no_room = !decider.has_room(&ground, multi.grows);
+        let outstanding = &mut decider.outstanding;
+        if multi.malformed || multi.unplaced || has_no_room || multi.failed.is_some() {
+            // Nothing of it happened: sequence numbers are not used up, nothing stays pending (G-13).
+            if failpoint::on(Failpoint::MultiKeepsCounters) {
+                outstanding.commit();
+            } else {
+                outstanding.roll_back();
+            }
+        } else {
+            outstanding.commit();
+        }
+        if multi.unplaced {
+            return self.refuse_unlogged(caller, xid, OpCode::Multi, ErrorCode::MarshallingError);
+        }
+        // Quota limits that cannot be read end the whole request, as an exception does there.
+        if multi.malformed || (!has_no_room && multi.failed == Some(ErrorCode::MarshallingError)) {
+            return self.propose_for(caller, xid, OpCode::Multi, &Txn::error(ErrorCode::MarshallingError));
+        }
+        if has_no_room {
+            return self.refuse_unlogged(caller, xid, OpCode::Multi, ErrorCode::QuotaExceeded);
+        }
+        let parts = multi.parts.iter();
+        let parts = parts.map(|(op, bytes)| SubTxn { op: op.to_i32(), data: Buffer::new(bytes) }).collect();
+        self.propose_for(caller, xid, OpCode::Multi, &Txn::Multi(parts));
+    }
+}
+
+impl Decider {
     /// Decides operations until the budget is spent; whether the multi is whole.
-    fn decide_some(&mut self, caller: &Caller, multi: &mut MultiProgress, body: &[u8]) -> bool {
+    fn decide_some(&mut self, ground: &Ground<'_>, caller: &Caller, multi: &mut MultiProgress, body: &[u8]) -> bool {
         if !std::mem::replace(&mut multi.begun, true) {
             self.outstanding.begin();
         }
-        let record_size_max = self.record_size_max().saturating_sub(RECORD_OVERHEAD);
-        let room = multi_size_max(self.settings.limits.frame_size_max).min(record_size_max);
+        let record_size_max = ground.record_size_max().saturating_sub(RECORD_OVERHEAD);
+        let room = multi_size_max(ground.settings.limits.frame_size_max).min(record_size_max);
         let mut decoder = decoder(&body[multi.offset..]);
-        let (from, until) = (decoder.rest().len(), self.spent.cost() + SLICE);
-        while self.spent.cost() < until {
+        let (from, until) = (decoder.rest().len(), ground.spent.cost() + SLICE);
+        while ground.spent.cost() < until {
             let left = decoder.rest().len();
             let op = match next_op(&mut decoder) {
                 Ok(Some(op)) if !has_acls(&op) => {
@@ -114,12 +148,12 @@ impl Engine {
                     return true;
                 }
             };
-            self.spent.add(8 + (left - decoder.rest().len()) / 16);
+            ground.spent.add(8 + (left - decoder.rest().len()) / 16);
             multi.grows |= !matches!(op, MultiOp::Delete(_) | MultiOp::Check(_));
             let mut bytes = Vec::new();
             let decided = match multi.failed {
                 Some(_) => Err(ErrorCode::RuntimeInconsistency),
-                None => self.decide_part(caller, op),
+                None => self.decide_part(ground, caller, op),
             };
             let decided = decided.and_then(|txn| {
                 txn.encode(&mut bytes);
@@ -144,47 +178,18 @@ impl Engine {
         false
     }
 
-    fn propose_multi(&mut self, xid: i32, caller: &Caller, multi: MultiProgress) {
-        let full = self.state.tree.memory_bytes() >= self.settings.limits.tree_size_max;
-        let has_no_room =
-            self.log_space == LogSpace::None || ((self.log_space == LogSpace::Reserve || full) && multi.grows);
-        if multi.malformed || multi.unplaced || has_no_room || multi.failed.is_some() {
-            // Nothing of it happened: sequence numbers are not used up, nothing stays pending (G-13).
-            if failpoint::on(Failpoint::MultiKeepsCounters) {
-                self.outstanding.commit();
-            } else {
-                self.outstanding.roll_back();
-            }
-        } else {
-            self.outstanding.commit();
-        }
-        if multi.unplaced {
-            return self.refuse_unlogged(caller, xid, OpCode::Multi, ErrorCode::MarshallingError);
-        }
-        // Quota limits that cannot be read end the whole request, as an exception does there.
-        if multi.malformed || (!has_no_room && multi.failed == Some(ErrorCode::MarshallingError)) {
-            return self.propose_for(caller, xid, OpCode::Multi, &Txn::error(ErrorCode::MarshallingError));
-        }
-        if has_no_room {
-            return self.refuse_unlogged(caller, xid, OpCode::Multi, ErrorCode::QuotaExceeded);
-        }
-        let parts = multi.parts.iter();
-        let parts = parts.map(|(op, bytes)| SubTxn { op: op.to_i32(), data: Buffer::new(bytes) }).collect();
-        self.propose_for(caller, xid, OpCode::Multi, &Txn::Multi(parts));
-    }
-
-    fn decide_part<'a>(&mut self, caller: &Caller, op: MultiOp<'a>) -> Result<Txn<'a>, ErrorCode> {
+    fn decide_part<'a>(&mut self, ground: &Ground<'_>, caller: &Caller, op: MultiOp<'a>) -> Result<Txn<'a>, ErrorCode> {
         match op {
-            MultiOp::Create(op, request) => self.create(caller, op, request, -1, true),
+            MultiOp::Create(op, request) => self.create(ground, caller, op, request, -1, true),
             MultiOp::CreateTtl(CreateTtlRequest { create, ttl }) => {
                 // With another flag it is an ordinary create.
                 let is_ttl = CreateMode::from_i32(create.flags).is_some_and(CreateMode::is_ttl);
                 let op = if is_ttl { OpCode::CreateTtl } else { OpCode::Create };
-                self.create(caller, op, create, ttl, true)
+                self.create(ground, caller, op, create, ttl, true)
             }
-            MultiOp::Delete(request) => self.delete(caller, request),
-            MultiOp::SetData(request) => self.set_data(caller, request),
-            MultiOp::Check(request) => self.check(caller, request),
+            MultiOp::Delete(request) => self.delete(ground, caller, request),
+            MultiOp::SetData(request) => self.set_data(ground, caller, request),
+            MultiOp::Check(request) => self.check(ground, caller, request),
             MultiOp::GetData(_) | MultiOp::GetChildren(_) => Err(ErrorCode::MarshallingError),
         }
     }

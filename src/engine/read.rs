@@ -38,7 +38,7 @@ impl Engine {
         since: Millis,
     ) {
         let xid = if op == OpCode::Ping { PING_XID } else { xid };
-        let zxid = if failpoint::on(Failpoint::ReadAhead) { self.proposed.0 } else { self.shown().0 };
+        let zxid = if failpoint::on(Failpoint::ReadAhead) { self.decider.proposed().0 } else { self.shown().0 };
         if matches!(op, OpCode::SetWatches | OpCode::SetWatches2) {
             // Its events go out in front of the reply, which has no body.
             let code = self.set_watches_request(id, op, body, who).err().unwrap_or(ErrorCode::Ok);

@@ -7,7 +7,7 @@ use super::conn::{CloseReason, ConnId, ConnPhase, PendingReply, UNCONFIRMED};
 
 use super::handshake::Handshake;
 use super::identity::Identities;
-use super::{Awaiting, Duty, Engine, trace};
+use super::{Duty, Engine, trace};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
 use crate::jute::{Buffer, decode, encoded};
@@ -266,7 +266,7 @@ impl Engine {
                 _ => self.forward_sync(id, xid, body),
             }
         } else if upto > self.shown() && !failpoint::on(Failpoint::SyncForgotten) {
-            self.syncing.push_back(Awaiting { zxid: upto, conn: id });
+            self.awaiting.push_sync(upto, id);
         }
         self.drain(id);
     }
@@ -376,10 +376,7 @@ impl Engine {
     pub(super) fn replied(&mut self, id: ConnId, since: crate::ids::Millis, is_write: bool) {
         let now = self.clock.now;
         let latency = now.since(since);
-        self.counters.sent += 1;
-        self.counters.latency.record(latency);
-        let spread = if is_write { &mut self.counters.update_latency } else { &mut self.counters.read_latency };
-        spread.record(latency);
+        self.counters.replied(latency, is_write);
         if let Some(conn) = self.conns.get_mut(id) {
             self.counters.response_size.record(conn.last_frame);
             conn.stats.last_reply = now;

@@ -264,8 +264,8 @@ impl Engine {
     /// Whether a request may be decided now. What it asks for may have to wait for a multi that is being decided, for the
     /// log, or for the answer to the `sync` in front of it: a learner answers its clients in order.
     fn may_decide(&self, request: &LearnerRequest) -> bool {
-        !self.work.is_deciding()
-            && !self.holding.is_used_up()
+        !self.is_deciding()
+            && self.decider.log_budget > 0
             && !self.epoch_is_used_up()
             && (request.op == OpCode::Sync || !self.remote.syncs_of.contains_key(&request.session))
     }

@@ -7,20 +7,6 @@ use super::conn::{ConnId, ConnStats};
 use crate::four_letter::{Latency, SizeSummary, Spread};
 use crate::ids::{Millis, SessionId, Zxid};
 
-#[derive(Default)]
-pub(super) struct Counters {
-    pub received: u64,
-    pub sent: u64,
-    pub latency: Latency,
-    pub read_latency: Spread,
-    pub update_latency: Spread,
-    pub response_size: SizeSummary,
-    pub expired: u64,
-    pub resumed: u64,
-    pub auth_failed: u64,
-    pub handshakes_overdue: u64,
-}
-
 /// The server as a whole.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineStatus {
@@ -140,12 +126,7 @@ impl Engine {
 
     /// Sets the counters of the server to zero.
     pub fn reset_counters(&mut self) {
-        self.counters.received = 0;
-        self.counters.sent = 0;
-        self.counters.latency = Latency::default();
-        self.counters.read_latency = Spread::default();
-        self.counters.update_latency = Spread::default();
-        self.counters.response_size = SizeSummary::default();
+        self.counters.reset();
     }
 
     /// Sets the counters of every connection to zero.

@@ -36,8 +36,6 @@ pub(super) struct OngoingWork {
     pub put_off: VecDeque<ConnId>,
     /// The last transaction before the one that is applied.
     pub before: Zxid,
-    /// The end of a session is outstanding that no view tells of: nothing is decided until it is applied.
-    pub barrier: Option<Zxid>,
 }
 
 impl OngoingWork {
@@ -50,14 +48,14 @@ impl OngoingWork {
     pub(super) fn is_applying(&self) -> bool {
         self.applying.is_some()
     }
-
-    /// Whether nothing may be decided but the end of sessions.
-    pub(super) fn is_deciding(&self) -> bool {
-        self.deciding.is_some() || self.barrier.is_some()
-    }
 }
 
 impl Engine {
+    /// Whether nothing may be decided but the end of sessions.
+    pub(super) fn is_deciding(&self) -> bool {
+        self.work.deciding.is_some() || self.decider.barrier.is_some()
+    }
+
     /// Goes on with what was too long for one go. Once in a turn, before what is due is applied.
     pub fn go_on(&mut self) {
         self.spent.begin();
@@ -104,7 +102,7 @@ impl Engine {
 
     /// Whether a request must wait for what is being decided.
     pub(super) fn waits_for_work(&self, id: ConnId, frame: &[u8]) -> bool {
-        if !self.work.is_deciding() {
+        if !self.is_deciding() {
             return false;
         }
         if self.work.deciding.as_ref().is_some_and(|deciding| deciding.caller.requester == Requester::Client(id)) {

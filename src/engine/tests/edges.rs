@@ -30,12 +30,12 @@ fn requests_in_flight_of_all_stop_whoever_has_one_waiting_already() {
     for name in ["/a", "/b", "/c", "/d"] {
         world.request(greedy, OpCode::Create, &create(name, 0));
     }
-    assert_eq!(world.engine.proposals.len(), 3);
+    assert_eq!(world.engine.proposals().len(), 3);
     assert_eq!(world.offer(greedy, &[]), NextInput::Blocked);
     world.request(modest, OpCode::Create, &create("/e", 0));
-    assert_eq!(world.engine.proposals.len(), 4);
+    assert_eq!(world.engine.proposals().len(), 4);
     world.request(modest, OpCode::Create, &create("/f", 0));
-    assert_eq!(world.engine.proposals.len(), 4);
+    assert_eq!(world.engine.proposals().len(), 4);
     world.commit();
     world.commit();
     assert_eq!((world.frames(greedy).len(), world.frames(modest).len()), (4, 2));

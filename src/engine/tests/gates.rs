@@ -206,7 +206,7 @@ fn a_session_that_is_ended_while_a_multi_is_decided_takes_all_of_its_ephemerals_
     payload.extend_from_slice(&body);
     world.send(other, &payload);
     world.engine.go_on();
-    assert!(world.engine.work.is_deciding() && !world.engine.has_proposals(), "in slices");
+    assert!(world.engine.is_deciding() && !world.engine.has_proposals(), "in slices");
     assert!(world.engine.expire(session));
     world.commit();
     world.commit();

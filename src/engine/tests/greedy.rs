@@ -94,7 +94,7 @@ fn a_multi_that_grows_too_large_is_refused_as_a_whole() {
     }
     encode(&MultiHeader::END, &mut payload);
     world.send(conn, &payload);
-    assert!(world.engine.proposals.iter().all(|proposal| proposal.txn.len() <= record_size_max()));
+    assert!(world.engine.proposals().iter().all(|proposal| proposal.txn.len() <= record_size_max()));
     world.commit();
     let frames = world.frames(conn);
     let results = decode_results(&frames[0].body).unwrap();

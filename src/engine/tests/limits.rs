@@ -84,7 +84,7 @@ fn requests_in_flight_stop_the_reading_and_an_answer_lets_it_go_on() {
     world.request(conn, OpCode::Create, &create("/a", 0));
     world.request(conn, OpCode::Create, &create("/b", 0));
     world.request(conn, OpCode::Create, &create("/c", 0));
-    assert_eq!(world.engine.proposals.len(), 2);
+    assert_eq!(world.engine.proposals().len(), 2);
     assert_eq!(world.offer(conn, &[]), NextInput::Blocked);
     world.commit();
     world.commit();

@@ -1,9 +1,9 @@
 //! The engine without sockets, clock or disk: bytes in, bytes out, time written down.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use super::*;
-use crate::ids::{Millis, WallMillis};
+use crate::ids::{Millis, SessionId, WallMillis};
 use crate::jute::{Buffer, decode, encode, encoded};
 use crate::meter;
 use crate::records::connect::{ConnectRequest, ConnectResponse};

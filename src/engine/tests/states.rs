@@ -5,7 +5,7 @@ use crate::failpoint::{self, Failpoint};
 use crate::records::javasnap::{
     StatPersisted, put_acl, put_count, put_end_of_znodes, put_session, put_signature, put_znode,
 };
-use crate::records::txn::{CreateTxn, SetDataTxn, encode_txn};
+use crate::records::txn::{CreateTxn, SetDataTxn, Txn, TxnHeader, encode_txn};
 use crate::tree::{NodeId, Owner, Walked};
 
 /// Everything about every znode, and every session, as text.

@@ -72,7 +72,7 @@ fn nothing_is_answered_before_it_is_committed() {
 
 impl World {
     fn client_without_commit_of_others(&mut self) -> usize {
-        self.engine.proposals.len()
+        self.engine.proposals().len()
     }
 }
 

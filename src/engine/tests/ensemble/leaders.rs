@@ -156,7 +156,7 @@ fn an_epoch_whose_counter_is_nearly_used_up_is_not_carried_into_the_next() {
     let mut ensemble = Ensemble::new(2);
     let (local, remote) = (ensemble.client(0), ensemble.client(1));
     let near = Zxid::new(1, 0xffff_ffee);
-    ensemble.members[0].engine.proposed = near;
+    ensemble.members[0].engine.decider.pretend_proposed(near);
     ensemble.commits = false;
     for i in 0..20 {
         ensemble.request(local, OpCode::Create, &create(&format!("/l{i}"), 0));
