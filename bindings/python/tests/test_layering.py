@@ -18,7 +18,7 @@ ORDER = """
     futures operations transaction trying session calls threads watching
     recipes.protocol recipes._base recipes._holding recipes._held
     recipes.barrier recipes.cache recipes.counter recipes.lock recipes.election recipes.party
-    recipes.queue recipes.semaphore recipes.watchers recipes recipes.aio
+    recipes.lease recipes.partitioner recipes.queue recipes.semaphore recipes.watchers recipes recipes.aio
     offers client aio server _tool
     testing.servers testing.ensemble testing.faults testing.harness testing.plugin testing
     __main__ __init__

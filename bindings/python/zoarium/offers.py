@@ -6,6 +6,8 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Callable, Iterable, TypeVar
 
 if TYPE_CHECKING:
+    import datetime
+
     from typing_extensions import Concatenate, ParamSpec
 
     from .recipes import (
@@ -17,15 +19,19 @@ if TYPE_CHECKING:
         Election,
         Lock,
         LockingQueue,
+        MultiNonBlockingLease,
+        NonBlockingLease,
         Party,
         Queue,
         ReadLock,
         Semaphore,
+        SetPartitioner,
         ShallowParty,
         TreeCache,
         WriteLock,
         aio,
     )
+    from .recipes.partitioner import PartitionFunc, StateChangeEvent
     from .recipes.protocol import RecipeClient
 
     P = ParamSpec("P")
@@ -141,6 +147,48 @@ class Recipes:
 
         return ShallowParty(self, path, identifier)
 
+    def non_blocking_lease(
+        self: RecipeClient,
+        path: str,
+        duration: datetime.timedelta,
+        identifier: str | None = None,
+        utcnow: Callable[[], datetime.datetime] | None = None,
+    ) -> NonBlockingLease:
+        """A lease until a time, which is not waited for: :class:`zoarium.recipes.NonBlockingLease`."""
+        from .recipes import NonBlockingLease
+
+        return NonBlockingLease(self, path, duration, identifier, utcnow)
+
+    def multi_non_blocking_lease(
+        self: RecipeClient,
+        count: int,
+        path: str,
+        duration: datetime.timedelta,
+        identifier: str | None = None,
+        utcnow: Callable[[], datetime.datetime] | None = None,
+    ) -> MultiNonBlockingLease:
+        """One of several such leases: :class:`zoarium.recipes.MultiNonBlockingLease`."""
+        from .recipes import MultiNonBlockingLease
+
+        return MultiNonBlockingLease(self, count, path, duration, identifier, utcnow)
+
+    def set_partitioner(
+        self: RecipeClient,
+        path: str,
+        set: Iterable[str],
+        partition_func: PartitionFunc | None = None,
+        identifier: str | None = None,
+        time_boundary: float = 30,
+        max_reaction_time: float = 1,
+        state_change_event: StateChangeEvent | None = None,
+    ) -> SetPartitioner:
+        """This member's share of a set: :class:`zoarium.recipes.SetPartitioner`."""
+        from .recipes import SetPartitioner
+
+        return SetPartitioner(
+            self, path, set, partition_func, identifier, time_boundary, max_reaction_time, state_change_event
+        )
+
     def data_watch(self: RecipeClient, path: str, func: Callable[..., Any] | None = None) -> DataWatch:
         """A function called with every new data of a znode: :class:`zoarium.recipes.DataWatch`. Also as a decorator."""
         from .recipes import DataWatch
@@ -178,6 +226,9 @@ class Recipes:
     LockingQueue = locking_queue
     Party = party
     ShallowParty = shallow_party
+    NonBlockingLease = non_blocking_lease
+    MultiNonBlockingLease = multi_non_blocking_lease
+    SetPartitioner = set_partitioner
     DataWatch = data_watch
     ChildrenWatch = children_watch
     TreeCache = tree_cache
@@ -209,6 +260,9 @@ class AioRecipes:
     locking_queue = made(Recipes.locking_queue, lambda: aio.LockingQueue)
     party = made(Recipes.party, lambda: aio.Party)
     shallow_party = made(Recipes.shallow_party, lambda: aio.ShallowParty)
+    non_blocking_lease = made(Recipes.non_blocking_lease, lambda: aio.NonBlockingLease)
+    multi_non_blocking_lease = made(Recipes.multi_non_blocking_lease, lambda: aio.MultiNonBlockingLease)
+    set_partitioner = made(Recipes.set_partitioner, lambda: aio.SetPartitioner)
     data_watch = made(Recipes.data_watch, lambda: aio.DataWatch)
     children_watch = made(Recipes.children_watch, lambda: aio.ChildrenWatch)
     tree_cache = made(Recipes.tree_cache, lambda: aio.TreeCache)
@@ -230,6 +284,9 @@ class AioRecipes:
     LockingQueue = locking_queue
     Party = party
     ShallowParty = shallow_party
+    NonBlockingLease = non_blocking_lease
+    MultiNonBlockingLease = multi_non_blocking_lease
+    SetPartitioner = set_partitioner
     DataWatch = data_watch
     ChildrenWatch = children_watch
     TreeCache = tree_cache

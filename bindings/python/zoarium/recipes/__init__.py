@@ -1,4 +1,5 @@
-"""What programs coordinate with: locks, elections, counters, barriers, queues, parties, watchers, a cache of a subtree.
+"""What programs coordinate with: locks, leases, elections, counters, barriers, queues, parties, partitioners, watchers, a
+cache of a subtree.
 
 Clients offer them as methods, under kazoo's names (``zk.Lock(path)``) and as words (``zk.lock(path)``). The znodes they
 make are those that kazoo's recipes make, so programs of both kinds can share a path. They work the same in this process
@@ -24,7 +25,9 @@ from .counter import Counter
 from .election import Election
 from ._held import CancelledError, LockTimeout
 from ._holding import LockLostError
+from .lease import MultiNonBlockingLease, NonBlockingLease
 from .lock import Lock, ReadLock, WriteLock
+from .partitioner import PartitionState, SetPartitioner
 from .party import Party, ShallowParty
 from .protocol import RecipeClient
 from .queue import LockingQueue, Queue
@@ -43,12 +46,16 @@ __all__ = [
     "LockLostError",
     "LockTimeout",
     "LockingQueue",
+    "MultiNonBlockingLease",
     "NodeData",
+    "NonBlockingLease",
+    "PartitionState",
     "Party",
     "Queue",
     "ReadLock",
     "RecipeClient",
     "Semaphore",
+    "SetPartitioner",
     "ShallowParty",
     "TreeCache",
     "TreeEvent",

@@ -13,9 +13,12 @@ from .barrier import AioDoubleBarrier as DoubleBarrier
 from .cache import AioTreeCache as TreeCache
 from .counter import AioCounter as Counter
 from .election import AioElection as Election
+from .lease import AioMultiNonBlockingLease as MultiNonBlockingLease
+from .lease import AioNonBlockingLease as NonBlockingLease
 from .lock import AioLock as Lock
 from .lock import AioReadLock as ReadLock
 from .lock import AioWriteLock as WriteLock
+from .partitioner import AioSetPartitioner as SetPartitioner
 from .party import AioParty as Party
 from .party import AioShallowParty as ShallowParty
 from .queue import AioLockingQueue as LockingQueue
@@ -33,10 +36,13 @@ __all__ = [
     "Election",
     "Lock",
     "LockingQueue",
+    "MultiNonBlockingLease",
+    "NonBlockingLease",
     "Party",
     "Queue",
     "ReadLock",
     "Semaphore",
+    "SetPartitioner",
     "ShallowParty",
     "TreeCache",
     "WriteLock",
