@@ -722,6 +722,27 @@ inline void on_line(std::int32_t level, const char *module, const char *line, vo
   (*static_cast<const LogSink *>(user_data))(static_cast<LogLevel>(level), module, line);
 }
 
+// The sink of this process that runs where lines are logged; one of a queue belongs to its queue.
+struct LogPlace {
+  std::mutex mutex;
+  LogSink *sink = nullptr;
+
+  static LogPlace &of_process() noexcept {
+    static LogPlace place;
+    return place;
+  }
+
+  // `replace` tells the library; where it agrees, the sink before is not called any more.
+  template <class Replace>
+  Expected<void> replace_with(std::unique_ptr<LogSink> next, Replace &&replace) noexcept {
+    const std::lock_guard<std::mutex> lock(mutex);
+    const zoa_code code = replace(next.get());
+    if (code != ZOA_OK) return Failure::last(code);
+    delete std::exchange(sink, next.release());
+    return {};
+  }
+};
+
 // The plain part of every owner of a handle: moved, not copied, freed once.
 template <class Handle, void (*Free)(Handle *)>
 class Owner {
@@ -754,16 +775,11 @@ class Owner {
 // Sends log lines up to `most` to `sink(LogLevel, std::string_view module, std::string_view line)`; an empty function for
 // silence. One sink per process, called on any thread, several at a time. It may not call the library, nor throw.
 inline Expected<void> try_log_to(LogLevel most, std::function<void(LogLevel, std::string_view, std::string_view)> sink) noexcept {
-  static std::mutex mutex;
-  static detail::LogSink *current = nullptr;
-  const std::lock_guard<std::mutex> lock(mutex);
   std::unique_ptr<detail::LogSink> next;
   if (sink) next = std::make_unique<detail::LogSink>(std::move(sink));
-  const zoa_code code = zoa_log_to(static_cast<std::int32_t>(most), next ? &detail::on_line : nullptr, next.get());
-  if (code != ZOA_OK) return Failure::last(code);
-  // The one before is not called any more.
-  delete std::exchange(current, next.release());
-  return {};
+  return detail::LogPlace::of_process().replace_with(std::move(next), [&](detail::LogSink *sink) {
+    return zoa_log_to(static_cast<std::int32_t>(most), sink == nullptr ? nullptr : &detail::on_line, sink);
+  });
 }
 
 #if ZOARIUM_EXCEPTIONS
@@ -958,7 +974,12 @@ class Queue {
   explicit Queue(zoa_queue *queue) noexcept : queue_(queue) {}
 
   zoa_queue *get() const noexcept { return queue_.get(); }
-  zoa_queue *release() noexcept { return queue_.release(); }
+  // Hands the handle over. Sinks of try_log_to stay for good: lines for them may wait in the queue.
+  zoa_queue *release() noexcept {
+    for (auto &sink : sinks_) static_cast<void>(sink.release());
+    sinks_.clear();
+    return queue_.release();
+  }
 
   static Expected<Queue> try_make() noexcept {
     zoa_queue *queue = nullptr;
@@ -978,13 +999,33 @@ class Queue {
     return ran;
   }
 
+  // As the log_to of the namespace, but each line waits here until it is run, like any callback: `sink` may call the library,
+  // and may still not throw. While 1,000 lines wait further ones are dropped; their number is the next line. Lines that wait
+  // when the sink is replaced are handed out all the same, so it lives as long as this queue.
+  Expected<void> try_log_to(LogLevel most, std::function<void(LogLevel, std::string_view, std::string_view)> sink) noexcept {
+    std::unique_ptr<detail::LogSink> next;
+    if (sink) next = std::make_unique<detail::LogSink>(std::move(sink));
+    sinks_.reserve(sinks_.size() + 1);
+    auto result = detail::LogPlace::of_process().replace_with(nullptr, [&](detail::LogSink *) {
+      return zoa_log_to_queue(static_cast<std::int32_t>(most), get(), next == nullptr ? nullptr : &detail::on_line, next.get());
+    });
+    if (result && next != nullptr) sinks_.push_back(std::move(next));
+    return result;
+  }
+
 #if ZOARIUM_EXCEPTIONS
   Queue() : Queue(try_make().value().release()) {}
+
+  void log_to(LogLevel most, std::function<void(LogLevel, std::string_view, std::string_view)> sink) {
+    try_log_to(most, std::move(sink)).value();
+  }
 
   std::size_t run(std::size_t most, milliseconds timeout = milliseconds::zero()) { return try_run(most, timeout).value(); }
 #endif
 
  private:
+  // Behind the queue in the order of destruction.
+  std::vector<std::unique_ptr<detail::LogSink>> sinks_;
   detail::Owner<zoa_queue, zoa_queue_free> queue_;
 };
 

@@ -393,6 +393,34 @@ static void a_queue_runs_callbacks_here(zoa::Server &server) {
   CHECK(seen.back() == "ended" || seen.size() == 2);
 }
 
+// A sink that runs where its queue is run may call the library, and lives until its queue is gone.
+static void log_lines_wait_in_a_queue(zoa::Server &server, std::atomic<int> &lines) {
+  std::atomic<int> alive{0};
+  int seen = 0;
+  {
+    zoa::Queue queue;
+    const auto here = std::this_thread::get_id();
+    queue.log_to(zoa::LogLevel::debug, [&, token = std::make_shared<Token>(alive)](zoa::LogLevel, std::string_view module, std::string_view line) {
+      CHECK(std::this_thread::get_id() == here && !module.empty() && !line.empty());
+      CHECK(server.command("ruok") == "imok");
+      ++seen;
+    });
+    const int before = lines;
+    zoa::Client(server).wait(10s);
+    CHECK(seen == 0 && lines == before);
+    while (seen == 0) CHECK(queue.run(64, 20s) > 0);
+    // What waits is handed out, though another sink has taken its place.
+    zoa::Client(server).wait(10s);
+    zoa::log_to(zoa::LogLevel::info, [&](zoa::LogLevel, std::string_view, std::string_view line) { lines += line.empty() ? 0 : 1; });
+    const int until = seen;
+    CHECK(alive == 1 && queue.run(1024) > 0 && seen > until);
+    CHECK(queue.try_log_to(static_cast<zoa::LogLevel>(99), [](zoa::LogLevel, std::string_view, std::string_view) {}).code() == ZOA_BAD_ARGUMENTS);
+    zoa::Queue moved = std::move(queue);
+    CHECK(alive == 1 && moved.run(1) == 0);
+  }
+  CHECK(alive == 0);
+}
+
 // Each destroys the other's client from a callback, on a thread of its own.
 static void clients_that_end_each_other_come_to_an_end(zoa::Server &server) {
   zoa::Client beside(server);
@@ -555,6 +583,7 @@ int main(int argc, char **argv) {
     pending_work_ends_with_the_client(server);
     exceptions_go_to_the_handler(server);
     a_queue_runs_callbacks_here(server);
+    log_lines_wait_in_a_queue(server, lines);
     clients_that_end_each_other_come_to_an_end(server);
     sessions_are_resumed(server);
     over_tcp_it_is_the_same(server);
