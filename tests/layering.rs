@@ -123,7 +123,7 @@ const FAMILY: usize = 3;
 /// The files of `store`, each knowing only those before it.
 const STORE_LAYERS: &[&[&str]] = &[
     // The tables of the file's bytes, and what they are told with.
-    &["le", "layout", "os_error", "error", "options", "member", "replay"],
+    &["le", "layout", "os_error", "cause", "error", "options", "member", "replay"],
     // How the file is reached.
     &["access", "disk"],
     // Its root.

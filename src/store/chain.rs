@@ -8,9 +8,11 @@ use std::io;
 use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
 use crate::store::access::ReadAt;
+use crate::store::cause::{DamageCause, FrameFault};
 use crate::store::error::StoreError;
 use crate::store::frame::{FrameHead, FrameKind, OpenBody, Records, trunc_to};
 use crate::store::layout::frame;
+use crate::store::os_error::OsError;
 use crate::store::superblock::Superblock;
 use crate::store::window::Window;
 
@@ -39,7 +41,7 @@ pub(crate) struct Chain {
     /// Where it stops.
     pub(crate) at: u64,
     /// Why the bytes there do not continue it.
-    pub(crate) why: &'static str,
+    pub(crate) why: FrameFault,
     /// Its last frame.
     pub(crate) fseq: u64,
     pub(crate) last_crc: u32,
@@ -61,7 +63,7 @@ pub(crate) enum ChainEnd {
         highest_fseq: u64,
     },
     Damaged {
-        what: String,
+        cause: DamageCause,
         lost_to: Option<Zxid>,
     },
 }
@@ -70,7 +72,7 @@ pub(crate) enum ChainEnd {
 pub(crate) type FrameVisitor<'v> = dyn FnMut(&FrameHead, &[u8]) -> Result<(), StoreError> + 'v;
 
 pub(crate) fn unreadable(at: u64, good_to: Zxid, error: &io::Error) -> StoreError {
-    StoreError::Corrupt { offset: at, what: format!("cannot be read: {error}"), good_to, lost_to: None }
+    StoreError::Corrupt { offset: at, cause: DamageCause::Unreadable(OsError::from(error)), good_to, lost_to: None }
 }
 
 /// The frame at `at`, if it is good by itself: header and body whole, in its own place, inside the extent.
@@ -79,53 +81,53 @@ pub(crate) fn frame_at(
     sb: &Superblock,
     at: u64,
     end: u64,
-) -> io::Result<Result<FrameHead, &'static str>> {
+) -> io::Result<Result<FrameHead, FrameFault>> {
     if end - at < frame::HEADER_LEN as u64 {
-        return Ok(Err("the extent ends"));
+        return Ok(Err(FrameFault::ExtentEnds));
     }
     let Some(head) = FrameHead::decode(window.bytes(at, frame::HEADER_LEN, end)?, sb.seed()) else {
-        return Ok(Err("no frame header"));
+        return Ok(Err(FrameFault::NoHeader));
     };
     if head.own_offset != at {
-        return Ok(Err("a frame of another place"));
+        return Ok(Err(FrameFault::OtherPlace));
     }
     if head.incarnation > sb.incarnation {
-        return Ok(Err("a frame of a later incarnation than the superblock's"));
+        return Ok(Err(FrameFault::LaterIncarnation));
     }
     if u64::from(head.body_len) > end - at - frame::HEADER_LEN as u64 {
-        return Ok(Err("a frame longer than its extent"));
+        return Ok(Err(FrameFault::TooLong));
     }
     let body = window.bytes(at + frame::HEADER_LEN as u64, head.body_len as usize, end)?;
     if crc32c::crc32c(body) != head.body_crc {
-        return Ok(Err("the frame's body does not match its checksum"));
+        return Ok(Err(FrameFault::BodyChecksum));
     }
     Ok(Ok(head))
 }
 
 /// Whether the body is what the header says, given the last zxid before it.
-fn check_body(head: &FrameHead, body: &[u8], last_zxid: Zxid) -> Result<(), &'static str> {
+fn check_body(head: &FrameHead, body: &[u8], last_zxid: Zxid) -> Result<(), FrameFault> {
     match head.kind {
         FrameKind::Open => match OpenBody::decode(body) {
             Some(open) if open.base_zxid == head.last_zxid => Ok(()),
-            _ => Err("an OPEN frame that contradicts itself"),
+            _ => Err(FrameFault::Open),
         },
         FrameKind::Mark if body.is_empty() && head.last_zxid == last_zxid => Ok(()),
-        FrameKind::Mark => Err("a MARK frame with content"),
+        FrameKind::Mark => Err(FrameFault::Mark),
         FrameKind::Trunc if trunc_to(body) == Some(head.last_zxid) && head.last_zxid <= last_zxid => Ok(()),
-        FrameKind::Trunc => Err("a TRUNC frame that contradicts itself"),
+        FrameKind::Trunc => Err(FrameFault::Trunc),
         FrameKind::Txns => {
             let (mut last, mut count) = (last_zxid, 0);
             for one in Records::of(body) {
-                let one = one?;
+                let one = one.map_err(FrameFault::Record)?;
                 if one.zxid <= last {
-                    return Err("zxids go backwards inside a frame");
+                    return Err(FrameFault::ZxidsBackwards);
                 }
                 last = one.zxid;
                 count += 1;
             }
             match count == head.records && count > 0 && last == head.last_zxid {
                 true => Ok(()),
-                false => Err("a frame with other records than it says"),
+                false => Err(FrameFault::OtherRecords),
             }
         }
     }
@@ -162,7 +164,7 @@ impl Chain {
             lseq,
             index,
             at: sb.extent_at(index),
-            why: "",
+            why: FrameFault::NoHeader,
             fseq: 0,
             last_crc: 0,
             incarnation: 0,
@@ -219,7 +221,7 @@ impl Chain {
         at: u64,
         end: u64,
         from: Option<OpenBody>,
-    ) -> io::Result<Result<FrameHead, &'static str>> {
+    ) -> io::Result<Result<FrameHead, FrameFault>> {
         let head = match frame_at(window, sb, at, end)? {
             Ok(head) => head,
             Err(why) => return Ok(Err(why)),
@@ -227,7 +229,7 @@ impl Chain {
         let first = self.extents.is_empty();
         let opens = first || from.is_some();
         if opens != (head.kind == FrameKind::Open) {
-            return Ok(Err("an OPEN frame in the wrong place, or none in the right one"));
+            return Ok(Err(FrameFault::OpenMisplaced));
         }
         let body = window.bytes(at + frame::HEADER_LEN as u64, head.body_len as usize, end)?;
         if first {
@@ -235,19 +237,19 @@ impl Chain {
             let lseq = OpenBody::decode(body).map(|open| open.lseq);
             let is_numbered = head.fseq == sb.base_fseq || self.lseq != sb.log_base_lseq;
             if !is_numbered || lseq != Some(self.lseq) {
-                return Ok(Err("an OPEN frame of an earlier use of the extent"));
+                return Ok(Err(FrameFault::OpenOfEarlierUse));
             }
         } else if !failpoint::on(Failpoint::ChainUnchecked) {
             let follows = head.fseq == self.fseq + 1 && head.incarnation == self.incarnation;
             let resumes = head.fseq > self.fseq && head.incarnation > self.incarnation;
             if !follows && !resumes {
-                return Ok(Err("a frame of an earlier use of the space"));
+                return Ok(Err(FrameFault::EarlierUse));
             }
             if head.prev_crc != self.last_crc {
-                return Ok(Err("a frame that follows another one"));
+                return Ok(Err(FrameFault::FollowsAnother));
             }
             if from.is_some() && OpenBody::decode(body) != from {
-                return Ok(Err("an OPEN frame that left the chain elsewhere"));
+                return Ok(Err(FrameFault::LeftElsewhere));
             }
         }
         Ok(check_body(&head, body, self.last_zxid).map(|()| head))
@@ -293,7 +295,8 @@ impl Chain {
     /// Tells a torn tail from damage (S-41).
     pub(crate) fn judge(&self, source: &dyn ReadAt, sb: &Superblock) -> ChainEnd {
         let expected = self.expected_fseq(sb);
-        let damaged = |what: String, lost_to: Option<Zxid>| ChainEnd::Damaged { what, lost_to };
+        let damaged = |cause: DamageCause, lost_to: Option<Zxid>| ChainEnd::Damaged { cause, lost_to };
+        let why = self.why;
         let known = Some(sb.end_zxid).filter(|zxid| *zxid > self.last_zxid);
         if failpoint::on(Failpoint::EverythingTorn) {
             return ChainEnd::Torn { highest_fseq: self.fseq.max(sb.end_fseq).max(sb.base_fseq) + 1000 };
@@ -302,11 +305,10 @@ impl Chain {
             if (self.at, self.fseq) == (sb.end_offset, sb.end_fseq) || failpoint::on(Failpoint::EndUnchecked) {
                 return ChainEnd::Clean;
             }
-            let (at, fseq) = (sb.end_offset, sb.end_fseq);
-            return damaged(format!("{}, though a clean stop left frame {fseq} to end at {at}", self.why), known);
+            return damaged(DamageCause::EndMoved { why, fseq: sb.end_fseq, end: sb.end_offset }, known);
         }
         if sb.end_fseq >= expected && !failpoint::on(Failpoint::EndUnchecked) {
-            return damaged(format!("{}, though frame {} was durable", self.why, sb.end_fseq), known);
+            return damaged(DamageCause::DurableFrameGone { why, fseq: sb.end_fseq }, known);
         }
         // Headers suffice as witnesses: one was made only after the syncs it speaks of had returned.
         let mut highest = self.fseq.max(sb.end_fseq);
@@ -322,11 +324,13 @@ impl Chain {
             while at + frame::HEADER_LEN as u64 <= end {
                 let bytes = match window.bytes(at, frame::HEADER_LEN, end) {
                     Ok(bytes) => bytes,
-                    Err(error) => return damaged(format!("byte {at} behind the end cannot be read: {error}"), known),
+                    Err(error) => {
+                        return damaged(DamageCause::BehindTheEnd { at, error: OsError::from(&error) }, known);
+                    }
                 };
                 if let Some(head) = FrameHead::decode(bytes, sb.seed()).filter(|head| head.own_offset == at) {
                     if head.incarnation > sb.incarnation {
-                        return damaged(format!("a frame at {at} is newer than both superblock slots"), known);
+                        return damaged(DamageCause::FrameAhead { at }, known);
                     }
                     highest = highest.max(head.fseq);
                     if head.fseq >= expected && head.incarnation >= self.incarnation {
@@ -340,7 +344,7 @@ impl Chain {
         if synced >= expected {
             let lost = witnesses.iter().filter(|(fseq, _)| *fseq <= synced).map(|(_, zxid)| *zxid).max();
             return damaged(
-                format!("{}, though a later frame says that frame {expected} was durable", self.why),
+                DamageCause::WitnessedFrameGone { why, fseq: expected },
                 known.max(lost.filter(|zxid| *zxid > self.last_zxid)),
             );
         }

@@ -1,9 +1,11 @@
 //! Reading a snapshot back: its chunks, one by one, and the entries that they were cut from.
 
 use crate::store::access::{AlignedBuf, Disk, ReadAt};
+use crate::store::cause::{ChunkPlace, SnapshotFault};
 use crate::store::helper::{Check, VerifyError};
 use crate::store::layout::chunk;
 use crate::store::le;
+use crate::store::os_error::OsError;
 use crate::store::replay::Replay;
 use crate::store::superblock::{SnapshotSlot, Superblock};
 
@@ -27,30 +29,42 @@ fn chunk_at(extents: &[u64], extent_size: u64, chunk_len: usize, number: u32) ->
 }
 
 /// Checks one chunk and gives its payload and its checksum.
-fn check_chunk(bytes: &[u8], plan: &ChunkPlan, at: u64, number: u32, prev_crc: u32) -> Result<(usize, u32), String> {
+fn check_chunk(
+    bytes: &[u8],
+    plan: &ChunkPlan,
+    at: u64,
+    number: u32,
+    prev_crc: u32,
+) -> Result<(usize, u32), SnapshotFault> {
     let used = le::u32_at(bytes, chunk::USED) as usize;
     if le::u32_at(bytes, chunk::MAGIC) != chunk::MAGIC_VALUE || used > plan.chunk_len - chunk::HEADER_LEN {
-        return Err("no chunk header".to_owned());
+        return Err(SnapshotFault::NoHeader);
     }
     let stored = le::u32_at(bytes, chunk::CRC);
     let computed =
         crc32c::crc32c_append(plan.seed, bytes.get(chunk::OWN_OFFSET..chunk::HEADER_LEN + used).unwrap_or_default());
     if stored != computed {
-        return Err(format!("checksum {stored:#010x} stored, {computed:#010x} computed"));
+        return Err(SnapshotFault::Checksum { stored, computed });
     }
     let last = number + 1 == plan.kept.chunks;
-    let expected =
-        (at, plan.kept.id, plan.kept.zxid.0 as u64, number, prev_crc, if last { chunk::FLAG_LAST } else { 0 });
-    let found = (
-        le::u64_at(bytes, chunk::OWN_OFFSET),
-        le::u64_at(bytes, chunk::SNAPSHOT_ID),
-        le::u64_at(bytes, chunk::ZXID),
-        le::u32_at(bytes, chunk::NUMBER),
-        le::u32_at(bytes, chunk::PREV_CRC),
-        le::u32_at(bytes, chunk::FLAGS),
-    );
+    let expected = ChunkPlace {
+        offset: at,
+        snapshot: plan.kept.id,
+        zxid: plan.kept.zxid.0 as u64,
+        number,
+        prev_crc,
+        flags: if last { chunk::FLAG_LAST } else { 0 },
+    };
+    let found = ChunkPlace {
+        offset: le::u64_at(bytes, chunk::OWN_OFFSET),
+        snapshot: le::u64_at(bytes, chunk::SNAPSHOT_ID),
+        zxid: le::u64_at(bytes, chunk::ZXID),
+        number: le::u32_at(bytes, chunk::NUMBER),
+        prev_crc: le::u32_at(bytes, chunk::PREV_CRC),
+        flags: le::u32_at(bytes, chunk::FLAGS),
+    };
     if expected != found {
-        return Err(format!("a chunk that belongs elsewhere: expected {expected:?}, found {found:?}"));
+        return Err(SnapshotFault::OtherPlace { expected: expected.into(), found: found.into() });
     }
     Ok((used, stored))
 }
@@ -85,12 +99,12 @@ impl Check for Verification {
         }
         let plan = &self.plan;
         let at = chunk_at(&plan.extents, plan.extent_size, plan.chunk_len, self.number).unwrap_or(0);
-        let bad = |what: String| Some(Err(VerifyError::Bad { offset: at, what }));
+        let bad = |fault| Some(Err(VerifyError::Bad { offset: at, fault }));
         if let Err(error) = disk.read_at_direct(self.buf.bytes_mut(), at) {
-            return (0, bad(format!("cannot be read: {error}")));
+            return (0, bad(SnapshotFault::Unreadable(OsError::from(&error))));
         }
         match check_chunk(self.buf.bytes(), plan, at, self.number, self.crc) {
-            Err(what) => return (0, bad(what)),
+            Err(fault) => return (0, bad(fault)),
             Ok((used, crc)) => (self.bytes, self.crc) = (self.bytes + used as u64, crc),
         }
         self.number += 1;
@@ -99,7 +113,7 @@ impl Check for Verification {
                 true => Ok(()),
                 false => Err(VerifyError::Bad {
                     offset: 0,
-                    what: format!("{} bytes in place of {}", self.bytes, plan.kept.bytes),
+                    fault: SnapshotFault::Length { found: self.bytes, expected: plan.kept.bytes },
                 }),
             }
         });
@@ -156,7 +170,7 @@ pub(crate) fn plan_of(sb: &Superblock, extents: &[u32], kept: SnapshotSlot) -> C
 }
 
 /// Takes the place and the payload of a chunk.
-pub(crate) type ChunkVisitor<'v> = dyn FnMut(u64, &[u8]) -> Result<(), String> + 'v;
+pub(crate) type ChunkVisitor<'v> = dyn FnMut(u64, &[u8]) -> Result<(), SnapshotFault> + 'v;
 
 /// The chunks of a kept snapshot, in order, each read and checked when it is asked for.
 pub(crate) struct Chunks<'a> {
@@ -179,22 +193,22 @@ impl<'a> Chunks<'a> {
 
     /// Reads the next one into `buf`: its place, and the length of its payload, which [`payload`] cuts out. `None` when
     /// all were read and are together what the superblock names.
-    pub(crate) fn next(&mut self, buf: &mut AlignedBuf) -> Result<Option<(u64, usize)>, (u64, String)> {
+    pub(crate) fn next(&mut self, buf: &mut AlignedBuf) -> Result<Option<(u64, usize)>, (u64, SnapshotFault)> {
         let plan = &self.plan;
         if self.number >= plan.kept.chunks {
             if (self.crc, self.bytes) != (plan.kept.chain_crc, plan.kept.bytes) {
                 let at = plan.extents.first().copied().unwrap_or(0);
                 let (bytes, crc) = (self.bytes, self.crc);
-                return Err((at, format!("{bytes} bytes with checksum {crc:#010x} are not what the superblock names")));
+                return Err((at, SnapshotFault::NotNamed { bytes, crc }));
             }
             return Ok(None);
         }
         let Some(at) = chunk_at(&plan.extents, plan.extent_size, plan.chunk_len, self.number) else {
-            return Err((0, "the snapshot has more chunks than extents".to_owned()));
+            return Err((0, SnapshotFault::TooManyChunks));
         };
         let read = self.source.read_past_cache(buf.bytes_mut(), at);
-        read.map_err(|error| (at, format!("cannot be read: {error}")))?;
-        let (used, crc) = check_chunk(buf.bytes(), plan, at, self.number, self.crc).map_err(|what| (at, what))?;
+        read.map_err(|error| (at, SnapshotFault::Unreadable(OsError::from(&error))))?;
+        let (used, crc) = check_chunk(buf.bytes(), plan, at, self.number, self.crc).map_err(|fault| (at, fault))?;
         self.number += 1;
         self.crc = crc;
         self.bytes += used as u64;
@@ -214,11 +228,11 @@ pub(crate) fn read_chunks(
     slot: usize,
     kept: &SnapshotSlot,
     each: &mut ChunkVisitor<'_>,
-) -> Result<(), (u64, String)> {
+) -> Result<(), (u64, SnapshotFault)> {
     let mut chunks = Chunks::new(source, sb, slot, *kept);
     let mut buf = chunks.buffer();
     while let Some((at, used)) = chunks.next(&mut buf)? {
-        each(at, payload(&buf, used)).map_err(|what| (at, what))?;
+        each(at, payload(&buf, used)).map_err(|fault| (at, fault))?;
     }
     Ok(())
 }
@@ -230,11 +244,11 @@ pub(crate) fn load(
     slot: usize,
     kept: &SnapshotSlot,
     replay: &mut dyn Replay,
-) -> Result<(), (u64, String)> {
+) -> Result<(), (u64, SnapshotFault)> {
     let mut stream = Stream::begin(kept, replay);
     read_chunks(source, sb, slot, kept, &mut |_, payload| stream.feed(payload, replay))?;
     let at = sb.snapshot_extents(slot).first().map_or(0, |index| sb.extent_at(*index));
-    stream.end(replay).map_err(|what| (at, what))
+    stream.end(replay).map_err(|fault| (at, fault))
 }
 
 /// A kept snapshot on its way into a state.
@@ -249,14 +263,14 @@ impl Stream {
         Stream { entries: Entries::default(), expected: kept.entries }
     }
 
-    pub(crate) fn feed(&mut self, payload: &[u8], replay: &mut dyn Replay) -> Result<(), String> {
-        self.entries.feed(payload, &mut |entry| replay.snapshot_entry(entry))
+    pub(crate) fn feed(&mut self, payload: &[u8], replay: &mut dyn Replay) -> Result<(), SnapshotFault> {
+        self.entries.feed(payload, &mut |entry| replay.snapshot_entry(entry)).map_err(SnapshotFault::Refused)
     }
 
-    pub(crate) fn end(self, replay: &mut dyn Replay) -> Result<(), String> {
+    pub(crate) fn end(self, replay: &mut dyn Replay) -> Result<(), SnapshotFault> {
         if !self.entries.partial.is_empty() || self.entries.count != self.expected {
-            return Err(format!("{} entries in place of {}", self.entries.count, self.expected));
+            return Err(SnapshotFault::Entries { found: self.entries.count, expected: self.expected });
         }
-        replay.snapshot_end()
+        replay.snapshot_end().map_err(SnapshotFault::Refused)
     }
 }

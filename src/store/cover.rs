@@ -5,6 +5,7 @@
 
 use crate::ids::Zxid;
 use crate::store::access::ReadAt;
+use crate::store::cause::DamageCause;
 use crate::store::chain::{Chain, frame_at};
 use crate::store::error::StoreError;
 use crate::store::frame::{FrameKind, OpenBody};
@@ -57,8 +58,8 @@ impl CoverCheck {
             match self.chain.step(&mut window, &self.sb, &mut |_, _| Ok(())) {
                 Err(error) => return (0, Some(Err(error))),
                 Ok(false) => {
-                    let what = format!("{}, before frames that were written later", self.chain.why);
-                    return (0, Some(Err(StoreError::corrupt(self.chain.at, what))));
+                    let cause = DamageCause::CoveredFrameGone { why: self.chain.why };
+                    return (0, Some(Err(StoreError::corrupt(self.chain.at, cause))));
                 }
                 Ok(true) if self.chain.lseq == self.before => {
                     let empty = Chain::before(&self.sb, self.before);

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use crate::store::access::{Disk, ReadAt};
+use crate::store::cause::ForeignCause;
 use crate::store::error::StoreError;
 use crate::store::layout::PAGE;
 use std::fs::{File, OpenOptions};
@@ -119,7 +120,7 @@ impl DiskFile {
         }
         let meta = file.metadata().map_err(StoreError::io("examine the file"))?;
         if !meta.is_file() {
-            return Err(StoreError::Foreign { found: "it is not a regular file".to_owned() });
+            return Err(StoreError::Foreign { found: ForeignCause::NotAFile });
         }
         let open_direct = || {
             open_direct(here)
@@ -491,7 +492,7 @@ impl MappedFile {
         let file = File::open(path).map_err(StoreError::io("open the file"))?;
         let meta = file.metadata().map_err(StoreError::io("examine the file"))?;
         if !meta.is_file() {
-            return Err(StoreError::Foreign { found: "it is not a regular file".to_owned() });
+            return Err(StoreError::Foreign { found: ForeignCause::NotAFile });
         }
         Ok(MappedFile { file, window: Mutex::new(None) })
     }

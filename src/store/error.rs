@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::ids::Zxid;
+use crate::store::cause::{DamageCause, ForeignCause, OptionRange, SnapshotFault};
 use crate::store::os_error::OsError;
 
 /// Why the store refused or failed.
@@ -18,7 +19,7 @@ pub enum StoreError {
         /// Where, in bytes from the start of the file.
         offset: u64,
         /// What was expected there and what was found.
-        what: String,
+        cause: DamageCause,
         /// The last transaction before the damage that can be read.
         good_to: Zxid,
         /// The highest transaction known to have been durable behind it, if any.
@@ -48,7 +49,7 @@ pub enum StoreError {
     /// The file is not empty and is not ours. It is left as it is.
     Foreign {
         /// What was found where the superblocks should be.
-        found: String,
+        found: ForeignCause,
     },
     /// The file was written by a newer version that uses what this one does not know.
     Newer {
@@ -71,7 +72,7 @@ pub enum StoreError {
         /// The value given.
         value: u64,
         /// What is allowed.
-        allowed: String,
+        allowed: OptionRange,
     },
     /// The operating system refused a call.
     Io {
@@ -92,7 +93,7 @@ pub enum StoreError {
         /// Where, in bytes from the start of the file.
         offset: u64,
         /// What was wrong.
-        what: String,
+        cause: SnapshotFault,
     },
 }
 
@@ -106,16 +107,16 @@ impl StoreError {
         matches!(self, StoreError::Locked { .. } | StoreError::Option { .. })
     }
 
-    pub(crate) fn corrupt(offset: u64, what: impl Into<String>) -> StoreError {
-        StoreError::Corrupt { offset, what: what.into(), good_to: Zxid::ZERO, lost_to: None }
+    pub(crate) fn corrupt(offset: u64, cause: DamageCause) -> StoreError {
+        StoreError::Corrupt { offset, cause, good_to: Zxid::ZERO, lost_to: None }
     }
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StoreError::Corrupt { offset, what, good_to, lost_to } => {
-                write!(f, "damaged at byte {offset}: {what}; readable up to zxid {good_to}")?;
+            StoreError::Corrupt { offset, cause, good_to, lost_to } => {
+                write!(f, "damaged at byte {offset}: {cause}; readable up to zxid {good_to}")?;
                 match lost_to {
                     Some(zxid) => write!(f, ", lost for certain up to zxid {zxid}")?,
                     None => write!(f, ", what is lost behind it is unknown")?,
@@ -152,8 +153,8 @@ impl fmt::Display for StoreError {
             StoreError::NoSnapshot => write!(f, "no snapshot is being taken"),
             StoreError::SnapshotRunning => write!(f, "a snapshot is being taken already"),
             StoreError::LogReleased => write!(f, "the log that was being read for a member has been released"),
-            StoreError::SnapshotUnreadable { offset, what } => {
-                write!(f, "the new snapshot reads back wrong at byte {offset}: {what}; the older ones stay")
+            StoreError::SnapshotUnreadable { offset, cause } => {
+                write!(f, "the new snapshot reads back wrong at byte {offset}: {cause}; the older ones stay")
             }
         }
     }

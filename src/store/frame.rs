@@ -1,6 +1,7 @@
 //! Frames and records as bytes: what one sync makes durable, and what a frame carries.
 
 use crate::ids::Zxid;
+use crate::store::cause::RecordFault;
 use crate::store::layout::{frame, open, record};
 use crate::store::le;
 
@@ -244,7 +245,7 @@ impl<'a> Records<'a> {
 }
 
 impl<'a> Iterator for Records<'a> {
-    type Item = Result<Record<'a>, &'static str>;
+    type Item = Result<Record<'a>, RecordFault>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
@@ -252,14 +253,14 @@ impl<'a> Iterator for Records<'a> {
         }
         let rest = std::mem::take(&mut self.rest);
         if rest.len() < record::HEADER_LEN {
-            return Some(Err("a record header is cut short"));
+            return Some(Err(RecordFault::HeaderCutShort));
         }
         if le::u16_at(rest, record::KIND) != record::KIND_TXN {
-            return Some(Err("a record of unknown kind"));
+            return Some(Err(RecordFault::UnknownKind));
         }
         let len = le::u32_at(rest, record::LENGTH) as usize;
         let Some(txn) = rest.get(record::HEADER_LEN..).and_then(|body| body.get(..len)) else {
-            return Some(Err("a record is longer than its frame"));
+            return Some(Err(RecordFault::TooLong));
         };
         self.rest = rest.get(record_len(len)..).unwrap_or_default();
         Some(Ok(Record { zxid: Zxid(le::u64_at(rest, record::ZXID) as i64), txn }))

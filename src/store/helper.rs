@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::failpoint::{self, Failpoint};
 use crate::store::access::{AlignedBuf, Disk};
+use crate::store::cause::SnapshotFault;
 use crate::store::chain::Chain;
 use crate::store::cover::CoverCheck;
 use crate::store::error::StoreError;
@@ -50,7 +51,7 @@ pub(crate) trait Check: std::fmt::Debug + Send {
 #[derive(Debug)]
 pub(crate) enum VerifyError {
     Sync(io::Error),
-    Bad { offset: u64, what: String },
+    Bad { offset: u64, fault: SnapshotFault },
 }
 
 /// An error, and whether it came from a sync: then nothing may be believed any more.

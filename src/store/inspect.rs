@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::ids::Zxid;
 use crate::store::access::ReadAt;
+use crate::store::cause::{DamageCause, FrameFault, SnapshotFault};
 use crate::store::chain::{Chain, ChainEnd};
 use crate::store::chunks;
 use crate::store::cover::first_needed;
@@ -29,14 +30,14 @@ pub enum InspectVerdict {
         /// Where the log ends.
         at: u64,
         /// What is there in place of a frame.
-        why: String,
+        why: FrameFault,
     },
     /// Bytes that had been durable are gone; a server refuses the file.
     Damaged {
         /// The first damaged place.
         at: u64,
         /// What was expected and found.
-        what: String,
+        cause: DamageCause,
         /// The last transaction that can be read.
         good_to: Zxid,
         /// The highest transaction known to be lost.
@@ -113,7 +114,7 @@ pub enum InspectLine<'a> {
         /// Entries.
         entries: u64,
         /// `Err` names the first bad byte and what is wrong there.
-        whole: Result<(), (u64, String)>,
+        whole: Result<(), (u64, SnapshotFault)>,
     },
     /// Log that the newest snapshot covers is damaged. The state is whole without it: a server starts, takes a new snapshot
     /// and gives this part of the log up.
@@ -121,7 +122,7 @@ pub enum InspectLine<'a> {
         /// The first damaged place.
         offset: u64,
         /// What was expected and found.
-        what: String,
+        cause: DamageCause,
     },
     /// One frame of the log.
     Frame {
@@ -206,7 +207,7 @@ struct Inspected {
 /// Damage in log that is not needed, because the newest snapshot is whole.
 struct CoveredFault {
     at: u64,
-    what: String,
+    cause: DamageCause,
     /// The first log extent that is needed.
     needed: u64,
 }
@@ -215,16 +216,16 @@ struct CoveredFault {
 fn worth(source: &dyn ReadAt, root: &Superblock, lseq: u64) -> Result<(InspectVerdict, Zxid), StoreError> {
     let chain = match Chain::walk_from(source, root, lseq, &mut |_, _| Ok(())) {
         Ok(chain) => chain,
-        Err(StoreError::Corrupt { offset, what, good_to, lost_to }) => {
-            return Ok((InspectVerdict::Damaged { at: offset, what, good_to, lost_to }, good_to));
+        Err(StoreError::Corrupt { offset, cause, good_to, lost_to }) => {
+            return Ok((InspectVerdict::Damaged { at: offset, cause, good_to, lost_to }, good_to));
         }
         Err(other) => return Err(other),
     };
     let verdict = match chain.judge(source, root) {
         ChainEnd::Clean => InspectVerdict::Good { end: chain.at },
-        ChainEnd::Torn { .. } => InspectVerdict::Torn { at: chain.at, why: chain.why.to_owned() },
-        ChainEnd::Damaged { what, lost_to } => {
-            InspectVerdict::Damaged { at: chain.at, what, good_to: chain.last_zxid, lost_to }
+        ChainEnd::Torn { .. } => InspectVerdict::Torn { at: chain.at, why: chain.why },
+        ChainEnd::Damaged { cause, lost_to } => {
+            InspectVerdict::Damaged { at: chain.at, cause, good_to: chain.last_zxid, lost_to }
         }
     };
     Ok((verdict, chain.last_zxid))
@@ -252,8 +253,8 @@ fn look(source: &dyn ReadAt) -> Result<Inspected, StoreError> {
     let len = source.len().map_err(StoreError::io("examine the file"))?;
     let seen = |copies, root, verdict| Ok(Inspected { copies, root, verdict, covered: None });
     let damaged = |error: StoreError| match error {
-        StoreError::Corrupt { offset, what, good_to, lost_to } => {
-            Ok(InspectVerdict::Damaged { at: offset, what, good_to, lost_to })
+        StoreError::Corrupt { offset, cause, good_to, lost_to } => {
+            Ok(InspectVerdict::Damaged { at: offset, cause, good_to, lost_to })
         }
         other => Err(other),
     };
@@ -266,25 +267,22 @@ fn look(source: &dyn ReadAt) -> Result<Inspected, StoreError> {
         }
     };
     if len < root.file_len() {
-        let what = format!("the file ends here and should have {} bytes", root.file_len());
-        return seen(copies, None, damaged(StoreError::corrupt(len, what))?);
+        let cut = StoreError::corrupt(len, DamageCause::CutShort { expected: root.file_len() });
+        return seen(copies, None, damaged(cut)?);
     }
     let (mut verdict, mut last_zxid) = worth(source, &root, root.log_base_lseq)?;
     let mut covered = None;
-    if let InspectVerdict::Damaged { at, what, .. } = &verdict
+    if let InspectVerdict::Damaged { at, cause, .. } = &verdict
         && let Some((needed, behind, last)) = worth_behind_snapshot(source, &root)?
     {
-        covered = Some(CoveredFault { at: *at, what: what.clone(), needed });
+        covered = Some(CoveredFault { at: *at, cause: cause.clone(), needed });
         (verdict, last_zxid) = (behind, last);
     }
     let marked = root.flags & (sb::FLAG_DAMAGED | sb::FLAG_RESYNC) != 0;
     let verdict = match verdict {
-        InspectVerdict::Good { .. } | InspectVerdict::Torn { .. } if marked => InspectVerdict::Damaged {
-            at: 0,
-            what: "marked as damaged: it waits to be filled by its peers".to_owned(),
-            good_to: last_zxid,
-            lost_to: None,
-        },
+        InspectVerdict::Good { .. } | InspectVerdict::Torn { .. } if marked => {
+            InspectVerdict::Damaged { at: 0, cause: DamageCause::Marked, good_to: last_zxid, lost_to: None }
+        }
         verdict => verdict,
     };
     Ok(Inspected { copies, root: Some(root), verdict, covered })
@@ -326,13 +324,7 @@ impl Inspected {
     ) -> Result<InspectVerdict, StoreError> {
         for (slot, mirrors) in self.copies.found.iter().enumerate() {
             for (mirror, copy) in mirrors.iter().enumerate() {
-                let generation = match copy {
-                    Ok(copy) => Ok(copy.generation),
-                    Err(CopyFault::Empty) => Err("empty".to_owned()),
-                    Err(CopyFault::Foreign) => Err("no superblock".to_owned()),
-                    Err(CopyFault::Bad(what)) => Err(what.clone()),
-                    Err(CopyFault::Newer { found, .. }) => Err(format!("format or feature {found:#x} is not known")),
-                };
+                let generation = copy.as_ref().map(|copy| copy.generation).map_err(CopyFault::to_string);
                 let offset = SLOT_AT[slot][mirror];
                 each(InspectLine::Superblock(SuperblockLine { slot, mirror, offset, generation }));
             }
@@ -363,8 +355,8 @@ impl Inspected {
             let (id, zxid, bytes, entries) = (kept.id, kept.zxid, kept.bytes, kept.entries);
             each(InspectLine::Snapshot { slot, id, zxid, bytes, entries, whole });
         }
-        if let Some(CoveredFault { at, what, .. }) = &self.covered {
-            each(InspectLine::CoveredDamage { offset: *at, what: what.clone() });
+        if let Some(CoveredFault { at, cause, .. }) = &self.covered {
+            each(InspectLine::CoveredDamage { offset: *at, cause: cause.clone() });
         }
         let mut last_zxid = Zxid::ZERO;
         let mut each_frame = |head: &FrameHead, body: &[u8]| {
@@ -396,19 +388,18 @@ impl Inspected {
             whole_ones.retain(|&zxid| {
                 let inside = (log_from..=chain.last_zxid).contains(&zxid);
                 if !inside {
-                    first_fault.get_or_insert((0, format!("its zxid {zxid} is outside the log")));
+                    let (from, to) = (log_from, chain.last_zxid);
+                    first_fault.get_or_insert((0, SnapshotFault::OutsideLog { zxid, from, to }));
                 }
                 inside
             });
         }
         match (self.verdict, first_fault) {
-            (InspectVerdict::Damaged { at, what, good_to, lost_to }, _) => {
-                Ok(InspectVerdict::Damaged { at, what, good_to, lost_to })
-            }
+            (damaged @ InspectVerdict::Damaged { .. }, _) => Ok(damaged),
             // A snapshot that a server has replaced meanwhile is no damage.
-            (_, Some((at, what))) if whole_ones.is_empty() && !in_use => Ok(InspectVerdict::Damaged {
+            (_, Some((at, fault))) if whole_ones.is_empty() && !in_use => Ok(InspectVerdict::Damaged {
                 at,
-                what: format!("no snapshot is whole: {what}"),
+                cause: DamageCause::NoWholeSnapshot(fault),
                 good_to: Zxid::ZERO,
                 lost_to: Some(last_zxid),
             }),

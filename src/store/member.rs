@@ -1,5 +1,6 @@
 //! What a member of an ensemble keeps beside its log, in every generation of the superblock.
 
+use crate::store::cause::SuperblockFault;
 use crate::store::layout::{mem, sb};
 use crate::store::le;
 
@@ -102,7 +103,7 @@ impl MemberState {
     }
 
     /// Reads it from a superblock copy whose checksum was found right. `has_rest` is what `compat` says.
-    pub(crate) fn decode(bytes: &[u8], has_rest: bool) -> Result<MemberState, &'static str> {
+    pub(crate) fn decode(bytes: &[u8], has_rest: bool) -> Result<MemberState, SuperblockFault> {
         let mut found = MemberState {
             accepted_epoch: le::u64_at(bytes, sb::ACCEPTED_EPOCH),
             current_epoch: le::u64_at(bytes, sb::CURRENT_EPOCH),
@@ -112,13 +113,13 @@ impl MemberState {
             return Ok(found);
         }
         found.ensemble_id = le::array_at(bytes, mem::ENSEMBLE_ID);
-        found.soundness = Soundness::of_code(le::u32_at(bytes, mem::SOUNDNESS)).ok_or("unknown soundness")?;
+        found.soundness = Soundness::of_code(le::u32_at(bytes, mem::SOUNDNESS)).ok_or(SuperblockFault::Soundness)?;
         found.passwords = le::u32_at(bytes, mem::PASSWORDS);
         found.keyed_since = le::u64_at(bytes, mem::KEYED_SINCE) as i64;
         let mut at = mem::TEXTS;
-        let mut text = |length_at: usize| -> Result<Vec<u8>, &'static str> {
+        let mut text = |length_at: usize| -> Result<Vec<u8>, SuperblockFault> {
             let end = at + usize::from(le::u16_at(bytes, length_at));
-            let text = bytes.get(at..end).filter(|_| end <= sb::EXTENT_MAP).ok_or("configurations too long")?;
+            let text = bytes.get(at..end).filter(|_| end <= sb::EXTENT_MAP).ok_or(SuperblockFault::Configurations)?;
             at = end;
             Ok(text.to_vec())
         };

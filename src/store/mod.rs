@@ -11,6 +11,7 @@
 
 mod access;
 mod budget;
+mod cause;
 mod chain;
 mod chunks;
 mod cover;
@@ -46,6 +47,7 @@ mod window;
 mod writing;
 
 pub use access::{Disk, ReadAt};
+pub use cause::{ChunkPlace, DamageCause, ForeignCause, FrameFault, OptionRange, RecordFault, SnapshotFault};
 pub(crate) use disk::listen;
 pub use disk::{DiskFile, block_file_size_signal};
 pub use error::StoreError;
@@ -56,7 +58,7 @@ pub use options::{Space, SpaceLevel, StoreOptions, StoreStats, SyncMode};
 pub use os_error::{OsError, os_text};
 pub use parts::Store;
 pub use read::{LogCursor, Logged};
-pub use recover::{EndOfLog, RecoveryReport, recover_image};
+pub use recover::{DamagedSnapshot, EndOfLog, RecoveryReport, recover_image};
 pub use replay::Replay;
 pub use snapshot::SnapshotDone;
 pub use writing::{LogWrite, LogWritten};

@@ -168,7 +168,9 @@ impl Store {
             next.server_id = server_id;
         }
         for slot in bad_slots {
-            log::error!("dropping a damaged snapshot: {:?}", report.snapshots_damaged);
+            for damaged in &report.snapshots_damaged {
+                log::error!("dropping a damaged snapshot: {damaged}");
+            }
             next.retire_snapshot(slot);
         }
         store.log.read_last_page(&*store.extents.root.disk)?;

@@ -1,6 +1,7 @@
 //! The store's settings, and what it tells about itself.
 
 use crate::ids::Zxid;
+use crate::store::cause::OptionRange;
 use crate::store::error::StoreError;
 use crate::store::layout;
 
@@ -66,20 +67,24 @@ impl Default for StoreOptions {
 
 impl StoreOptions {
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        let refuse = |name, value, allowed: String| Err(StoreError::Option { name, value, allowed });
+        let refuse = |name, value, allowed: OptionRange| Err(StoreError::Option { name, value, allowed });
         let least = if self.small_extents { 1 << layout::EXTENT_LOG2_MIN } else { 4 << 20 };
         let most = 1 << layout::EXTENT_LOG2_MAX;
         if !self.extent_size.is_power_of_two() || self.extent_size < least || self.extent_size > most {
-            return refuse("extent_size", self.extent_size, format!("a power of two from {least} to {most}"));
+            return refuse("extent_size", self.extent_size, OptionRange::PowerOfTwo { least, most });
         }
         if self.max_size / self.extent_size < 8 {
-            return refuse("max_size", self.max_size, format!("at least 8 extents, {} bytes", 8 * self.extent_size));
+            return refuse(
+                "max_size",
+                self.max_size,
+                OptionRange::ExtentsAtLeast { extents: 8, bytes: 8 * self.extent_size },
+            );
         }
         if self.max_record == 0 || self.max_record > self.extent_size / 2 {
-            return refuse("max_record", self.max_record, format!("1 to half an extent, {}", self.extent_size / 2));
+            return refuse("max_record", self.max_record, OptionRange::HalfAnExtent { bytes: self.extent_size / 2 });
         }
         if !(1..=2).contains(&self.keep_snapshots) {
-            return refuse("keep_snapshots", u64::from(self.keep_snapshots), "1 or 2".into());
+            return refuse("keep_snapshots", u64::from(self.keep_snapshots), OptionRange::OneOrTwo);
         }
         Ok(())
     }

@@ -4,11 +4,13 @@
 //! passed over. Extents that a reader has before it are not released, within limits.
 
 use crate::store::access::ReadAt;
+use crate::store::cause::{DamageCause, FrameFault};
 use crate::store::chain::{LogExtent, frame_at};
 use crate::store::error::StoreError;
 use crate::store::frame::{FrameHead, FrameKind, Records};
 use crate::store::layout::frame;
 use crate::store::log::Log;
+use crate::store::os_error::OsError;
 use crate::store::superblock::Superblock;
 use crate::store::window::Window;
 use std::collections::BTreeMap;
@@ -186,9 +188,10 @@ impl LogReader<'_> {
             if head.kind == FrameKind::Txns {
                 let body_at = cursor.at + frame::HEADER_LEN as u64;
                 let body = window.bytes(body_at, head.body_len as usize, extent.end);
-                let body = body.map_err(|error| unreadable(cursor, error.to_string()))?;
+                let body =
+                    body.map_err(|error| unreadable(cursor, DamageCause::LogUnreadable(OsError::from(&error))))?;
                 for one in Records::of(body) {
-                    let one = one.map_err(|why| unreadable(cursor, why))?;
+                    let one = one.map_err(|fault| changed(cursor, FrameFault::Record(fault)))?;
                     if one.zxid <= cursor.upto || !self.log.survives(head.fseq, one.zxid) {
                         continue;
                     }
@@ -211,25 +214,24 @@ impl LogReader<'_> {
         cursor: &LogCursor,
         extent: &LogExtent,
     ) -> Result<FrameHead, StoreError> {
-        let head =
-            frame_at(window, self.sb, cursor.at, extent.end).map_err(|error| unreadable(cursor, error.to_string()))?;
-        let head = head.map_err(|why| unreadable(cursor, why))?;
+        let head = frame_at(window, self.sb, cursor.at, extent.end)
+            .map_err(|error| unreadable(cursor, DamageCause::LogUnreadable(OsError::from(&error))))?;
+        let head = head.map_err(|why| changed(cursor, why))?;
         let follows = match cursor.behind {
             None => head.kind == FrameKind::Open && head.fseq == extent.first_fseq,
             Some((crc, fseq)) => head.prev_crc == crc && head.fseq > fseq && head.fseq <= self.log.fseq,
         };
         if !follows {
-            return Err(unreadable(cursor, "a frame of an earlier use of the space"));
+            return Err(changed(cursor, FrameFault::EarlierUse));
         }
         Ok(head)
     }
 }
 
-fn unreadable(cursor: &LogCursor, what: impl Into<String>) -> StoreError {
-    StoreError::Corrupt {
-        offset: cursor.at,
-        what: format!("the log, read again, has changed: {}", what.into()),
-        good_to: cursor.upto,
-        lost_to: None,
-    }
+fn changed(cursor: &LogCursor, why: FrameFault) -> StoreError {
+    unreadable(cursor, DamageCause::LogChanged(why))
+}
+
+fn unreadable(cursor: &LogCursor, cause: DamageCause) -> StoreError {
+    StoreError::Corrupt { offset: cursor.at, cause, good_to: cursor.upto, lost_to: None }
 }

@@ -6,7 +6,10 @@
 //!
 //! [`Store::open_on`]: crate::store::Store::open_on
 
+use std::fmt;
+
 use crate::store::access::ReadAt;
+use crate::store::cause::{DamageCause, SnapshotFault};
 use crate::store::chain::{Chain, ChainEnd, LogExtent, frame_at, unreadable};
 use crate::store::chunks;
 use crate::store::error::StoreError;
@@ -44,7 +47,7 @@ pub struct RecoveryReport {
     /// Entries in it.
     pub snapshot_entries: u64,
     /// Snapshots that turned out to be damaged and were dropped.
-    pub snapshots_damaged: Vec<String>,
+    pub snapshots_damaged: Vec<DamagedSnapshot>,
     /// Transactions replayed after the snapshot.
     pub replayed: u64,
     /// Frames of the log that were checked.
@@ -57,6 +60,23 @@ pub struct RecoveryReport {
     pub incarnation: u32,
     /// Microseconds it took.
     pub took_us: u64,
+}
+
+/// A snapshot that cannot be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedSnapshot {
+    /// The state that it holds.
+    pub zxid: Zxid,
+    /// Where it is damaged, in bytes from the start of the file.
+    pub offset: u64,
+    /// What is wrong there.
+    pub fault: SnapshotFault,
+}
+
+impl fmt::Display for DamagedSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "snapshot at zxid {}: byte {}: {}", self.zxid, self.offset, self.fault)
+    }
 }
 
 /// Everything recovery found out.
@@ -88,10 +108,10 @@ pub(crate) fn recover(
     }
     let len = source.len().map_err(StoreError::io("examine the file"))?;
     if len < sb.file_len() {
-        return Err(StoreError::corrupt(len, format!("the file ends here and should have {} bytes", sb.file_len())));
+        return Err(StoreError::corrupt(len, DamageCause::CutShort { expected: sb.file_len() }));
     }
     if sb.flags & (sb::FLAG_DAMAGED | sb::FLAG_RESYNC) != 0 {
-        return Err(StoreError::corrupt(0, "the file is marked as damaged and waits to be filled by its peers"));
+        return Err(StoreError::corrupt(0, DamageCause::Marked));
     }
     let (chain, verdict, taken_in) = match parallel::recover(source, &sb, replay, threads) {
         Some(Whole { chain, verdict, snapshot, replayed }) => (chain, verdict, Some((snapshot, replayed))),
@@ -104,8 +124,8 @@ pub(crate) fn recover(
     let (clean, highest_fseq) = match verdict {
         ChainEnd::Clean => (true, chain.fseq),
         ChainEnd::Torn { highest_fseq } => (false, highest_fseq),
-        ChainEnd::Damaged { what, lost_to } => {
-            return Err(StoreError::Corrupt { offset: chain.at, what, good_to: chain.last_zxid, lost_to });
+        ChainEnd::Damaged { cause, lost_to } => {
+            return Err(StoreError::Corrupt { offset: chain.at, cause, good_to: chain.last_zxid, lost_to });
         }
     };
     let mut found = Recovered {
@@ -172,7 +192,7 @@ struct StateSource<'a> {
 struct StateRead {
     snapshot: Option<(Zxid, u64)>,
     bad_slots: Vec<usize>,
-    damages: Vec<String>,
+    damages: Vec<DamagedSnapshot>,
     replayed: u64,
 }
 
@@ -203,10 +223,8 @@ impl StateSource<'_> {
             let is_installed = self.extents.is_empty() && kept.zxid == self.sb.end_zxid;
             let result = if (kept.zxid < log_from || kept.zxid > self.last_zxid) && !is_installed {
                 let (from, to) = (log_from, self.last_zxid);
-                Err((
-                    self.sb.extent_at(self.sb.snapshot_extents(slot)[0]),
-                    format!("its zxid {} is outside the log, {from} to {to}", kept.zxid),
-                ))
+                let at = self.sb.extent_at(self.sb.snapshot_extents(slot)[0]);
+                Err((at, SnapshotFault::OutsideLog { zxid: kept.zxid, from, to }))
             } else {
                 chunks::load(self.source, self.sb, slot, &kept, replay)
             };
@@ -215,18 +233,18 @@ impl StateSource<'_> {
                     read.snapshot = Some((kept.zxid, kept.entries));
                     return Ok(());
                 }
-                Err((offset, what)) => {
-                    read.damages.push(format!("snapshot at zxid {}: byte {offset}: {what}", kept.zxid));
+                Err((offset, fault)) => {
+                    read.damages.push(DamagedSnapshot { zxid: kept.zxid, offset, fault: fault.clone() });
                     read.bad_slots.push(slot);
-                    first_fault.get_or_insert((offset, what));
+                    first_fault.get_or_insert((offset, fault));
                 }
             }
         }
         match first_fault {
             None => Ok(()),
-            Some((offset, what)) => Err(StoreError::Corrupt {
+            Some((offset, fault)) => Err(StoreError::Corrupt {
                 offset,
-                what: format!("no snapshot can be loaded, the newest because {what}"),
+                cause: DamageCause::NoSnapshot(fault),
                 good_to: Zxid::ZERO,
                 lost_to: Some(self.last_zxid),
             }),
@@ -243,22 +261,21 @@ impl StateSource<'_> {
             while extent.last_zxid > after && at < extent.end {
                 let again = frame_at(&mut window, self.sb, at, self.sb.extent_end(extent.index));
                 let head = again.map_err(|error| unreadable(at, after, &error))?;
-                let head =
-                    head.map_err(|why| StoreError::corrupt(at, format!("read twice with two results: {why}")))?;
+                let head = head.map_err(|why| StoreError::corrupt(at, DamageCause::ReadTwice(why)))?;
                 let body_at = at + frame::HEADER_LEN as u64;
                 let body = window
                     .bytes(body_at, head.body_len as usize, extent.end)
                     .map_err(|error| unreadable(at, after, &error))?;
                 if head.kind == FrameKind::Txns {
                     for one in Records::of(body) {
-                        let one = one.map_err(|why| StoreError::corrupt(at, why))?;
+                        let one = one.map_err(|fault| StoreError::corrupt(at, DamageCause::Record(fault)))?;
                         let void = self.truncs.iter().any(|(fseq, to)| *fseq > head.fseq && one.zxid > *to);
                         if void || one.zxid <= after {
                             continue;
                         }
-                        replay.txn(one.zxid, one.txn).map_err(|what| StoreError::Corrupt {
+                        replay.txn(one.zxid, one.txn).map_err(|why| StoreError::Corrupt {
                             offset: at,
-                            what: format!("transaction {} was refused: {what}", one.zxid),
+                            cause: DamageCause::TxnRefused { zxid: one.zxid, why },
                             good_to: self.last_zxid.min(Zxid(one.zxid.0 - 1)),
                             lost_to: Some(self.last_zxid),
                         })?;

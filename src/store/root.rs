@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
 use crate::store::access::{AlignedBuf, Disk};
+use crate::store::cause::DamageCause;
 use crate::store::error::StoreError;
 use crate::store::layout::{SLOT_AT, SLOT_LEN};
 use crate::store::options::SyncMode;
@@ -56,7 +57,7 @@ impl Root {
     /// Refuses what needs a history.
     pub(crate) fn has_history(&self) -> Result<(), StoreError> {
         if self.is_hollow {
-            return Err(StoreError::corrupt(0, "the file is marked as damaged and waits to be filled by its peers"));
+            return Err(StoreError::corrupt(0, DamageCause::Marked));
         }
         self.alive()
     }

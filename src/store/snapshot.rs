@@ -305,9 +305,9 @@ impl Snapshots {
                 self.fail(extents, error.clone());
                 return Err(error);
             }
-            SnapshotPiece::Verified(Err(VerifyError::Bad { offset, what })) => {
-                log::error!("the new snapshot cannot be read back at byte {offset}: {what}");
-                self.fail(extents, StoreError::SnapshotUnreadable { offset, what });
+            SnapshotPiece::Verified(Err(VerifyError::Bad { offset, fault })) => {
+                log::error!("the new snapshot cannot be read back at byte {offset}: {fault}");
+                self.fail(extents, StoreError::SnapshotUnreadable { offset, cause: fault });
                 extents.mark_bad(offset, log)?;
             }
             SnapshotPiece::Verified(Ok(())) if build.failed.is_none() => self.verified = true,

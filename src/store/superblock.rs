@@ -3,14 +3,17 @@
 //! Generation g lives in slot g mod 2. Its two mirrors are synced one after the other, so a crash leaves at least one
 //! valid copy in each slot; a slot without one is damage (P7). Only when both are synced is a generation *complete*.
 
+use std::fmt;
 use std::io;
 
 use crate::ids::Zxid;
 use crate::store::access::{AlignedBuf, ReadAt, read_present};
+use crate::store::cause::{DamageCause, ForeignCause, SuperblockFault};
 use crate::store::error::StoreError;
 use crate::store::layout::{self, EXTENTS_AT, MAP_HERE, PAGE, SLOT_AT, SLOT_LEN, sb, snap};
 use crate::store::le;
 use crate::store::member::MemberState;
+use crate::store::os_error::OsError;
 
 /// One kept snapshot, as the superblock names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,9 +140,20 @@ pub(crate) enum CopyFault {
     /// No magic.
     Foreign,
     /// Ours, but torn or rotten.
-    Bad(String),
+    Bad(SuperblockFault),
     /// Sound, but made by a newer version.
     Newer { found: u32, known: u32 },
+}
+
+impl fmt::Display for CopyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CopyFault::Empty => f.write_str("empty"),
+            CopyFault::Foreign => f.write_str("no superblock"),
+            CopyFault::Bad(fault) => fault.fmt(f),
+            CopyFault::Newer { found, .. } => write!(f, "format or feature {found:#x} is not known"),
+        }
+    }
 }
 
 impl Superblock {
@@ -275,7 +289,7 @@ impl Superblock {
         own_offset: u64,
         read: &dyn Fn(u64, usize) -> io::Result<Vec<u8>>,
     ) -> Result<Superblock, CopyFault> {
-        let bad = |what: &str| Err(CopyFault::Bad(what.to_owned()));
+        let bad = |fault| Err(CopyFault::Bad(fault));
         if bytes.iter().all(|b| *b == 0) {
             return Err(CopyFault::Empty);
         }
@@ -285,14 +299,14 @@ impl Superblock {
         let covered = bytes.get(sb::SLOT_LEN..SLOT_LEN).unwrap_or_default();
         let (stored, computed) = (le::u32_at(bytes, sb::CRC), crc32c::crc32c(covered));
         if bytes.len() != SLOT_LEN || stored != computed {
-            return Err(CopyFault::Bad(format!("checksum {stored:#010x} stored, {computed:#010x} computed")));
+            return bad(SuperblockFault::Checksum { stored, computed });
         }
         if le::u32_at(bytes, sb::SLOT_LEN) != SLOT_LEN as u32 {
-            return bad("wrong slot length");
+            return bad(SuperblockFault::SlotLength);
         }
         let claimed = le::u64_at(bytes, sb::OWN_OFFSET);
         if claimed != own_offset {
-            return Err(CopyFault::Bad(format!("it belongs at byte {claimed}")));
+            return bad(SuperblockFault::OtherPlace { claimed });
         }
         let (format, incompat) = (le::u32_at(bytes, sb::FORMAT), le::u32_at(bytes, sb::INCOMPAT));
         if format != layout::FORMAT {
@@ -306,11 +320,11 @@ impl Superblock {
         }
         let extent_log2 = le::u32_at(bytes, sb::EXTENT_LOG2);
         if !(layout::EXTENT_LOG2_MIN..=layout::EXTENT_LOG2_MAX).contains(&extent_log2) {
-            return bad("extent size out of range");
+            return bad(SuperblockFault::ExtentSize);
         }
         let count = le::u32_at(bytes, sb::EXTENT_COUNT) as usize;
         if count == 0 || count > layout::extents_max(extent_log2) {
-            return bad("extent count out of range");
+            return bad(SuperblockFault::ExtentCount);
         }
         let extent_size = 1u64 << extent_log2;
         let first_len = match incompat & sb::INCOMPAT_FIRST_LEN {
@@ -318,7 +332,7 @@ impl Superblock {
             _ => le::u64_at(bytes, sb::FIRST_LEN),
         };
         if first_len == 0 || first_len > extent_size || (first_len < extent_size && count > 1) {
-            return bad("length of the first extent out of range");
+            return bad(SuperblockFault::FirstLength);
         }
         let map_extent = match incompat & sb::INCOMPAT_MAP_EXTENT {
             0 => None,
@@ -328,7 +342,7 @@ impl Superblock {
         for i in 0..count.min(MAP_HERE) {
             match Extent::of_word(le::u64_at(bytes, sb::EXTENT_MAP + 8 * i)) {
                 Some(extent) => map.push(extent),
-                None => return bad("unknown extent state"),
+                None => return bad(SuperblockFault::ExtentState),
             }
         }
         let slot = |at: usize| {
@@ -342,7 +356,7 @@ impl Superblock {
             })
         };
         let has_member = le::u32_at(bytes, sb::COMPAT) & sb::COMPAT_MEMBER != 0;
-        let member = MemberState::decode(bytes, has_member).map_err(|what| CopyFault::Bad(what.to_owned()))?;
+        let member = MemberState::decode(bytes, has_member).map_err(CopyFault::Bad)?;
         let mut found = Superblock {
             generation: le::u64_at(bytes, sb::GENERATION),
             file_uuid: le::array_at(bytes, sb::FILE_UUID),
@@ -377,33 +391,33 @@ impl Superblock {
         crc: u32,
         read: &dyn Fn(u64, usize) -> io::Result<Vec<u8>>,
     ) -> Result<(), CopyFault> {
-        let bad = |what: String| CopyFault::Bad(what);
-        let at = self.map_rest_at(own_offset).ok_or_else(|| bad("the rest of its map is nowhere".to_owned()))?;
+        let at = self.map_rest_at(own_offset).ok_or(CopyFault::Bad(SuperblockFault::MapNowhere))?;
         let len = (8 * count).next_multiple_of(PAGE);
-        let bytes = read(at, len).map_err(|error| bad(format!("the rest of its map is unreadable: {error}")))?;
+        let bytes =
+            read(at, len).map_err(|error| CopyFault::Bad(SuperblockFault::MapUnreadable(OsError::from(&error))))?;
         let found = crc32c::crc32c(&bytes);
         if bytes.len() != len || found != crc {
-            return Err(bad(format!("the rest of its map: checksum {crc:#010x} stored, {found:#010x} computed")));
+            return Err(CopyFault::Bad(SuperblockFault::MapChecksum { stored: crc, computed: found }));
         }
         for i in 0..count {
             let extent = Extent::of_word(le::u64_at(&bytes, 8 * i));
-            self.map.push(extent.ok_or_else(|| bad("unknown extent state".to_owned()))?);
+            self.map.push(extent.ok_or(CopyFault::Bad(SuperblockFault::ExtentState))?);
         }
         Ok(())
     }
 
     /// Every lseq once, orders without holes, snapshots whole.
-    pub(crate) fn check_itself(&self) -> Result<(), String> {
+    pub(crate) fn check_itself(&self) -> Result<(), SuperblockFault> {
         let (base, head) = (self.log_base_lseq, self.log_head_lseq);
         if base == 0 || head < base || head - base >= self.map.len() as u64 {
-            return Err(format!("log extents {base}..={head} do not fit {} extents", self.map.len()));
+            return Err(SuperblockFault::LogExtents { base, head, extents: self.map.len() });
         }
         if head >= 1 << 47 || self.end_fseq >= 1 << 62 || self.base_fseq >= 1 << 62 || self.generation >= 1 << 62 {
-            return Err("a number that may never go back is near its end".to_owned());
+            return Err(SuperblockFault::NearItsEnd);
         }
         let maps = self.map.iter().enumerate().filter(|(_, e)| e.state == ExtentState::Map).map(|(i, _)| i as u32);
         if maps.ne(self.map_extent) || (self.map_extent.is_some() != (self.map.len() > MAP_HERE)) {
-            return Err("the extent of the map is not where it is said to be".to_owned());
+            return Err(SuperblockFault::MapExtent);
         }
         let mut seen = vec![false; (head - base + 1) as usize];
         let mut orders = [Vec::new(), Vec::new()];
@@ -413,7 +427,7 @@ impl Superblock {
                     let place = extent.order.checked_sub(base).and_then(|i| seen.get_mut(usize::try_from(i).ok()?));
                     match place {
                         Some(seen) if !*seen => *seen = true,
-                        _ => return Err(format!("log extent number {} twice or out of range", extent.order)),
+                        _ => return Err(SuperblockFault::LogExtentTwice { order: extent.order }),
                     }
                 }
                 ExtentState::SnapA => orders[0].push(extent.order),
@@ -422,18 +436,18 @@ impl Superblock {
             }
         }
         if seen.contains(&false) {
-            return Err(format!("a log extent of {base}..={head} is missing"));
+            return Err(SuperblockFault::LogExtentMissing { base, head });
         }
         let per_extent = self.extent_size() / self.chunk_len() as u64;
         for (slot, orders) in orders.iter_mut().enumerate() {
             orders.sort_unstable();
             let needed = self.snapshots[slot].map_or(0, |kept| u64::from(kept.chunks).div_ceil(per_extent));
             if orders.len() as u64 != needed || orders.iter().enumerate().any(|(i, order)| *order != i as u64) {
-                return Err(format!("snapshot {slot} has {} extents in place of {needed}", orders.len()));
+                return Err(SuperblockFault::SnapshotExtents { slot, found: orders.len(), needed });
             }
         }
         if self.snapshots == [None, None] && base != 1 {
-            return Err("the log does not begin at its beginning and there is no snapshot".to_owned());
+            return Err(SuperblockFault::NoBeginning);
         }
         Ok(())
     }
@@ -452,8 +466,8 @@ impl Copies {
         let read = |slot: usize, mirror: usize| {
             let at = SLOT_AT[slot][mirror];
             // One unreadable copy is what the mirror is for.
-            let mut buf =
-                read_present(source, at, SLOT_LEN).map_err(|error| CopyFault::Bad(format!("unreadable: {error}")))?;
+            let mut buf = read_present(source, at, SLOT_LEN)
+                .map_err(|error| CopyFault::Bad(SuperblockFault::Unreadable(OsError::from(&error))))?;
             buf.resize(SLOT_LEN, 0);
             Superblock::decode(&buf, at, &|at, len| read_present(source, at, len))
         };
@@ -500,33 +514,29 @@ impl Copies {
             let ours = any(|fault| matches!(fault, CopyFault::Bad(_)));
             let foreign = any(|fault| matches!(fault, CopyFault::Foreign));
             return Err(match (ours, foreign) {
-                (true, _) => StoreError::corrupt(0, "none of the four superblock copies is valid"),
+                (true, _) => StoreError::corrupt(0, DamageCause::NoSuperblock),
                 // Ours come into their place when they are whole.
-                (false, false) => StoreError::corrupt(
-                    0,
-                    "zeros, or nothing, where the four superblock copies should be: the file was cut or overwritten; a \
-                     server that is to begin with nothing needs a place where no file is",
-                ),
-                (false, true) => StoreError::Foreign { found: "no superblock at any of its four places".to_owned() },
+                (false, false) => StoreError::corrupt(0, DamageCause::SuperblocksGone),
+                (false, true) => StoreError::Foreign { found: ForeignCause::NoSuperblock },
             });
         };
         for slot in [0, 1] {
             match self.of_slot(slot) {
                 // A crash spares one mirror of each slot, so this is no crash.
                 None => {
-                    let mut error = StoreError::corrupt(SLOT_AT[slot][0], "both mirrors of a superblock slot are bad");
+                    let mut error = StoreError::corrupt(SLOT_AT[slot][0], DamageCause::SlotBad);
                     if let StoreError::Corrupt { good_to, .. } = &mut error {
                         *good_to = newest.end_zxid;
                     }
                     return Err(error);
                 }
                 Some(copy) if copy.file_uuid != newest.file_uuid => {
-                    return Err(StoreError::corrupt(SLOT_AT[slot][0], "a superblock slot of another file"));
+                    return Err(StoreError::corrupt(SLOT_AT[slot][0], DamageCause::SlotForeign));
                 }
                 Some(copy) if copy.generation != newest.generation && copy.generation + 1 != newest.generation => {
                     return Err(StoreError::corrupt(
                         SLOT_AT[slot][0],
-                        format!("generation {} beside generation {}", copy.generation, newest.generation),
+                        DamageCause::Generations { found: copy.generation, newest: newest.generation },
                     ));
                 }
                 Some(_) => {}

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use zoarium::engine::{Engine, ReplicatedState};
 use zoarium::ids::Zxid;
-use zoarium::store::{EndOfLog, InspectVerdict, Replay, StoreError, inspect_bytes, recover_image};
+use zoarium::store::{DamageCause, EndOfLog, InspectVerdict, Replay, StoreError, inspect_bytes, recover_image};
 
 use super::conversation::settings;
 use super::state::picture;
@@ -175,9 +175,9 @@ fn look_at(image: &[u8]) {
     match (&opened, &verdict) {
         (Ok(report), Ok(InspectVerdict::Good { .. })) => assert_eq!(report.end, EndOfLog::Clean),
         (Ok(report), Ok(InspectVerdict::Torn { at, .. })) => assert_eq!(report.end, EndOfLog::Cut { at: *at }),
-        (Err(StoreError::Corrupt { offset, .. }), Ok(InspectVerdict::Damaged { at, what, .. })) => {
+        (Err(StoreError::Corrupt { offset, .. }), Ok(InspectVerdict::Damaged { at, cause, .. })) => {
             // When no snapshot is whole, each names one of them; what is marked as damaged is not opened to find more.
-            let same = offset == at || *offset == 0 || what.starts_with("no snapshot");
+            let same = offset == at || *offset == 0 || matches!(cause, DamageCause::NoWholeSnapshot(_));
             assert!(same, "opened {opened:?}, inspected {verdict:?}");
         }
         (Err(_), Ok(InspectVerdict::Unfinished) | Err(_)) => {}

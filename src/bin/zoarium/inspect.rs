@@ -103,8 +103,8 @@ fn render(line: &InspectLine<'_>, arguments: &InspectArguments) -> Option<String
             };
             format!("snapshot    slot {slot} number {id} zxid {zxid}: {entries} entries, {bytes} bytes, {whole}")
         }
-        InspectLine::CoveredDamage { offset, what } => format!(
-            "log         damaged at byte {offset}: {what}; the newest snapshot covers this part: a server starts with \
+        InspectLine::CoveredDamage { offset, cause } => format!(
+            "log         damaged at byte {offset}: {cause}; the newest snapshot covers this part: a server starts with \
              everything, takes a new snapshot and gives this part up"
         ),
         InspectLine::Frame { offset, fseq, incarnation, kind, len, synced_fseq, last_zxid, records } => format!(
@@ -129,12 +129,12 @@ fn judge(verdict: &InspectVerdict) -> (Ink, String) {
             "verdict: a file under the name of a creation, which goes on or was cut short; a server begins it anew"
                 .to_owned(),
         ),
-        InspectVerdict::Damaged { at, what, good_to, lost_to } => {
+        InspectVerdict::Damaged { at, cause, good_to, lost_to } => {
             let lost = match lost_to {
                 Some(zxid) => format!("lost for certain up to zxid {zxid}"),
                 None => "what is lost behind it is unknown".to_owned(),
             };
-            let text = format!("verdict: damaged at byte {at}: {what}; readable up to zxid {good_to}, {lost}");
+            let text = format!("verdict: damaged at byte {at}: {cause}; readable up to zxid {good_to}, {lost}");
             (Ink::Error, text)
         }
     }

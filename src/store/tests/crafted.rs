@@ -6,6 +6,7 @@ use super::Model;
 use super::sim_disk::SimDisk;
 use super::world::{World, tiny};
 use crate::ids::{Millis, Zxid};
+use crate::store::cause::{DamageCause, SnapshotFault, SuperblockFault};
 use crate::store::chain::Chain;
 use crate::store::layout::{EXTENTS_AT, PAGE, SLOT_AT, SLOT_LEN, frame, record};
 use crate::store::le;
@@ -83,8 +84,9 @@ fn a_snapshot_with_other_entries_than_the_superblock_names_is_not_loaded() {
         let kept = one.snapshots[1 - newer].as_mut().unwrap();
         kept.entries = kept.entries.wrapping_add_signed(change);
         put_superblock(&mut other, &one);
-        let refused = recover_image(&other, &mut Model::default());
-        assert!(matches!(refused, Err(StoreError::Corrupt { .. })), "{refused:?}");
+        let Err(StoreError::Corrupt { cause, .. }) = recover_image(&other, &mut Model::default()) else { panic!() };
+        let DamageCause::NoSnapshot(SnapshotFault::Entries { found, expected }) = cause else { panic!("{cause}") };
+        assert_eq!(found.wrapping_add_signed(change), expected);
     }
 }
 
@@ -112,8 +114,8 @@ fn a_snapshot_whose_log_is_gone_is_not_taken_in_place_of_one_that_is_damaged() {
     assert_eq!(recover_image(&other, &mut Model::default()).unwrap().snapshot, Some(newest));
     let rotten = short.extent_at(short.snapshot_extents(newer)[0]) as usize + 100;
     other[rotten] ^= 1;
-    let refused = recover_image(&other, &mut Model::default());
-    assert!(matches!(refused, Err(StoreError::Corrupt { .. })), "{refused:?}");
+    let Err(StoreError::Corrupt { cause, .. }) = recover_image(&other, &mut Model::default()) else { panic!() };
+    assert!(matches!(cause, DamageCause::NoSnapshot(SnapshotFault::Checksum { .. })), "{cause}");
 }
 
 /// A frame behind the end of a log.
@@ -240,33 +242,41 @@ fn a_superblock_that_contradicts_itself_is_not_believed() {
     let free = sb.map.iter().position(|extent| extent.state == ExtentState::Free).unwrap();
     let snapshot = sb.map.iter().position(|extent| extent.state == ExtentState::SnapA).unwrap();
     type Change = fn(&mut Superblock, usize);
-    let changes: &[(&str, usize, Change)] = &[
-        ("no first log extent", 0, |sb, _| sb.log_base_lseq = 0),
-        ("the log ends before it begins", 0, |sb, _| sb.log_head_lseq = sb.log_base_lseq - 1),
-        ("more log than extents", 0, |sb, _| sb.log_head_lseq = sb.log_base_lseq + sb.map.len() as u64),
-        ("one more log extent than there is", 0, |sb, _| sb.log_head_lseq += 1),
-        ("one log extent fewer than there is", 0, |sb, _| sb.log_base_lseq += 1),
-        ("a log extent lost", log, |sb, at| sb.map[at] = Extent::FREE),
-        ("a log extent twice", free, |sb, at| {
+    type Is = fn(&SuperblockFault) -> bool;
+    let extents: Is = |fault| matches!(fault, SuperblockFault::LogExtents { .. });
+    let missing: Is = |fault| matches!(fault, SuperblockFault::LogExtentMissing { .. });
+    let twice: Is = |fault| matches!(fault, SuperblockFault::LogExtentTwice { .. });
+    let near: Is = |fault| matches!(fault, SuperblockFault::NearItsEnd);
+    let snap: Is = |fault| matches!(fault, SuperblockFault::SnapshotExtents { .. });
+    let map: Is = |fault| matches!(fault, SuperblockFault::MapExtent);
+    let start: Is = |fault| matches!(fault, SuperblockFault::NoBeginning);
+    let changes: &[(&str, Is, usize, Change)] = &[
+        ("no first log extent", extents, 0, |sb, _| sb.log_base_lseq = 0),
+        ("the log ends before it begins", extents, 0, |sb, _| sb.log_head_lseq = sb.log_base_lseq - 1),
+        ("more log than extents", extents, 0, |sb, _| sb.log_head_lseq = sb.log_base_lseq + sb.map.len() as u64),
+        ("one more log extent than there is", missing, 0, |sb, _| sb.log_head_lseq += 1),
+        ("one log extent fewer than there is", twice, 0, |sb, _| sb.log_base_lseq += 1),
+        ("a log extent lost", missing, log, |sb, at| sb.map[at] = Extent::FREE),
+        ("a log extent twice", twice, free, |sb, at| {
             sb.map[at] = Extent { state: ExtentState::Log, order: sb.log_base_lseq };
         }),
-        ("a log extent below the first", free, |sb, at| {
+        ("a log extent below the first", twice, free, |sb, at| {
             sb.map[at] = Extent { state: ExtentState::Log, order: sb.log_base_lseq - 1 };
         }),
-        ("a frame number near its end", 0, |sb, _| sb.end_fseq = 1 << 62),
-        ("a first frame number near its end", 0, |sb, _| sb.base_fseq = 1 << 62),
-        ("a generation near its end", 0, |sb, _| sb.generation = 1 << 62),
-        ("a part of a snapshot lost", snapshot, |sb, at| sb.map[at] = Extent::FREE),
-        ("a part of a snapshot too much", free, |sb, at| {
+        ("a frame number near its end", near, 0, |sb, _| sb.end_fseq = 1 << 62),
+        ("a first frame number near its end", near, 0, |sb, _| sb.base_fseq = 1 << 62),
+        ("a generation near its end", near, 0, |sb, _| sb.generation = 1 << 62),
+        ("a part of a snapshot lost", snap, snapshot, |sb, at| sb.map[at] = Extent::FREE),
+        ("a part of a snapshot too much", snap, free, |sb, at| {
             sb.map[at] = Extent { state: ExtentState::SnapA, order: sb.snapshot_extents(0).len() as u64 };
         }),
-        ("a snapshot out of order", snapshot, |sb, at| sb.map[at].order += 1),
-        ("extents of a snapshot that is not there", 0, |sb, _| sb.snapshots[0] = None),
-        ("a map that goes on though it fits", free, |sb, at| sb.map_extent = Some(at as u32)),
-        ("a place for a map that does not go on", free, |sb, at| {
+        ("a snapshot out of order", snap, snapshot, |sb, at| sb.map[at].order += 1),
+        ("extents of a snapshot that is not there", snap, 0, |sb, _| sb.snapshots[0] = None),
+        ("a map that goes on though it fits", map, free, |sb, at| sb.map_extent = Some(at as u32)),
+        ("a place for a map that does not go on", map, free, |sb, at| {
             sb.map[at] = Extent { state: ExtentState::Map, order: 0 };
         }),
-        ("the rest of a log without a snapshot", 0, |sb, _| {
+        ("the rest of a log without a snapshot", start, 0, |sb, _| {
             sb.snapshots = [None, None];
             for extent in &mut sb.map {
                 if matches!(extent.state, ExtentState::SnapA | ExtentState::SnapB) {
@@ -275,10 +285,11 @@ fn a_superblock_that_contradicts_itself_is_not_believed() {
             }
         }),
     ];
-    for (what, at, change) in changes {
+    for (what, is_why, at, change) in changes {
         let mut other = sb.clone();
         change(&mut other, *at);
-        assert!(other.check_itself().is_err(), "{what}");
+        let found = other.check_itself();
+        assert!(found.as_ref().is_err_and(is_why), "{what}: {found:?}");
         // And no file with it is taken for one with less in it.
         let mut bytes = image.clone();
         put_superblock(&mut bytes, &other);

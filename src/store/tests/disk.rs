@@ -112,7 +112,7 @@ fn what_is_no_regular_file_is_refused_and_the_refusal_says_so() {
     let made = std::process::Command::new("mkfifo").arg(folder.file()).status();
     assert!(made.is_ok_and(|status| status.success()));
     match DiskFile::open(&folder.file()) {
-        Err(StoreError::Foreign { found }) => assert_eq!(found, "it is not a regular file"),
+        Err(StoreError::Foreign { found }) => assert_eq!(found, ForeignCause::NotAFile),
         other => panic!("{other:?}"),
     }
 }

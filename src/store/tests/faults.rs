@@ -16,7 +16,7 @@ fn fail_at(seed: u64, k: u64, trap: Trap) -> Result<(), String> {
     world.disk.set_trap(k, trap);
     match world.open()? {
         Ok(_) => {}
-        Err(StoreError::Corrupt { what, .. }) => return Err(format!("an error taken for damage: {what}")),
+        Err(StoreError::Corrupt { cause, .. }) => return Err(format!("an error taken for damage: {cause}")),
         Err(_) => {
             world.restart_disk();
             return world.come_back();

@@ -8,7 +8,7 @@ use super::sim_disk::{SimDisk, Trap};
 use super::world::tiny;
 use crate::ids::{Millis, Zxid};
 use crate::store::superblock::Extent;
-use crate::store::{Disk, Record, Store, StoreError, StoreOptions};
+use crate::store::{Disk, Record, SnapshotFault, Store, StoreError, StoreOptions};
 
 /// When everything begins: long after the start, so that nothing is due because the clock is at zero.
 const BEGUN: u64 = 50_000;
@@ -92,8 +92,10 @@ fn fail(site: &mut Site, failure: Failure) {
             site.disk.fail_reads(at, at + 512);
             site.push_all();
             let outcome = site.outcome(BEGUN);
-            let told = matches!(&outcome, Err(StoreError::SnapshotUnreadable { offset, what }) if *offset == at && !what.is_empty());
-            assert!(told, "{outcome:?}");
+            let Err(StoreError::SnapshotUnreadable { offset, cause: SnapshotFault::Unreadable(_) }) = outcome else {
+                panic!("{outcome:?}")
+            };
+            assert_eq!(offset, at);
         }
         Failure::GivenUp => {
             site.push_all();

@@ -315,7 +315,9 @@ impl World {
             let calls = 1 + self.rng.below(8);
             self.disk.set_trap(calls, Trap::Crash);
             match self.open()? {
-                Err(StoreError::Corrupt { offset, what, .. }) => return Err(format!("P5: damage at {offset}: {what}")),
+                Err(StoreError::Corrupt { offset, cause, .. }) => {
+                    return Err(format!("P5: damage at {offset}: {cause}"));
+                }
                 Err(_) if self.disk.dead() => {}
                 Err(error) => return Err(format!("recovery failed: {error}")),
                 Ok(_) => {}
