@@ -317,3 +317,26 @@ impl LeaderElection {
         leads && quorums.is_quorum_of(|voter| votes.get(&voter).is_some_and(|its| its.agrees(ballot)))
     }
 }
+
+#[cfg(test)]
+impl LeaderElection {
+    /// Moves every moment back by so many ms, and to the next whole `step`; then it is `now`. Outside an election only the round is remembered,
+    /// since the next one begins with everything else; and whoever proposes itself gives up nobody. So equal situations are equal
+    /// values.
+    pub(super) fn rebase(&mut self, now: Millis, ms: u64, step: u64, is_looking: bool) {
+        if !is_looking {
+            *self = LeaderElection {
+                round: self.round,
+                wait_max_ms: self.wait_max_ms,
+                ..LeaderElection::new(self.me, self.wait_max_ms)
+            };
+        }
+        let back = |at: Millis| Millis(at.0.saturating_sub(ms).next_multiple_of(step));
+        self.resend_at = back(self.resend_at);
+        self.wins_at = self.wins_at.map(back);
+        self.gives_up_at = back(self.gives_up_at);
+        if is_looking && self.proposal.leader == self.own.leader {
+            self.gives_up_at = now.plus(4 * self.wait_max_ms);
+        }
+    }
+}

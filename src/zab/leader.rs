@@ -720,3 +720,18 @@ impl Leader {
         }
     }
 }
+
+#[cfg(test)]
+impl Leader {
+    /// Moves every moment back by so many ms and forgets what does not matter any more, so that equal situations are equal values.
+    pub(super) fn rebase(&mut self, ms: u64) {
+        let back = |at: Millis| Millis(at.0.saturating_sub(ms));
+        self.deadline = if self.phase < LeaderPhase::Broadcasting { back(self.deadline) } else { Millis(0) };
+        self.next_ping = back(self.next_ping);
+        for learner in self.learners.values_mut() {
+            learner.heard_at = back(learner.heard_at);
+            learner.tracked = learner.tracked.map(|(zxid, since)| (zxid, back(since)));
+        }
+        self.confirm.forget_the_past();
+    }
+}

@@ -504,3 +504,14 @@ impl Learner {
         }
     }
 }
+
+#[cfg(test)]
+impl Learner {
+    /// Moves every moment back by so many ms, so that equal situations are equal values.
+    pub(super) fn rebase(&mut self, ms: u64) {
+        let back = |at: Millis| Millis(at.0.saturating_sub(ms));
+        self.heard_at = back(self.heard_at);
+        self.deadline = if self.link.is_none() { back(self.deadline) } else { Millis(0) };
+        self.dial_at = self.dial_at.map(back);
+    }
+}

@@ -1,8 +1,15 @@
 //! Whole ensembles of `Zab`s in one seed. `ZOA_SEED=7` runs that seed alone, `ZOA_SEEDS=1000` more of them.
 
 mod counted;
+mod electing;
+mod feeding;
+mod following;
+mod founding;
+mod hand;
 mod leading;
 mod learning;
+mod meeting;
+mod small;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,0 +1,98 @@
+//! What is said to whoever comes, before and after it is known who leads.
+
+use super::hand::{INIT_MS, Member, at};
+use crate::ids::{ServerId, Zxid};
+use crate::records::peer::{Notification, PacketType, PeerState, QuorumPacket};
+use crate::zab::{Leaving, ZabAction, ZabEvent};
+
+#[test]
+fn who_connects_before_the_election_ends_waits_for_its_end() {
+    let mut member = Member::new(1..=5);
+    for (link, id) in [(1, 1), (2, 2)] {
+        member.introduces(link, id, PacketType::FOLLOWERINFO, 4);
+        assert_eq!(member.closed(link), None);
+    }
+    member.tell(ZabEvent::Closed { link: at(2) });
+    let own = member.vote_told(1).unwrap();
+    for from in [1, 2] {
+        member.tell(ZabEvent::Ballot { from: ServerId(from), notification: own.clone() });
+    }
+    assert_eq!(member.zab.learner_counts().map(|counts| counts.learners), Some(1));
+    assert!(member.kept().is_some(), "the first has introduced itself already");
+    assert_eq!(member.sent(1), [(PacketType::LEADERINFO, Zxid::new(5, 0))]);
+}
+
+#[test]
+fn who_waits_too_long_or_says_too_much_or_waits_for_somebody_else_is_sent_away() {
+    let mut member = Member::new(1..=5);
+    member.introduces(1, 1, PacketType::FOLLOWERINFO, 4);
+    member.passes(INIT_MS / 2);
+    member.introduces(2, 2, PacketType::FOLLOWERINFO, 4);
+    member.packet(2, QuorumPacket::bare(PacketType::ACK, Zxid::ZERO));
+    assert!(matches!(member.closed(2), Some(Leaving::Protocol(_))));
+    member.introduces(3, 2, PacketType::FOLLOWERINFO, 4);
+    member.passes(INIT_MS / 2 - 1);
+    assert_eq!(member.closed(1), None);
+    assert!(member.zab.poll_timeout() <= member.now.plus(1));
+    member.passes(1);
+    assert_eq!((member.closed(1), member.closed(3)), (Some(&Leaving::NotLeading), None));
+    // The second is elected, and it is the second whom the others should ask.
+    let vote = |state| Notification { state, leader: ServerId(2), ..member.vote_told(1).unwrap() };
+    let (leads, follows) = (vote(PeerState::Leading), vote(PeerState::Following));
+    member.tell(ZabEvent::Ballot { from: ServerId(2), notification: leads });
+    member.tell(ZabEvent::Ballot { from: ServerId(1), notification: follows });
+    assert!(member.done.contains(&ZabAction::Dial { to: ServerId(2) }), "{:?}", member.done);
+    assert_eq!(member.closed(3), Some(&Leaving::NotLeading));
+    member.tell(ZabEvent::Opened { link: at(5), is_ours: false });
+    assert_eq!(member.closed(5), Some(&Leaving::NotLeading));
+}
+
+#[test]
+fn no_more_than_a_few_may_wait() {
+    let mut member = Member::new(1..=5);
+    for link in 0..70 {
+        member.tell(ZabEvent::Opened { link: at(link), is_ours: false });
+    }
+    let closed = (0..70).filter(|link| member.closed(*link).is_some()).collect::<Vec<_>>();
+    assert_eq!(closed, (64..70).collect::<Vec<_>>());
+    let mut looking = Member::new(1..=5);
+    looking.tell(ZabEvent::Opened { link: at(1), is_ours: true });
+    assert_eq!(looking.closed(1), Some(&Leaving::NotLeading), "we follow nobody");
+}
+
+#[test]
+fn who_looks_is_told_whom_this_member_leads_or_follows_with_the_epoch_once_it_works() {
+    // ZOOKEEPER-1732
+    let looks = |from: u64| {
+        let notification = Member::new(1..=5).vote_told(1).unwrap();
+        ZabEvent::Ballot { from: ServerId(from), notification }
+    };
+    let mut member = Member::elected(1..=5);
+    member.done.clear();
+    member.tell(looks(1));
+    let told = member.vote_told(1).expect("it is told");
+    assert_eq!((told.state, told.leader, told.peer_epoch), (PeerState::Leading, ServerId(3), 3));
+    member = Member::established(1..=5);
+    member.tell(looks(2));
+    let told = member.vote_told(2).expect("it is told");
+    assert_eq!((told.state, told.leader, told.peer_epoch), (PeerState::Leading, ServerId(3), 5));
+    assert_eq!((told.zxid, told.round, told.version), (Zxid::new(2, 5), 1, 2));
+    assert_eq!(&*told.config, "version=0");
+    // Whoever follows already needs no answer, and an observer that looks gets one.
+    member.done.clear();
+    member.tell(ZabEvent::Ballot { from: ServerId(2), notification: told.clone() });
+    assert_eq!(member.vote_told(2), None);
+    member.tell(ZabEvent::Ballot { from: ServerId(9), notification: told });
+    assert_eq!(member.vote_told(9), None);
+    member.tell(looks(9));
+    assert_eq!(member.vote_told(9).map(|told| told.state), Some(PeerState::Leading));
+    // Not while it looks: it may be one that restarted, and its vote decides nothing.
+    let mut looking = Member::new(1..=5);
+    let own = looking.vote_told(1).unwrap();
+    for from in [8, 9] {
+        looking.tell(ZabEvent::Ballot { from: ServerId(from), notification: own.clone() });
+        assert_eq!(looking.vote_told(from).map(|told| told.state), Some(PeerState::Looking));
+    }
+    assert_eq!(looking.zab.leading(), None);
+    assert!(looking.zab.learner_counts().is_none());
+}
