@@ -30,6 +30,24 @@ pub(crate) enum Failpoint {
     BrokenStateTaken,
     /// What is logged and not delivered is forgotten when a role ends.
     TailForgotten,
+    /// An election looks at the longest log only (S-09).
+    EpochNotCompared,
+    /// A learner is sent what follows the epoch's begin in place of what it lacks (S-02).
+    DiffFromEpoch,
+    /// A learner that has too much is not told to cut it (S-15).
+    TruncLeftOut,
+    /// A follower applies what is in its log (S-11).
+    UncommittedApplied,
+    /// A leader does not notice that nobody follows (L-04).
+    QuorumNotWatched,
+    /// A leader commits what one of the others has (S-11).
+    OneIsQuorum,
+    /// A follower ends sessions that it has not heard of (G-10).
+    FollowerExpires,
+    /// A follower answers `sync` itself (G-04).
+    SyncNotForwarded,
+    /// The newest of several commits is told first (S-14).
+    CommitsReversed,
     // ---- The file -----------------------------------------------------------------------------------------------
     /// An append returns before its sync (D-10).
     AckBeforeSync,

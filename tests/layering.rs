@@ -53,7 +53,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("error", &["store"]),
     // Stands in for `peer` in tests; nothing but tests may use it.
-    ("sim", &["jute", "records", "tree", "engine", "member", "store"]),
+    ("sim", &["jute", "records", "tree", "engine", "member", "store", "zab"]),
 ];
 
 /// Free to all: numbers, paths, hashes, codes, and two that are nothing outside of tests: the switch for planted bugs, the count of steps.

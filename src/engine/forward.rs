@@ -15,6 +15,7 @@ use super::duty::{Outgoing, Violation};
 use super::handshake::Handshake;
 use super::settings::RECORD_OVERHEAD;
 use super::{Duty, Engine};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{SessionId, Zxid};
 use crate::jute::FIELD_SIZE_MAX;
 use crate::records::peer::{PacketType, QuorumPacket};
@@ -143,6 +144,9 @@ impl Engine {
     pub(super) fn forward_sync(&mut self, id: ConnId, xid: i32, body: &[u8]) {
         let Some(conn) = self.conns.get(id) else { return };
         let (session, authinfo) = (conn.session, conn.who.ids().to_vec());
+        if failpoint::on(Failpoint::SyncNotForwarded) {
+            return self.sync_reached(id, self.applied());
+        }
         self.forward.syncs.push_back(id);
         self.tell_leader(PacketType::REQUEST, request(session, xid, OpCode::Sync, body), Some(authinfo));
     }

@@ -27,6 +27,11 @@ impl Engine {
         let is_more = match self.duty {
             Duty::Alone { .. } | Duty::Decide { .. } => self.expire_the_silent(has_sent),
             Duty::ReadOnly => self.send_the_silent_away(has_sent),
+            Duty::Forward { .. } if failpoint::on(Failpoint::FollowerExpires) => {
+                let due = self.state.sessions.expired(self.clock.listened(), 1);
+                due.into_iter().for_each(|session| self.forward_expiry(session));
+                false
+            }
             // Only a leader expires.
             Duty::Forward { .. } | Duty::None => false,
         };

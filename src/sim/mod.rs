@@ -10,6 +10,7 @@
 
 mod client;
 mod conn;
+mod ensemble;
 mod model;
 mod node;
 mod oracle;

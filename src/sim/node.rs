@@ -93,9 +93,9 @@ impl Host for Moment {
 }
 
 /// Feeds recovery to an engine and writes down what it gave.
-struct Noting<'e> {
-    loading: Loading<'e>,
-    replayed: Vec<Proposal>,
+pub(super) struct Noting<'e> {
+    pub loading: Loading<'e>,
+    pub replayed: Vec<Proposal>,
 }
 
 impl Replay for Noting<'_> {
@@ -226,33 +226,38 @@ impl SimNode {
         }
     }
 
-    /// The state is that of the model, by everything a client may see and by a recount (S-21, S-24, S-25).
+    /// The state is that of the model.
     pub(super) fn check(&self, model: &Model) -> Result<(), Wrong> {
-        let tree = self.member.engine.tree();
-        tree.check().map_err(|why| format!("S-24: {why}"))?;
-        for (path, node) in &model.nodes {
-            let Some(id) = tree.lookup(path) else { return Err(format!("S-21, G-09: {path} is lost")) };
-            let (stat, expected) = (tree.stat(id), model.stat(path).unwrap_or_default());
-            let acl: Vec<ModelAcl> = tree.acl(id).entries().iter().map(ModelAcl::of).collect();
-            let acl = if acl.is_empty() { vec![ModelAcl::open()] } else { acl };
-            if stat != expected || tree.data(id).as_deref() != node.data.as_deref() || acl != node.acl {
-                let data = tree.data(id);
-                return Err(format!(
-                    "S-21, S-26: {path} is {stat:?} {data:?} {acl:?}, by the history {expected:?} {node:?}"
-                ));
-            }
+        check_state(&self.member.engine, model)
+    }
+}
+
+/// The state is that of the model, by everything a client may see and by a recount (S-21, S-24, S-25).
+pub(super) fn check_state(engine: &Engine, model: &Model) -> Result<(), Wrong> {
+    let tree = engine.tree();
+    tree.check().map_err(|why| format!("S-24: {why}"))?;
+    for (path, node) in &model.nodes {
+        let Some(id) = tree.lookup(path) else { return Err(format!("S-21, G-09: {path} is lost")) };
+        let (stat, expected) = (tree.stat(id), model.stat(path).unwrap_or_default());
+        let acl: Vec<ModelAcl> = tree.acl(id).entries().iter().map(ModelAcl::of).collect();
+        let acl = if acl.is_empty() { vec![ModelAcl::open()] } else { acl };
+        if stat != expected || tree.data(id).as_deref() != node.data.as_deref() || acl != node.acl {
+            let data = tree.data(id);
+            return Err(format!(
+                "S-21, S-26: {path} is {stat:?} {data:?} {acl:?}, by the history {expected:?} {node:?}"
+            ));
         }
-        if tree.node_count() != model.nodes.len() {
-            return Err(format!("S-21: {} znodes, {} by the history", tree.node_count(), model.nodes.len()));
-        }
-        let sessions: Vec<i64> = self.member.engine.expiry_buckets().flat_map(|(_, ids)| ids).map(|id| id.0).collect();
-        if sessions.len() != model.sessions.len() || !sessions.iter().all(|id| model.sessions.contains_key(id)) {
-            return Err(format!("S-25, SC-38: sessions {sessions:x?}, by the history {:x?}", model.sessions));
-        }
-        let orphan = |owner| matches!(owner, ModelOwner::Session(session) if !model.sessions.contains_key(&session));
-        match model.nodes.iter().find(|(_, node)| orphan(node.owner)) {
-            Some((path, _)) => Err(format!("S-25: {path} outlives its session")),
-            None => Ok(()),
-        }
+    }
+    if tree.node_count() != model.nodes.len() {
+        return Err(format!("S-21: {} znodes, {} by the history", tree.node_count(), model.nodes.len()));
+    }
+    let sessions: Vec<i64> = engine.expiry_buckets().flat_map(|(_, ids)| ids).map(|id| id.0).collect();
+    if sessions.len() != model.sessions.len() || !sessions.iter().all(|id| model.sessions.contains_key(id)) {
+        return Err(format!("S-25, SC-38: sessions {sessions:x?}, by the history {:x?}", model.sessions));
+    }
+    let orphan = |owner| matches!(owner, ModelOwner::Session(session) if !model.sessions.contains_key(&session));
+    match model.nodes.iter().find(|(_, node)| orphan(node.owner)) {
+        Some((path, _)) => Err(format!("S-25: {path} outlives its session")),
+        None => Ok(()),
     }
 }

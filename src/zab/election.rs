@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::quorum::Quorums;
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::records::peer::{Notification, PeerState};
 
@@ -42,7 +43,9 @@ impl Vote {
     /// Whether this candidate is the better one: by epoch first, because whoever adopted a newer leader's history beats a
     /// longer one that was abandoned.
     fn beats(&self, other: &Vote, quorums: &Quorums) -> bool {
-        let rank = |vote: &Vote| (vote.peer_epoch, vote.zxid, vote.leader.0 as i64);
+        let is_blind = failpoint::on(Failpoint::EpochNotCompared);
+        let epoch = |vote: &Vote| if is_blind { 0 } else { vote.peer_epoch };
+        let rank = |vote: &Vote| (epoch(vote), vote.zxid, vote.leader.0 as i64);
         quorums.weight(self.leader) > 0 && rank(self) > rank(other)
     }
 }

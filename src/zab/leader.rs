@@ -338,11 +338,14 @@ impl Leader {
         match plan {
             Plan::Diff => {
                 own.send_bare(link, PacketType::DIFF, committed);
+                let skips = failpoint::on(Failpoint::DiffFromEpoch);
+                let theirs = if skips { theirs.max(Zxid::new(committed.epoch(), 0)) } else { theirs };
                 (learner.sent, learner.told) = (theirs, theirs);
                 self.feed(own, link);
             }
             Plan::Trunc(to) => {
-                own.send_bare(link, PacketType::TRUNC, to);
+                let kind = if failpoint::on(Failpoint::TruncLeftOut) { PacketType::DIFF } else { PacketType::TRUNC };
+                own.send_bare(link, kind, to);
                 (learner.sent, learner.told) = (to, to);
                 self.feed(own, link);
             }
@@ -593,7 +596,9 @@ impl Leader {
                         && learner.acked >= head
                 })
             };
-            if !own.settings.quorums.is_quorum_of(has_head) {
+            let is_enough = |voter| voter != me && has_head(voter) && failpoint::on(Failpoint::OneIsQuorum);
+            let voters = own.settings.quorums.voters();
+            if !own.settings.quorums.is_quorum_of(has_head) && !voters.into_iter().any(is_enough) {
                 break;
             }
             own.history.commit(head);
@@ -682,7 +687,7 @@ impl Leader {
             let is_heard = |voter: ServerId| {
                 voter == me || self.learners.values().any(|learner| learner.is_server(voter) && !learner.is_observer)
             };
-            if !own.settings.quorums.is_quorum_of(is_heard) {
+            if !own.settings.quorums.is_quorum_of(is_heard) && !failpoint::on(Failpoint::QuorumNotWatched) {
                 return Err(RoleEnd::NoQuorum);
             }
             self.end_of_counter(own)?;

@@ -477,6 +477,9 @@ impl Learner {
         self.settle(own);
         let Some(link) = self.link else { return };
         self.acknowledge(own, link);
+        if failpoint::on(Failpoint::UncommittedApplied) {
+            own.history.commit(own.history.durable());
+        }
         match self.phase {
             LearnerPhase::Serving => own.deliver(),
             LearnerPhase::Catching => self.serve(own, link),

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::own::Own;
 use super::{LinkId, ZabSettings};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::records::peer::PacketType;
 
@@ -105,6 +106,9 @@ impl LearnerHandler {
                 (self.sent, self.told) = (zxid, zxid);
             }
             return;
+        }
+        if failpoint::on(Failpoint::CommitsReversed) && self.untold.get(1).is_some_and(|next| *next <= committed) {
+            self.untold.swap(0, 1);
         }
         while let Some(zxid) = self.untold.front().copied().filter(|zxid| *zxid <= committed) {
             self.untold.pop_front();

@@ -1,0 +1,244 @@
+//! The canonical history: what was committed, extended when the first member applies it and never rewritten; the state at
+//! every point of it; and what every client may rely on by it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::ids::Zxid;
+use crate::records::Stat;
+use crate::records::txn::{Payload, Txn, decode_txn};
+use crate::sim::Wrong;
+use crate::sim::model::{Model, Touched, parent_of};
+use crate::sim::oracle::{self, ChangeReply, ReadAnswer};
+use crate::sim::request::SimRequest;
+use crate::sim::who::SimUsers;
+
+/// The refusal of a request that came over a connection its session has left.
+const SESSION_MOVED: i32 = -118;
+const NO_NODE: i32 = -101;
+
+/// A write that a client has sent and of which nothing is committed yet.
+pub(super) struct SentWrite {
+    pub request: SimRequest,
+    /// The connection, of all that there were.
+    pub conn: u64,
+    /// The highest zxid that anybody had been acknowledged when it was sent (G-01).
+    pub floor: i64,
+}
+
+/// A committed write whose client was not answered yet.
+pub(super) struct CommittedWrite {
+    pub zxid: i64,
+    pub outcomes: Vec<ChangeReply>,
+    pub code: i32,
+}
+
+/// A znode at some point of the history.
+#[derive(Debug)]
+pub(super) struct ZnodeView {
+    data: Option<Vec<u8>>,
+    stat: Stat,
+    children: BTreeSet<String>,
+}
+
+/// A znode since this zxid; `None` while it is not there.
+type SinceView = (i64, Option<Rc<ZnodeView>>);
+
+pub(super) struct CommittedTxn {
+    pub zxid: Zxid,
+    pub bytes: Payload,
+    pub touched: Vec<Touched>,
+}
+
+pub(super) struct Canon {
+    /// The state at the end.
+    pub model: Model,
+    pub txns: Vec<CommittedTxn>,
+    views: BTreeMap<String, Vec<SinceView>>,
+    pub sent: BTreeMap<(i64, i32), SentWrite>,
+    pub done: BTreeMap<(i64, i32), CommittedWrite>,
+    /// The highest zxid of a write that somebody was acknowledged (G-01).
+    pub acked: i64,
+    /// The highest zxid of the header of any reply that somebody has read (G-04).
+    pub shown: i64,
+    /// Sessions that ended without their clients' asking for it.
+    pub expired: u64,
+    /// Every session that has ended, and where.
+    pub ended: BTreeMap<i64, i64>,
+    /// Sessions whose end some leader has proposed.
+    pub closing: BTreeSet<i64>,
+    /// Whether writes may be refused for want of room.
+    pub may_refuse: bool,
+}
+
+impl Canon {
+    pub(super) fn new(may_refuse: bool) -> Canon {
+        let mut canon = Canon {
+            model: Model::new(),
+            txns: Vec::new(),
+            views: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            done: BTreeMap::new(),
+            acked: 0,
+            shown: 0,
+            expired: 0,
+            ended: BTreeMap::new(),
+            closing: BTreeSet::new(),
+            may_refuse,
+        };
+        for path in canon.model.nodes.keys().cloned().collect::<Vec<_>>() {
+            canon.remember(&path, 0);
+        }
+        canon
+    }
+
+    pub(super) fn last(&self) -> Zxid {
+        self.txns.last().map_or(Zxid::ZERO, |txn| txn.zxid)
+    }
+
+    pub(super) fn at(&self, zxid: Zxid) -> Option<&CommittedTxn> {
+        let at = self.txns.binary_search_by_key(&zxid, |txn| txn.zxid).ok()?;
+        self.txns.get(at)
+    }
+
+    /// What was committed above `after`, up to `upto`.
+    pub(super) fn between(&self, after: i64, upto: i64) -> &[CommittedTxn] {
+        let from = self.txns.partition_point(|txn| txn.zxid.0 <= after);
+        let to = self.txns.partition_point(|txn| txn.zxid.0 <= upto);
+        &self.txns[from..to.max(from)]
+    }
+
+    fn remember(&mut self, path: &str, zxid: i64) {
+        let view = self.model.nodes.get(path).map(|node| {
+            Rc::new(ZnodeView {
+                data: node.data.clone(),
+                stat: self.model.stat(path).unwrap_or_default(),
+                children: self.model.children(path),
+            })
+        });
+        self.views.entry(path.to_owned()).or_default().push((zxid, view));
+    }
+
+    /// The znode as it was at `zxid`.
+    pub(super) fn view(&self, path: &str, zxid: i64) -> Option<&ZnodeView> {
+        let views = self.views.get(path)?;
+        let at = views.partition_point(|(since, _)| *since <= zxid).checked_sub(1)?;
+        views[at].1.as_deref()
+    }
+
+    /// Whether it was there at `zxid`, when its data changed last and when its children did.
+    pub(super) fn changes(&self, path: &str, zxid: i64) -> Option<(i64, i64)> {
+        self.view(path, zxid).map(|view| (view.stat.mzxid, view.stat.pzxid))
+    }
+
+    /// What a read ought to be answered from the state at `zxid`. `None` for what is no read of the state.
+    pub(super) fn answer(&self, request: &SimRequest, zxid: i64) -> Option<ReadAnswer> {
+        let view = |path: &str| self.view(path, zxid).ok_or(ReadAnswer::Error(NO_NODE));
+        let answer = match request {
+            SimRequest::Exists { path, .. } => view(path).map(|view| ReadAnswer::Stat(view.stat)),
+            SimRequest::GetData { path, .. } => view(path).map(|view| ReadAnswer::Data(view.data.clone(), view.stat)),
+            SimRequest::GetChildren { path, stat, .. } => {
+                view(path).map(|view| ReadAnswer::Names(view.children.clone(), stat.then_some(view.stat)))
+            }
+            _ => return None,
+        };
+        Some(answer.unwrap_or_else(|error| error))
+    }
+
+    /// The next transaction is committed.
+    pub(super) fn commit(&mut self, zxid: Zxid, bytes: &Payload) -> Result<(), Wrong> {
+        let last = self.last();
+        let follows = zxid.0 == last.0 + 1 || (zxid.epoch() > last.epoch() && zxid.counter() == 1);
+        if !follows {
+            return Err(format!("S-02, S-05, S-13: {zxid} is committed after {last}"));
+        }
+        let (header, txn, _) = decode_txn(bytes).map_err(|error| format!("S-03: {zxid}: {error}"))?;
+        if header.zxid != zxid {
+            return Err(format!("S-03: {} stands at {zxid}", header.zxid));
+        }
+        let (session, time) = (header.session.0, header.time);
+        let touched = match &txn {
+            Txn::CreateSession(txn) => {
+                self.model.begin(session, txn.timeout, zxid.0)?;
+                Vec::new()
+            }
+            Txn::CloseSession(listed) => {
+                if header.cxid == 0 {
+                    self.expired += 1;
+                } else {
+                    self.take_sent(session, header.cxid, zxid)?;
+                    let answer = CommittedWrite { zxid: zxid.0, outcomes: vec![ChangeReply::Done], code: oracle::OK };
+                    self.done.insert((session, header.cxid), answer);
+                }
+                let listed =
+                    listed.as_ref().map(|txn| txn.paths.iter().map(|p| p.as_str().to_owned()).collect::<Vec<_>>());
+                // Two may ask for the same end; the second time nothing happens.
+                let again = !self.model.sessions.contains_key(&session) && self.ended.contains_key(&session);
+                self.ended.insert(session, zxid.0);
+                match listed {
+                    Some(listed) if again && listed.is_empty() => Vec::new(),
+                    listed => self.model.end(session, listed.as_deref(), zxid.0)?,
+                }
+            }
+            _ => self.write(session, header.cxid, &txn, zxid, time)?,
+        };
+        self.model.zxid = zxid.0;
+        let mut paths: BTreeSet<&str> = touched.iter().map(|touched| touched.path.as_str()).collect();
+        paths.extend(touched.iter().map(|touched| parent_of(&touched.path)));
+        for path in paths.into_iter().map(str::to_owned).collect::<Vec<_>>() {
+            self.remember(&path, zxid.0);
+        }
+        self.txns.push(CommittedTxn { zxid, bytes: Payload::clone(bytes), touched });
+        Ok(())
+    }
+
+    fn write(&mut self, session: i64, cxid: i32, txn: &Txn<'_>, zxid: Zxid, time: i64) -> Result<Vec<Touched>, Wrong> {
+        let sent = self.take_sent(session, cxid, zxid)?;
+        let made = oracle::decisions(txn, session, &sent.request)?;
+        let has_moved = made == [Err(SESSION_MOVED)];
+        let expected = oracle::decide(&self.model, &sent.request, &SimUsers::default(), session, &BTreeMap::new());
+        if expected != made && !has_moved {
+            let id = oracle::verdict(&expected, &made, &sent.request);
+            return Err(format!("{id}: {zxid}: {:?} became {made:?}, ought to be {expected:?}", sent.request));
+        }
+        let mut touched = Vec::new();
+        let mut outcomes = Vec::new();
+        let failed = made.iter().any(Result::is_err);
+        for decision in &made {
+            if let Ok(change) = decision
+                && !failed
+            {
+                touched.extend(self.model.apply(change, zxid.0, time)?);
+            }
+            outcomes.push(oracle::outcome(&self.model, decision));
+        }
+        let code = match (txn, &made[..]) {
+            (Txn::Error(_), [Err(code)]) => *code,
+            _ => oracle::OK,
+        };
+        self.done.insert((session, cxid), CommittedWrite { zxid: zxid.0, outcomes, code });
+        Ok(touched)
+    }
+
+    /// The request that a transaction comes from: it was sent, it has had no effect yet, and none sent before it on its
+    /// connection was left out (G-02, S-03, S-34).
+    fn take_sent(&mut self, session: i64, xid: i32, zxid: Zxid) -> Result<SentWrite, Wrong> {
+        let Some(sent) = self.sent.remove(&(session, xid)) else {
+            let why = if self.done.contains_key(&(session, xid)) { "has had its effect" } else { "nobody sent" };
+            return Err(format!("S-03, S-34: {zxid} is of request {xid} of session 0x{session:x}, which {why}"));
+        };
+        if zxid.0 <= sent.floor {
+            return Err(format!(
+                "G-01, S-31: {zxid} is of a request that was sent when 0x{:x} had been acknowledged",
+                sent.floor
+            ));
+        }
+        let mut earlier = self.sent.range((session, i32::MIN)..(session, xid)).map(|(_, earlier)| earlier);
+        match earlier.find(|earlier| earlier.conn == sent.conn) {
+            // Without room a leader refuses some, which leave no trace.
+            Some(_) if self.may_refuse => Ok(sent),
+            Some(skipped) => Err(format!("G-02: {zxid} before {:?} of the same connection", skipped.request)),
+            None => Ok(sent),
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! What must never happen, held against everything that a member does as it does it. What a member has is read from its disk,
+//! not from what it believes.
+
+use super::member::SimProcess;
+use super::network::Place;
+use super::{Cluster, ProcessEnd};
+use crate::ids::{ServerId, Zxid};
+use crate::records::peer::{Notification, PacketType, PeerState, QuorumPacket};
+use crate::records::txn::{Payload, Txn, decode_txn};
+use crate::sim::Wrong;
+use crate::store::{Store, StoreError};
+use crate::zab::Standing;
+
+/// By so much a timeout may be short: clocks are read in whole milliseconds.
+const CLOCK_SLACK_US: u64 = 3000;
+
+impl Cluster {
+    /// Looks at a member after it has worked.
+    pub(super) fn observe(&mut self, id: ServerId, process: &mut SimProcess) -> Result<(), ProcessEnd> {
+        if process.member.store.last_zxid() != self.machines[&id].logged() {
+            self.log_changed(id, process)?;
+        }
+        self.epochs_kept(id, process.member.store.epochs())?;
+        let standing = process.member.standing().unwrap_or(Standing::Looking);
+        if standing != process.standing {
+            process.standing = standing;
+            self.stands(id, process, standing)?;
+        }
+        if standing != Standing::Looking {
+            self.applies(id, process)?;
+        }
+        Ok(())
+    }
+
+    /// A leader that has looked at the clock has heard of a quorum not long ago (L-04).
+    pub(super) fn has_woken(&self, id: ServerId, process: &SimProcess) -> Result<(), Wrong> {
+        let Standing::Leading { epoch } = process.standing else { return Ok(()) };
+        let limit = self.swarm.ticks_us(self.swarm.sync_limit.max(self.swarm.init_limit) + 2);
+        let installing = self.swarm.ticks_us(10 * self.swarm.init_limit + 2);
+        let listened = process.listened_us(self.agenda.now);
+        let local = |us: u64| us * self.machines[&id].rate / 1_000_000;
+        if process.sent_state.is_some_and(|at| local(listened - at) < installing) {
+            return Ok(());
+        }
+        let is_heard = |voter: ServerId| {
+            let at = process.learners.get(&voter).copied().unwrap_or(0).max(process.leads_since);
+            voter == id || local(listened - at) <= limit
+        };
+        match self.swarm.is_quorum(is_heard) {
+            true => Ok(()),
+            false => Err(format!("L-04: {id} leads in epoch {epoch}, and has not heard of a quorum for long")),
+        }
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // The disk
+
+    fn log_changed(&mut self, id: ServerId, process: &mut SimProcess) -> Result<(), ProcessEnd> {
+        let last = process.member.store.last_zxid();
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
+        if machine.has(last) {
+            let kept = machine.log.partition_point(|(zxid, _)| *zxid <= last);
+            let dropped = machine.log.split_off(kept);
+            process.verified = process.verified.min(kept);
+            self.story.count("mark: a log is cut");
+            let line = format!("{id}: its log is cut at {last}");
+            self.story.tell(self.agenda.now, &line);
+            return Ok(self.dropped(id, &dropped)?);
+        }
+        let after = machine.logged();
+        let grown = if last > after { read_log(&mut process.member.store, after)? } else { None };
+        if let Some(grown) = grown {
+            machine.log.extend(grown);
+            if machine.logged() == last {
+                return Ok(());
+            }
+        }
+        self.installed(id, process, last)
+    }
+
+    /// A state was installed: it is that of some history, which somebody has.
+    fn installed(&mut self, id: ServerId, process: &mut SimProcess, at: Zxid) -> Result<(), ProcessEnd> {
+        let donor = self.machines.values().find(|machine| machine.has(at));
+        let Some(donor) = donor else {
+            return Err(ProcessEnd::Wrong(format!(
+                "S-02, S-40: a state at {at} is on disk, and nobody has that history"
+            )));
+        };
+        let upto = donor.log.partition_point(|(zxid, _)| *zxid <= at);
+        let log = donor.log[..upto].to_vec();
+        process.verified = 0;
+        self.story.count("mark: a state is installed");
+        let line = format!("{id}: a state at {at} is its own");
+        self.story.tell(self.agenda.now, &line);
+        self.replaced(id, log)?;
+        Ok(())
+    }
+
+    /// The log is another one from now on: nothing committed may be missing that was there.
+    pub(super) fn replaced(&mut self, id: ServerId, log: Vec<(Zxid, Payload)>) -> Result<(), Wrong> {
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
+        let before = std::mem::replace(&mut machine.log, log);
+        let common = before.iter().zip(&machine.log).take_while(|(a, b)| a == b).count();
+        self.dropped(id, &before[common..])
+    }
+
+    fn dropped(&self, id: ServerId, dropped: &[(Zxid, Payload)]) -> Result<(), Wrong> {
+        let is_committed =
+            |(zxid, bytes): &&(Zxid, Payload)| self.canon.at(*zxid).is_some_and(|txn| txn.bytes == *bytes);
+        if let Some((zxid, _)) = dropped.iter().find(is_committed) {
+            return Err(format!("S-15, S-40: {id} has lost {zxid}, which is committed"));
+        }
+        self.check_kept()
+    }
+
+    /// Every quorum has a member that holds everything committed (S-10).
+    pub(super) fn check_kept(&self) -> Result<(), Wrong> {
+        let Some(last) = self.canon.txns.last() else { return Ok(()) };
+        if self.swarm.is_quorum(|voter| !self.machines[&voter].holds(last.zxid, &last.bytes)) {
+            return Err(format!("S-10, G-09: a quorum does not hold {}, which is committed", last.zxid));
+        }
+        Ok(())
+    }
+
+    pub(super) fn epochs_kept(&mut self, id: ServerId, epochs: (u64, u64)) -> Result<(), Wrong> {
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
+        let before = std::mem::replace(&mut machine.epochs, epochs);
+        machine.ever = machine.ever.max(machine.logged());
+        if epochs.0 < before.0 || epochs.1 < before.1 || epochs.1 > epochs.0 {
+            return Err(format!("S-08: accepted and current epoch are {epochs:?} after {before:?}"));
+        }
+        let logged = u64::from(machine.logged().epoch());
+        if logged > epochs.0 {
+            return Err(format!("S-08: a transaction of epoch {logged} is logged, {} is accepted", epochs.0));
+        }
+        Ok(())
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // Agreement
+
+    fn stands(&mut self, id: ServerId, process: &mut SimProcess, standing: Standing) -> Result<(), ProcessEnd> {
+        let now = self.agenda.now;
+        let at = process.member.applied();
+        match standing {
+            Standing::Looking => {
+                self.story.count("a member looks for a leader");
+                self.story.tell(now, &format!("{id}: looks for a leader, at {at}"));
+            }
+            Standing::Following { leader, epoch, .. } => {
+                self.story.count("a member follows");
+                self.story.tell(now, &format!("{id}: follows {leader} in epoch {epoch}, at {at}"));
+                process.heard.clear();
+            }
+            Standing::Leading { epoch } => {
+                self.story.count("a leader is established");
+                self.story.tell(now, &format!("{id}: leads in epoch {epoch}, from {at}"));
+                process.heard.clear();
+                process.leads_since = process.listened_us(now);
+                self.established(id, epoch)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn established(&mut self, id: ServerId, epoch: u32) -> Result<(), Wrong> {
+        if let Some(other) = self.leaders.insert(epoch, id) {
+            return Err(format!("S-07: epoch {epoch} is led by {id} and was led by {other}"));
+        }
+        let log = &self.machines[&id].log;
+        if let Some(last) = self.canon.txns.last()
+            && !self.machines[&id].holds(last.zxid, &last.bytes)
+        {
+            return Err(format!("S-09: {id} leads without {}, which is committed", last.zxid));
+        }
+        if let Some((zxid, bytes)) = log.last()
+            && !self.swarm.is_quorum(|voter| self.machines[&voter].holds(*zxid, bytes))
+        {
+            return Err(format!("S-11, D-02: {id} leads from {zxid}, which no quorum has on disk"));
+        }
+        if !self.swarm.is_quorum(|voter| self.machines[&voter].epochs.1 >= u64::from(epoch)) {
+            return Err(format!("S-08, D-03: {id} leads in epoch {epoch}, which no quorum has on disk"));
+        }
+        Ok(())
+    }
+
+    /// What a member that serves has applied is committed, and is on its own disk.
+    fn applies(&mut self, id: ServerId, process: &mut SimProcess) -> Result<(), ProcessEnd> {
+        let applied = process.member.applied();
+        let machine = &self.machines[&id];
+        if !machine.has(applied) {
+            return Err(ProcessEnd::Wrong(format!("S-12: {applied} is applied and is not in the log on disk")));
+        }
+        let upto = machine.log.partition_point(|(zxid, _)| *zxid <= applied);
+        while process.verified < upto {
+            let at = process.verified;
+            let (zxid, bytes) = self.machines[&id].log[at].clone();
+            match self.canon.txns.get(at) {
+                Some(txn) if txn.zxid == zxid && txn.bytes == bytes => {}
+                Some(txn) => {
+                    return Err(ProcessEnd::Wrong(format!("S-01, S-02: {zxid} is applied where {} was", txn.zxid)));
+                }
+                None => self.committed(id, process, zxid, &bytes)?,
+            }
+            process.verified += 1;
+        }
+        Ok(())
+    }
+
+    /// The first member has applied it.
+    fn committed(&mut self, id: ServerId, process: &mut SimProcess, zxid: Zxid, bytes: &Payload) -> Result<(), Wrong> {
+        if !self.swarm.is_quorum(|voter| self.machines[&voter].holds(zxid, bytes)) {
+            return Err(format!("S-11: {zxid} is applied and no quorum has it on disk"));
+        }
+        if matches!(process.standing, Standing::Leading { .. }) {
+            self.decided(id, process, bytes)?;
+        }
+        self.canon.commit(zxid, bytes)?;
+        self.story.mix(zxid.0 as u64);
+        self.story.count_by("transactions", 1);
+        Ok(())
+    }
+
+    /// A leader has decided this: a session ends only when nobody has heard of it for its timeout (G-10, S-35).
+    fn decided(&mut self, id: ServerId, process: &mut SimProcess, bytes: &Payload) -> Result<(), Wrong> {
+        let (header, txn, _) = decode_txn(bytes).map_err(|error| format!("S-03: {error}"))?;
+        if !self.judged.insert(header.zxid) {
+            return Ok(());
+        }
+        let session = header.session.0;
+        let listened = process.listened_us(self.agenda.now);
+        if matches!(txn, Txn::CloseSession(_)) {
+            self.canon.closing.insert(session);
+        }
+        match txn {
+            Txn::CreateSession(_) => drop(process.heard.insert(session, listened)),
+            Txn::CloseSession(_) if header.cxid == 0 => {
+                let heard = process.heard.get(&session).copied().unwrap_or(0).max(process.leads_since);
+                let silent_us = (listened - heard) * self.machines[&id].rate / 1_000_000;
+                let timeout_ms = self.canon.model.sessions.get(&session).copied().unwrap_or(0);
+                let here = process.member.engine.has_session(crate::ids::SessionId(session));
+                let owned = process.member.engine.tree().ephemerals(crate::ids::SessionId(session)).count();
+                let line = format!(
+                    "{id}: session 0x{session:x} ({here}, {owned} ephemerals, {}) expires after {} ms",
+                    self.canon.model.ephemerals(session).len(),
+                    silent_us / 1000
+                );
+                self.story.tell(self.agenda.now, &line);
+                if silent_us + CLOCK_SLACK_US < timeout_ms as u64 * 1000 {
+                    let silent_ms = silent_us / 1000;
+                    return Err(format!("G-10, S-35: 0x{session:x} expires after {silent_ms} ms of {timeout_ms}"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // What leaves
+
+    pub(super) fn check_ballot(&self, id: ServerId, notification: &Notification) -> Result<(), Wrong> {
+        let machine = &self.machines[&id];
+        let is_own = notification.state == PeerState::Looking && notification.leader == id;
+        let is_own = is_own && !(notification.zxid <= machine.ever && notification.zxid > machine.logged());
+        if is_own
+            && (!machine.has(notification.zxid)
+                || notification.peer_epoch > machine.epochs.1.max(u64::from(machine.logged().epoch())) as i64)
+        {
+            return Err(format!(
+                "D-06: it votes for itself with {} of epoch {}; on disk are {} and {:?}",
+                notification.zxid,
+                notification.peer_epoch,
+                machine.logged(),
+                machine.epochs
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_packet(
+        &mut self,
+        id: ServerId,
+        process: &mut SimProcess,
+        stream: u64,
+        packet: &QuorumPacket,
+    ) -> Result<(), Wrong> {
+        let zxid = packet.zxid;
+        self.story.mix(u64::from(packet.kind.0.unsigned_abs()) ^ zxid.0 as u64);
+        if packet.kind == PacketType::PROPOSAL
+            && matches!(process.standing, Standing::Leading { .. })
+            && let Some(data) = &packet.data
+        {
+            self.decided(id, process, data)?;
+        }
+        let machine = &self.machines[&id];
+        let Some(super::member::SimSocket::Quorum(socket)) = process.sockets.get_mut(&stream) else { return Ok(()) };
+        match packet.kind {
+            PacketType::ACK if zxid.counter() != 0 && !machine.has(zxid) => {
+                Err(format!("S-12, D-04: {zxid} is acknowledged and is not on disk"))
+            }
+            PacketType::ACK if zxid.counter() == 0 && machine.epochs.1 != u64::from(zxid.epoch()) => {
+                let current = machine.epochs.1;
+                Err(format!("S-12, D-03: the history of epoch {} is acknowledged in epoch {current}", zxid.epoch()))
+            }
+            PacketType::ACKEPOCH if machine.epochs.0 < u64::from(socket.epoch) => {
+                Err(format!("D-01: epoch {} is promised, {} is on disk", socket.epoch, machine.epochs.0))
+            }
+            PacketType::LEADERINFO if machine.epochs.0 != u64::from(zxid.epoch()) => {
+                Err(format!("D-01: epoch {} is told, {} is on disk", zxid.epoch(), machine.epochs.0))
+            }
+            PacketType::PROPOSAL => {
+                socket.proposed.push_back(zxid);
+                Ok(())
+            }
+            PacketType::COMMIT => match socket.proposed.pop_front() {
+                Some(oldest) if oldest == zxid => Ok(()),
+                oldest => Err(format!("S-14: {zxid} is committed to a learner, its oldest proposal is {oldest:?}")),
+            },
+            PacketType::DIFF | PacketType::TRUNC | PacketType::SNAP => {
+                self.story.count(match packet.kind {
+                    PacketType::DIFF => "mark: DIFF",
+                    PacketType::TRUNC => "mark: TRUNC",
+                    _ => "mark: SNAP",
+                });
+                if packet.kind == PacketType::SNAP {
+                    process.sent_state = Some(process.listened_us(self.agenda.now));
+                }
+                let line = format!("{id}: sends {} {zxid}", packet.kind);
+                self.story.tell(self.agenda.now, &line);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A leader hears of sessions from its learners.
+    pub(super) fn heard_packet(&self, process: &mut SimProcess, stream: u64, packet: &QuorumPacket) {
+        let listened = process.listened_us(self.agenda.now);
+        if let Some([Place::Member(a), Place::Member(b)]) = self.net.streams.get(&stream).map(|stream| stream.ends) {
+            process.learners.insert(a, listened);
+            process.learners.insert(b, listened);
+        }
+        let mut heard = |bytes: &[u8]| {
+            if let Some(session) = bytes.first_chunk::<8>() {
+                process.heard.insert(i64::from_be_bytes(*session), listened);
+            }
+        };
+        match packet.kind {
+            PacketType::PING => packet.data().chunks_exact(12).for_each(heard),
+            PacketType::REQUEST | PacketType::REVALIDATE => heard(packet.data()),
+            _ => {}
+        }
+    }
+
+    /// Bytes of a client have reached a member.
+    pub(super) fn heard_client(&self, process: &mut SimProcess, stream: u64) {
+        let client = self.clients.iter().find(|client| client.stream() == Some(stream));
+        if let Some(session) = client.and_then(|client| client.greeted_session()) {
+            process.heard.insert(session, process.listened_us(self.agenda.now));
+        }
+    }
+}
+
+/// What a log has behind `after`; `None` when `after` is not in it.
+fn read_log(store: &mut Store, after: Zxid) -> Result<Option<Vec<(Zxid, Payload)>>, ProcessEnd> {
+    let broken = |error: StoreError| ProcessEnd::Wrong(format!("S-40: the log does not read back: {error}"));
+    let Some(mut cursor) = store.read_open(after).map_err(broken)? else { return Ok(None) };
+    let mut found = Vec::new();
+    if cursor.before() != after {
+        store.read_close(cursor);
+        return Ok(None);
+    }
+    loop {
+        let piece = store.read(&mut cursor, 1 << 20).map_err(broken)?;
+        if piece.is_empty() {
+            break;
+        }
+        found.extend(piece);
+    }
+    store.read_close(cursor);
+    Ok(Some(found))
+}

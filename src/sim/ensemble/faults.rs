@@ -1,0 +1,396 @@
+//! The fault driver, and what becomes of processes: how they end, and how machines come back.
+
+use std::sync::Arc;
+
+use super::agenda::Happening;
+use super::member::{self, Opened, SimProcess};
+use super::network::Place;
+use super::swarm::FaultKind;
+use super::{Cluster, ProcessEnd};
+use crate::ids::{Millis, ServerId, Zxid};
+use crate::store::tests::sim_disk::{SimDisk, Trap};
+use crate::zab::Standing;
+
+impl Cluster {
+    /// One fault, and the time of the next.
+    pub(super) fn fault(&mut self) -> Result<(), String> {
+        if self.is_healed {
+            return Ok(());
+        }
+        let most = self.swarm.fault_every_us;
+        // Calm stretches between catastrophes.
+        let pause = if self.rng.chance(12) { 8 * most } else { self.rng.below(2 * most) };
+        self.agenda.at(self.agenda.now + pause, &mut self.rng, Happening::Fault);
+        let Some(kind) = self.pick(&self.swarm.faults.clone()) else { return Ok(()) };
+        let members = self.swarm.members();
+        let any = members[self.rng.below(members.len() as u64) as usize];
+        let leader = self.leader().unwrap_or(any);
+        let happened = match kind {
+            FaultKind::CutStream => self.cut_something(),
+            FaultKind::OneWay => {
+                let other = self.other_place(any);
+                let pair = if self.rng.chance(2) { (Place::Member(any), other) } else { (other, Place::Member(any)) };
+                self.block(vec![pair], &format!("nothing gets from {:?} to {:?}", pair.0, pair.1))
+            }
+            FaultKind::Isolate => self.isolate(any),
+            FaultKind::IsolateLeader => self.isolate(leader),
+            FaultKind::Halves => {
+                let part: Vec<ServerId> = members.iter().copied().filter(|_| self.rng.chance(2)).collect();
+                let rest = members.iter().filter(|id| !part.contains(id));
+                let pairs = rest.flat_map(|a| part.iter().map(|b| (Place::Member(*a), Place::Member(*b))));
+                let pairs: Vec<_> = pairs.flat_map(|(a, b)| [(a, b), (b, a)]).collect();
+                !pairs.is_empty() && self.block(pairs, &format!("{part:?} are apart from the others"))
+            }
+            FaultKind::SlowPath => {
+                let pair = (Place::Member(any), self.other_place(any));
+                let us = self.rng.below(self.swarm.ticks_us(3));
+                self.net.set_slow(pair, us);
+                true
+            }
+            FaultKind::Kill => self.kill(any, false)?,
+            FaultKind::KillLeader => self.kill(leader, false)?,
+            FaultKind::PowerCut => self.kill(any, true)?,
+            FaultKind::KillAll | FaultKind::PowerCutAll => {
+                let mut happened = false;
+                for id in members {
+                    happened |= self.kill(id, kind == FaultKind::PowerCutAll)?;
+                }
+                happened
+            }
+            FaultKind::DiesBetweenDeeds => {
+                let fuse = self.rng.below(40) as u32;
+                self.machines.get_mut(&any).is_some_and(|machine| machine.fuse.replace(fuse).is_none())
+            }
+            FaultKind::DiesInDiskCall => {
+                let calls = self.rng.below(12);
+                self.machines[&any].disk.set_trap(calls, Trap::Crash);
+                true
+            }
+            FaultKind::DiskError => {
+                let calls = self.rng.below(6);
+                self.machines[&any].disk.set_trap(calls, Trap::Error(std::io::ErrorKind::Other));
+                true
+            }
+            FaultKind::DiskFull => self.fill_or_empty(any),
+            FaultKind::SlowDisk => {
+                let us = [self.swarm.write_us, self.swarm.ticks_us(1), self.swarm.ticks_us(8)];
+                let us = us[self.rng.below(3) as usize];
+                self.machines.get_mut(&any).is_some_and(|machine| std::mem::replace(&mut machine.write_us, us) != us)
+            }
+            FaultKind::Pause => self.pause(any),
+            FaultKind::PauseLeader => self.pause(leader),
+            FaultKind::Wipe => self.wipe(any)?,
+            FaultKind::WallClock => {
+                let day = 86_400_000;
+                let jump = [0, 60_000, -60_000, 3650 * day, -3650 * day][self.rng.below(5) as usize];
+                if let Some(machine) = self.machines.get_mut(&any) {
+                    machine.wall_offset = jump;
+                }
+                true
+            }
+        };
+        if happened {
+            self.story.count(kind.name());
+        }
+        Ok(())
+    }
+
+    fn pick(&mut self, kinds: &[FaultKind]) -> Option<FaultKind> {
+        kinds.get(self.rng.below(kinds.len() as u64) as usize).copied()
+    }
+
+    /// Who leads, as far as anybody can see from outside.
+    pub(super) fn leader(&self) -> Option<ServerId> {
+        let leads = |process: &SimProcess| match process.standing {
+            Standing::Leading { epoch } => Some(epoch),
+            _ => None,
+        };
+        let leaders = self.machines.iter().filter_map(|(id, machine)| Some((leads(machine.process.as_ref()?)?, *id)));
+        leaders.max().map(|(_, id)| id)
+    }
+
+    fn other_place(&mut self, than: ServerId) -> Place {
+        let members: Vec<ServerId> = self.swarm.members().into_iter().filter(|id| *id != than).collect();
+        if members.is_empty() || self.rng.chance(5) {
+            return Place::Client(self.rng.below(self.swarm.clients as u64) as usize);
+        }
+        Place::Member(members[self.rng.below(members.len() as u64) as usize])
+    }
+
+    fn cut_something(&mut self) -> bool {
+        let ids: Vec<u64> = self.net.streams.keys().copied().collect();
+        let Some(id) = ids.get(self.rng.below(ids.len() as u64) as usize).copied() else { return false };
+        let Some((usage, ends)) = self.net.streams.get(&id).map(|stream| (stream.usage, stream.ends)) else {
+            return false;
+        };
+        let hears = self.net.cut(&mut self.agenda, id);
+        let line =
+            format!("fault: a {usage:?} connection of {:?} and {:?} is cut; heard of: {hears:?}", ends[0], ends[1]);
+        self.story.tell(self.agenda.now, &line);
+        true
+    }
+
+    /// Nothing gets through for a while.
+    fn block(&mut self, pairs: Vec<(Place, Place)>, line: &str) -> bool {
+        let ticks = [1, 5, 20, 60][self.rng.below(4) as usize];
+        let us = self.rng.below(self.swarm.ticks_us(ticks)) + 1000;
+        self.net.block(&pairs);
+        self.story.tell(self.agenda.now, &format!("fault: {line} for {} ms", us / 1000));
+        self.blocks += 1;
+        self.agenda.at(self.agenda.now + us, &mut self.rng, Happening::Opens { number: self.blocks });
+        self.blocked.insert(self.blocks, pairs);
+        true
+    }
+
+    pub(super) fn opens(&mut self, number: u64) {
+        if let Some(pairs) = self.blocked.remove(&number) {
+            self.net.unblock(&mut self.agenda, &pairs);
+        }
+    }
+
+    fn isolate(&mut self, id: ServerId) -> bool {
+        let me = Place::Member(id);
+        let others: Vec<Place> =
+            self.swarm.members().into_iter().filter(|other| *other != id).map(Place::Member).collect();
+        let pairs: Vec<(Place, Place)> = match self.rng.below(4) {
+            0 => others.iter().map(|other| (me, *other)).collect(),
+            1 => others.iter().map(|other| (*other, me)).collect(),
+            _ => others.iter().flat_map(|other| [(me, *other), (*other, me)]).collect(),
+        };
+        !pairs.is_empty() && self.block(pairs, &format!("{id} is cut off"))
+    }
+
+    fn fill_or_empty(&mut self, id: ServerId) -> bool {
+        let Some(machine) = self.machines.get_mut(&id) else { return false };
+        machine.is_full = !machine.is_full;
+        let room = if machine.is_full { machine.disk.image().len() as u64 } else { u64::MAX };
+        machine.disk.set_room(room);
+        machine.is_full
+    }
+
+    fn pause(&mut self, id: ServerId) -> bool {
+        let ticks = [1, 4, 15, 40][self.rng.below(4) as usize];
+        let us = self.rng.below(self.swarm.ticks_us(ticks)) + 1000;
+        let now = self.agenda.now;
+        let Some(machine) = self.machines.get_mut(&id) else { return false };
+        if machine.process.is_none() || machine.stopped_at.is_some() {
+            return false;
+        }
+        machine.stopped_at = Some(now);
+        let life = machine.life;
+        self.agenda.at(now + us, &mut self.rng, Happening::Resumes { member: id, life });
+        self.story.tell(now, &format!("fault: {id} is stopped for {} ms", us / 1000));
+        true
+    }
+
+    pub(super) fn resumes(&mut self, id: ServerId) {
+        let now = self.agenda.now;
+        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let Some(stopped_at) = machine.stopped_at.take() else { return };
+        let life = machine.life;
+        for what in std::mem::take(&mut machine.put_off) {
+            self.agenda.at(now, &mut self.rng, what);
+        }
+        let Some(process) = &mut machine.process else { return };
+        process.stopped_us += now - stopped_at;
+        if !process.waits_for_write {
+            process.turn_at = Some(now);
+            self.agenda.at(now, &mut self.rng, Happening::Turn { member: id, life });
+        }
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // Processes
+
+    fn kill(&mut self, id: ServerId, is_power: bool) -> Result<bool, String> {
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(false) };
+        let Some(process) = machine.process.take() else { return Ok(false) };
+        self.dies(id, process, if is_power { "the power goes" } else { "killed" })?;
+        Ok(true)
+    }
+
+    /// A process is over.
+    pub(super) fn dies(&mut self, id: ServerId, mut process: SimProcess, why: &'static str) -> Result<(), String> {
+        let now = self.agenda.now;
+        self.story.tell(now, &format!("{id}: {why}"));
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
+        let is_power = why == "the power goes" || machine.disk.dead();
+        machine.is_unsure |= machine.disk.troubled() && machine.disk.calls() > 0 && why != "killed";
+        if let Some(write) = process.write.take()
+            && self.rng.chance(2)
+        {
+            // It was somewhere in the middle.
+            machine.disk.set_trap(self.rng.below(4), Trap::Crash);
+            drop(write.carry_out());
+            self.story.count("mark: a write is torn");
+        }
+        drop(process);
+        let disk = match is_power {
+            true => machine.disk.after_power_cut(&mut self.rng),
+            false => machine.disk.after_kill(self.rng.next()),
+        };
+        disk.set_room(u64::MAX);
+        machine.is_full = false;
+        machine.disk = Arc::new(disk);
+        machine.life += 1;
+        (machine.stopped_at, machine.fuse) = (None, None);
+        machine.put_off.clear();
+        self.net.process_ended(&mut self.agenda, id, is_power);
+        let ticks = [0, 1, 10, 40][self.rng.below(4) as usize];
+        let life = machine.life;
+        let due = now + 1000 + self.rng.below(self.swarm.ticks_us(ticks).max(1));
+        self.agenda.at(due, &mut self.rng, Happening::Starts { member: id, life });
+        self.check_kept()
+    }
+
+    /// A machine comes back with a new disk. Not so many at once that a quorum forgets: who lost its disk does not know it.
+    fn wipe(&mut self, id: ServerId) -> Result<bool, String> {
+        let accepted = self.machines.values().map(|machine| machine.epochs.0).max().unwrap_or(0);
+        let last = self.canon.txns.last();
+        let keeps = |voter: ServerId| {
+            let machine = &self.machines[&voter];
+            voter != id && machine.epochs.0 >= accepted && last.is_none_or(|last| machine.holds(last.zxid, &last.bytes))
+        };
+        let votes = self.swarm.voters.contains(&id);
+        // Nobody may count on what it has acknowledged and is not committed.
+        let owes = self.machines[&id].logged() > self.canon.last();
+        if votes && (owes || self.swarm.is_quorum(|voter| !keeps(voter))) {
+            return Ok(false);
+        }
+        self.kill(id, false)?;
+        let seed = self.rng.next();
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(false) };
+        let disk = SimDisk::new(seed);
+        disk.set_paced();
+        machine.disk = Arc::new(disk);
+        machine.log.clear();
+        machine.epochs = (0, 0);
+        self.story.tell(self.agenda.now, &format!("fault: {id} has a new disk"));
+        self.check_kept()?;
+        Ok(true)
+    }
+
+    /// A machine's process begins.
+    pub(super) fn starts(&mut self, id: ServerId) -> Result<(), String> {
+        let now = self.agenda.now;
+        self.net.has_power(id);
+        let seed = self.rng.next();
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
+        machine.disk.set_clock(now);
+        let opened = match member::open(&machine.disk, &self.swarm, id, seed) {
+            Ok(opened) => opened,
+            Err(_) if machine.disk.troubled() => {
+                // A fault hit recovery.
+                let disk = match machine.disk.dead() {
+                    true => machine.disk.after_power_cut(&mut self.rng),
+                    false => machine.disk.after_kill(seed),
+                };
+                disk.set_room(u64::MAX);
+                machine.disk = Arc::new(disk);
+                machine.life += 1;
+                machine.is_unsure = true;
+                self.story.count("mark: a fault hits recovery");
+                let what = Happening::Starts { member: id, life: machine.life };
+                self.agenda.at(now + 1000, &mut self.rng, what);
+                return Ok(());
+            }
+            Err(error) => return Err(format!("S-40: {id}: a crash was taken for damage: {error}")),
+        };
+        let Opened { member, replayed } = opened;
+        let applied = member.applied();
+        self.story.tell(now, &format!("{id}: begins, at {applied}"));
+        self.recovered(id, applied, replayed)?;
+        let mut process = SimProcess {
+            standing: Standing::Looking,
+            member,
+            started_us: now,
+            sockets: Default::default(),
+            links: Default::default(),
+            next_link: 0,
+            inbox: Default::default(),
+            voices: Default::default(),
+            dial: 0,
+            turn_at: None,
+            works_until: now,
+            waits_for_write: false,
+            write: None,
+            woke: Millis(0),
+            asleep: None,
+            verified: 0,
+            heard: Default::default(),
+            stopped_us: 0,
+            leads_since: 0,
+            learners: Default::default(),
+            sent_state: None,
+        };
+        let settings = member::zab_settings(&self.swarm, id);
+        match self.call(id, &mut process, |member, host| member.join(host, settings, false)) {
+            Ok(()) => {}
+            Err(ProcessEnd::Dies(why)) => return self.dies(id, process, why),
+            Err(ProcessEnd::Wrong(why)) => return Err(why),
+        }
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
+        process.turn_at = Some(now + 10);
+        let what = Happening::Turn { member: id, life: machine.life };
+        machine.process = Some(process);
+        self.agenda.at(now + 10, &mut self.rng, what);
+        Ok(())
+    }
+
+    /// What a file gave is what was synced, perhaps with more that was written, and nothing else (S-40).
+    fn recovered(
+        &mut self,
+        id: ServerId,
+        applied: Zxid,
+        replayed: Vec<(Zxid, crate::records::txn::Payload)>,
+    ) -> Result<(), String> {
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
+        let is_unsure = std::mem::take(&mut machine.is_unsure);
+        let before = machine.log.clone();
+        let from = replayed.first().map_or(Zxid(applied.0 + 1), |(zxid, _)| *zxid);
+        let known = before.partition_point(|(zxid, _)| *zxid < from);
+        let mut log = before[..known].to_vec();
+        log.extend(replayed);
+        let end = log.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
+        if end != applied {
+            // A state was installed, and the process died before it could say so.
+            let donor = self.machines.values().find(|machine| machine.has(applied));
+            let Some(donor) = donor.filter(|_| is_unsure) else {
+                return Err(format!("S-40: {id} comes back at {applied}, and its log ends at {end}"));
+            };
+            let upto = donor.log.partition_point(|(zxid, _)| *zxid <= applied);
+            log = donor.log[..upto].to_vec();
+        }
+        let is_kept = log.len() >= before.len() && log[..before.len()] == before[..];
+        if !is_kept && !is_unsure {
+            let had = before.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
+            return Err(format!("S-40, G-09: {id} had synced {had} and comes back at {applied}"));
+        }
+        self.replaced(id, log)
+    }
+
+    /// Everything is well from now on.
+    pub(super) fn heal(&mut self) -> Result<(), String> {
+        self.is_healed = true;
+        self.story.tell(self.agenda.now, "all faults end");
+        self.blocked.clear();
+        self.net.heal(&mut self.agenda);
+        for id in self.swarm.members() {
+            if let Some(machine) = self.machines.get_mut(&id) {
+                machine.disk.heal();
+                machine.is_full = false;
+                machine.fuse = None;
+                machine.write_us = self.swarm.write_us.min(self.swarm.ticks_us(1) / 8);
+                machine.wall_offset = 0;
+            }
+            self.resumes(id);
+            if let Some(machine) = self.machines.get_mut(&id)
+                && machine.process.is_none()
+            {
+                machine.life += 1;
+                self.starts(id)?;
+            }
+        }
+        Ok(())
+    }
+}

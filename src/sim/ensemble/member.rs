@@ -1,0 +1,223 @@
+//! A simulated machine: its disk, its clocks, and the process that runs on it, if one does.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::agenda::Happening;
+use super::network::Travelling;
+use super::swarm::Swarm;
+use crate::engine::{ConnId, Engine, EngineSettings, ReplicatedState};
+use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
+use crate::member::{Loading, Member};
+use crate::records::peer::Notification;
+use crate::records::txn::Payload;
+use crate::sim::node::Noting;
+use crate::store::tests::sim_disk::{Rng, SimDisk};
+use crate::store::{LogWrite, Store, StoreError};
+use crate::zab::{Majority, Quorum, Quorums, Standing, ZabSettings};
+
+/// What has come to a process and was not looked at yet.
+pub(super) enum Incoming {
+    Stream(u64, Travelling),
+    /// Somebody has connected to the quorum port or to the client port.
+    Accepted(u64),
+    /// Our dial of a quorum port stands.
+    Opened(u64),
+    DialFailed,
+    /// An election connection stands.
+    Voice(ServerId, u64),
+    /// It could not be made.
+    NoVoice(ServerId),
+}
+
+/// A connection of the quorum port.
+pub(super) struct QuorumSocket {
+    pub link: LinkId,
+    /// It has not introduced itself.
+    pub is_new: bool,
+    pub is_raw: bool,
+    pub input: Vec<u8>,
+    pub has_ended: bool,
+    /// Proposals sent and not committed on it yet (S-14).
+    pub proposed: VecDeque<Zxid>,
+    /// The epoch that came over it (D-01).
+    pub epoch: u32,
+}
+
+/// A client's connection.
+pub(super) struct ClientPortSocket {
+    pub conn: ConnId,
+    pub input: Vec<u8>,
+    pub has_ended: bool,
+}
+
+pub(super) enum SimSocket {
+    Quorum(QuorumSocket),
+    Voice(ServerId),
+    Client(ClientPortSocket),
+}
+
+/// What a process has to do with another server's election port.
+#[derive(Default)]
+pub(super) struct SimVoice {
+    pub newest: Option<Notification>,
+    pub stream: Option<u64>,
+    pub is_dialling: bool,
+    pub is_wanted: bool,
+    pub redial_at: u64,
+    pub failures: u32,
+    /// Since when it is asked and silent.
+    pub asked_at: Option<u64>,
+}
+
+/// A process that runs.
+pub(super) struct SimProcess {
+    pub member: Member<Box<Engine>>,
+    pub started_us: u64,
+    pub sockets: BTreeMap<u64, SimSocket>,
+    pub links: BTreeMap<LinkId, u64>,
+    pub next_link: u32,
+    pub inbox: VecDeque<Incoming>,
+    pub voices: BTreeMap<ServerId, SimVoice>,
+    /// The dial under way.
+    pub dial: u64,
+    pub turn_at: Option<u64>,
+    /// It works until then.
+    pub works_until: u64,
+    /// The loop waits for its write.
+    pub waits_for_write: bool,
+    pub write: Option<LogWrite>,
+    pub woke: Millis,
+    pub asleep: Option<(Millis, u64)>,
+    pub standing: Standing,
+    /// Entries of its log that were compared with the history.
+    pub verified: usize,
+    /// When it last heard of a session, by its own count of listened µs (G-10).
+    pub heard: BTreeMap<i64, u64>,
+    /// How long it did not run, µs.
+    pub stopped_us: u64,
+    pub leads_since: u64,
+    /// When it last heard of each of its learners, by the same count (L-04).
+    pub learners: BTreeMap<ServerId, u64>,
+    /// When it last sent a state: who installs one may be silent for longer.
+    pub sent_state: Option<u64>,
+}
+
+impl SimProcess {
+    /// The time at which somebody listens.
+    pub(super) fn listened_us(&self, now_us: u64) -> u64 {
+        now_us.saturating_sub(self.stopped_us)
+    }
+}
+
+/// A machine.
+pub(super) struct SimMachine {
+    pub disk: Arc<SimDisk>,
+    pub process: Option<SimProcess>,
+    /// Counts processes.
+    pub life: u32,
+    /// Its clock's rate, millionths.
+    pub rate: u64,
+    pub wall_offset: i64,
+    pub stopped_at: Option<u64>,
+    /// What was due while its process was stopped.
+    pub put_off: Vec<Happening>,
+    /// How long a write takes at most, µs.
+    pub write_us: u64,
+    /// It is killed after so many more actions.
+    pub fuse: Option<u32>,
+    /// Its log, as on its disk.
+    pub log: Vec<(Zxid, Payload)>,
+    /// The highest end that its log ever had: others may still tell of it, and it believes them.
+    pub ever: Zxid,
+    /// Accepted and current epoch on its disk.
+    pub epochs: (u64, u64),
+    /// It died in the middle of a call of its disk: what that did is not known before it is read again.
+    pub is_unsure: bool,
+    pub is_full: bool,
+}
+
+impl SimMachine {
+    pub(super) fn new(seed: u64, swarm: &Swarm, rng: &mut Rng) -> SimMachine {
+        let disk = SimDisk::new(seed);
+        disk.set_paced();
+        SimMachine {
+            disk: Arc::new(disk),
+            process: None,
+            life: 0,
+            rate: if swarm.drifts { 900_000 + rng.below(200_001) } else { 1_000_000 },
+            wall_offset: if rng.chance(3) { rng.below(100_000) as i64 - 50_000 } else { 0 },
+            stopped_at: None,
+            put_off: Vec::new(),
+            write_us: swarm.write_us,
+            fuse: None,
+            log: Vec::new(),
+            ever: Zxid::ZERO,
+            epochs: (0, 0),
+            is_unsure: false,
+            is_full: false,
+        }
+    }
+
+    /// The end of its log.
+    pub(super) fn logged(&self) -> Zxid {
+        self.log.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid)
+    }
+
+    /// Whether its log holds this.
+    pub(super) fn holds(&self, zxid: Zxid, bytes: &Payload) -> bool {
+        self.log.binary_search_by_key(&zxid, |(at, _)| *at).is_ok_and(|at| self.log[at].1 == *bytes)
+    }
+
+    pub(super) fn has(&self, zxid: Zxid) -> bool {
+        zxid == Zxid::ZERO || self.log.binary_search_by_key(&zxid, |(at, _)| *at).is_ok()
+    }
+
+    /// Its own time, µs since its process began.
+    pub(super) fn local_us(&self, now_us: u64, started_us: u64) -> u64 {
+        1000 + (now_us - started_us) * self.rate / 1_000_000
+    }
+
+    pub(super) fn wall(&self, now_us: u64) -> WallMillis {
+        WallMillis(1_700_000_000_000 + (now_us / 1000) as i64 + self.wall_offset)
+    }
+}
+
+/// What a file gave when it was opened.
+pub(super) struct Opened {
+    pub member: Member<Box<Engine>>,
+    pub replayed: Vec<(Zxid, Payload)>,
+}
+
+/// Opens what is on a disk.
+pub(super) fn open(disk: &Arc<SimDisk>, swarm: &Swarm, id: ServerId, seed: u64) -> Result<Opened, StoreError> {
+    let tick = swarm.tick_ms;
+    let settings = EngineSettings {
+        server_id: id,
+        tick_ms: tick,
+        session_timeout_min_ms: (swarm.session_ticks.0 * tick) as i32,
+        session_timeout_max_ms: (swarm.session_ticks.1 * tick) as i32,
+        ..EngineSettings::default()
+    };
+    let mut state = ReplicatedState::new(&settings, [seed, !seed]);
+    let mut noting = Noting { loading: Loading::into(&mut state), replayed: Vec::new() };
+    let (store, _) = Store::open_on(Arc::clone(disk) as Arc<_>, &swarm.options, &mut noting)?;
+    let replayed = noting.replayed.into_iter().map(|proposal| (proposal.zxid, proposal.txn)).collect();
+    let mut member = Member::new(settings, state, store, Box::new);
+    // As the peer does.
+    member.store.set_marks_apart();
+    Ok(Opened { member, replayed })
+}
+
+/// What a member's part in the agreement is set up with.
+pub(super) fn zab_settings(swarm: &Swarm, id: ServerId) -> ZabSettings {
+    ZabSettings {
+        me: id,
+        is_participant: swarm.voters.contains(&id),
+        quorums: Quorums::of(Quorum::Majority(Majority::new(swarm.voters.clone()))),
+        config: "version=0".into(),
+        tick_ms: swarm.tick_ms,
+        init_limit: swarm.init_limit,
+        sync_limit: swarm.sync_limit,
+    }
+}

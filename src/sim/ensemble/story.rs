@@ -1,0 +1,46 @@
+//! What a run tells about itself: counts, and the last things that happened for whoever has to read a failure.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// Lines that are kept, and that are shown.
+const KEPT: usize = 400;
+const SHOWN: usize = 50;
+
+#[derive(Debug, Default)]
+pub(super) struct Story {
+    lines: VecDeque<String>,
+    /// Faults, states reached, work done: each by its name.
+    pub counts: BTreeMap<&'static str, u64>,
+    /// A running hash over everything that happened.
+    pub trace: u64,
+}
+
+impl Story {
+    pub(super) fn tell(&mut self, now_us: u64, line: &str) {
+        if self.lines.len() == KEPT {
+            self.lines.pop_front();
+        }
+        let line: String = line.chars().take(200).collect();
+        self.lines.push_back(format!("{:>9.3} s  {line}", now_us as f64 / 1e6));
+        self.mix(now_us);
+    }
+
+    pub(super) fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+        self.mix(what.len() as u64);
+    }
+
+    pub(super) fn count_by(&mut self, what: &'static str, by: u64) {
+        *self.counts.entry(what).or_default() += by;
+    }
+
+    pub(super) fn mix(&mut self, value: u64) {
+        self.trace = (self.trace ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+
+    /// The end of the story.
+    pub(super) fn transcript(&self) -> String {
+        let from = self.lines.len().saturating_sub(SHOWN);
+        self.lines.iter().skip(from).cloned().collect::<Vec<_>>().join("\n")
+    }
+}

@@ -1,0 +1,175 @@
+//! What a seed draws before anything happens: who takes part, how everything is set up, and which faults exist at all.
+//! Leaving things out finds what "everything always" hides: one fault drowns another.
+
+use crate::ids::ServerId;
+use crate::store::StoreOptions;
+use crate::store::tests::sim_disk::Rng;
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FaultKind {
+    CutStream,
+    OneWay,
+    Isolate,
+    IsolateLeader,
+    Halves,
+    SlowPath,
+    Kill,
+    KillLeader,
+    KillAll,
+    PowerCut,
+    PowerCutAll,
+    DiesBetweenDeeds,
+    DiesInDiskCall,
+    DiskError,
+    DiskFull,
+    SlowDisk,
+    Pause,
+    PauseLeader,
+    Wipe,
+    WallClock,
+}
+
+const FAULTS: [FaultKind; 20] = [
+    FaultKind::CutStream,
+    FaultKind::OneWay,
+    FaultKind::Isolate,
+    FaultKind::IsolateLeader,
+    FaultKind::Halves,
+    FaultKind::SlowPath,
+    FaultKind::Kill,
+    FaultKind::KillLeader,
+    FaultKind::KillAll,
+    FaultKind::PowerCut,
+    FaultKind::PowerCutAll,
+    FaultKind::DiesBetweenDeeds,
+    FaultKind::DiesInDiskCall,
+    FaultKind::DiskError,
+    FaultKind::DiskFull,
+    FaultKind::SlowDisk,
+    FaultKind::Pause,
+    FaultKind::PauseLeader,
+    FaultKind::Wipe,
+    FaultKind::WallClock,
+];
+
+impl FaultKind {
+    /// Its name in the counts.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            FaultKind::CutStream => "fault: connection cut",
+            FaultKind::OneWay => "fault: one path blocked",
+            FaultKind::Isolate => "fault: member isolated",
+            FaultKind::IsolateLeader => "fault: leader isolated",
+            FaultKind::Halves => "fault: partition",
+            FaultKind::SlowPath => "fault: slow path",
+            FaultKind::Kill => "fault: killed",
+            FaultKind::KillLeader => "fault: leader killed",
+            FaultKind::KillAll => "fault: all killed",
+            FaultKind::PowerCut => "fault: power cut",
+            FaultKind::PowerCutAll => "fault: power cut of all",
+            FaultKind::DiesBetweenDeeds => "fault: killed between two actions",
+            FaultKind::DiesInDiskCall => "fault: power cut in a disk call",
+            FaultKind::DiskError => "fault: disk error",
+            FaultKind::DiskFull => "fault: disk full",
+            FaultKind::SlowDisk => "fault: slow disk",
+            FaultKind::Pause => "fault: paused",
+            FaultKind::PauseLeader => "fault: leader paused",
+            FaultKind::Wipe => "fault: wiped",
+            FaultKind::WallClock => "fault: wall clock jumps",
+        }
+    }
+}
+
+/// The setup of a run.
+#[derive(Clone, Debug)]
+pub(super) struct Swarm {
+    pub voters: Vec<ServerId>,
+    pub observers: Vec<ServerId>,
+    pub tick_ms: u64,
+    pub init_limit: u64,
+    pub sync_limit: u64,
+    /// Time for a dial, ms.
+    pub dial_ms: u64,
+    pub clients: usize,
+    /// A client thinks for so long at most, µs.
+    pub think_us: u64,
+    /// Session timeouts, in ticks: least and most.
+    pub session_ticks: (u64, u64),
+    /// Bytes of data at most.
+    pub data_max: u64,
+    pub options: StoreOptions,
+    pub latency_us: (u64, u64),
+    pub splits: bool,
+    /// How long an ordinary write of the log takes at most, µs.
+    pub write_us: u64,
+    /// Clocks run at other rates, by up to a tenth.
+    pub drifts: bool,
+    pub faults: Vec<FaultKind>,
+    /// Time between two faults at most, µs.
+    pub fault_every_us: u64,
+    /// How long faults go on, µs.
+    pub trouble_us: u64,
+}
+
+impl Swarm {
+    pub(super) fn draw(rng: &mut Rng) -> Swarm {
+        let voters = [1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 5, 7][rng.below(12) as usize];
+        let observers = [0, 0, 0, 1, 1, 2][rng.below(6) as usize];
+        let tick_ms = [50, 100, 200, 500, 1000, 2000][rng.below(6) as usize];
+        let mut ids: Vec<ServerId> = (1..=voters + observers).map(ServerId).collect();
+        // Who has which number is decided by nothing else.
+        let split = rng.below(ids.len() as u64) as usize;
+        ids.rotate_left(split);
+        let observers = ids.split_off(voters as usize);
+        let exists = 1 + rng.below(3);
+        let faults: Vec<FaultKind> = FAULTS.iter().copied().filter(|_| rng.below(4) < exists).collect();
+        let ticks = |ticks: u64| ticks * tick_ms * 1000;
+        let options = StoreOptions {
+            extent_size: 16 << 10,
+            initial_size: 128 << 10,
+            max_size: 4 << 20,
+            max_record: 8 << 10,
+            log_window: (4 + rng.below(60)) << 10,
+            follower_window: [0, 0, 16 << 10, 64 << 10][rng.below(4) as usize],
+            keep_snapshots: 1 + rng.below(2) as u32,
+            snapshot_rate: [0, 0, 32 << 10, 256 << 10][rng.below(4) as usize],
+            small_extents: true,
+            ..StoreOptions::default()
+        };
+        Swarm {
+            voters: ids,
+            observers,
+            tick_ms,
+            init_limit: 5 + rng.below(6),
+            sync_limit: 2 + rng.below(4),
+            dial_ms: [tick_ms, 3 * tick_ms, 5000][rng.below(3) as usize],
+            clients: 1 + rng.below(6) as usize,
+            think_us: ticks(1) * [1, 1, 2, 4][rng.below(4) as usize] / [1, 4, 10][rng.below(3) as usize],
+            session_ticks: (2, 20),
+            data_max: [8, 100, 600][rng.below(3) as usize],
+            options,
+            latency_us: [(20, 200), (100, 2000), (500, 20_000)][rng.below(3) as usize],
+            splits: rng.chance(2),
+            write_us: [50, 500, 5000, ticks(1) / 4][rng.below(4) as usize],
+            drifts: rng.chance(3),
+            faults,
+            fault_every_us: ticks([2, 6, 15, 40][rng.below(4) as usize]),
+            trouble_us: ticks([60, 120, 250][rng.below(3) as usize]),
+        }
+    }
+
+    pub(super) fn members(&self) -> Vec<ServerId> {
+        let mut all: Vec<ServerId> = self.voters.iter().chain(&self.observers).copied().collect();
+        all.sort_unstable();
+        all
+    }
+
+    pub(super) fn is_quorum(&self, has: impl Fn(ServerId) -> bool) -> bool {
+        2 * self.voters.iter().filter(|voter| has(**voter)).count() > self.voters.len()
+    }
+
+    pub(super) fn ticks_us(&self, ticks: u64) -> u64 {
+        ticks * self.tick_ms * 1000
+    }
+}
