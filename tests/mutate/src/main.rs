@@ -13,13 +13,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use copy::Copy;
 use run::{Fate, Tests};
 
 const ROOMS: &[&str] = &["engine", "tree", "store", "session", "zab", "watches"];
 const USAGE: &str =
-    "mutate PROJECT FOLDER [--rooms a,b] [--sample N] [--quick] [--again] [--as-built] [--list] [--write]";
+    "mutate PROJECT FOLDER [--rooms a,b] [--sample N] [--quick] [--minutes N] [--again] [--as-built] [--list] [--write]";
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -27,12 +28,13 @@ fn main() {
     let folder = PathBuf::from(arguments.next().expect(USAGE));
     let mut rooms: Vec<String> = ROOMS.iter().map(|room| (*room).to_owned()).collect();
     let (mut again, mut as_built, mut list, mut write, mut quick) = (false, false, false, false, false);
-    let mut sample = None;
+    let (mut sample, mut minutes) = (None, None);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rooms" => rooms = arguments.next().expect(USAGE).split(',').map(str::to_owned).collect(),
             "--sample" => sample = Some(arguments.next().and_then(|text| text.parse().ok()).expect(USAGE)),
             "--quick" => quick = true,
+            "--minutes" => minutes = Some(arguments.next().and_then(|text| text.parse::<u64>().ok()).expect(USAGE)),
             "--again" => again = true,
             "--as-built" => as_built = true,
             "--list" => list = true,
@@ -80,6 +82,8 @@ fn main() {
     let before: BTreeMap<String, Fate> = if again { report::read(&log) } else { BTreeMap::new() };
     let mut fates: Vec<Option<Fate>> = copy.mutants.iter().map(|mutant| before.get(&mutant.key()).copied()).collect();
     let tried = chosen(&copy, &rooms, sample);
+    let begin = Instant::now();
+    let is_over = || minutes.is_some_and(|minutes| begin.elapsed().as_secs() >= 60 * minutes);
     for (id, fate) in (1..).zip(&mut fates) {
         if copy.unviable.contains(&id) || (sample.is_some() && !tried.contains(&id)) {
             *fate = None;
@@ -90,6 +94,10 @@ fn main() {
             break;
         }
         for (count, id) in tried.iter().enumerate() {
+            if is_over() {
+                eprintln!("\nno time is left at {count} of {} in stage {}", tried.len(), stage + 1);
+                break;
+            }
             let fate = &mut fates[*id as usize - 1];
             if matches!(fate, Some(Fate::Killed | Fate::Timeout)) || (stage > 0 && *fate == Some(Fate::Unreached)) {
                 continue;

@@ -281,7 +281,7 @@ impl World {
     /// When somebody's next moment comes, if that is not now.
     pub(super) fn next_moment(&self) -> Option<Millis> {
         let next = self.nodes.iter().filter_map(|node| node.zab.as_ref()).map(Zab::poll_timeout).min()?;
-        (next > NOW && next < Millis(u64::MAX)).then_some(Millis(next.0.next_multiple_of(STEP_MS)))
+        (next > NOW && next < Millis(u64::MAX)).then(|| Millis(next.0.next_multiple_of(STEP_MS)))
     }
 
     /// Everything that may happen.
