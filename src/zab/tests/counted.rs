@@ -68,6 +68,14 @@ fn a_leader_goes_on_after_the_history_it_has() {
 }
 
 #[test]
+fn a_history_that_begins_somewhere_is_durable_committed_and_applied_up_to_there() {
+    let at = Zxid::new(3, 7);
+    let history = History::at(at);
+    let positions = [history.base(), history.last(), history.durable(), history.committed(), history.delivered()];
+    assert_eq!(positions, [at; 5]);
+}
+
+#[test]
 fn what_is_kept_in_memory_for_learners_is_bounded_in_bytes_too() {
     // 500 transactions of a megabyte would be 500 MB.
     let z = |counter| Zxid::new(1, counter);
@@ -89,6 +97,23 @@ fn what_is_kept_in_memory_for_learners_is_bounded_in_bytes_too() {
     history.deliver(z(36));
     history.trim();
     assert_eq!(history.base(), z(24), "what was cut is not counted any more");
+    for counter in 37..=50 {
+        history.push(z(counter), Payload::from(vec![0; 1 << 20])).unwrap();
+    }
+    history.synced(z(50));
+    history.commit(z(50));
+    history.deliver(z(50));
+    history.trim();
+    assert_eq!(history.base(), z(34), "what was not cut is counted");
+    // Not even the last one stays that is larger than all of memory may be.
+    history.push(z(51), Payload::from(vec![0; 17 << 20])).unwrap();
+    history.trim();
+    assert_eq!(history.base(), z(50), "it is not delivered");
+    history.synced(z(51));
+    history.commit(z(51));
+    history.deliver(z(51));
+    history.trim();
+    assert_eq!((history.base(), history.last()), (z(51), z(51)));
 }
 
 #[test]

@@ -345,6 +345,10 @@ fn who_joins_a_working_ensemble_follows_the_leader_that_says_so_and_that_a_quoru
     again.hears(4, Following, 6, leader);
     again.election.begin(again.now, vote(1, 9, 9), &again.quorums);
     assert_eq!(again.hears(2, Following, 6, leader), Ask::Nothing);
+    let mut three = Election::of(3, 1, vote(1, 9, 9));
+    assert_eq!(three.hears(2, Following, 1, leader), Ask::Nothing);
+    three.election.begin(three.now, vote(1, 9, 9), &three.quorums);
+    assert_eq!(three.hears(3, Leading, 2, leader), Ask::Nothing, "the second followed it in the round before");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::ids::{ServerId, Zxid};
 use crate::records::peer::{LearnerInfo, Notification, PacketType, PeerState, QuorumPacket, epoch_ack};
 use crate::zab::{Leaving, MemberRecord, RoleEnd, Standing, ZabAction, ZabEvent};
 
-const LEADER: u32 = 9;
+pub(super) const LEADER: u32 = 9;
 
 /// Of epoch 2, which the member's history is of.
 fn old(counter: u32) -> Zxid {
@@ -46,7 +46,7 @@ impl Member {
     }
 
     /// One that serves, with nothing to catch up.
-    fn serving(self) -> Member {
+    pub(super) fn serving(self) -> Member {
         let mut member = self.promised();
         let last = member.zab.history().last();
         member.hears(PacketType::DIFF, last);
@@ -64,7 +64,7 @@ impl Member {
         self.packet(LEADER, QuorumPacket::bare(kind, zxid));
     }
 
-    fn hears_txn(&mut self, kind: PacketType, zxid: Zxid) {
+    pub(super) fn hears_txn(&mut self, kind: PacketType, zxid: Zxid) {
         self.packet(LEADER, QuorumPacket::with_data(kind, zxid, txn(zxid.counter() as u8)));
     }
 
@@ -191,6 +191,23 @@ fn the_history_is_on_disk_before_the_epoch_and_the_epoch_before_the_acknowledgem
 }
 
 #[test]
+fn what_was_logged_and_never_committed_is_committed_when_the_next_leader_has_it_too() {
+    // S-02, D-06
+    let mut member = Member::new(1..=5).serving();
+    member.hears_txn(PacketType::PROPOSAL, new(1));
+    member.synced();
+    member.tell(ZabEvent::Closed { link: at(LEADER) });
+    let mut member = member.promised_anew();
+    assert_eq!(member.sent(LEADER).last(), Some(&(PacketType::ACKEPOCH, new(1))));
+    member.hears(PacketType::DIFF, new(1));
+    member.hears(PacketType::NEWLEADER, Zxid::new(7, 0));
+    member.kept();
+    member.done.clear();
+    member.hears(PacketType::UPTODATE, Zxid(-1));
+    assert_eq!(member.done[0], ZabAction::Replay { upto: new(1) });
+}
+
+#[test]
 fn a_member_serves_once_all_that_was_committed_is_on_its_own_disk() {
     // D-06
     let mut member = Member::new(1..=5).promised();
@@ -210,6 +227,9 @@ fn a_member_serves_once_all_that_was_committed_is_on_its_own_disk() {
     let ack = PacketType::ACK;
     assert_eq!(member.sent(LEADER), [1, 2, 3, 0].map(|counter| (ack, new(counter))));
     assert_eq!(member.done[0], ZabAction::Replay { upto: new(3) });
+    let notification = Member::new(1..=5).vote_told(1).unwrap();
+    member.tell(ZabEvent::Ballot { from: ServerId(1), notification });
+    assert_eq!(member.vote_told(1).map(|told| told.peer_epoch), Some(6), "it is told by its epoch from then on");
     // The disk first, and the leader's word last.
     let mut quick = Member::new(1..=5).promised();
     quick.hears(PacketType::DIFF, old(5));
@@ -251,9 +271,11 @@ fn what_breaks_the_order_of_the_history_ends_the_role_and_what_comes_twice_does_
     assert!(broken(&|member| member.hears(PacketType::LEADERINFO, new(0))), "out of turn");
     assert!(broken(&|member| member.hears(PacketType::UPTODATE, Zxid(-1))), "before the end of the history");
     assert!(broken(&|member| member.hears_txn(PacketType::INFORM, new(2))), "what is for observers");
-    assert!(broken(&|member| member.hears_txn(PacketType::INFORMANDACTIVATE, new(2))), "what is for observers");
+    let activates = || QuorumPacket::with_data(PacketType::INFORMANDACTIVATE, new(2), [0; 9].into());
+    assert!(broken(&|member| member.packet(LEADER, activates())), "what is for observers");
     assert!(!broken(&|member| member.hears_txn(proposal, new(2))));
     assert!(!broken(&|member| member.hears(commit, new(1))));
+    assert!(!broken(&|member| member.hears(commit, old(5))), "it is committed already");
     assert!(!broken(&|member| member.hears(PacketType::PING, new(1))));
     assert!(!broken(&|member| member.hears(PacketType(99), new(1))), "what may be new one day");
     // Two are outstanding: only the older one may be committed, and each once.
@@ -283,6 +305,9 @@ fn what_is_proposed_before_the_way_to_be_brought_up_to_date_is_told_is_out_of_tu
         member.hears_txn(kind, zxid);
         assert!(matches!(member.ending(), Some(RoleEnd::LeaderBroke(_))), "{kind:?}");
     }
+    let mut pinged = Member::new(1..=5).promised();
+    pinged.hears(PacketType::PING, new(0));
+    assert_eq!((pinged.ending(), pinged.sent(LEADER)), (None, vec![]));
     let mut early = Member::new(1..=5).greeting();
     early.hears(PacketType::PING, new(0));
     assert!(matches!(early.ending(), Some(RoleEnd::LeaderBroke(_))));
@@ -353,6 +378,15 @@ fn a_log_that_cannot_be_cut_is_what_it_was_and_the_next_leader_is_asked_for_its_
         assert!(!member.done.iter().any(|action| matches!(action, ZabAction::Truncate { .. })));
         assert_eq!(asked(member), Some(Zxid::ZERO), "{to}");
     }
+    // Nor to what is not between what is here.
+    let mut between = Member::new(1..=5).serving();
+    between.hears_txn(PacketType::PROPOSAL, new(1));
+    between.synced();
+    between.tell(ZabEvent::Closed { link: at(LEADER) });
+    between.ending();
+    let mut between = between.promised_anew();
+    between.hears(PacketType::TRUNC, Zxid::new(3, 1));
+    assert_eq!(between.ending(), Some(RoleEnd::CannotTruncate));
     // A leader with nothing answers that with nothing: it is asked in words that have no other answer.
     let mut empty = Member::new(1..=5).promised();
     empty.hears(PacketType::TRUNC, old(7));
@@ -415,6 +449,10 @@ fn a_state_takes_the_place_of_the_own_history_once_it_is_whole_and_installed() {
     let (run, at, record) = member.installs().expect("it is installed");
     assert_eq!((at, record), (z(6), MemberRecord { accepted_epoch: 6, current_epoch: 6 }));
     assert_eq!(member.zab.record().current_epoch, 3);
+    assert_eq!(member.zab.history().last(), new(1), "what is replayed into it is what was received");
+    let mut twice = Member { zab: member.zab.clone(), now: member.now, done: Vec::new() };
+    twice.hears(PacketType::NEWLEADER, new(0));
+    assert!(matches!(twice.ending(), Some(RoleEnd::LeaderBroke(_))), "a history ends once");
     // More is committed while it is being installed.
     member.hears(PacketType::COMMIT, new(1));
     assert_eq!((member.sent(LEADER), member.zab.begin_append()), (vec![], None));
@@ -533,6 +571,11 @@ fn a_leader_that_says_nothing_is_left_and_one_that_sends_a_state_is_not() {
     };
     assert!(silent(&mut Member::new(1..=5).promised(), INIT_MS));
     assert!(silent(&mut Member::new(1..=5).serving(), SYNC_MS));
+    let mut settling = Member::new(1..=5).promised();
+    settling.hears(PacketType::DIFF, new(1));
+    settling.hears_txn(PacketType::PROPOSAL, new(1));
+    settling.hears(PacketType::NEWLEADER, new(0));
+    assert!(silent(&mut settling, SYNC_MS));
     let mut member = Member::hearing();
     for _ in 0..5 {
         member.passes(INIT_MS);
@@ -576,8 +619,12 @@ fn between_the_engine_and_the_leader_packets_pass_while_it_serves() {
         (member.done.pop(), member.ending()),
         (Some(ZabAction::Close { link: at(1), why: Leaving::NotLeading }), None)
     );
-    // The others are told whom it follows, with the epoch that it works in.
+    // The others are told whom it follows, with the epoch that it works in once it does.
     let notification = Member::new(1..=5).vote_told(1).unwrap();
+    let mut catching = Member::new(1..=5).promised();
+    catching.hears(PacketType::DIFF, old(5));
+    catching.tell(ZabEvent::Ballot { from: ServerId(1), notification: notification.clone() });
+    assert_eq!(catching.vote_told(1).map(|told| told.peer_epoch), Some(3));
     member.tell(ZabEvent::Ballot { from: ServerId(1), notification });
     let told = member.vote_told(1).expect("it is told");
     assert_eq!((told.state, told.leader, told.peer_epoch), (PeerState::Following, ServerId(2), 6));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::following::LEADER;
 use super::hand::{INIT_MS, Member, TICK_MS, at};
 use crate::ids::{ServerId, Zxid};
 use crate::records::peer::{PacketType, PeerState, QuorumPacket};
@@ -108,7 +109,46 @@ fn who_is_ahead_only_of_where_an_established_leader_began_is_brought_back() {
     member.accepts(2, Zxid::new(2, 9), 3);
     assert_eq!(member.closed(2), None);
     let sent = member.sent(2);
-    assert!(sent.contains(&(PacketType::TRUNC, Zxid::new(2, 5))), "{sent:?}");
+    assert_eq!(sent[1..], [(PacketType::TRUNC, Zxid::new(2, 5)), (PacketType::NEWLEADER, Zxid::new(5, 0))]);
+}
+
+#[test]
+fn who_comes_while_others_are_brought_up_to_date_does_not_wait_for_them() {
+    let mut member = Member::elected(1..=5);
+    member.introduces(1, 1, PacketType::FOLLOWERINFO, 4);
+    member.kept();
+    member.accepts(1, Zxid::new(2, 5), 2);
+    member.kept();
+    member.introduces(2, 2, PacketType::FOLLOWERINFO, 4);
+    member.accepts(2, Zxid::new(2, 5), 2);
+    assert_eq!(member.sent(2).last(), Some(&(PacketType::NEWLEADER, Zxid::new(5, 0))));
+    member.acks(2, Zxid::new(5, 0));
+    assert_eq!(member.zab.leading(), Some((5, true)), "the first one is not waited for");
+}
+
+#[test]
+fn what_a_leader_has_in_its_log_is_committed_with_its_office() {
+    // S-09: it may have been acknowledged to a client by the leader before.
+    let mut member = Member::new(1..=5).serving();
+    member.hears_txn(PacketType::PROPOSAL, Zxid::new(6, 1));
+    member.synced();
+    member.tell(ZabEvent::Closed { link: at(LEADER) });
+    let mut member = member.wins();
+    member.introduces(1, 1, PacketType::FOLLOWERINFO, 6);
+    member.kept();
+    member.accepts(1, Zxid::new(2, 5), 2);
+    member.kept();
+    let wanted = [
+        (PacketType::LEADERINFO, Zxid::new(7, 0)),
+        (PacketType::DIFF, Zxid::new(6, 1)),
+        (PacketType::PROPOSAL, Zxid::new(6, 1)),
+        (PacketType::COMMIT, Zxid::new(6, 1)),
+        (PacketType::NEWLEADER, Zxid::new(7, 0)),
+    ];
+    assert_eq!(member.sent(1), wanted);
+    assert!(!member.done.contains(&ZabAction::Replay { upto: Zxid::new(6, 1) }));
+    member.acks(1, Zxid::new(7, 0));
+    assert!(member.done.contains(&ZabAction::Replay { upto: Zxid::new(6, 1) }));
 }
 
 #[test]
@@ -175,6 +215,7 @@ fn a_newer_connection_of_a_server_takes_the_place_of_the_older_one() {
 #[test]
 fn a_leader_to_be_gives_up_when_too_few_come_in_time_and_the_time_begins_anew_at_each_step() {
     let mut member = Member::elected(1..=5);
+    assert_eq!(member.zab.poll_timeout(), member.now.plus(TICK_MS / 2));
     member.passes(INIT_MS - 1);
     assert_eq!(member.zab.take_ending(), None);
     member.introduces(1, 1, PacketType::FOLLOWERINFO, 4);
@@ -207,6 +248,15 @@ fn a_leader_that_too_few_are_connected_to_gives_up_and_one_that_is_heard_goes_on
     assert_eq!(member.zab.take_ending(), None);
     let pings = member.sent(1).iter().filter(|(kind, _)| *kind == PacketType::PING).count();
     assert_eq!(pings, 40, "twice in a tick");
+    // Who has connected may take a while to say who it is.
+    member.tell(ZabEvent::Opened { link: at(9), is_ours: false });
+    for _ in 0..2 * INIT_MS / TICK_MS {
+        member.passes(TICK_MS / 2);
+        member.packet(1, QuorumPacket::bare(PacketType::PING, Zxid::ZERO));
+    }
+    assert_eq!(member.closed(9), None);
+    member.passes(TICK_MS / 2);
+    assert_eq!(member.closed(9), Some(&Leaving::Silent));
     // An observer and a server that is not of the ensemble do not keep it in office.
     for (link, id, kind) in [(7, 7, PacketType::OBSERVERINFO), (8, 8, PacketType::FOLLOWERINFO)] {
         member.introduces(link, id, kind, 4);
@@ -238,6 +288,12 @@ fn a_transaction_is_committed_once_two_of_three_have_it_and_applied_once_we_have
     assert_eq!(member.sent(1), [(PacketType::COMMIT, z(1))]);
     assert_eq!(member.sent(7), [(PacketType::INFORM, z(1))]);
     assert!(member.done.contains(&ZabAction::Deliver { upto: z(1) }));
+    // Nor does a follower without a vote make a quorum.
+    member.introduces(8, 8, PacketType::FOLLOWERINFO, 4);
+    member.accepts(8, Zxid::new(2, 5), 2);
+    member.acks(8, z(0));
+    member.acks(8, z(2));
+    assert_eq!(member.zab.history().committed(), z(1));
     // The second acknowledgement of the history says nothing of proposals.
     member.acks(1, z(0));
     assert_eq!((member.sent(1), member.closed(1)), (vec![], None));
@@ -346,6 +402,14 @@ fn a_leader_goes_without_a_loss_once_a_voter_has_and_knows_everything() {
     assert!(!member.zab.may_leave(), "we do not have it");
     member.synced();
     assert!(member.zab.may_leave());
+    let mut slow = Member::established(1..=5);
+    slow.introduces(2, 2, PacketType::FOLLOWERINFO, 4);
+    slow.accepts(2, Zxid::new(2, 5), 2);
+    slow.acks(2, z(0));
+    slow.decides(1);
+    slow.acks(1, z(1));
+    slow.acks(2, z(1));
+    assert!(slow.zab.history().committed() == z(1) && !slow.zab.may_leave(), "nobody here was answered yet");
     // Only those that do not vote are left, or one that is not in sync.
     for (link, id, kind) in [(7, 7, PacketType::OBSERVERINFO), (8, 8, PacketType::FOLLOWERINFO)] {
         member.introduces(link, id, kind, 4);

@@ -63,12 +63,16 @@ impl Member {
 
     /// One that both others have elected.
     pub(super) fn elected(counters: std::ops::RangeInclusive<u32>) -> Member {
-        let mut member = Member::new(counters);
-        let own = member.vote_told(1).expect("it votes");
+        Member::new(counters).wins()
+    }
+
+    /// Both others elect it.
+    pub(super) fn wins(mut self) -> Member {
+        let own = self.vote_told(1).expect("it votes");
         for from in [1, 2] {
-            member.tell(ZabEvent::Ballot { from: ServerId(from), notification: own.clone() });
+            self.tell(ZabEvent::Ballot { from: ServerId(from), notification: own.clone() });
         }
-        member
+        self
     }
 
     /// One that leads, with the first server as its follower over connection 1, everything on disk.

@@ -167,6 +167,10 @@ fn who_does_not_answer_or_does_not_acknowledge_loses_its_connection_and_nobody_e
     assert_eq!(lead.closed(10), Some(&Leaving::Silent));
     assert_eq!(lead.closed(11), Some(&Leaving::Lagging));
     assert_eq!([12, 13].map(|link| lead.closed(link)), [None, None]);
+    // Who acknowledges late, and then has nothing more to acknowledge, is not behind.
+    lead.decide(2);
+    lead.pass(SYNC_MS / 2, &[12, 13]);
+    lead.packet(12, QuorumPacket::bare(PacketType::ACK, lead.z(2)));
     // Who has acknowledged everything is not behind, for however long nothing is written.
     lead.pass(10 * SYNC_MS, &[12, 13]);
     assert_eq!([12, 13].map(|link| lead.closed(link)), [None, None]);

@@ -56,6 +56,9 @@ fn no_more_than_a_few_may_wait() {
     let closed = (0..70).filter(|link| member.closed(*link).is_some()).collect::<Vec<_>>();
     assert_eq!(closed, (64..70).collect::<Vec<_>>());
     let mut looking = Member::new(1..=5);
+    let mut leading = Member::established(1..=5);
+    leading.tell(ZabEvent::Opened { link: at(9), is_ours: true });
+    assert_eq!(leading.closed(9), Some(&Leaving::NotLeading));
     looking.tell(ZabEvent::Opened { link: at(1), is_ours: true });
     assert_eq!(looking.closed(1), Some(&Leaving::NotLeading), "we follow nobody");
 }

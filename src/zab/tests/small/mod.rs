@@ -243,23 +243,23 @@ const NONE: Budget = Budget { txns: 0, questions: 0, crashes: 0, cuts: 0, splits
 
 /// The worlds that are searched, and whether every run of the tests does.
 fn worlds() -> Vec<(&'static str, bool, World)> {
-    let begin = |making, budget| World::new(making, budget);
+    let two = |budget| World::new(TWO, budget);
+    let work = |budget| working(THREE, 1, budget);
+    let one = Budget { txns: 1, ..NONE };
+    let all = Budget { txns: 2, questions: 1, crashes: 1, cuts: 1, ..NONE };
     vec![
-        ("two begin, one transaction, one crash", true, begin(TWO, Budget { txns: 1, crashes: 1, ..NONE })),
-        ("two begin, one transaction, one cut", true, begin(TWO, Budget { txns: 1, cuts: 1, ..NONE })),
-        (
-            "two begin, one transaction, one question, no crash",
-            true,
-            begin(TWO, Budget { txns: 1, questions: 1, ..NONE }),
-        ),
-        ("three work, one transaction", true, working(THREE, 1, Budget { txns: 1, ..NONE })),
-        (
-            "two begin, two transactions, one question, one crash, one cut",
-            false,
-            begin(TWO, Budget { txns: 2, questions: 1, crashes: 1, cuts: 1, ..NONE }),
-        ),
-        ("three begin", false, begin(THREE, NONE)),
-        ("three work, one transaction, one cut", false, working(THREE, 1, Budget { txns: 1, cuts: 1, ..NONE })),
+        ("two begin, one transaction, one crash", true, two(Budget { crashes: 1, ..one })),
+        ("two begin, one transaction, one cut", true, two(Budget { cuts: 1, ..one })),
+        ("two begin, one transaction, one split", true, two(Budget { splits: 1, ..one })),
+        ("two begin, one transaction, one question, one delay", true, two(Budget { questions: 1, delays: 1, ..one })),
+        ("three work, one transaction", true, work(one)),
+        ("two begin, two transactions, one question, one crash, one cut", false, two(all)),
+        ("two begin, one transaction, one crash, one split", false, two(Budget { crashes: 1, splits: 1, ..one })),
+        ("two begin, one transaction, one crash, one delay", false, two(Budget { crashes: 1, delays: 1, ..one })),
+        ("three begin", false, World::new(THREE, NONE)),
+        ("three work, one transaction, one cut", false, work(Budget { cuts: 1, ..one })),
+        ("three work, one transaction, one split", false, work(Budget { splits: 1, ..one })),
+        ("three work, one transaction, one delay", false, work(Budget { delays: 1, ..one })),
     ]
 }
 
