@@ -312,8 +312,8 @@ impl Decider {
 
     /// The end of a session: one transaction with everything it owns (G-11).
     ///
-    /// A list tells who decides what comes behind it. Where that would be long there is none, and nothing is decided until
-    /// the transaction is applied; without a list everything goes that the session owns then, which is the same. Servers
+    /// Its list tells later decisions what is gone. Where that would be long there is none, and nothing is decided until the
+    /// transaction is applied; without a list everything goes that the session owns then, which is the same. Servers
     /// before ZooKeeper 3.6 never listed anything.
     pub(super) fn close_session(&mut self, ground: &Ground<'_>, session: SessionId) -> Txn<'static> {
         let tree = &ground.state.tree;
@@ -360,23 +360,6 @@ impl Decider {
         }
         self.note_deletion(ground, path, parent_path, parent);
         Some(Txn::DeleteContainer(DeleteTxn { path: path.into() }))
-    }
-}
-
-/// Whether the request can be read far enough to have its place in the history.
-pub(super) fn is_well_formed(op: OpCode, body: &[u8]) -> bool {
-    fn reads<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> bool {
-        decoder(body).read::<T>().is_ok()
-    }
-    match op {
-        OpCode::Create | OpCode::Create2 | OpCode::CreateContainer => reads::<CreateRequest<'_>>(body),
-        OpCode::CreateTtl => reads::<CreateTtlRequest<'_>>(body),
-        OpCode::Delete => reads::<PathVersionRequest<'_>>(body),
-        OpCode::SetData => reads::<SetDataRequest<'_>>(body),
-        OpCode::SetAcl => reads::<SetAclRequest<'_>>(body),
-        OpCode::Reconfig => reads::<ReconfigRequest<'_>>(body),
-        OpCode::Multi => super::multi::has_place(body),
-        _ => true,
     }
 }
 

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::conn::{CloseReason, ConnId, ConnPhase, PendingReply};
-use super::decide::is_well_formed;
 use super::duty::{Outgoing, Violation};
 use super::handshake::Handshake;
+use super::request::is_well_formed;
 use super::settings::RECORD_OVERHEAD;
 use super::{Duty, Engine};
 use crate::failpoint::{self, Failpoint};
@@ -151,8 +151,8 @@ impl Engine {
         self.tell_leader(PacketType::REQUEST, request(session, xid, OpCode::Sync, body), Some(authinfo));
     }
 
-    /// Asks the leader whether a session is alive. Only the leader knows: our table may be behind. Whoever asked for the
-    /// same session before is displaced.
+    /// Asks the leader whether a session is alive. Only the leader knows: our table may be behind. A connection
+    /// that asked for the same session before is displaced.
     pub(super) fn revalidate(&mut self, id: ConnId, session: SessionId, timeout_ms: i32) -> Handshake {
         if let Some(conn) = self.conns.get_mut(id) {
             conn.phase = ConnPhase::Creating;
@@ -168,7 +168,7 @@ impl Engine {
         Handshake::Done
     }
 
-    /// A sign of life of a client, for the leader, who alone expires.
+    /// A sign of life of a client, for the leader, which alone expires sessions.
     pub(super) fn note_touch(&mut self, id: ConnId) {
         if let Duty::Forward { .. } = self.duty
             && let Some(conn) = self.conns.get_mut(id)
@@ -185,7 +185,7 @@ impl Engine {
     }
 
     /// The same, but `has_sent` tells of a connection whether its client has sent something that was not taken in yet:
-    /// whom we let wait is not silent.
+    /// a client that the server lets wait is not silent.
     pub fn ping_answer_hearing(&mut self, has_sent: &mut dyn FnMut(ConnId) -> bool) -> Vec<u8> {
         let all: Vec<ConnId> = self.conns.iter().map(|(id, _)| id).collect();
         for id in all {
@@ -216,7 +216,7 @@ impl Engine {
         let Duty::Forward { .. } = self.duty else { return Ok(()) };
         match packet.kind {
             PacketType::SYNC => {
-                // One that nobody waits for says nothing, as in ZooKeeper.
+                // An answer that no client waits for says nothing, as in ZooKeeper.
                 if let Some(id) = self.forward.syncs.pop_front() {
                     self.sync_reached(id, committed);
                 }

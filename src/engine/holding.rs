@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::conn::ConnId;
+use super::request::changes_znodes;
 use crate::ids::Millis;
 use crate::records::OpCode;
 
@@ -16,9 +17,9 @@ impl Engine {
         }
     }
 
-    /// Those who wait with a write may offer it again.
+    /// Connections that wait with a write may offer it again.
     pub(super) fn let_the_held_go_on(&mut self) {
-        // Who is touched last is served first: those who have waited longest are.
+        // The loop serves the connection first that is touched last: the one that has waited longest.
         for id in std::mem::take(&mut self.held).into_iter().rev() {
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.held = false;
@@ -38,20 +39,7 @@ impl Engine {
             return false;
         }
         let number = frame.get(4..).and_then(|rest| rest.first_chunk::<4>()).map(|op| i32::from_be_bytes(*op));
-        let writes = matches!(
-            number.and_then(OpCode::from_i32),
-            Some(
-                OpCode::Create
-                    | OpCode::Create2
-                    | OpCode::CreateContainer
-                    | OpCode::CreateTtl
-                    | OpCode::Delete
-                    | OpCode::SetData
-                    | OpCode::SetAcl
-                    | OpCode::Multi
-                    | OpCode::Reconfig
-            )
-        );
+        let writes = number.and_then(OpCode::from_i32).is_some_and(changes_znodes);
         if writes && let Some(conn) = self.conns.get_mut(id) {
             if !conn.held {
                 conn.held = true;

@@ -5,7 +5,7 @@ use super::Engine;
 use super::budget::SLICE;
 use super::caller::{Caller, Requester};
 use super::decider::{Decider, Ground};
-use super::request::decoder;
+use super::request::{decoder, has_acls, is_multi_write};
 use super::settings::RECORD_OVERHEAD;
 use crate::failpoint::{self, Failpoint};
 use crate::jute::Buffer;
@@ -199,37 +199,4 @@ impl Decider {
 /// the request, and records of the log have room for half as much again.
 fn multi_size_max(frame_size_max: usize) -> usize {
     frame_size_max + frame_size_max / 4 + (16 << 10)
-}
-
-/// Whether a create names an ACL list. Without one ZooKeeper fails before the request has its place in the history.
-fn has_acls(op: &MultiOp<'_>) -> bool {
-    match op {
-        MultiOp::Create(_, request) => request.acl.is_some(),
-        MultiOp::CreateTtl(request) => request.create.acl.is_some(),
-        _ => true,
-    }
-}
-
-/// Whether a multi is refused with a place in the history, if it is refused at all.
-pub(super) fn has_place(body: &[u8]) -> bool {
-    let mut decoder = decoder(body);
-    while let Ok(Some(op)) = next_op(&mut decoder) {
-        if !has_acls(&op) || !is_multi_write(&op) {
-            return has_acls(&op);
-        }
-    }
-    true
-}
-
-/// Whether the whole request may stand with this operation in it.
-fn is_multi_write(op: &MultiOp<'_>) -> bool {
-    match op {
-        MultiOp::Create(_, request) => {
-            !request.path.is_null() && CreateMode::from_i32(request.flags).is_some_and(|mode| !mode.is_ttl())
-        }
-        MultiOp::CreateTtl(request) => !request.create.path.is_null(),
-        MultiOp::Delete(request) | MultiOp::Check(request) => !request.path.is_null(),
-        MultiOp::SetData(request) => !request.path.is_null(),
-        MultiOp::GetData(_) | MultiOp::GetChildren(_) => false,
-    }
 }

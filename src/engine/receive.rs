@@ -1,4 +1,4 @@
-//! From bytes to requests: framing, the order of first checks, and who answers what.
+//! From bytes to requests: framing, the order of first checks, and which part answers which request.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use super::conn::{CloseReason, ConnId, ConnPhase, PendingReply, UNCONFIRMED};
 
 use super::handshake::Handshake;
 use super::identity::Identities;
+use super::request::is_write;
 use super::{Duty, Engine, trace};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
@@ -149,18 +150,7 @@ impl Engine {
             return self.answer(id, xid, Some(0), ErrorCode::SessionClosedRequireSaslAuth, Vec::new(), close);
         }
         match op {
-            Some(
-                op @ (OpCode::Create
-                | OpCode::Create2
-                | OpCode::CreateContainer
-                | OpCode::CreateTtl
-                | OpCode::Delete
-                | OpCode::SetData
-                | OpCode::SetAcl
-                | OpCode::Multi
-                | OpCode::Reconfig
-                | OpCode::CloseSession),
-            ) => self.write(id, xid, op, body),
+            Some(op) if is_write(op) => self.write(id, xid, op, body),
             Some(OpCode::Sync) => self.sync(id, xid, body),
             Some(
                 op @ (OpCode::Exists
@@ -232,7 +222,7 @@ impl Engine {
         conn.who = Arc::new(who);
     }
 
-    /// As a server without SASL configuration: the exchange is over, nobody was authenticated.
+    /// As a server without SASL configuration: the exchange is over, and the client is not authenticated.
     fn sasl(&mut self, id: ConnId, xid: i32, body: &[u8]) {
         match decode::<SaslToken<'_>>(body) {
             Ok(SaslToken { token: Buffer(Some(_)) }) => {
@@ -243,7 +233,7 @@ impl Engine {
         }
     }
 
-    /// Answered when everything proposed before it has been applied here, in an ensemble whoever decides (G-04).
+    /// Answered when everything proposed before it has been applied here, whichever member decides (G-04).
     fn sync(&mut self, id: ConnId, xid: i32, body: &[u8]) {
         let Ok(request) = decode::<PathRequest<'_>>(body) else {
             return self.answer(id, xid, None, ErrorCode::MarshallingError, Vec::new(), None);

@@ -20,6 +20,7 @@ use super::caller::Requester;
 use super::conn::ConnId;
 use super::multi::Deciding;
 use super::reading::Reading;
+use super::request::is_write;
 use super::{Engine, OpCode};
 use crate::ids::Zxid;
 use crate::records::requests::RequestHeader;
@@ -108,13 +109,13 @@ impl Engine {
         if self.work.deciding.as_ref().is_some_and(|deciding| deciding.caller.requester == Requester::Client(id)) {
             return true;
         }
-        is_write(frame)
+        brings_a_write(frame)
     }
 
     /// Whether a request must wait for a `sync` in front of it: what a client writes behind one takes effect behind it, and
     /// is answered behind it, whichever server leads.
     pub(super) fn waits_for_sync(&self, id: ConnId, frame: &[u8]) -> bool {
-        self.conns.get(id).is_some_and(|conn| conn.unconfirmed > 0) && is_write(frame)
+        self.conns.get(id).is_some_and(|conn| conn.unconfirmed > 0) && brings_a_write(frame)
     }
 
     /// Looks at the connection's answers again in another slice.
@@ -138,24 +139,8 @@ impl Engine {
     }
 }
 
-/// Whether a request becomes a transaction.
-fn is_write(frame: &[u8]) -> bool {
+/// Whether the request in a frame becomes a transaction.
+fn brings_a_write(frame: &[u8]) -> bool {
     let header = crate::jute::decode::<RequestHeader>(frame);
-    header.is_ok_and(|header| {
-        matches!(
-            OpCode::from_i32(header.op),
-            Some(
-                OpCode::Create
-                    | OpCode::Create2
-                    | OpCode::CreateContainer
-                    | OpCode::CreateTtl
-                    | OpCode::Delete
-                    | OpCode::SetData
-                    | OpCode::SetAcl
-                    | OpCode::Multi
-                    | OpCode::Reconfig
-                    | OpCode::CloseSession
-            )
-        )
-    })
+    header.is_ok_and(|header| OpCode::from_i32(header.op).is_some_and(is_write))
 }

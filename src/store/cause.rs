@@ -235,9 +235,9 @@ pub enum SnapshotFault {
     /// A chunk belongs elsewhere.
     OtherPlace {
         /// What should stand there.
-        expected: Box<ChunkPlace>,
+        expected: Box<ChunkAt>,
         /// What does.
-        found: Box<ChunkPlace>,
+        found: Box<ChunkAt>,
     },
     /// There are more chunks than extents have room for.
     TooManyChunks,
@@ -300,7 +300,7 @@ impl fmt::Display for SnapshotFault {
 
 /// What the header of a chunk says about its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChunkPlace {
+pub struct ChunkAt {
     /// In bytes from the start of the file.
     pub offset: u64,
     /// The number of its snapshot.
@@ -315,9 +315,9 @@ pub struct ChunkPlace {
     pub flags: u32,
 }
 
-impl fmt::Display for ChunkPlace {
+impl fmt::Display for ChunkAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ChunkPlace { offset, snapshot, zxid, number, prev_crc, flags } = self;
+        let ChunkAt { offset, snapshot, zxid, number, prev_crc, flags } = self;
         write!(
             f,
             "chunk {number} of snapshot {snapshot} at zxid {zxid:#x} at byte {offset}, behind a chunk with checksum \

@@ -1,7 +1,7 @@
 //! Reading a snapshot back: its chunks, one by one, and the entries that they were cut from.
 
 use crate::store::access::{AlignedBuf, Disk, ReadAt};
-use crate::store::cause::{ChunkPlace, SnapshotFault};
+use crate::store::cause::{ChunkAt, SnapshotFault};
 use crate::store::helper::{Check, VerifyError};
 use crate::store::layout::chunk;
 use crate::store::le;
@@ -47,7 +47,7 @@ fn check_chunk(
         return Err(SnapshotFault::Checksum { stored, computed });
     }
     let last = number + 1 == plan.kept.chunks;
-    let expected = ChunkPlace {
+    let expected = ChunkAt {
         offset: at,
         snapshot: plan.kept.id,
         zxid: plan.kept.zxid.0 as u64,
@@ -55,7 +55,7 @@ fn check_chunk(
         prev_crc,
         flags: if last { chunk::FLAG_LAST } else { 0 },
     };
-    let found = ChunkPlace {
+    let found = ChunkAt {
         offset: le::u64_at(bytes, chunk::OWN_OFFSET),
         snapshot: le::u64_at(bytes, chunk::SNAPSHOT_ID),
         zxid: le::u64_at(bytes, chunk::ZXID),

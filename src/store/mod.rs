@@ -47,7 +47,7 @@ mod window;
 mod writing;
 
 pub use access::{Disk, ReadAt};
-pub use cause::{ChunkPlace, DamageCause, ForeignCause, FrameFault, OptionRange, RecordFault, SnapshotFault};
+pub use cause::{ChunkAt, DamageCause, ForeignCause, FrameFault, OptionRange, RecordFault, SnapshotFault};
 pub(crate) use disk::listen;
 pub use disk::{DiskFile, block_file_size_signal};
 pub use error::StoreError;
