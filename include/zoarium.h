@@ -111,7 +111,7 @@
 // What happens now and then: starts, stops, sessions that expire.
 #define ZOA_LOG_INFO 3
 
-// For whoever looks for a bug.
+// For the search for a bug.
 #define ZOA_LOG_DEBUG 4
 
 // Everything.
@@ -239,7 +239,7 @@
 // earlier event still waits for its turn.
 //
 // All paths, those given and those told (results, events, `ZOA_OP_EPHEMERALS`), are relative to the client's chroot,
-// whose own znode is `"/"`. A chroot need not exist; nobody creates it but whoever creates `"/"`.
+// whose own znode is `"/"`. A chroot need not exist; it is created when a client creates `"/"`.
 typedef struct zoa_client zoa_client;
 
 // Settings to start a server with: the keys of `zoo.cfg`, and ours under `zoarium.`. `zoarium check --all`, of the command line
@@ -298,7 +298,7 @@ typedef struct zoa_client_options {
   const char *chroot;
   // Where callbacks run. NULL: on the thread `zoarium-callback`.
   struct zoa_queue *queue;
-  // NULL: nobody is told.
+  // NULL: the program is not told.
   zoa_state_fn on_state;
   // Handed to `on_state`.
   void *user_data;
@@ -759,7 +759,7 @@ zoa_code zoa_config_set(struct zoa_config *config,
 // Any thread. Errors: `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`.
 zoa_code zoa_config_on_role(struct zoa_config *config, zoa_role_fn changed, void *user_data);
 
-// Frees a config. NULL is fine. Any thread, once nobody uses it.
+// Frees a config. NULL is fine. Any thread, once no thread uses it.
 void zoa_config_free(struct zoa_config *config);
 
 // Whether the write of this thread's last failed call happened: `ZOA_OUTCOME_NOT_DONE` where that is certain, which often
@@ -783,7 +783,7 @@ zoa_code zoa_log_to(int32_t level_max,
                     void *user_data);
 
 // As `zoa_log_to`, but each line waits in a queue until that is run, like any callback: `log` may do what it likes, and
-// nobody in the library waits for it. NULL for `queue` is `ZOA_NULL_ARGUMENT`; NULL for `log` is silence.
+// no thread of the library waits for it. NULL for `queue` is `ZOA_NULL_ARGUMENT`; NULL for `log` is silence.
 //
 // While 1,000 lines wait, further ones are dropped; their number is the next line. After this or `zoa_log_to` returns no more
 // lines of the sink before are added, but those that wait are still handed out when the queue is run.
@@ -927,9 +927,9 @@ zoa_code zoa_pending_wait(struct zoa_pending *pending,
                           int32_t timeout_ms,
                           struct zoa_result **result_out);
 
-// Lets go of a request: it is carried out all the same, and nobody hears how it went. NULL is fine.
+// Lets go of a request: it is carried out all the same, and the program does not hear how it went. NULL is fine.
 //
-// Any thread, once nobody waits for it.
+// Any thread, once no thread waits for it.
 void zoa_pending_free(struct zoa_pending *pending);
 
 // A queue. Yours to free.
@@ -956,7 +956,7 @@ zoa_code zoa_queue_run(struct zoa_queue *queue,
 // Frees a queue. NULL is fine. Clients that use it keep what they need of it; free them first to run their last
 // callbacks.
 //
-// Any thread, once nobody calls `zoa_queue_run`.
+// Any thread, once no thread calls `zoa_queue_run`.
 void zoa_queue_free(struct zoa_queue *queue);
 
 // The operation's code. For a failed multi it is that of the part that failed.
@@ -1003,7 +1003,7 @@ const struct zoa_acl *zoa_result_acl(const struct zoa_result *result,
 const struct zoa_result *zoa_result_part(const struct zoa_result *result,
                                          size_t index);
 
-// Frees a result. NULL is fine, and a part of another is left alone. Any thread, once nobody uses it or pointers from it.
+// Frees a result. NULL is fine, and a part of another is left alone. Any thread, once no thread uses it or pointers from it.
 void zoa_result_free(struct zoa_result *result);
 
 // Opens the data folder, recovers what it holds, listens, and serves; returns when clients can connect. Yours to stop and
@@ -1050,7 +1050,7 @@ zoa_code zoa_server_command(struct zoa_server *server,
 void zoa_text_free(char *text);
 
 // Ends a session as its timeout would, only now: its ephemeral znodes are gone when this returns. Its client hears of it
-// at its next contact, one in this process at once. For tests, and for whoever knows that a client is dead.
+// at its next contact, one in this process at once. For tests, and for programs that know that a client is dead.
 //
 // `session_id` is that of `zoa_client_session`. Any thread; waits for the server's loop. Errors: `ZOA_SESSION_EXPIRED`
 // when there is no such session (any more); `ZOA_TIMEOUT` when the loop is busy for ten seconds, and does it later;
@@ -1065,7 +1065,7 @@ zoa_code zoa_server_expire(struct zoa_server *server,
 zoa_code zoa_server_disconnect(struct zoa_server *server,
                                int64_t session_id);
 
-// Freezes the server for `duration_ms`, as a machine does that swaps, or a disk that hangs: nobody is answered meanwhile.
+// Freezes the server for `duration_ms`, as a machine does that swaps, or a disk that hangs: no client is answered meanwhile.
 // Returns at once; `zoa_server_stop` ends it early. For tests.
 //
 // Any thread. Errors: `ZOA_BAD_ARGUMENTS` for a duration below 0; `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`,
@@ -1073,7 +1073,7 @@ zoa_code zoa_server_disconnect(struct zoa_server *server,
 zoa_code zoa_server_pause(struct zoa_server *server,
                           int32_t duration_ms);
 
-// Gives leadership to another server, before a stop. A standalone server has nobody to give it to.
+// Gives leadership to another server, before a stop. A standalone server has no other to give it to.
 //
 // Any thread. Errors: `ZOA_UNIMPLEMENTED` on a standalone server; `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`,
 // `ZOA_FORKED`.
@@ -1095,7 +1095,7 @@ zoa_code zoa_server_stop(struct zoa_server *server,
 // Stops the server if it runs, and frees it. NULL is fine. Its clients may be freed before or after. Returns within two
 // seconds; where the disk hangs longer, the server ends by itself as said at `zoa_server_stop`.
 //
-// Any thread, once nobody uses the server; not from its own `zoa_role_fn`.
+// Any thread, once no thread uses the server; not from its own `zoa_role_fn`.
 void zoa_server_free(struct zoa_server *server);
 
 #ifdef __cplusplus

@@ -1,7 +1,7 @@
 //! The hashes of scheme `digest`: an identity is `user:` and the hash of `user:password` in Base64.
 //!
 //! SHA-1, ZooKeeper's default, is always there. The others are there with the feature `digests`, which the command line
-//! has: whoever links the library and needs them switches it on.
+//! has: a program that links the library and needs them switches it on.
 
 use std::fmt;
 

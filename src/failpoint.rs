@@ -177,7 +177,7 @@ pub(crate) enum Failpoint {
     EventDoubled,
     /// A creation is told as new data (G-06).
     EventKindWrong,
-    /// Events go to who may not read (SC-66).
+    /// Events go to clients that may not read the znode (SC-66).
     EventUnchecked,
     /// Child watches do not hear of the deletion (G-06).
     DeletionUnheard,

@@ -59,7 +59,7 @@
 //! # Errors
 //!
 //! There is one [`Error`], of servers and clients, so `?` works everywhere. It has a [`Code`], the path, and says whether a
-//! write happened: after a lost connection nobody can tell, and a program has to look before it tries again.
+//! write happened: after a lost connection that is unknown, and a program has to look before it tries again.
 //!
 //! ```
 //! use zoarium::{Client, Code, Error, Outcome};

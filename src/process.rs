@@ -69,7 +69,7 @@ static OWNED_WORDS: AtomicUsize = AtomicUsize::new(0);
 
 /// A descriptor for this process's threads alone: a child that is forked closes its copy.
 ///
-/// With a copy a child would hold what nobody there works on: a file's lock, a port, a client's connection.
+/// With a copy a child would hold what no thread there works on: a file's lock, a port, a client's connection.
 #[derive(Debug)]
 pub struct Owned<T: AsRawFd> {
     inner: Option<T>,

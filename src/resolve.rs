@@ -23,7 +23,7 @@ impl Lookups {
         done: impl FnOnce(LookupResult) + Send + 'static,
     ) -> Option<LookupResult> {
         if let Some(waiting) = self.waiting.get_mut(name) {
-            // A resolver that hangs is asked again and again by who redials.
+            // A resolver that hangs is asked again and again by clients that redial.
             if !waiting.contains(&id) {
                 waiting.push(id);
             }
@@ -40,7 +40,7 @@ impl Lookups {
         }
     }
 
-    /// Who asked for a name that was found, or was not.
+    /// The askers of a name that was found, or was not.
     pub(crate) fn answered(&mut self, name: &str) -> Vec<usize> {
         self.waiting.remove(name).unwrap_or_default()
     }

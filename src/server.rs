@@ -182,7 +182,7 @@ impl Server {
         Client::options().open_async(self).await
     }
 
-    /// Whether clients are served now. A member of an ensemble serves nobody while there is no leader, or only reads where
+    /// Whether clients are served now. A member of an ensemble serves no client while there is no leader, or only reads where
     /// read-only mode is on.
     ///
     /// [`Server`] has an example.

@@ -162,7 +162,7 @@ impl AsyncClient {
     pub fn add_auth(&self, scheme: &str, credentials: impl AsRef<[u8]>) -> Pending<()> {
         let handle = self.session.handle();
         self.session.pending(call::reading_nothing(OpCode::Auth), |slot| {
-            handle.submit_auth(scheme, credentials.as_ref(), move |reply| slot.fill(reply))
+            handle.submit_auth(scheme, credentials.as_ref(), move |reply| drop(slot.fill(reply)))
         })
     }
 

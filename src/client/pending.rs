@@ -61,39 +61,69 @@ enum PendingState<T> {
     /// It was not sent.
     Refused(Option<Error>),
     Sent {
-        slot: Arc<FutureSlot>,
+        slot: Arc<FutureSlot<Reply>>,
         reading: ReplyReader<T>,
         chroot: Chroot,
     },
 }
 
-/// Where a reply waits for its future, and the other way round.
-#[derive(Default)]
-pub(super) struct FutureSlot {
-    inner: Mutex<FutureReply>,
+/// Where an answer waits for its future, and the other way round.
+pub(super) struct FutureSlot<A> {
+    inner: Mutex<FutureAnswer<A>>,
 }
 
-#[derive(Default)]
-struct FutureReply {
-    reply: Option<Reply>,
+struct FutureAnswer<A> {
+    answer: Option<A>,
     waker: Option<Waker>,
+    is_abandoned: bool,
 }
 
-impl FutureSlot {
-    fn lock(&self) -> MutexGuard<'_, FutureReply> {
+impl<A> Default for FutureSlot<A> {
+    fn default() -> Self {
+        FutureSlot { inner: Mutex::new(FutureAnswer { answer: None, waker: None, is_abandoned: false }) }
+    }
+}
+
+impl<A> FutureSlot<A> {
+    fn lock(&self) -> MutexGuard<'_, FutureAnswer<A>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Called where callbacks run.
-    pub(super) fn fill(&self, reply: Reply) {
+    /// Called where callbacks run. Gives the answer back when the slot is abandoned.
+    pub(super) fn fill(&self, answer: A) -> Option<A> {
         let waker = {
             let mut inner = self.lock();
-            inner.reply = Some(reply);
+            if inner.is_abandoned {
+                return Some(answer);
+            }
+            inner.answer = Some(answer);
             inner.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();
         }
+        None
+    }
+
+    pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<A> {
+        let mut inner = self.lock();
+        match inner.answer.take() {
+            Some(answer) => Poll::Ready(answer),
+            None => {
+                match &mut inner.waker {
+                    Some(waker) => waker.clone_from(context.waker()),
+                    None => inner.waker = Some(context.waker().clone()),
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// No future waits for the answer any more. Gives back the one that has come.
+    pub(super) fn abandon(&self) -> Option<A> {
+        let mut inner = self.lock();
+        inner.is_abandoned = true;
+        inner.answer.take()
     }
 }
 
@@ -102,7 +132,7 @@ impl<T> Pending<T> {
         Pending(PendingState::Refused(Some(error.into())))
     }
 
-    pub(super) fn sent(slot: Arc<FutureSlot>, reading: ReplyReader<T>, chroot: Chroot) -> Pending<T> {
+    pub(super) fn sent(slot: Arc<FutureSlot<Reply>>, reading: ReplyReader<T>, chroot: Chroot) -> Pending<T> {
         Pending(PendingState::Sent { slot, reading, chroot })
     }
 }
@@ -116,16 +146,7 @@ impl<T> Future for Pending<T> {
                 Poll::Ready(Err(error.take().expect("a future is not polled after its end")))
             }
             PendingState::Sent { slot, reading, chroot } => {
-                let mut inner = slot.lock();
-                let Some(reply) = inner.reply.take() else {
-                    match &mut inner.waker {
-                        Some(waker) => waker.clone_from(context.waker()),
-                        None => inner.waker = Some(context.waker().clone()),
-                    }
-                    return Poll::Pending;
-                };
-                drop(inner);
-                Poll::Ready(reading.finish(&reply, chroot).map_err(Error::from))
+                slot.poll(context).map(|reply| reading.finish(&reply, chroot).map_err(Error::from))
             }
         }
     }

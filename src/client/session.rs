@@ -184,16 +184,16 @@ impl ClientSession {
         }
         let op = call.op;
         let (body, reading) = call.into_record(self.chroot());
-        self.pending(reading, |slot| self.handle.submit(op, &body, move |reply| slot.fill(reply)))
+        self.pending(reading, |slot| self.handle.submit(op, &body, move |reply| drop(slot.fill(reply))))
     }
 
     /// The future of a request that `submit` sends.
     pub(super) fn pending<T>(
         &self,
         reading: ReplyReader<T>,
-        submit: impl FnOnce(Arc<FutureSlot>) -> Result<(), crate::client::handle::Refused>,
+        submit: impl FnOnce(Arc<FutureSlot<Reply>>) -> Result<(), crate::client::handle::Refused>,
     ) -> Pending<T> {
-        let slot = Arc::<FutureSlot>::default();
+        let slot = Arc::<FutureSlot<Reply>>::default();
         match submit(Arc::clone(&slot)) {
             Ok(()) => Pending::sent(slot, reading, self.chroot().clone()),
             Err(why) => Pending::refused(reading.failure(&Reply::refused(why))),
@@ -228,7 +228,7 @@ impl ClientSession {
             return Pending::refused(failure);
         }
         self.pending(reading_nothing(OpCode::CloseSession), |slot| {
-            self.handle.submit_close(move |reply| slot.fill(reply));
+            self.handle.submit_close(move |reply| drop(slot.fill(reply)));
             Ok(())
         })
     }

@@ -32,7 +32,7 @@ impl AsyncClient {
         let handle = self.session.handle();
         self.session.pending(call.reading, |slot| {
             let watch = Box::new(move |_: &crate::client::handle::Event| alarm.ring());
-            handle.submit_read_watched(op, &path, watch, move |reply| slot.fill(reply))
+            handle.submit_read_watched(op, &path, watch, move |reply| drop(slot.fill(reply)))
         })
     }
 }

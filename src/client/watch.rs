@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::blocking::Client;
 use super::call::{self, ReplyReader, failure_of};
 use super::futures::AsyncClient;
+use super::pending::FutureSlot;
 use super::session::{ClientSession, ListenerGuard};
 use crate::Error;
 use crate::client::handle::watching::WatchFn;
@@ -259,7 +260,7 @@ impl AsyncWatch {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// The same for whoever makes a stream of it: with the crate `futures`,
+    /// The same for a program that makes a stream of it: with the crate `futures`,
     /// `futures::stream::poll_fn(move |context| watch.poll_next(context))`. [`AsyncWatch`] has an example of
     /// [`AsyncWatch::next`].
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
@@ -305,7 +306,7 @@ impl std::fmt::Debug for WatchGuard {
     }
 }
 
-/// Who is told of events.
+/// A function that is told of events.
 type EventFn = dyn Fn(&Event) + Send + Sync;
 
 /// A callback of a host, which the thread that answers never drops: what it holds may be a client.
@@ -414,38 +415,15 @@ impl Client {
     }
 }
 
-/// The answer to a request for a watch. Whoever gives up waiting for it leaves nothing behind.
-#[derive(Default)]
-struct SetWatch {
-    set: Option<Result<u64, Reply>>,
-    waker: Option<Waker>,
-    is_abandoned: bool,
-}
-
+/// A request for a watch that a future waits for. Dropped before the answer, it leaves no watch behind.
 struct AwaitedSetWatch {
-    setting: Arc<Mutex<SetWatch>>,
+    slot: Arc<FutureSlot<Result<u64, Reply>>>,
     session: Arc<ClientSession>,
-}
-
-impl AwaitedSetWatch {
-    fn poll(&self, context: &mut Context<'_>) -> Poll<Result<u64, Reply>> {
-        let mut setting = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
-        match setting.set.take() {
-            Some(set) => Poll::Ready(set),
-            None => {
-                setting.waker = Some(context.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
 }
 
 impl Drop for AwaitedSetWatch {
     fn drop(&mut self) {
-        let mut setting = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
-        setting.is_abandoned = true;
-        if let Some(Ok(id)) = setting.set.take() {
-            drop(setting);
+        if let Some(Ok(id)) = self.slot.abandon() {
             self.session.unwatch(id);
         }
     }
@@ -519,32 +497,20 @@ impl AsyncClient {
         watch: WatchFn,
         kept: impl Send + 'static,
     ) -> Result<u64, Error> {
-        let setting = Arc::<Mutex<SetWatch>>::default();
-        let awaited = AwaitedSetWatch { setting: Arc::clone(&setting), session: Arc::clone(&self.session) };
+        let slot = Arc::<FutureSlot<Result<u64, Reply>>>::default();
+        let awaited = AwaitedSetWatch { slot: Arc::clone(&slot), session: Arc::clone(&self.session) };
         let session = Arc::downgrade(&self.session);
         let done = move |set: Result<u64, Reply>| {
             drop(kept);
-            let mut setting = setting.lock().unwrap_or_else(PoisonError::into_inner);
-            match (setting.is_abandoned, set) {
-                (false, set) => setting.set = Some(set),
-                (true, Ok(id)) => {
-                    drop(setting);
-                    if let Some(session) = session.upgrade() {
-                        session.unwatch(id);
-                    }
-                    return;
-                }
-                (true, Err(_)) => {}
-            }
-            let waker = setting.waker.take();
-            drop(setting);
-            if let Some(waker) = waker {
-                waker.wake();
+            if let Some(Ok(id)) = slot.fill(set)
+                && let Some(session) = session.upgrade()
+            {
+                session.unwatch(id);
             }
         };
         let sent = self.session.handle().submit_watch(path, mode, watch, done);
         sent.map_err(|why| failure_of(&Reply::refused(why)).at(Some(path)))?;
-        set_or(path, poll_fn(|context| awaited.poll(context)).await)
+        set_or(path, poll_fn(|context| awaited.slot.poll(context)).await)
     }
 
     async fn read_watched<T>(&self, op: OpCode, reading: ReplyReader<T>) -> Result<(T, WatchCore), Error> {
@@ -555,7 +521,7 @@ impl AsyncClient {
         let handle = self.session.handle();
         let pending = self
             .session
-            .pending(reading, |slot| handle.submit_read_watched(op, &path, watch, move |reply| slot.fill(reply)));
+            .pending(reading, |slot| handle.submit_read_watched(op, &path, watch, move |reply| drop(slot.fill(reply))));
         Ok((pending.await?, core))
     }
 }

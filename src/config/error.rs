@@ -58,7 +58,7 @@ pub enum ConfigError {
         /// A key of that file that may have been meant, and where it stands.
         meant: Option<(String, Origin)>,
     },
-    /// Keys nobody knows, where the caller asked for that to be an error.
+    /// Keys that neither ZooKeeper nor this server knows, where the caller asked for that to be an error.
     Unknown(Vec<String>),
 }
 

@@ -58,7 +58,7 @@ pub struct Limits {
     pub failed_logins_max: usize,
     /// `zoarium.treeBytesMax`: memory of the tree; `None` is no limit.
     ///
-    /// 1 GiB for who embeds a server; [`Config::load`](super::Config::load), the tool's way in, starts without a limit.
+    /// 1 GiB for a program that embeds a server; [`Config::load`](super::Config::load), the tool's way in, starts without a limit.
     pub tree_bytes_max: Option<u64>,
     /// `zoarium.replySizeMax`: size of one reply.
     pub reply_size_max: usize,

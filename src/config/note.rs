@@ -42,7 +42,7 @@ pub enum Fate {
     WithoutEffect,
     /// Accepted with a warning: it asks for something that is missing.
     NotYet,
-    /// Nobody knows it.
+    /// Neither ZooKeeper nor this server knows it.
     Unknown,
 }
 
@@ -75,7 +75,7 @@ pub enum Note {
         /// What is missing.
         reason: String,
     },
-    /// A key nobody knows.
+    /// A key that neither ZooKeeper nor this server knows.
     Unknown {
         /// The key as written.
         key: String,
@@ -107,7 +107,7 @@ impl Note {
 }
 
 impl Note {
-    /// Of a key nobody knows, what to say where that is an error; of anything else `None`.
+    /// Of such a key, what to say where that is an error; of anything else `None`.
     pub(super) fn unknown(&self) -> Option<String> {
         match self {
             Note::Unknown { key, origin, nearest } => {

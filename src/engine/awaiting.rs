@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::conn::ConnId;
 use crate::ids::Zxid;
 
-/// Who waits, in the order of the transactions.
+/// The connections that wait, in the order of the transactions.
 #[derive(Default)]
 pub(super) struct Awaiting {
     /// Each waits for a transaction of its own.

@@ -53,7 +53,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Applies a committed transaction that no client of ours waits for, as a server does that serves nobody. What the state has
+    /// Applies a committed transaction that no client of ours waits for, as a server does without a duty. What the state has
     /// already is skipped.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ impl Engine {
             return Handshake::Done;
         }
         let is_in_process = conn.in_process;
-        // From here on it is us who let the client wait.
+        // From here on the server lets the client wait, and not the other way round.
         if std::mem::replace(&mut conn.arrived, true) && !self.newcomers.is_next(conn.address.ip(), id) {
             return Handshake::Later;
         }

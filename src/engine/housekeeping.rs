@@ -21,7 +21,7 @@ impl Engine {
     }
 
     /// The same, but `has_sent` tells of a connection whether its client has sent something that was not taken in yet:
-    /// whom we let wait is not silent.
+    /// a client that the server lets wait is not silent.
     pub fn tick_hearing(&mut self, has_sent: &mut dyn FnMut(ConnId) -> bool) -> bool {
         self.close_overdue_handshakes();
         let is_more = match self.duty {
@@ -39,7 +39,7 @@ impl Engine {
         is_more
     }
 
-    /// What is due even when it is not known yet who is silent.
+    /// What is due even when it is not known yet which clients are silent.
     pub fn tick_unheard(&mut self) {
         let silent_max = self.settings.limits.sessionless_max;
         for (id, why) in self.newcomers.make_room(self.clock.now, &self.conns, silent_max) {

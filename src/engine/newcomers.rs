@@ -1,4 +1,4 @@
-//! Connections without a session, by address: who is in line for one, and who makes room.
+//! Connections without a session, by address: which are in line for one, and which make room.
 //!
 //! An address that brings many connections makes room among its own, and its handshakes wait in its own line, the
 //! oldest first. A connection that has sent its handshake does not make room for one that has not.
@@ -129,7 +129,7 @@ impl Newcomers {
         out
     }
 
-    /// Takes out who makes room when more than so many are silent: the oldest of the address with the most, if it `may` go.
+    /// Takes out the connection that makes room when more than so many are silent: the oldest of the address with the most, if it `may` go.
     fn silent_above(&mut self, most: usize, may: impl Fn(ConnId) -> bool) -> Option<ConnId> {
         let (address, line) = self.silent.longest().filter(|_| self.silent.count > most)?;
         let id = line.front().copied().filter(|id| may(*id))?;
@@ -137,7 +137,7 @@ impl Newcomers {
         Some(id)
     }
 
-    /// Takes out who makes room when more than so many wait: the newest of the address with the most.
+    /// Takes out the connection that makes room when more than so many wait: the newest of the address with the most.
     fn waiting_above(&mut self, most: usize) -> Option<ConnId> {
         let (address, line) = self.waiting.longest().filter(|_| self.waiting.count > most)?;
         let id = *line.back()?;

@@ -80,7 +80,7 @@ impl Outstanding {
         self.view_at(tree, path, tree.hash(path))
     }
 
-    /// The same for who knows the path's hash.
+    /// The same for a caller that knows the path's hash.
     pub(super) fn view_at(&self, tree: &Tree, path: &str, hash: PathHash) -> Option<View> {
         match self.pending(path, hash) {
             Some(pending) => pending.view.clone(),

@@ -32,7 +32,7 @@ struct ForwardingLearner {
     server: ServerId,
     /// Bytes of its requests that wait.
     waiting_size: usize,
-    /// Who asked last: most requests of a learner come from few clients.
+    /// The identities of the last requester: most requests of a learner come from few clients.
     who: Arc<Identities>,
 }
 
@@ -67,7 +67,7 @@ struct Syncing {
     requester: Requester,
 }
 
-/// What a leader knows of its learners and of who speaks for whom.
+/// What a leader knows of its learners, and which requester speaks for each session.
 #[derive(Default)]
 pub(super) struct Remote {
     learners: BTreeMap<LinkId, ForwardingLearner>,
@@ -194,7 +194,7 @@ impl Engine {
     /// A learner is gone, and its clients' requests with it.
     pub fn learner_gone(&mut self, link: LinkId) {
         let Some(learner) = self.remote.learners.remove(&link) else { return };
-        log::debug!("server {} is gone; nobody speaks for the sessions of its clients", learner.server);
+        log::debug!("server {} is gone; no server speaks for the sessions of its clients", learner.server);
         self.remote.queue.retain(|request| request.link != link);
         let gone = |sync: &Syncing| matches!(sync.requester, Requester::Learner(of) if of == link);
         let (lost, kept) = std::mem::take(&mut self.remote.syncs).into_iter().partition(gone);

@@ -27,7 +27,7 @@ pub struct EngineSettings {
     pub digest_enabled: bool,
     /// The hash of scheme `digest`.
     pub digest_alg: DigestAlg,
-    /// `super:<hash>`: who logs in with this digest may do everything.
+    /// `super:<hash>`: a client that logs in with this digest may do everything.
     pub super_digest: Option<String>,
     /// Connections need an identity of one of these schemes for anything but `auth`. Empty: no such rule.
     pub enforced_schemes: Vec<String>,

@@ -12,7 +12,7 @@ impl Engine {
     /// Answers a plain read for a connection without going through its queue: `getData`, `exists`, `getChildren2` or
     /// `getAcl`, with no watch. Appends the reply's record to `out`; the state it shows is that of the zxid returned.
     ///
-    /// Rules and codes are those of a request. `None` when the connection has no session (any more), or has to say who it
+    /// Rules and codes are those of a request. `None` when the connection has no session (any more), or has to prove who it
     /// is first: such requests are for the queue. The caller sees to it that no write of the session is under way.
     pub fn read_shared(&self, id: ConnId, op: OpCode, path: &str, out: &mut Vec<u8>) -> Option<(Zxid, ErrorCode)> {
         let conn = self.conns.get(id).filter(|conn| conn.phase == ConnPhase::Open && conn.close.is_none())?;

@@ -60,7 +60,7 @@ impl ReplicatedState {
         &self.tree
     }
 
-    /// Applies a transaction that nobody waits for: one of the log, or one that was committed while a state was sent. Those
+    /// Applies a transaction that no client waits for: one of the log, or one that was committed while a state was sent. Those
     /// that the state has already are skipped.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The way of a write: for whom it is decided, what it becomes, and who is told what becomes of it.
+//! The way of a write: the caller that it is decided for, the transaction that it becomes, the requester that is answered.
 
 use std::sync::Arc;
 

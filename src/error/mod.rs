@@ -56,7 +56,7 @@ pub enum Error {
     },
     /// The one file refuses.
     Store {
-        /// The file; empty while whoever met the refusal does not know it.
+        /// The file; empty while the code that met the refusal does not know it.
         path: std::path::PathBuf,
         /// What it said.
         source: StoreError,
@@ -203,7 +203,7 @@ impl Error {
         }
     }
 
-    /// Whether the write that failed with this happened all the same: after a lost connection nobody can tell, and a
+    /// Whether the write that failed with this happened all the same: after a lost connection that is unknown, and a
     /// program has to look before it tries again. The example is at [`Error`].
     pub fn outcome(&self) -> Outcome {
         match self {

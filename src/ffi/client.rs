@@ -27,7 +27,7 @@ use crate::ids::SessionId;
 /// earlier event still waits for its turn.
 ///
 /// All paths, those given and those told (results, events, `ZOA_OP_EPHEMERALS`), are relative to the client's chroot,
-/// whose own znode is `"/"`. A chroot need not exist; nobody creates it but whoever creates `"/"`.
+/// whose own znode is `"/"`. A chroot need not exist; it is created when a client creates `"/"`.
 pub struct zoa_client {
     _private: (),
 }
@@ -93,7 +93,7 @@ pub struct zoa_client_options {
     pub chroot: *const c_char,
     /// Where callbacks run. NULL: on the thread `zoarium-callback`.
     pub queue: *mut zoa_queue,
-    /// NULL: nobody is told.
+    /// NULL: the program is not told.
     pub on_state: zoa_state_fn,
     /// Handed to `on_state`.
     pub user_data: *mut c_void,

@@ -152,7 +152,7 @@ pub unsafe extern "C" fn zoa_config_on_role(
     }
 }
 
-/// Frees a config. NULL is fine. Any thread, once nobody uses it.
+/// Frees a config. NULL is fine. Any thread, once no thread uses it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_config_free(config: *mut zoa_config) {
     guard(|| {

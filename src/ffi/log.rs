@@ -22,7 +22,7 @@ pub const ZOA_LOG_ERROR: i32 = 1;
 pub const ZOA_LOG_WARN: i32 = 2;
 /// What happens now and then: starts, stops, sessions that expire.
 pub const ZOA_LOG_INFO: i32 = 3;
-/// For whoever looks for a bug.
+/// For the search for a bug.
 pub const ZOA_LOG_DEBUG: i32 = 4;
 /// Everything.
 pub const ZOA_LOG_TRACE: i32 = 5;
@@ -132,7 +132,7 @@ pub unsafe extern "C" fn zoa_log_to(level_max: i32, log: zoa_log_fn, user_data: 
 }
 
 /// As `zoa_log_to`, but each line waits in a queue until that is run, like any callback: `log` may do what it likes, and
-/// nobody in the library waits for it. NULL for `queue` is `ZOA_NULL_ARGUMENT`; NULL for `log` is silence.
+/// no thread of the library waits for it. NULL for `queue` is `ZOA_NULL_ARGUMENT`; NULL for `log` is silence.
 ///
 /// While 1,000 lines wait, further ones are dropped; their number is the next line. After this or `zoa_log_to` returns no more
 /// lines of the sink before are added, but those that wait are still handed out when the queue is run.

@@ -117,9 +117,9 @@ pub unsafe extern "C" fn zoa_pending_wait(
     }
 }
 
-/// Lets go of a request: it is carried out all the same, and nobody hears how it went. NULL is fine.
+/// Lets go of a request: it is carried out all the same, and the program does not hear how it went. NULL is fine.
 ///
-/// Any thread, once nobody waits for it.
+/// Any thread, once no thread waits for it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_pending_free(pending: *mut zoa_pending) {
     guard(|| {

@@ -102,7 +102,7 @@ pub unsafe extern "C" fn zoa_queue_run(
 /// Frees a queue. NULL is fine. Clients that use it keep what they need of it; free them first to run their last
 /// callbacks.
 ///
-/// Any thread, once nobody calls `zoa_queue_run`.
+/// Any thread, once no thread calls `zoa_queue_run`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_queue_free(queue: *mut zoa_queue) {
     guard(|| {

@@ -492,7 +492,7 @@ pub unsafe extern "C" fn zoa_result_part(result: *const zoa_result, index: usize
     }
 }
 
-/// Frees a result. NULL is fine, and a part of another is left alone. Any thread, once nobody uses it or pointers from it.
+/// Frees a result. NULL is fine, and a part of another is left alone. Any thread, once no thread uses it or pointers from it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_result_free(result: *mut zoa_result) {
     guard(|| {

@@ -380,7 +380,7 @@ pub unsafe extern "C" fn zoa_text_free(text: *mut c_char) {
 }
 
 /// Ends a session as its timeout would, only now: its ephemeral znodes are gone when this returns. Its client hears of it
-/// at its next contact, one in this process at once. For tests, and for whoever knows that a client is dead.
+/// at its next contact, one in this process at once. For tests, and for programs that know that a client is dead.
 ///
 /// `session_id` is that of `zoa_client_session`. Any thread; waits for the server's loop. Errors: `ZOA_SESSION_EXPIRED`
 /// when there is no such session (any more); `ZOA_TIMEOUT` when the loop is busy for ten seconds, and does it later;
@@ -407,7 +407,7 @@ pub unsafe extern "C" fn zoa_server_disconnect(server: *mut zoa_server, session_
     }
 }
 
-/// Freezes the server for `duration_ms`, as a machine does that swaps, or a disk that hangs: nobody is answered meanwhile.
+/// Freezes the server for `duration_ms`, as a machine does that swaps, or a disk that hangs: no client is answered meanwhile.
 /// Returns at once; `zoa_server_stop` ends it early. For tests.
 ///
 /// Any thread. Errors: `ZOA_BAD_ARGUMENTS` for a duration below 0; `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`,
@@ -426,7 +426,7 @@ pub unsafe extern "C" fn zoa_server_pause(server: *mut zoa_server, duration_ms: 
     }
 }
 
-/// Gives leadership to another server, before a stop. A standalone server has nobody to give it to.
+/// Gives leadership to another server, before a stop. A standalone server has no other to give it to.
 ///
 /// Any thread. Errors: `ZOA_UNIMPLEMENTED` on a standalone server; `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`,
 /// `ZOA_FORKED`.
@@ -462,7 +462,7 @@ pub unsafe extern "C" fn zoa_server_stop(server: *mut zoa_server, timeout_ms: i3
 /// Stops the server if it runs, and frees it. NULL is fine. Its clients may be freed before or after. Returns within two
 /// seconds; where the disk hangs longer, the server ends by itself as said at `zoa_server_stop`.
 ///
-/// Any thread, once nobody uses the server; not from its own `zoa_role_fn`.
+/// Any thread, once no thread uses the server; not from its own `zoa_role_fn`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_server_free(server: *mut zoa_server) {
     guard(|| {

@@ -3,7 +3,7 @@
 //! | asked for | carried out by |
 //! |---|---|
 //! | keep, truncate | the store, at once or behind the write that is under way; the answer is the next event |
-//! | append | whoever hosts the member, on whichever thread: [`EnsemblePart::begin_append`], [`EnsemblePart::appended`] |
+//! | append | the host of the member, on whichever thread: [`EnsemblePart::begin_append`], [`EnsemblePart::appended`] |
 //! | install | [`Installing`], a slice in each turn |
 //! | replay, deliver | the engine; what is delivered may wait there for a long transaction to be applied |
 //! | read, open and stream a snapshot | [`Feeding`], a piece at a time and as the connection takes it |
@@ -150,7 +150,7 @@ impl EnsemblePart {
         self.is_leaving = true;
     }
 
-    /// Whether nothing is lost when it stops now, and nobody has to wait for what only it has.
+    /// Whether nothing is lost when it stops now, and no other member has to wait for what only this one has.
     pub(super) fn may_leave(&self) -> bool {
         self.zab.may_leave()
     }
@@ -193,7 +193,7 @@ impl EnsemblePart {
         Ok(())
     }
 
-    /// The state is about to be another one: whoever reads it without a leader is sent away.
+    /// The state is about to be another one: clients that read it without a leader are closed.
     fn end_read_only<S: EngineSeat>(&mut self, parts: &mut MemberParts<'_, S>) -> Result<(), MemberFailure> {
         self.read_only_at = None;
         if parts.engine.duty() == Duty::ReadOnly {
@@ -656,7 +656,7 @@ impl EnsemblePart {
         Ok(None)
     }
 
-    /// Whether a turn has more to do for who is fed, or for what is installed.
+    /// Whether a turn has more to do for the learners that are fed, or for the state that is installed.
     pub(super) fn goes_on(&self, store: &Store) -> bool {
         self.is_feeding || self.installing.as_ref().is_some_and(|installing| installing.goes_on(store))
     }

@@ -42,11 +42,11 @@ impl Feed {
     }
 }
 
-/// Everybody who is being fed.
+/// All learners that are being fed.
 #[derive(Default)]
 pub(super) struct Feeding {
     feeds: BTreeMap<LinkId, Feed>,
-    /// Who was fed last, so that the next is somebody else where there is not time for all.
+    /// The learner that was fed last, so that the next is another one where there is not time for all.
     last: Option<LinkId>,
 }
 
@@ -91,7 +91,7 @@ impl Feeding {
         self.feeds.iter().any(|(link, feed)| feed.goes_on() && host.output_len(*link) < OUTPUT_MAX)
     }
 
-    /// A piece for everybody who can take one, until `until_us`; what is to be told of it.
+    /// A piece for each learner that can take one, until `until_us`; what is to be told of it.
     pub(super) fn turn<S: EngineSeat>(
         &mut self,
         parts: &mut MemberParts<'_, S>,

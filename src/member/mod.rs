@@ -126,7 +126,7 @@ impl From<Damage> for MemberFailure {
 pub enum Appended {
     /// They are on disk, if there were any.
     Durable,
-    /// There was no room: none of them happened, and whoever waits for one is disconnected.
+    /// There was no room: none of them happened, and the clients that wait for one are disconnected.
     Refused,
 }
 

@@ -1,4 +1,4 @@
-//! One answer of the loop's, and whoever waits for it.
+//! One answer of the loop's, and the thread that waits for it.
 //!
 //! Not a channel of the standard library: waiting at one makes a handle of the waiting thread, which that thread keeps until
 //! it ends. A host's main thread ends with its process, so the host would be told of a leak that is ours.
@@ -15,7 +15,7 @@ impl<T> std::fmt::Debug for Answer<T> {
     }
 }
 
-/// The side of who asked.
+/// The asking thread's side.
 pub struct Awaited<T>(Arc<AnswerCell<T>>);
 
 struct AnswerCell<T> {
@@ -52,7 +52,7 @@ impl<T> AnswerCell<T> {
 }
 
 impl<T> Answer<T> {
-    /// Answers. Who asked may have gone in the meantime.
+    /// Answers. The asking thread may have gone in the meantime.
     pub fn give(self, answer: T) {
         self.0.set(AnswerState::Given(answer));
     }

@@ -176,7 +176,7 @@ impl Peer {
             min_session_timeout: config.session_timeout_min_ms(),
             max_session_timeout: config.session_timeout_max_ms(),
             client_port_listen_backlog: config.client_port_listen_backlog,
-            // Whoever is alone has none, whatever `myid` says.
+            // A server that is alone has none, whatever `myid` says.
             server_id: if config.ensemble.is_standalone() { 0 } else { config.server_id.0 },
             membership: ensemble::membership(config),
         }

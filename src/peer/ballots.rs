@@ -56,7 +56,7 @@ pub struct ElectionSettings {
     pub bind_tries: u32,
     /// `cnxTimeout`: time for a dial, ms.
     pub dial_ms: u64,
-    /// `quorumCnxnTimeoutMs`: time for the initial message of who connects, ms.
+    /// `quorumCnxnTimeoutMs`: time for the initial message of a server that connects, ms.
     pub initial_ms: u64,
     /// How long a server that is asked may be silent on its connection, ms. Then that is given up for a new one: packets may
     /// have been vanishing, and the system tries again after ever longer pauses.
@@ -119,7 +119,7 @@ impl BallotPeer {
     }
 
     /// Where to dial it. What the server says itself counts first where the configuration agrees, and last where it does
-    /// not: whoever claims another's id shall not draw us away from it.
+    /// not: a connection that claims another's id shall not draw us away from it.
     fn targets(&self) -> Vec<HostPort> {
         let agreed = self.announced.iter().filter(|place| self.places.contains(place));
         let mut targets: Vec<HostPort> = agreed.cloned().collect();
@@ -433,7 +433,7 @@ impl Ballots {
             })
             .collect();
         if news.len() >= new_max {
-            // The oldest of the address that has most of them: whoever sends its message at once is through by then.
+            // The oldest of the address that has most of them: a server that sends its message at once is through by then.
             let of = |address: &SocketAddr| news.iter().filter(|(_, other, _)| other.ip() == address.ip()).count();
             let worst = news.iter().max_by_key(|(_, address, until)| (of(address), std::cmp::Reverse(*until)));
             if let Some((slot, ..)) = worst {

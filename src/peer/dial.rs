@@ -27,7 +27,7 @@ pub(super) struct Names {
 pub(super) struct Named {
     /// What was looked up.
     pub(super) name: String,
-    /// Who asked.
+    /// The requester.
     pub(super) ids: Vec<usize>,
     /// What came of it.
     pub(super) found: LookupResult,

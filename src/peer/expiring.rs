@@ -27,7 +27,7 @@ impl Expirings {
         self.waiting.push(Expiring { session, reply, asked_under: None });
     }
 
-    /// Asks for the ends that have not been asked for under this duty. Without a leader nobody knows which sessions there
+    /// Asks for the ends that have not been asked for under this duty. Without a leader no server knows which sessions there
     /// are: they wait for one.
     pub(super) fn ask(&mut self, engine: &mut Engine) {
         let duty = engine.duty();
@@ -47,7 +47,7 @@ impl Expirings {
         }
     }
 
-    /// Tells whoever waits for a session that has ended.
+    /// Tells the threads that wait for a session that has ended.
     pub(super) fn answer(&mut self, engine: &Engine) {
         if self.waiting.is_empty() || engine.is_applying() {
             return;

@@ -8,7 +8,7 @@
 
 use crate::ids::Millis;
 
-/// Connections that may wait in the queue of a listening socket, if nobody says how many; the system may allow fewer.
+/// Connections that may wait in the queue of a listening socket, if the configuration does not say how many; the system may allow fewer.
 const BACKLOG: usize = 4096;
 
 /// The same where `clientPortListenBacklog` may say how many.
@@ -67,7 +67,7 @@ impl LoopDelay {
         self.asleep = Some((now, timeout_ms));
     }
 
-    /// The loop has events. Returns for how much of the time since the last turn nobody listened, ms.
+    /// The loop has events. Returns for how much of the time since the last turn the loop did not listen, ms.
     pub(super) fn woke(&mut self, now: Millis) -> u64 {
         let passed = now.since(self.woke);
         let (since, timeout_ms) = self.asleep.take().unwrap_or((now, 0));
@@ -78,7 +78,7 @@ impl LoopDelay {
         passed.saturating_sub(heard)
     }
 
-    /// Whether whoever is silent now may expire. `is_due`: somebody would. To be asked once in each turn.
+    /// Whether sessions that are silent now may expire. `is_due`: at least one would. To be asked once in each turn.
     pub(super) fn is_complete(&mut self, is_due: bool, intake: Intake) -> bool {
         if !is_due {
             return false;

@@ -6,7 +6,7 @@ use crate::engine::ConnId;
 use crate::ids::Millis;
 
 impl Peer {
-    /// Accepts, reads, decides; then ends the sessions of those who have been silent for too long, if that is known by now.
+    /// Accepts, reads, decides; then ends the sessions of clients that have been silent for too long, if that is known by now.
     ///
     /// `has_connections`: a listening socket reported some. `events`: how many were reported, and whether there may be more.
     pub(super) fn take_in(&mut self, has_connections: bool, events: (usize, bool), now: Millis) {

@@ -168,7 +168,7 @@ impl Peer {
             self.locals.unblock(slot);
             let Some(Some(link)) = self.links.get_mut(slot as usize) else { continue };
             if link.has_left() && self.member.engine.is_new(link.conn) {
-                // A session that nobody waits for any more would cost those behind it their turn.
+                // A session whose client has gone would cost the connections behind it their turn.
                 self.drop_link(slot, false);
                 continue;
             }
@@ -388,7 +388,7 @@ impl Peer {
     /// Sends a text and closes: the answer to a four-letter word.
     pub(super) fn send_and_close(&mut self, slot: u32, text: &[u8]) {
         let Some(Some(link)) = self.links.get_mut(slot as usize) else { return };
-        // Such answers fit a socket's buffer or are cut: nobody may hold memory by not reading them.
+        // Such answers fit a socket's buffer or are cut: no client may hold memory by not reading them.
         let mut rest = text;
         while !rest.is_empty() {
             match link.stream.write(rest) {

@@ -133,7 +133,7 @@ impl ClientPorts {
 
 fn bind(address: SocketAddr, backlog: usize) -> Result<TcpListener, Error> {
     let listener = bind_any(address)?;
-    // Everybody reconnects at once after a stall, and whoever finds the queue full tries again only a second later.
+    // All clients reconnect at once after a stall, and one that finds the queue full tries again only a second later.
     if let Err(error) = crate::store::listen(listener.as_fd(), backlog) {
         log::warn!("only 128 connections may wait to be accepted on {address}: {error}");
     }

@@ -125,7 +125,7 @@ impl Hub {
             }
             ready.links.push(link);
         }
-        // One wake-up however many links have something: whoever finds the loop awake need not wake it.
+        // One wake-up however many links have something: a link that finds the loop awake need not wake it.
         if !self.awake.swap(true, Ordering::SeqCst) {
             let _ = self.waker.wake();
         }
@@ -277,7 +277,7 @@ impl Locals {
 }
 
 impl Drop for Locals {
-    /// However the loop ended, nobody waits for it any longer.
+    /// However the loop ended, no thread waits for it any longer.
     fn drop(&mut self) {
         for link in self.hub.end() {
             link.gone(&CloseReason::Stopping);

@@ -187,7 +187,7 @@ impl Peer {
         let mut settings = settings_of(&config);
         let me = settings.server_id;
         let link_limits = LinkLimits::of(&settings);
-        // Before the file: who finds the port taken makes no file.
+        // Before the file: a server that finds the port taken makes no file.
         let poll = Poll::new().map_err(Error::system("create the event queue"))?;
         let waker = mio::Waker::new(poll.registry(), WAKER).map_err(Error::system("create the waker"))?;
         let waker = Arc::new(waker);
@@ -308,7 +308,7 @@ impl Peer {
         let timeout = self.poll_timeout();
         let (now, _) = self.time();
         self.hearing.sleeps(now, timeout.as_millis() as u64);
-        // Without a leader nobody is to read: what is here may be on its way out.
+        // Without a leader no client is to read: what is here may be on its way out.
         if self.member.engine.duty() != Duty::None {
             self.member.engine.lend();
         }

@@ -1,8 +1,8 @@
 //! Memory for large frames that are being read: which connection may read on, which waits, and which is closed to make room.
 //!
-//! Memory is counted by what has arrived, never by what a frame claims, so a claim costs nobody anything. When it is used
+//! Memory is counted by what has arrived, never by what a frame claims, so a claim costs nothing. When it is used
 //! up, one connection at a time may go beyond and finish its frame; when its bytes do not come quickly it loses that turn to
-//! the next in line. Whoever holds memory for a frame whose bytes do not come makes room. So a frame that is being sent
+//! the next in line. A connection that holds memory for a frame whose bytes do not come makes room. So a frame that is being sent
 //! waits for others that are being sent, but not for those that are not.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,7 +15,7 @@ pub(super) const FREE: usize = 8 << 10;
 const RATE_MIN: u64 = 64 << 10;
 /// counted over this time, ms.
 const GRACE_MS: u64 = 1000;
-/// Whoever goes beyond the memory has this long for its frame while others wait, ms,
+/// A connection that goes beyond the memory has this long for its frame while others wait, ms,
 const TURN_MS: u64 = 100;
 /// and this long for its next bytes, ms; nothing, when few came last.
 const DRY_MS: u64 = 10;
@@ -65,7 +65,7 @@ pub(super) enum Share {
     AfterClosing(u32),
 }
 
-/// The memory, and who shares it. Knows connections by their slots.
+/// The memory, and the connections that share it. Knows connections by their slots.
 pub(super) struct MemoryPool {
     /// Bytes for all large frames.
     max: usize,
@@ -76,7 +76,7 @@ pub(super) struct MemoryPool {
     line: VecDeque<u32>,
     /// Goes beyond `max`.
     head: Option<FirstInLine>,
-    /// When nobody was found who does not progress.
+    /// When no connection was found that does not progress.
     searched: Option<Millis>,
 }
 
@@ -120,7 +120,7 @@ impl MemoryPool {
                 self.wait(slot);
                 Share::Wait
             }
-            // Nobody can go on: whoever was slowest makes room. Who is alone may have any size.
+            // No connection can go on: the slowest makes room. One that is alone may have any size.
             _ => match self.slowest(slot) {
                 Some(slowest) => Share::AfterClosing(slowest),
                 None => Share::Any,
@@ -128,7 +128,8 @@ impl MemoryPool {
         }
     }
 
-    /// Who makes room first: whose bytes have not come for longest. Those in line wait for us, and not we for them.
+    /// The connection that makes room first: the one whose bytes have not come for longest. Those in line wait for us, and not we
+    /// for them.
     fn idlest(&mut self, but: u32, now: Millis) -> Option<(u32, Millis)> {
         // Once for each look at the clock: with many connections that all want memory it would be the square.
         if self.searched == Some(now) {
@@ -211,7 +212,7 @@ impl MemoryPool {
         }
         let mut line = Vec::with_capacity(self.line.len());
         for slot in self.line.drain(..) {
-            // It may have left, and its slot have come to somebody who does not wait.
+            // It may have left, and its slot have come to a connection that does not wait.
             if let Some(holder) = self.holders.get_mut(&slot).filter(|holder| holder.in_line) {
                 holder.in_line = false;
                 holder.good_until = holder.good_until.max(now.plus(GRACE_MS));

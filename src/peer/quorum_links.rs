@@ -1,7 +1,7 @@
 //! The quorum port: connections between learners and their leader, over which packets go both ways.
 //!
 //! Packets have no length around them, and behind a SNAP the same bytes go on as the stream of a state. So what comes is
-//! kept as bytes until it is asked for, one packet at a time, and whoever hears a stream says where it ends.
+//! kept as bytes until it is asked for, one packet at a time, and the member that hears a stream says where it ends.
 
 mod link;
 mod output;
@@ -47,7 +47,7 @@ pub struct QuorumSettings {
     pub bind_tries: u32,
     /// Time for a dial, ms.
     pub dial_ms: u64,
-    /// Time for the first packet of who connects, ms.
+    /// Time for the first packet of a server that connects, ms.
     pub first_ms: u64,
     /// Whether servers outside the configuration may come: where membership can change, a joiner does.
     pub takes_strangers: bool,
@@ -446,7 +446,7 @@ impl QuorumLinks {
         });
         let news: Vec<(usize, SocketAddr, Millis)> = news.collect();
         if news.len() >= NEW_MAX {
-            // The oldest of the address that has most of them: whoever introduces itself at once is through by then.
+            // The oldest of the address that has most of them: a server that introduces itself at once is through by then.
             let of = |address: &SocketAddr| news.iter().filter(|(_, other, _)| other.ip() == address.ip()).count();
             let worst = news.iter().max_by_key(|(_, address, until)| (of(address), std::cmp::Reverse(*until)));
             if let Some((slot, ..)) = worst {

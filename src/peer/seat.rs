@@ -1,6 +1,6 @@
 //! Where the engine sits: with the loop while it works, within reach of readers while it waits or syncs.
 //!
-//! Other threads see whole turns only: what is applied, durable, and told to whoever watches it in this process.
+//! Other threads see whole turns only: what is applied, durable, and told to its watchers in this process.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -26,7 +26,7 @@ impl Serving {
         self.changed.notify_all();
     }
 
-    /// The server has ended: nobody need wait any longer.
+    /// The server has ended: no thread need wait any longer.
     pub fn end(&self) {
         *self.lock() = ServingState { is_serving: false, is_over: true };
         self.changed.notify_all();

@@ -232,7 +232,7 @@ impl DoubleBarrier<Client> {
 }
 
 impl DoubleBarrier<AsyncClient> {
-    /// Waits until all have come; whoever drops the future is out again. As the one that waits.
+    /// Waits until all have come; when the future is dropped, this one is out again. As the one that waits.
     /// [`DoubleBarrier`] has an example.
     ///
     /// # Errors
@@ -274,7 +274,7 @@ impl Inside<AsyncClient> {
 
 impl Both {
     async fn enter(&self) -> Result<Mine, Error> {
-        // A new name each time: who still leaves must not take this for the one that was in before.
+        // A new name each time: members that still leave must not take this for the one that was in before.
         let mine = Mine { client: self.client.clone(), path: self.path.clone(), name: unique()? };
         let (alarm, opened) = (Arc::<Alarm>::default(), Arc::new(AtomicI64::new(0)));
         let _listening = self.client.session.listen_alarm(&alarm);
@@ -376,7 +376,7 @@ impl Both {
                 _ => {}
             }
         }
-        // Who comes while this one leaves, comes for the next time.
+        // A member that comes while this one leaves comes for the next time.
         let inside = inside.get_or_insert_with(|| there.clone());
         inside.retain(|name| name != READY && there.contains(name));
         if inside.iter().all(|name| *name == mine.name) {

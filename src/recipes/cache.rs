@@ -243,7 +243,7 @@ impl CacheCore {
         let mut tree = self.lock();
         change(&mut tree);
         if tree.is_telling {
-            // Whoever tells goes on with this.
+            // The thread that tells the listeners goes on with this.
             return;
         }
         tree.is_telling = true;
@@ -398,7 +398,7 @@ impl CacheTree {
     fn put(&mut self, root: &str, path: &str, znode: Cached) {
         let known = self.znodes.get(path).map(|known| (known.stat.czxid, known.stat.mzxid));
         if known.is_some_and(|(czxid, _)| czxid != znode.stat.czxid) {
-            // Deleted and created again while nobody told.
+            // Deleted and created again without an event in between.
             self.remove(path);
         }
         let known = known.filter(|(czxid, _)| *czxid == znode.stat.czxid);

@@ -5,7 +5,7 @@ use super::lock::Lock;
 use crate::Error;
 use crate::client::{AnyClient, AsyncClient, Client};
 
-/// One contender of an election. Who is elected holds a [`Guard`], leads while it [`is_held`](Guard::is_held), and steps down by
+/// One contender of an election. The one that is elected holds a [`Guard`], leads while it [`is_held`](Guard::is_held), and steps down by
 /// dropping it; its [`fence`](Guard::fence) is what a leader's orders should carry.
 ///
 /// ```
@@ -70,7 +70,7 @@ impl Election<Client> {
 }
 
 impl Election<AsyncClient> {
-    /// Waits to be elected; whoever drops the future stands no more. As the one that waits.
+    /// Waits to be elected; when the future is dropped, this contender is out. As the one that waits.
     /// [`Election`] has an example.
     ///
     /// # Errors

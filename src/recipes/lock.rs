@@ -35,10 +35,10 @@ pub(super) const READ: LockMode = LockMode { mark: SHARED_MARK, waits_for: &[EXC
 ///
 /// Nobody can know for certain that a lock is still held: the process may have slept while its session expired. That is why
 /// each holder has a *fence* ([`Guard::fence`]), a number greater than that of every holder before. What is written under the
-/// lock carries it, and whoever keeps the data refuses a number lower than the highest it has seen. Short of that, ask
+/// lock carries it, and the store that keeps the data refuses a number lower than the highest it has seen. Short of that, ask
 /// [`Guard::check`], or give [`Lock::on_lost`], before the work is done.
 ///
-/// A `Lock` is not reentrant: whoever acquires it twice waits for themselves.
+/// A `Lock` is not reentrant: a holder that acquires it again waits for itself.
 ///
 /// ```
 /// use std::time::Duration;
@@ -168,7 +168,7 @@ impl Lock<Client> {
 }
 
 impl Lock<AsyncClient> {
-    /// Acquires it. Whoever drops the future waits no more, and nobody waits for them. As [`Lock`] otherwise.
+    /// Acquires it. When the future is dropped, its place in the line is given up. As [`Lock`] otherwise.
     ///
     /// ```
     /// use zoarium::recipes::Lock;
@@ -346,7 +346,7 @@ fn in_line<'a>(names: &'a [String], marks: &[&str]) -> Vec<(i32, &'a str)> {
     found
 }
 
-/// Whom to wait for: the last one before with one of these marks. Waking up for anyone else would be for nothing.
+/// The contender to wait for: the last one before this with one of these marks. Waking up for another would be for nothing.
 fn predecessor<'a>(mine: &str, names: &'a [String], marks: &[&str]) -> Option<&'a str> {
     let number = number_of(mine, MARKS)?;
     in_line(names, marks).into_iter().rfind(|(other, _)| comes_before(*other, number)).map(|(_, name)| name)

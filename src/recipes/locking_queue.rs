@@ -1,4 +1,4 @@
-//! Queues whose entries stay until whoever took them says that they are done.
+//! Queues whose entries stay until their holders say that they are done.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ use crate::error::Code;
 ///
 /// let entry = jobs.take()?;
 /// assert_eq!(entry.data(), b"one");
-/// // Whoever holds it has gone: it is another's.
+/// // Its holder has gone: it is another's.
 /// server.expire(client.session().id)?;
 /// let again = LockingQueue::new(&other, "/jobs").take_within(Duration::from_secs(10))?.expect("there are two");
 /// assert_eq!(again.data(), b"one");
@@ -190,7 +190,7 @@ impl LockingQueue<AsyncClient> {
         Ok(self.core.len().await? == 0)
     }
 
-    /// Takes the first entry that nobody holds, waiting for one. Whoever drops the future holds none.
+    /// Takes the first entry that nobody holds, waiting for one. When the future is dropped, no entry is held.
     /// [`LockingQueue`] has an example.
     ///
     /// # Errors

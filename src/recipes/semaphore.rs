@@ -118,7 +118,7 @@ impl Semaphore<Client> {
 }
 
 impl Semaphore<AsyncClient> {
-    /// Acquires a lease. Whoever drops the future waits no more. As the one that waits. [`Semaphore`] has an example.
+    /// Acquires a lease. When the future is dropped, its place in the line is given up. As the one that waits. [`Semaphore`] has an example.
     ///
     /// # Errors
     /// As the one that waits.

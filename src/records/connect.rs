@@ -15,7 +15,7 @@ pub struct ConnectRequest<'a> {
     pub timeout: i32,
     /// 0 for a new session, else the one to resume.
     pub session_id: i64,
-    /// 16 bytes from whoever follows the protocol.
+    /// 16 bytes from a client that follows the protocol.
     #[serde(borrow)]
     pub password: Buffer<'a>,
 }

@@ -97,7 +97,7 @@ pub enum StateError {
     Acl(JuteError),
     /// The stream ends with something else than its signature.
     Signature,
-    /// Whoever was given an item refused it.
+    /// The function that was given an item refused it.
     Refused(String),
     /// More was fed after an error, or after the end.
     Over,

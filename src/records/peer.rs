@@ -209,7 +209,7 @@ impl QuorumPacket {
         self.encode_behind_data(out);
     }
 
-    /// Appends what comes before the bytes of its data, for who has those elsewhere and need not copy them.
+    /// Appends what comes before the bytes of its data, for a caller that has those elsewhere and need not copy them.
     pub fn encode_before_data(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.kind.0.to_be_bytes());
         out.extend_from_slice(&self.zxid.0.to_be_bytes());

@@ -127,7 +127,7 @@ pub struct CheckVersionTxn<'a> {
     /// The znode.
     #[serde(borrow)]
     pub path: Text<'a>,
-    /// The current version plus one; nobody reads it.
+    /// The current version plus one; no server reads it.
     pub version: i32,
 }
 

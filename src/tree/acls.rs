@@ -72,7 +72,7 @@ impl AclList {
         self.open
     }
 
-    /// Whether one of the entries grants one of the bits in `wanted` to who is at `address` and has the identities for
+    /// Whether one of the entries grants one of the bits in `wanted` to a client at `address` that has the identities for
     /// which `knows` holds; it is given the hash of one and the id itself. An empty list grants everything.
     pub(crate) fn grants(&self, wanted: i32, address: Option<IpAddr>, knows: impl Fn(u64, &Id<'_>) -> bool) -> bool {
         self.entries.is_empty()

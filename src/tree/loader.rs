@@ -58,7 +58,7 @@ impl TreeLoader {
         }
     }
 
-    /// The same for who puts znodes into the tree by himself, each with its parent's id there.
+    /// The same for a caller that puts znodes into the tree by itself, each with its parent's id there.
     pub(super) fn with_ids_of_its_own(seed: [u64; 2]) -> TreeLoader {
         TreeLoader { ids: None, ..TreeLoader::new(seed) }
     }

@@ -62,7 +62,7 @@ use crate::records::{Acl, Stat, perms};
 /// All znodes of a server, at one moment of its history.
 ///
 /// A [`NodeId`] stays good until its znode is deleted; using it afterwards panics or gives another znode, so ids are not
-/// to be kept across [`Tree::apply`] except by who hears of every deletion.
+/// to be kept across [`Tree::apply`] except by a caller that hears of every deletion.
 pub struct Tree {
     nodes: Slab,
     inners: Branches,
@@ -190,7 +190,7 @@ impl Tree {
         PathHash(self.keys.step(parent.0, name.as_bytes()))
     }
 
-    /// [`Tree::lookup`] for who knows the hash already.
+    /// [`Tree::lookup`] for a caller that knows the hash already.
     #[inline]
     pub fn find(&self, path: &str, hash: PathHash) -> Option<NodeId> {
         if path.len() <= 1 {

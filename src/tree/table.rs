@@ -7,7 +7,7 @@ use super::node::NodeId;
 use crate::meter;
 
 const SHARDS: usize = 256;
-/// Parts that who enters many znodes had better fill one after the other.
+/// Parts that a caller which enters many znodes had better fill one after the other.
 pub(super) const PARTS: usize = SHARDS;
 
 /// Holds for every znode but the root its id under the upper half of its path's hash.

@@ -52,7 +52,7 @@ impl Broadcast {
             assert!(zxid <= self.last_proposed, "{zxid} is durable and was never proposed");
             self.appended = self.appended.max(zxid);
         }
-        // What was not proposed yet cannot have been acknowledged, whoever says so.
+        // What was not proposed yet cannot have been acknowledged, whichever member says so.
         let upto = zxid.min(self.last_proposed);
         match self.acked.iter_mut().find(|(server, _)| *server == from) {
             Some((_, acked)) => *acked = upto.max(*acked),
@@ -77,7 +77,7 @@ impl Broadcast {
         self.outstanding.is_empty()
     }
 
-    /// Takes back what this server, alone, could not append: nobody else has it.
+    /// Takes back what this server, alone, could not append: no other server has it.
     pub fn abandon_unappended(&mut self) {
         let appended = self.appended;
         self.outstanding.retain(|proposal| proposal.zxid <= appended);

@@ -186,7 +186,7 @@ impl Zab {
     }
 
     /// Whether this leader may go without a loss: all that was proposed is committed, and a voter that could follow it has all of
-    /// that and knows it. Whoever does not lead may always go.
+    /// that and knows it. A member that does not lead may always go.
     pub fn may_leave(&self) -> bool {
         match &self.role {
             ZabRole::Leading(leader) => leader.may_leave(&self.own),
@@ -204,7 +204,7 @@ impl Zab {
         }
     }
 
-    /// What a leader tells of its learners; `None` for who does not lead.
+    /// What a leader tells of its learners; `None` for a member that does not lead.
     pub fn learner_counts(&self) -> Option<LearnerCounts> {
         match &self.role {
             ZabRole::Leading(leader) => Some(leader.learner_counts(&self.own)),
