@@ -176,6 +176,9 @@ mod client;
 pub mod code;
 #[doc(hidden)]
 pub mod config;
+#[cfg(feature = "datadir")]
+#[doc(hidden)]
+pub mod datadir;
 #[doc(hidden)]
 pub mod digests;
 #[doc(hidden)]

@@ -4,6 +4,7 @@
 
 use super::Engine;
 use super::retell::EXACT;
+use super::settings::EngineSettings;
 use super::state::{Damage, ReplicatedState};
 use crate::ids::{Millis, SessionId, Zxid};
 use crate::jute::FIELD_SIZE_MAX;
@@ -24,7 +25,18 @@ struct Making {
     is_exact: bool,
 }
 
+/// Bytes of a path or of a znode's data in a snapshot file, at most: a server may have been told to take large ones.
+const FILE_FIELD_SIZE_MAX: usize = 64 << 20;
+
 impl StateHearing {
+    /// Sets out to hear the state at `at` from a snapshot file, for a server with `settings`, whose tree hashes by `seed`.
+    pub fn of_file(settings: &EngineSettings, seed: [u64; 2], at: Zxid) -> StateHearing {
+        let mut state = ReplicatedState::new(settings, seed);
+        state.applied = at;
+        let making = Making { loader: StateLoader::new(seed), state, is_exact: false };
+        StateHearing { reader: StateReader::of_file(FILE_FIELD_SIZE_MAX), making }
+    }
+
     /// Takes in the next bytes of the stream. What lies behind its end is not consumed.
     ///
     /// # Errors
@@ -32,7 +44,7 @@ impl StateHearing {
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Fed, Damage> {
         let making = &mut self.making;
         let fed = self.reader.feed(bytes, &mut |item| making.item(item));
-        fed.map_err(|error| Damage(format!("the state that was sent: {error}")))
+        fed.map_err(|error| Damage(format!("the state is broken: {error}")))
     }
 
     /// The stream is whole: puts the state together.
@@ -41,7 +53,7 @@ impl StateHearing {
     /// [`Damage`] when something is missing from it.
     pub fn finish(self) -> Result<ReplicatedState, Damage> {
         let Making { loader, mut state, is_exact } = self.making;
-        state.tree = loader.finish(is_exact).map_err(|why| Damage(format!("the state that was sent: {why}")))?;
+        state.tree = loader.finish(is_exact).map_err(|why| Damage(format!("the state is broken: {why}")))?;
         Ok(state)
     }
 }

@@ -55,6 +55,11 @@ impl ReplicatedState {
         self.applied
     }
 
+    /// Sessions in it.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// Its tree.
     pub fn tree(&self) -> &Tree {
         &self.tree

@@ -135,6 +135,8 @@ pub struct StateReader {
     /// The beginning of what is not whole yet.
     partial: Vec<u8>,
     field_size_max: usize,
+    /// The signature that ends a stream, and no file, is to come.
+    is_signed: bool,
 }
 
 #[derive(Debug)]
@@ -164,7 +166,12 @@ type ReadStep = Result<Option<usize>, StateError>;
 impl StateReader {
     /// Nothing read yet. Paths and data may have up to `field_size_max` bytes.
     pub fn new(field_size_max: usize) -> StateReader {
-        StateReader { phase: StatePhase::SessionCount, partial: Vec::new(), field_size_max }
+        StateReader { phase: StatePhase::SessionCount, partial: Vec::new(), field_size_max, is_signed: true }
+    }
+
+    /// The same for the body of a snapshot file, which has no signature: what follows the end of the znodes is its seal.
+    pub fn of_file(field_size_max: usize) -> StateReader {
+        StateReader { is_signed: false, ..StateReader::new(field_size_max) }
     }
 
     /// Takes in the next bytes and gives every item that is whole to `each`.
@@ -268,7 +275,7 @@ impl StateReader {
                 let Some(path) = take_buffer(&mut rest, "a path", self.field_size_max)? else { return Ok(None) };
                 let path = path.unwrap_or_default();
                 if path == END {
-                    self.phase = StatePhase::Signature;
+                    self.phase = if self.is_signed { StatePhase::Signature } else { StatePhase::Whole };
                     return taken(rest);
                 }
                 let Some(data) = take_buffer(&mut rest, "a znode's data", self.field_size_max)? else {

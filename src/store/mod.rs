@@ -58,7 +58,7 @@ pub use options::{Space, SpaceLevel, StoreOptions, StoreStats, SyncMode};
 pub use os_error::{OsError, os_text};
 pub use parts::Store;
 pub use read::{LogCursor, Logged};
-pub use recover::{DamagedSnapshot, EndOfLog, RecoveryReport, recover_image};
+pub use recover::{DamagedSnapshot, EndOfLog, RecoveryReport, read_only, recover_image};
 pub use replay::Replay;
 pub use snapshot::SnapshotDone;
 pub use writing::{LogWrite, LogWritten};

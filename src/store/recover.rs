@@ -12,16 +12,19 @@ use crate::store::access::ReadAt;
 use crate::store::cause::{DamageCause, SnapshotFault};
 use crate::store::chain::{Chain, ChainEnd, LogExtent, frame_at, unreadable};
 use crate::store::chunks;
+use crate::store::disk::MappedFile;
 use crate::store::error::StoreError;
 use crate::store::frame::{FrameKind, Records};
 use crate::store::layout::{frame, sb};
 use crate::store::log::Log;
+use crate::store::member::MemberState;
 use crate::store::parallel::{self, Whole};
 use crate::store::replay::Replay;
 use crate::store::superblock::{Copies, Superblock};
 use crate::store::window::Window;
 
 use crate::ids::Zxid;
+use std::path::Path;
 
 /// How the log was found to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,6 +179,19 @@ pub(crate) fn recover(
 /// As [`Store::open`](crate::store::Store::open). Never panics, whatever the bytes.
 pub fn recover_image(image: &[u8], replay: &mut dyn Replay) -> Result<RecoveryReport, StoreError> {
     recover(&image, None, replay, false).map(|found| found.report)
+}
+
+/// Reads the state in the file at `path`, which no server may have open, and changes nothing. What is kept beside it is told as
+/// well.
+///
+/// # Errors
+/// [`StoreError::Locked`] when a server has it open; else as [`Store::open`](crate::store::Store::open).
+pub fn read_only(path: &Path, replay: &mut dyn Replay) -> Result<(MemberState, RecoveryReport), StoreError> {
+    let file = MappedFile::open(path)?;
+    if file.in_use() {
+        return Err(StoreError::Locked { path: path.to_owned(), holder: None });
+    }
+    recover(&file, None, replay, true).map(|found| (found.sb.member, found.report))
 }
 
 /// What a state is read from: where the log lies, and what of it counts.

@@ -81,6 +81,20 @@ impl Store {
         [mark, helper, growth].into_iter().flatten().min()
     }
 
+    /// Waits until more of a snapshot or an installation that is being pushed has reached the disk.
+    ///
+    /// # Errors
+    /// Why it was given up, if it was; [`StoreError::SyncFailed`], which is final.
+    pub fn snapshot_await_room(&mut self) -> Result<(), StoreError> {
+        if self.extents.helper.active() {
+            self.wait_for_helper()?;
+        }
+        match self.tick(self.extents.now)? {
+            None => Ok(()),
+            Some(done) => done.outcome.map(drop),
+        }
+    }
+
     /// Waits for the end of a snapshot or an installation of which all entries have been pushed.
     ///
     /// # Errors

@@ -6,6 +6,8 @@
 mod bench;
 mod check;
 mod describe;
+mod export;
+mod import;
 mod inspect;
 mod logging;
 mod options;
@@ -52,6 +54,8 @@ Examples:
                                        what each setting of that file means here, and what is ignored
   zoarium inspect zoarium-data         what is in a data file, transactions as lines
   zoarium bench --table                how fast a server is, this one or another
+  zoarium import zoo.cfg               take over the data of a stopped ZooKeeper server
+  zoarium export zoarium-data --to zk  write a folder that ZooKeeper starts from
 
 Exit codes: 0 done, 1 refused, 2 wrong usage or configuration, 3 no connection.
 `zoarium COMMAND --help` says more about each command.";
@@ -62,6 +66,8 @@ enum Subcommands {
     Bench(bench::BenchArguments),
     Check(check::CheckArguments),
     Inspect(inspect::InspectArguments),
+    Import(import::ImportArguments),
+    Export(export::ExportArguments),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +77,8 @@ fn main() -> ExitCode {
         Subcommands::Bench(arguments) => bench::run(&arguments),
         Subcommands::Check(arguments) => check::run(&arguments),
         Subcommands::Inspect(arguments) => inspect::run(&arguments),
+        Subcommands::Import(arguments) => import::run(&arguments),
+        Subcommands::Export(arguments) => export::run(&arguments),
     };
     if out::is_lost() && code == ExitCode::SUCCESS { ExitCode::from(exit::REFUSED) } else { code }
 }

@@ -48,3 +48,8 @@ pub(crate) fn complain(text: impl std::fmt::Display) {
     // There is nobody to tell that this cannot be written either.
     let _ = writeln!(std::io::stderr(), "{} {text}", Paint::stderr().paint(Ink::Error, "error:"));
 }
+
+/// Prints `warning: text` to stderr.
+pub(crate) fn warn(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{} {text}", Paint::stderr().paint(Ink::Warning, "warning:"));
+}
