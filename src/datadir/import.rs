@@ -10,7 +10,7 @@ use super::snapshot::{ReadSnapshot, TreeDigest, read_snapshot};
 use super::txn_log::{NextTxn, TxnLogFile};
 use crate::engine::{EngineSettings, ReplicatedState};
 use crate::ids::{ServerId, Zxid};
-use crate::records::txn::decode_txn;
+use crate::records::txn::{Txn, decode_txn};
 use crate::store::{Disk, DiskFile, MemberState, Store, StoreError, StoreOptions};
 
 /// The version of the digests behind transactions that are compared.
@@ -93,10 +93,8 @@ pub fn import(
         reading.read(log, at + 1 == logs.len(), progress)?;
     }
     let LogReading { state, applied, computed, .. } = reading;
-    let is_checked = match computed.filter(|digest| digest.zxid == state.applied()) {
-        None => false,
-        Some(digest) => compare(&state, digest).map(|()| true)?,
-    };
+    let is_checked = computed.is_some();
+    computed.map_or(Ok(()), |digest| compare(&state, digest))?;
     check_epochs(&folder, state.applied())?;
     Ok(Import { state, folder, snapshot, applied, is_checked })
 }
@@ -131,7 +129,7 @@ struct LogReading {
     applied: u64,
     /// The digest of the snapshot, of a state that the log leads to.
     expected: Option<TreeDigest>,
-    /// The digest of the tree after the last transaction, as the server computed it.
+    /// The digest of the tree as it is now, as the server computed it.
     computed: Option<TreeDigest>,
 }
 
@@ -152,12 +150,15 @@ impl LogReading {
             let at = file.at();
             match file.next()? {
                 NextTxn::End => break,
-                NextTxn::Torn { is_last: true } if is_last_file => {
-                    progress(ImportStep::TornTail { path, offset: at });
+                // In an earlier log as well: a server that was killed goes on in the next one. What is missing then shows as a gap.
+                NextTxn::Torn => {
+                    if is_last_file {
+                        progress(ImportStep::TornTail { path, offset: at });
+                    }
                     break;
                 }
-                NextTxn::Torn { .. } => {
-                    let what = "a transaction does not match its checksum, and others follow".to_owned();
+                NextTxn::Damaged => {
+                    let what = "no whole transaction, which matches its checksum, and others follow".to_owned();
                     return Err(DatadirError::Damaged { path: path.clone(), offset: at, what });
                 }
                 NextTxn::Txn(zxid) => self.apply(zxid, &file, path)?,
@@ -182,9 +183,14 @@ impl LogReading {
         }
         self.state.replay(zxid, file.txn()).map_err(|damage| file.damaged(damage.0))?;
         self.applied += 1;
-        let digest = decode_txn(file.txn()).ok().and_then(|(_, _, digest)| digest);
-        let digest = digest.filter(|digest| digest.version == DIGEST_VERSION);
-        self.computed = digest.map(|digest| TreeDigest { zxid, value: digest.digest });
+        match decode_txn(file.txn()) {
+            Ok((_, _, Some(digest))) if digest.version == DIGEST_VERSION => {
+                self.computed = Some(TreeDigest { zxid, value: digest.digest });
+            }
+            // Has no digest, and changes nothing.
+            Ok((_, Txn::Error(_), _)) => {}
+            _ => self.computed = None,
+        }
         if let Some(expected) = self.expected.take_if(|expected| expected.zxid == zxid) {
             compare(&self.state, expected)?;
         }

@@ -13,6 +13,9 @@ mod sealed;
 mod snapshot;
 mod txn_log;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::DatadirError;
 pub use export::{Exported, export};
 pub use folder::{DataFolder, Epochs};

@@ -3,7 +3,7 @@
 //! The data ends where the file does, or with a length of 0, which is what the zeros read as that ZooKeeper writes ahead.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::error::DatadirError;
@@ -14,7 +14,9 @@ const HEAD_LEN: usize = 16;
 /// The byte behind each transaction.
 const END_MARK: u8 = 0x42;
 /// Bytes of the checksum and the length.
-const FRAME_LEN: u64 = 12;
+const FRAME_LEN: usize = 12;
+/// Bytes behind something that is no transaction in which others are looked for. A log grows by 64 MiB of zeros at once.
+const REST_MAX: u64 = 256 << 20;
 /// Where the zxid stands in a transaction: behind the session and the request's number.
 const ZXID_AT: usize = 12;
 
@@ -32,10 +34,12 @@ pub(super) struct TxnLogFile {
 pub(super) enum NextTxn {
     /// A transaction; [`TxnLogFile::txn`] has its bytes.
     Txn(Zxid),
-    /// The data ends here.
+    /// The data ends here: nothing follows, or zeros.
     End,
-    /// A transaction whose checksum or end mark is wrong; whether only zeros, or nothing, come behind it.
-    Torn { is_last: bool },
+    /// Something that is no whole transaction, and none behind it: a write that was cut short.
+    Torn,
+    /// The same, and whole transactions behind it: damage.
+    Damaged,
 }
 
 impl TxnLogFile {
@@ -57,36 +61,42 @@ impl TxnLogFile {
 
     /// Reads the next transaction.
     pub(super) fn next(&mut self) -> Result<NextTxn, DatadirError> {
-        let mut frame = [0; FRAME_LEN as usize];
-        if self.fill(&mut frame)? < frame.len() {
+        let begun = self.at;
+        let mut frame = [0; FRAME_LEN];
+        if self.fill(&mut frame)? == 0 {
             return Ok(NextTxn::End);
         }
         let [stored @ .., a, b, c, d] = frame;
-        let length = i32::from_be_bytes([a, b, c, d]);
-        if length == 0 {
-            return Ok(NextTxn::End);
-        }
         let rest = self.len.saturating_sub(self.at);
-        let Some(length) = u64::try_from(length).ok().filter(|length| *length < rest) else {
-            // Cut short: as in ZooKeeper the end, and not an error.
-            return if length > 0 { Ok(NextTxn::End) } else { Err(self.damaged(format!("a length of {length}"))) };
-        };
-        // `rest` has been seen in the file, so a claim cannot size this.
-        self.txn.resize(length as usize, 0);
+        let length = u64::try_from(i32::from_be_bytes([a, b, c, d])).ok();
+        // As many bytes are there, so a claim cannot size this.
+        let Some(length) = length.filter(|length| *length > 0 && *length < rest) else { return self.other(begun) };
         let mut txn = std::mem::take(&mut self.txn);
-        let is_whole = self.fill(&mut txn)? == txn.len();
+        txn.resize(length as usize, 0);
+        let filled = self.fill(&mut txn)?;
         self.txn = txn;
         let mut end = [0];
-        if !is_whole || self.fill(&mut end)? == 0 {
-            return Ok(NextTxn::End);
-        }
-        let is_marked = end[0] == END_MARK;
-        if !is_marked || u64::from_be_bytes(stored) != u64::from(adler2::adler32_slice(&self.txn)) {
-            return Ok(NextTxn::Torn { is_last: self.only_zeros_follow()? });
+        let is_whole = filled == self.txn.len() && self.fill(&mut end)? == 1 && end[0] == END_MARK;
+        if !is_whole || u64::from_be_bytes(stored) != u64::from(adler2::adler32_slice(&self.txn)) {
+            return self.other(begun);
         }
         let zxid = self.txn.get(ZXID_AT..).and_then(|rest| rest.first_chunk::<8>());
         let zxid = zxid.ok_or_else(|| self.damaged(format!("a transaction of {length} bytes")))?;
         Ok(NextTxn::Txn(Zxid(i64::from_be_bytes(*zxid))))
+    }
+
+    /// What it means that no whole transaction stands at `begun`.
+    fn other(&mut self, begun: u64) -> Result<NextTxn, DatadirError> {
+        self.at = begun;
+        self.source.seek(SeekFrom::Start(begun)).map_err(DatadirError::io("read", &self.path))?;
+        let mut rest = Vec::new();
+        let read = self.source.by_ref().take(REST_MAX).read_to_end(&mut rest);
+        read.map_err(DatadirError::io("read", &self.path))?;
+        if rest.iter().all(|byte| *byte == 0) {
+            return Ok(NextTxn::End);
+        }
+        let others = (1..rest.len()).any(|at| is_txn(&rest[at..])) || rest.len() as u64 == REST_MAX;
+        Ok(if others { NextTxn::Damaged } else { NextTxn::Torn })
     }
 
     /// The bytes of the transaction that was read last.
@@ -103,17 +113,6 @@ impl TxnLogFile {
         DatadirError::Damaged { path: self.path.clone(), offset: self.at, what }
     }
 
-    fn only_zeros_follow(&mut self) -> Result<bool, DatadirError> {
-        let mut piece = [0; 4096];
-        loop {
-            match self.fill(&mut piece)? {
-                0 => return Ok(true),
-                count if piece[..count].iter().any(|byte| *byte != 0) => return Ok(false),
-                _ => {}
-            }
-        }
-    }
-
     /// Reads as many bytes as there are, up to all of `to`.
     fn fill(&mut self, to: &mut [u8]) -> Result<usize, DatadirError> {
         let mut filled = 0;
@@ -128,4 +127,16 @@ impl TxnLogFile {
         self.at += filled as u64;
         Ok(filled)
     }
+}
+
+/// Whether a whole transaction stands at the beginning of `bytes`.
+fn is_txn(bytes: &[u8]) -> bool {
+    // The upper half of a checksum is zeros.
+    let [0, 0, 0, 0, stored @ .., a, b, c, d] = bytes.first_chunk::<FRAME_LEN>().copied().unwrap_or([1; FRAME_LEN])
+    else {
+        return false;
+    };
+    let length = usize::try_from(i32::from_be_bytes([a, b, c, d])).unwrap_or(0);
+    let Some((txn, rest)) = bytes[FRAME_LEN..].split_at_checked(length) else { return false };
+    length > 0 && rest.first() == Some(&END_MARK) && u32::from_be_bytes(stored) == adler2::adler32_slice(txn)
 }

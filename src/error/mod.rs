@@ -106,9 +106,9 @@ impl fmt::Display for Error {
             Error::Folder { path, source } => write!(f, "data folder {}: {}", path.display(), os_text(source)),
             Error::ZooKeeperData { folder, file } => write!(
                 f,
-                "{} holds data of a ZooKeeper server, which cannot be read yet, and there is no {}: a server would begin \
-                 with an empty tree. Give another dataDir; or, if an empty tree is what you want, move that folder away or \
-                 set zoarium.ignoreZooKeeperData=true (--ignore-zookeeper-data)",
+                "{} holds data of a ZooKeeper server, and there is no {}: a server would begin with an empty tree. `zoarium import` \
+                 takes that data over. Or give another dataDir; or, if an empty tree is what you want, move that folder away \
+                 or set zoarium.ignoreZooKeeperData=true (--ignore-zookeeper-data)",
                 folder.display(),
                 file.display()
             ),

@@ -59,14 +59,14 @@ pub(crate) fn run(arguments: &ImportArguments) -> ExitCode {
 }
 
 /// What ends the command, with its exit code.
-type Ended = (u8, String);
+type CommandEnd = (u8, String);
 
-fn refused(error: impl std::fmt::Display) -> Ended {
+fn refused(error: impl std::fmt::Display) -> CommandEnd {
     (exit::REFUSED, error.to_string())
 }
 
 /// The configuration of the server that takes over.
-fn config_of(source: &Path) -> Result<Config, Ended> {
+fn config_of(source: &Path) -> Result<Config, CommandEnd> {
     let usage = |error: &dyn std::fmt::Display| (exit::USAGE, error.to_string());
     if source.is_dir() {
         return Ok(Config { data_dir: source.to_owned(), ..Config::default() });
@@ -75,7 +75,7 @@ fn config_of(source: &Path) -> Result<Config, Ended> {
     Ok(loaded.config)
 }
 
-fn take_over(arguments: &ImportArguments) -> Result<(), Ended> {
+fn take_over(arguments: &ImportArguments) -> Result<(), CommandEnd> {
     let mut config = config_of(&arguments.source)?;
     let log_dir = arguments.log_dir.clone().or_else(|| config.data_log_dir.clone());
     let folder = DataFolder::find(&config.data_dir, log_dir.as_deref()).map_err(refused)?;

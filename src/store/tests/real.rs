@@ -24,6 +24,10 @@ impl Folder {
         Folder(path)
     }
 
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+
     pub(crate) fn file(&self) -> PathBuf {
         self.0.join("zoarium.db")
     }

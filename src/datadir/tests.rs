@@ -1,0 +1,218 @@
+//! Folders written by hand and by [`export`], whole and with every byte changed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::ids::{ServerId, SessionId, Zxid};
+use crate::jute::{Buffer, Text};
+use crate::member::Loading;
+use crate::records::Acl;
+use crate::records::txn::{CreateSessionTxn, CreateTxn, Txn, TxnHeader, encode_txn};
+use crate::store::tests::real::Folder;
+use crate::store::{StoreError, StoreOptions, read_only};
+
+/// A log as ZooKeeper writes it, with zeros behind it, of a session and znodes `/n<counter>`.
+fn log(zxids: std::ops::RangeInclusive<i64>) -> (Vec<u8>, Vec<usize>) {
+    let mut file = b"ZKLG\0\0\0\x02\0\0\0\0\0\0\0\0".to_vec();
+    let mut places = Vec::new();
+    for zxid in zxids {
+        let path = format!("/n{}", zxid & 0xffff);
+        let txn = match zxid & 0xffff {
+            1 => Txn::CreateSession(CreateSessionTxn { timeout: 4000 }),
+            number => Txn::Create(CreateTxn {
+                path: Text::new(&path),
+                data: Buffer::new(b"data"),
+                acl: vec![Acl::open()],
+                ephemeral: number % 3 == 0,
+                parent_cversion: number as i32 - 1,
+            }),
+        };
+        let op = txn.op().to_i32();
+        let header = TxnHeader { session: SessionId(77), cxid: zxid as i32, zxid: Zxid(zxid), time: 1000 + zxid, op };
+        let mut bytes = Vec::new();
+        encode_txn(&header, &txn, &mut bytes);
+        places.push(file.len());
+        file.extend_from_slice(&u64::from(adler2::adler32_slice(&bytes)).to_be_bytes());
+        file.extend_from_slice(&(bytes.len() as i32).to_be_bytes());
+        file.extend_from_slice(&bytes);
+        file.push(0x42);
+    }
+    places.push(file.len());
+    file.resize(file.len() + 100, 0);
+    (file, places)
+}
+
+fn put(folder: &Path, name: &str, bytes: &[u8]) {
+    fs::create_dir_all(folder.join("version-2")).unwrap();
+    fs::write(folder.join("version-2").join(name), bytes).unwrap();
+}
+
+fn read(folder: &Path) -> Result<Import, DatadirError> {
+    import(DataFolder::find(folder, None)?, ServerId(1), &mut |_| ())
+}
+
+fn digest(folder: &Path) -> Result<(Zxid, u64), DatadirError> {
+    read(folder).map(|read| (read.state().applied(), read.state().tree().digest()))
+}
+
+/// The state in a file of ours.
+fn state_in(file: &Path) -> crate::engine::ReplicatedState {
+    let mut state = crate::engine::ReplicatedState::new(&crate::engine::EngineSettings::default(), [3, 4]);
+    read_only(file, &mut Loading::into(&mut state)).unwrap();
+    state
+}
+
+#[test]
+fn a_log_from_the_beginning_becomes_a_file_and_the_file_a_snapshot_with_the_same_state() {
+    let folder = Folder::new();
+    let theirs = folder.path().join("theirs");
+    put(&theirs, "log.1", &log(1..=20).0);
+    let found = read(&theirs).unwrap();
+    assert_eq!((found.applied(), found.snapshot(), found.epochs()), (20, None, (0, 0)));
+    assert_eq!((found.state().session_count(), found.state().tree().node_count()), (1, 4 + 19));
+    let before = (found.state().applied(), found.state().tree().digest());
+    let file = folder.path().join("zoarium.db");
+    found.write(&file, &StoreOptions::default(), &mut |_| ()).unwrap();
+    let state = state_in(&file);
+    assert_eq!((state.applied(), state.tree().digest(), state.session_count()), (before.0, before.1, 1));
+
+    let back = folder.path().join("back");
+    let exported = export(&file, &back, &mut |_| ()).unwrap();
+    assert_eq!((exported.zxid, exported.znodes, exported.sessions), (Zxid(20), 23, 1));
+    assert_eq!(exported.snapshot, back.join("version-2/snapshot.14"));
+    assert_eq!(digest(&back).unwrap(), before);
+    assert!(matches!(export(&file, &back, &mut |_| ()), Err(DatadirError::Exists { .. })));
+    let again = read(&back).unwrap().write(&file, &StoreOptions::default(), &mut |_| ());
+    assert!(matches!(again, Err(DatadirError::Exists { .. })), "{again:?}");
+}
+
+#[test]
+fn the_log_goes_on_behind_the_snapshot_and_its_older_part_is_passed_over() {
+    let folder = Folder::new();
+    let theirs = folder.path().join("theirs");
+    put(&theirs, "log.1", &log(1..=30).0);
+    let whole = digest(&theirs).unwrap();
+    // The same in two logs and a snapshot between them.
+    let file = folder.path().join("zoarium.db");
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    put(&first, "log.1", &log(1..=20).0);
+    read(&first).unwrap().write(&file, &StoreOptions::default(), &mut |_| ()).unwrap();
+    export(&file, &second, &mut |_| ()).unwrap();
+    put(&second, "log.1", &log(1..=12).0);
+    put(&second, "log.d", &log(13..=25).0);
+    put(&second, "log.1a", &log(26..=30).0);
+    assert_eq!(digest(&second).unwrap(), whole);
+    // One of them is gone.
+    fs::remove_file(second.join("version-2/log.d")).unwrap();
+    let error = digest(&second).unwrap_err();
+    assert!(matches!(error, DatadirError::Gap { after: Zxid(20), before: Zxid(26), .. }), "{error}");
+}
+
+// F-05, F-20 of a folder that is not ours
+#[test]
+fn whatever_byte_of_a_log_is_changed_nothing_but_its_last_transaction_is_ever_left_out() {
+    let folder = Folder::new();
+    let theirs = folder.path().join("theirs");
+    let (image, places) = log(1..=6);
+    put(&theirs, "log.1", &image);
+    let whole = digest(&theirs).unwrap();
+    put(&theirs, "log.1", &log(1..=5).0);
+    let without_last = digest(&theirs).unwrap();
+    let [.., last, end] = places[..] else { panic!() };
+    let mut kinds = BTreeSet::new();
+    for at in 0..image.len() {
+        for bit in [0x01, 0x40, 0x80] {
+            let mut changed = image.clone();
+            changed[at] ^= bit;
+            put(&theirs, "log.1", &changed);
+            let kind = match digest(&theirs) {
+                // Behind the magic number nothing in the head is looked at, as in ZooKeeper.
+                Ok(state) if state == whole => "whole",
+                Ok(state) if state == without_last && (last..end).contains(&at) => "without the last",
+                Ok(state) => panic!("byte {at} ^ {bit:#x}: the state at {}", state.0),
+                Err(DatadirError::Damaged { .. }) => "damaged",
+                Err(error) => panic!("byte {at} ^ {bit:#x}: {error}"),
+            };
+            kinds.insert((kind, at < last));
+        }
+    }
+    assert_eq!(kinds.len(), 4, "{kinds:?}");
+    for len in 17..image.len() {
+        put(&theirs, "log.1", &image[..len]);
+        let (zxid, _) = digest(&theirs).unwrap();
+        let there = places.iter().filter(|place| **place <= len).count() - 1;
+        assert_eq!(zxid.0, there as i64, "cut at {len}");
+    }
+}
+
+#[test]
+fn whatever_byte_of_a_snapshot_is_changed_it_is_refused() {
+    let folder = Folder::new();
+    let (theirs, file) = (folder.path().join("theirs"), folder.path().join("zoarium.db"));
+    put(&theirs, "log.1", &log(1..=6).0);
+    read(&theirs).unwrap().write(&file, &StoreOptions::default(), &mut |_| ()).unwrap();
+    let back = folder.path().join("back");
+    let snapshot = export(&file, &back, &mut |_| ()).unwrap().snapshot;
+    let image = fs::read(&snapshot).unwrap();
+    for at in 0..image.len() {
+        let mut changed = image.clone();
+        changed[at] ^= 1 << (at % 8);
+        fs::write(&snapshot, &changed).unwrap();
+        let error = digest(&back).unwrap_err();
+        assert!(matches!(error, DatadirError::NoSnapshot { .. }), "byte {at}: {error}");
+    }
+    for len in 0..image.len() {
+        fs::write(&snapshot, &image[..len]).unwrap();
+        assert!(matches!(digest(&back), Err(DatadirError::NoSnapshot { .. })), "cut at {len}");
+    }
+    for ending in ["gz", "snappy"] {
+        let other = snapshot.with_file_name(format!("snapshot.7.{ending}"));
+        fs::write(&other, &image).unwrap();
+        fs::write(&snapshot, &image).unwrap();
+        let mut skipped = 0;
+        let found = import(DataFolder::find(&back, None).unwrap(), ServerId(1), &mut |step| {
+            skipped += u32::from(matches!(step, ImportStep::SnapshotSkipped { .. }));
+        });
+        assert_eq!((found.unwrap().state().applied(), skipped), (Zxid(6), 1), "{ending}");
+        fs::remove_file(&other).unwrap();
+    }
+}
+
+#[test]
+fn epochs_that_contradict_the_log_or_each_other_are_refused() {
+    let folder = Folder::new();
+    let theirs = folder.path().join("theirs");
+    put(&theirs, "log.300000001", &log(0x3_0000_0001..=0x3_0000_0004).0);
+    for (accepted, current, wanted) in
+        [("4", "3", Some((4, 3))), ("3", "3", Some((3, 3))), ("2", "3", None), ("9", "2", None), ("x", "3", None)]
+    {
+        put(&theirs, "acceptedEpoch", accepted.as_bytes());
+        put(&theirs, "currentEpoch", current.as_bytes());
+        match (read(&theirs), wanted) {
+            (Ok(found), Some(wanted)) => assert_eq!(found.epochs(), wanted),
+            (Err(DatadirError::Epochs { .. }), None) => {}
+            (Ok(_), None) => panic!("{accepted}, {current} was taken"),
+            (Err(error), _) => panic!("{accepted}, {current}: {error}"),
+        }
+    }
+    // A change of epoch that was begun before a crash.
+    put(&theirs, "acceptedEpoch", b"3");
+    put(&theirs, "currentEpoch", b"2");
+    put(&theirs, "currentEpoch.tmp", b"3");
+    assert_eq!(read(&theirs).unwrap().epochs(), (3, 3));
+}
+
+#[test]
+fn a_file_that_is_in_use_is_not_exported() {
+    let folder = Folder::new();
+    let (theirs, file) = (folder.path().join("theirs"), folder.path().join("zoarium.db"));
+    put(&theirs, "log.1", &log(1..=6).0);
+    read(&theirs).unwrap().write(&file, &StoreOptions::default(), &mut |_| ()).unwrap();
+    let open = crate::store::DiskFile::open(&file).unwrap();
+    let error = export(&file, &folder.path().join("back"), &mut |_| ()).unwrap_err();
+    assert!(matches!(error, DatadirError::Store { source: StoreError::Locked { .. }, .. }), "{error}");
+    drop(open);
+    export(&file, &folder.path().join("back"), &mut |_| ()).unwrap();
+}
