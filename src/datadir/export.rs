@@ -109,7 +109,7 @@ fn write_folder(
         written.map_err(DatadirError::io("write", &path))?;
     }
     let path = folder.join(name_of(state));
-    let mut file = SealingFile { file: create(&path)?, path: &path, seal: Adler32::new(), written: 0 };
+    let mut file = SealedWriter { file: create(&path)?, path: &path, seal: Adler32::new(), written: 0 };
     let mut piece = Vec::new();
     piece.extend_from_slice(&SNAPSHOT_MAGIC);
     piece.extend_from_slice(&FORMAT.to_be_bytes());
@@ -133,14 +133,14 @@ fn write_folder(
 }
 
 /// A file that is written from front to back, with the checksum of all of it.
-struct SealingFile<'p> {
+struct SealedWriter<'p> {
     file: File,
     path: &'p Path,
     seal: Adler32,
     written: u64,
 }
 
-impl SealingFile<'_> {
+impl SealedWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), DatadirError> {
         self.seal.write_slice(bytes);
         self.written += bytes.len() as u64;

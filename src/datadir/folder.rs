@@ -11,7 +11,7 @@ pub(super) const VERSION: &str = "version-2";
 
 /// A file that is named after a zxid.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedFile {
+pub struct ZxidEntry {
     /// The zxid in its name: of the first transaction in a log, of the last before a snapshot was begun.
     pub zxid: Zxid,
     /// The file.
@@ -31,9 +31,9 @@ pub struct Epochs {
 #[derive(Debug, Clone)]
 pub struct DataFolder {
     /// Oldest first.
-    pub snapshots: Vec<NamedFile>,
+    pub snapshots: Vec<ZxidEntry>,
     /// Oldest first.
-    pub logs: Vec<NamedFile>,
+    pub logs: Vec<ZxidEntry>,
     /// Of a member of an ensemble.
     pub epochs: Epochs,
     /// The number in `myid`.
@@ -81,7 +81,7 @@ fn version_of(folder: &Path) -> Result<PathBuf, DatadirError> {
 }
 
 /// The snapshots and the logs in a folder, each from the oldest to the newest.
-fn named_files(folder: &Path) -> Result<(Vec<NamedFile>, Vec<NamedFile>), DatadirError> {
+fn named_files(folder: &Path) -> Result<(Vec<ZxidEntry>, Vec<ZxidEntry>), DatadirError> {
     let read = || DatadirError::io("read the folder", folder);
     let (mut snapshots, mut logs) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder).map_err(read())? {
@@ -92,7 +92,7 @@ fn named_files(folder: &Path) -> Result<(Vec<NamedFile>, Vec<NamedFile>), Datadi
             rest.split_once('.').filter(|(_, ending)| ["gz", "snappy"].contains(ending)).map_or(rest, |(hex, _)| hex);
         // Names with anything else in them are not ZooKeeper's, or are of files that it has not finished.
         let Ok(zxid) = i64::from_str_radix(hex, 16) else { continue };
-        let file = NamedFile { zxid: Zxid(zxid), path: entry.path() };
+        let file = ZxidEntry { zxid: Zxid(zxid), path: entry.path() };
         match kind {
             "snapshot" => snapshots.push(file),
             "log" if hex == rest => logs.push(file),

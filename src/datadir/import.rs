@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::{DatadirError, random_seed};
-use super::folder::{DataFolder, NamedFile};
-use super::sealed::SealedFile;
+use super::folder::{DataFolder, ZxidEntry};
+use super::sealed::SealedReader;
 use super::snapshot::{ReadSnapshot, TreeDigest, read_snapshot};
-use super::txn_log::{NextTxn, TxnLogFile};
+use super::txn_log::{NextTxn, TxnLogReader};
 use crate::engine::{EngineSettings, ReplicatedState};
 use crate::ids::{ServerId, Zxid};
 use crate::records::txn::{Txn, decode_txn};
@@ -107,10 +107,10 @@ fn newest_snapshot(
     progress: &mut dyn FnMut(ImportStep<'_>),
 ) -> Result<Option<(ReadSnapshot, PathBuf)>, DatadirError> {
     let mut newest_fault = None;
-    for NamedFile { zxid, path } in folder.snapshots.iter().rev().take(SNAPSHOTS_TRIED) {
+    for ZxidEntry { zxid, path } in folder.snapshots.iter().rev().take(SNAPSHOTS_TRIED) {
         let mut told = |bytes| progress(ImportStep::Snapshot { path, bytes });
         let read =
-            SealedFile::open(path).and_then(|mut file| read_snapshot(&mut file, *zxid, settings, seed, &mut told));
+            SealedReader::open(path).and_then(|mut file| read_snapshot(&mut file, *zxid, settings, seed, &mut told));
         match read {
             Ok(read) => return Ok(Some((read, path.clone()))),
             Err(error @ DatadirError::Damaged { .. }) => {
@@ -140,12 +140,12 @@ impl LogReading {
 
     fn read(
         &mut self,
-        log: &NamedFile,
+        log: &ZxidEntry,
         is_last_file: bool,
         progress: &mut dyn FnMut(ImportStep<'_>),
     ) -> Result<(), DatadirError> {
         let path = &log.path;
-        let Some(mut file) = TxnLogFile::open(path)? else { return Ok(()) };
+        let Some(mut file) = TxnLogReader::open(path)? else { return Ok(()) };
         loop {
             let at = file.at();
             match file.next()? {
@@ -171,7 +171,7 @@ impl LogReading {
         Ok(())
     }
 
-    fn apply(&mut self, zxid: Zxid, file: &TxnLogFile, path: &Path) -> Result<(), DatadirError> {
+    fn apply(&mut self, zxid: Zxid, file: &TxnLogReader, path: &Path) -> Result<(), DatadirError> {
         let last = self.state.applied();
         // One that comes twice counts once, as in ZooKeeper.
         if zxid <= last {

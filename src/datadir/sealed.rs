@@ -16,7 +16,7 @@ const SNAPPY_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const SNAPPY_BLOCK_MAX: usize = 16 << 20;
 
 /// A file that is taken from front to back; every byte that is taken counts for its seal.
-pub(super) struct SealedFile {
+pub(super) struct SealedReader {
     path: PathBuf,
     source: Box<dyn Read>,
     piece: Vec<u8>,
@@ -26,9 +26,9 @@ pub(super) struct SealedFile {
     seal: Adler32,
 }
 
-impl SealedFile {
+impl SealedReader {
     /// Opens a file, compressed as its ending says.
-    pub(super) fn open(path: &Path) -> Result<SealedFile, DatadirError> {
+    pub(super) fn open(path: &Path) -> Result<SealedReader, DatadirError> {
         let file = File::open(path).map_err(DatadirError::io("read", path))?;
         let source: Box<dyn Read> = match path.extension().and_then(|ending| ending.to_str()) {
             Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(BufReader::with_capacity(PIECE, file))),
@@ -36,7 +36,7 @@ impl SealedFile {
             _ => Box::new(file),
         };
         let (path, piece, seal) = (path.to_owned(), Vec::new(), Adler32::new());
-        Ok(SealedFile { path, source, piece, at: 0, taken: 0, seal })
+        Ok(SealedReader { path, source, piece, at: 0, taken: 0, seal })
     }
 
     /// What was read and not taken; empty at the end of the file only.
@@ -62,7 +62,7 @@ impl SealedFile {
         Ok(&self.piece[self.at..])
     }
 
-    /// Takes the first `count` bytes of what is [`ahead`](SealedFile::ahead).
+    /// Takes the first `count` bytes of what is [`ahead`](SealedReader::ahead).
     pub(super) fn take(&mut self, count: usize) {
         self.seal.write_slice(&self.piece[self.at..self.at + count]);
         self.at += count;

@@ -9,7 +9,7 @@
 //! ```
 
 use super::error::DatadirError;
-use super::sealed::SealedFile;
+use super::sealed::SealedReader;
 use crate::engine::{EngineSettings, ReplicatedState, StateHearing};
 use crate::ids::Zxid;
 
@@ -44,7 +44,7 @@ pub(super) struct ReadSnapshot {
 
 /// Reads a snapshot of the state at `zxid`.
 pub(super) fn read_snapshot(
-    file: &mut SealedFile,
+    file: &mut SealedReader,
     zxid: Zxid,
     settings: &EngineSettings,
     seed: [u64; 2],
@@ -76,7 +76,7 @@ pub(super) fn read_snapshot(
 }
 
 /// Compares the checksum of what was taken with the one that follows.
-fn check_seal(file: &mut SealedFile) -> Result<(), DatadirError> {
+fn check_seal(file: &mut SealedReader) -> Result<(), DatadirError> {
     let computed = u64::from(file.seal());
     let stored = u64::from_be_bytes(file.bytes("a checksum")?);
     let end: [u8; 5] = file.bytes("a checksum")?;
@@ -87,7 +87,7 @@ fn check_seal(file: &mut SealedFile) -> Result<(), DatadirError> {
 }
 
 /// Reads what comes behind the first seal, which each version of ZooKeeper has as its settings say.
-fn read_parts_behind(file: &mut SealedFile) -> Result<Option<TreeDigest>, DatadirError> {
+fn read_parts_behind(file: &mut SealedReader) -> Result<Option<TreeDigest>, DatadirError> {
     if file.is_over()? {
         return Ok(None);
     }

@@ -21,7 +21,7 @@ const REST_MAX: u64 = 256 << 20;
 const ZXID_AT: usize = 12;
 
 /// The transactions of one log file, in order.
-pub(super) struct TxnLogFile {
+pub(super) struct TxnLogReader {
     path: PathBuf,
     source: BufReader<File>,
     at: u64,
@@ -32,7 +32,7 @@ pub(super) struct TxnLogFile {
 /// What comes next in a log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NextTxn {
-    /// A transaction; [`TxnLogFile::txn`] has its bytes.
+    /// A transaction; [`TxnLogReader::txn`] has its bytes.
     Txn(Zxid),
     /// The data ends here: nothing follows, or zeros.
     End,
@@ -42,12 +42,12 @@ pub(super) enum NextTxn {
     Damaged,
 }
 
-impl TxnLogFile {
+impl TxnLogReader {
     /// Opens a log; `None` when it is empty, which is how a crash leaves one that was just begun.
-    pub(super) fn open(path: &Path) -> Result<Option<TxnLogFile>, DatadirError> {
+    pub(super) fn open(path: &Path) -> Result<Option<TxnLogReader>, DatadirError> {
         let file = File::open(path).map_err(DatadirError::io("read", path))?;
         let len = file.metadata().map_err(DatadirError::io("read", path))?.len();
-        let mut log = TxnLogFile { path: path.to_owned(), source: BufReader::new(file), at: 0, len, txn: Vec::new() };
+        let mut log = TxnLogReader { path: path.to_owned(), source: BufReader::new(file), at: 0, len, txn: Vec::new() };
         let mut head = [0; HEAD_LEN];
         if log.fill(&mut head)? < HEAD_LEN || head == [0; HEAD_LEN] {
             return Ok(None);
