@@ -534,7 +534,7 @@ def main():
         if pathlib.Path(sys.prefix) == kazoo_suite.VENV:
             raise
         kazoo_suite.prepare_venv()
-        os.execv(kazoo_suite.VENV / "bin/python", ["python", *sys.argv])
+        os.execv(kazoo_suite.VENV / "bin/python", [str(kazoo_suite.VENV / "bin/python"), *sys.argv])
     # Stopped from outside, it still ends its members.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # That connections break is what this is about.

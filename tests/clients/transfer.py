@@ -355,7 +355,7 @@ def main():
         if pathlib.Path(sys.prefix) == kazoo_suite.VENV:
             sys.exit("transfer: no kazoo in its own environment")
         kazoo_suite.prepare_venv()
-        os.execv(kazoo_suite.VENV / "bin/python", ["python", *sys.argv])
+        os.execv(kazoo_suite.VENV / "bin/python", [str(kazoo_suite.VENV / "bin/python"), *sys.argv])
     logging.getLogger("kazoo").setLevel(logging.ERROR)
     if arguments.fill:
         fill(arguments.fill)
