@@ -33,6 +33,9 @@ fn votes_are_weighed_by_the_configuration_that_gives_them_the_most() {
     assert_eq!([1, 2, 3, 9].map(|id| old.weight(ServerId(id))), [0, 5, 1, 0]);
     assert!([1, 2, 5].iter().all(|id| old.is_voter(ServerId(*id))) && !old.is_voter(ServerId(9)));
     assert_eq!(old.voters(), ids(&[1, 2, 3, 4, 5]));
+    let has = |present: &'static [u64]| move |server: ServerId| present.contains(&server.0);
+    let even = groups(&[]);
+    assert!(!even.is_quorum_of(has(&[1, 2])) && even.is_quorum_of(has(&[1, 2, 4, 5])), "one group of two is no quorum");
     let majority = Quorum::Majority(Majority::new(ids(&[1, 9])));
     assert_eq!([1, 2, 9].map(|id| majority.weight(ServerId(id))), [1, 0, 1]);
     let both = Quorums { committed: old, next: Some(majority) };

@@ -124,6 +124,10 @@ fn a_candidate_that_was_not_heard_itself_is_not_voted_for() {
     assert_eq!((election.election.round(), election.proposal()), (4, vote(1, 1, 1)));
     assert_eq!(election.hears(3, PeerState::Looking, 4, third), Ask::TellAll);
     assert_eq!(election.proposal(), third);
+    // In the next election it must be heard anew.
+    election.election.begin(election.now, vote(1, 1, 1), &election.quorums);
+    assert_eq!(election.hears(2, PeerState::Looking, 5, third), Ask::Nothing);
+    assert_eq!(election.proposal(), vote(1, 1, 1));
 }
 
 #[test]
@@ -180,6 +184,12 @@ fn an_election_ends_once_all_agree_that_can_be_reached_else_a_moment_later() {
     assert_eq!(heard.looks(2, vote(2, 1, 1)), Ask::Nothing);
     assert_eq!(heard.looks(1, own), Ask::Nothing);
     assert_eq!(heard.waits(), LINGER_MS);
+    // Whoever could not be reached in the last election may be reached now.
+    let mut again = Election::of(3, 3, own);
+    assert_eq!(again.link(2, false), Ask::Nothing);
+    again.election.begin(again.now, own, &again.quorums);
+    assert_eq!(again.hears(1, PeerState::Looking, 2, own), Ask::Nothing);
+    assert_eq!(again.waits(), LINGER_MS);
     let mut linked = Election::of(3, 3, own);
     assert_eq!(linked.link(2, false), Ask::Nothing);
     assert_eq!(linked.link(2, true), Ask::Tell(ServerId(2)));
@@ -365,6 +375,10 @@ fn in_the_same_round_who_looks_for_that_leader_counts_as_its_follower() {
     assert_eq!(election.hears(2, Following, 1, leader), Ask::Nothing, "the leader does not lead yet");
     assert_eq!(election.hears(3, Leading, 1, leader), Ask::Decided(leader));
     assert_eq!(election.election.round(), 1);
+    // Who looks must have seen the same of it.
+    let mut longer = begun();
+    longer.hears(2, Following, 1, vote(3, 4, 7));
+    assert_eq!(longer.hears(3, Leading, 1, vote(3, 4, 7)), Ask::Nothing);
     // Our own vote is of another round, and of another leader.
     let mut other = begun();
     other.hears(2, Following, 2, leader);

@@ -123,6 +123,14 @@ fn a_learner_that_is_sent_its_history_is_not_silent() {
         member.reads(Some(counter - 1), counter..=counter);
     }
     assert_eq!(member.closed(2), None);
+    // From the end of the stream on it has its time anew.
+    let mut late = Member::behind(Zxid::new(2, 1));
+    late.reads(None, NOTHING);
+    late.tell(ZabEvent::SnapshotOpened { link: at(2), zxid });
+    (0..3).for_each(|_| lives(&mut late, SYNC_MS / 2));
+    late.tell(ZabEvent::SnapshotStreamed { link: at(2) });
+    (0..3).for_each(|_| lives(&mut late, SYNC_MS / 2));
+    assert_eq!(late.closed(2), None);
     // Another that takes nothing is.
     let mut stuck = Member::behind(Zxid::new(2, 1));
     stuck.reads(None, NOTHING);

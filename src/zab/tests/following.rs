@@ -139,6 +139,9 @@ fn an_epoch_is_promised_once_it_is_on_the_own_disk_and_never_below_what_was_acce
     again.hears(PacketType::LEADERINFO, Zxid::new(4, 0));
     assert_eq!(again.data_sent(PacketType::ACKEPOCH), Some(epoch_ack(-1).to_vec()));
     assert_eq!(again.kept(), None);
+    let mut last = Member::new(1..=5).greeting();
+    last.hears(PacketType::LEADERINFO, Zxid::new(i32::MAX as u32, 0));
+    assert_eq!(last.kept().map(|record| record.accepted_epoch), Some(i32::MAX as u32));
     for epoch in [3, 1 << 31] {
         let mut broken = Member::new(1..=5).greeting();
         broken.hears(PacketType::LEADERINFO, Zxid::new(epoch, 0));
@@ -205,6 +208,7 @@ fn what_was_logged_and_never_committed_is_committed_when_the_next_leader_has_it_
     member.done.clear();
     member.hears(PacketType::UPTODATE, Zxid(-1));
     assert_eq!(member.done[0], ZabAction::Replay { upto: new(1) });
+    assert_eq!(member.zab.history().delivered(), new(1));
 }
 
 #[test]
@@ -336,6 +340,10 @@ fn a_log_is_cut_on_disk_before_anything_is_appended_to_it() {
     member.synced();
     assert!(member.kept().is_some());
     assert_eq!(member.sent(LEADER), [(PacketType::ACK, new(0))]);
+    // One that ends there already is cut to where it ends.
+    let mut same = Member::new(1..=5).promised();
+    same.hears(PacketType::TRUNC, old(5));
+    assert!(matches!(same.done.pop(), Some(ZabAction::Truncate { to, .. }) if to == old(5)));
     // With nothing behind it the cut alone makes the history, whenever it is done.
     for is_late in [false, true] {
         let mut short = Member::new(1..=5).promised();
@@ -378,6 +386,20 @@ fn a_log_that_cannot_be_cut_is_what_it_was_and_the_next_leader_is_asked_for_its_
         assert!(!member.done.iter().any(|action| matches!(action, ZabAction::Truncate { .. })));
         assert_eq!(asked(member), Some(Zxid::ZERO), "{to}");
     }
+    // Who leads in between has a history that everybody has.
+    let mut led = Member::new(1..=5).promised();
+    led.hears(PacketType::TRUNC, old(7));
+    let mut led = led.wins();
+    led.introduces(1, 1, PacketType::FOLLOWERINFO, 4);
+    led.kept();
+    led.accepts(1, old(5), 2);
+    led.kept();
+    led.acks(1, Zxid::new(7, 0));
+    assert_eq!(led.zab.leading().map(|leading| leading.1), Some(true));
+    led.tell(ZabEvent::Closed { link: at(1) });
+    led.passes(INIT_MS);
+    let mut led = led.promised_anew();
+    assert_eq!(led.sent(LEADER).pop(), Some((PacketType::ACKEPOCH, old(5))));
     // Nor to what is not between what is here.
     let mut between = Member::new(1..=5).serving();
     between.hears_txn(PacketType::PROPOSAL, new(1));
@@ -487,6 +509,13 @@ fn a_state_that_breaks_off_or_cannot_be_installed_leaves_everything_as_it_was() 
         within.hears_txn(kind, if kind == PacketType::NEWLEADER { new(0) } else { Zxid::new(5, 6) });
         assert!(matches!(within.ending(), Some(RoleEnd::LeaderBroke(_))) && unharmed(&within), "{kind:?}");
     }
+    let mut whole = Member::hearing();
+    whole.tell(ZabEvent::Heard { link: at(LEADER), is_whole: true });
+    whole.tell(ZabEvent::Closed { link: at(LEADER) });
+    assert!(matches!(whole.ending(), Some(RoleEnd::LeaderLost(_))) && unharmed(&whole));
+    let mut none = Member::new(1..=5).promised();
+    none.tell(ZabEvent::Closed { link: at(LEADER) });
+    assert!(!none.done.contains(&ZabAction::Unhear), "there was no state");
     let mut full = Member::hearing();
     full.tell(ZabEvent::Heard { link: at(LEADER), is_whole: true });
     full.hears(PacketType::NEWLEADER, new(0));
@@ -522,13 +551,18 @@ fn the_next_election_waits_for_what_the_disk_still_does() {
     let (run, upto) = appending.zab.begin_append().unwrap();
     appending.hears_txn(PacketType::PROPOSAL, new(2));
     assert_eq!(appending.zab.begin_append(), None, "one is under way");
+    appending.hears(PacketType::COMMIT, new(1));
     appending.tell(ZabEvent::Closed { link: at(LEADER) });
     assert!(!looks(&appending));
     assert_eq!(appending.zab.begin_append(), None);
+    let notification = Member::new(1..=5).vote_told(1).unwrap();
+    appending.tell(ZabEvent::Ballot { from: ServerId(1), notification });
+    assert!(!looks(&appending), "it does not know yet what it may vote with");
     appending.sent(LEADER);
     appending.tell(ZabEvent::Synced { run, upto });
     assert_eq!(appending.sent(LEADER), []);
     assert_eq!(appending.vote_told(1).map(|vote| vote.zxid), Some(new(1)), "the second one was never on disk");
+    assert_eq!(appending.zab.history().last(), new(1));
     assert_eq!((appending.zab.history().delivered(), appending.zab.history().committed()), (old(5), old(5)));
     // A record too.
     let mut keeping = Member::new(1..=5).greeting();
@@ -576,6 +610,10 @@ fn a_leader_that_says_nothing_is_left_and_one_that_sends_a_state_is_not() {
     settling.hears_txn(PacketType::PROPOSAL, new(1));
     settling.hears(PacketType::NEWLEADER, new(0));
     assert!(silent(&mut settling, SYNC_MS));
+    let mut late = Member::new(1..=5).dialling();
+    late.passes(INIT_MS / 2);
+    late.tell(ZabEvent::Opened { link: at(LEADER), is_ours: true });
+    assert!(silent(&mut late, INIT_MS));
     let mut member = Member::hearing();
     for _ in 0..5 {
         member.passes(INIT_MS);
@@ -612,7 +650,9 @@ fn between_the_engine_and_the_leader_packets_pass_while_it_serves() {
     member.hears(PacketType::PING, new(3));
     assert_eq!(member.done.pop(), Some(ZabAction::AnswerPing { link: at(LEADER), zxid: new(3) }));
     // A connection that is not the leader's.
+    let before = member.done.len();
     member.packet(1, sync());
+    assert_eq!(member.done.len(), before);
     member.tell(ZabEvent::Closed { link: at(1) });
     member.tell(ZabEvent::Opened { link: at(1), is_ours: false });
     assert_eq!(
@@ -645,6 +685,7 @@ fn an_observer_takes_what_is_committed_and_acknowledges_the_history_alone() {
     member.synced();
     let taken: Vec<_> = member.zab.txns(new(1), new(2)).cloned().collect();
     assert_eq!(taken, [(new(2), txn(42))]);
+    assert_eq!(member.done.last(), Some(&ZabAction::Deliver { upto: new(2) }));
     assert_eq!(member.sent(LEADER), []);
     let mut short = Member::observing(1..=5).serving();
     short.packet(LEADER, QuorumPacket::with_data(PacketType::INFORMANDACTIVATE, new(1), txn(1)));

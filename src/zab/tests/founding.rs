@@ -117,9 +117,10 @@ fn who_comes_while_others_are_brought_up_to_date_does_not_wait_for_them() {
     let mut member = Member::elected(1..=5);
     member.introduces(1, 1, PacketType::FOLLOWERINFO, 4);
     member.kept();
+    member.introduces(2, 2, PacketType::FOLLOWERINFO, 4);
+    assert_eq!(member.sent(2), [(PacketType::LEADERINFO, Zxid::new(5, 0))]);
     member.accepts(1, Zxid::new(2, 5), 2);
     member.kept();
-    member.introduces(2, 2, PacketType::FOLLOWERINFO, 4);
     member.accepts(2, Zxid::new(2, 5), 2);
     assert_eq!(member.sent(2).last(), Some(&(PacketType::NEWLEADER, Zxid::new(5, 0))));
     member.acks(2, Zxid::new(5, 0));
@@ -149,6 +150,7 @@ fn what_a_leader_has_in_its_log_is_committed_with_its_office() {
     assert!(!member.done.contains(&ZabAction::Replay { upto: Zxid::new(6, 1) }));
     member.acks(1, Zxid::new(7, 0));
     assert!(member.done.contains(&ZabAction::Replay { upto: Zxid::new(6, 1) }));
+    assert_eq!(member.zab.history().delivered(), Zxid::new(6, 1));
 }
 
 #[test]
@@ -337,6 +339,18 @@ fn a_follower_that_comes_while_proposals_are_under_way_is_sent_them_once_and_cou
     member.acks(2, z(1));
     member.acks(2, z(2));
     assert_eq!(member.sent(2), [(PacketType::COMMIT, z(2))]);
+    // An observer is told of them once they are committed.
+    member.decides(3);
+    for (link, id, kind) in [(7, 7, PacketType::OBSERVERINFO), (8, 8, PacketType::FOLLOWERINFO)] {
+        member.introduces(link, id, kind, 4);
+        member.accepts(link, z(2), 5);
+    }
+    assert_eq!(member.sent(7)[2..], [(PacketType::NEWLEADER, z(0))]);
+    let last = [(PacketType::PROPOSAL, z(3)), (PacketType::NEWLEADER, z(0))];
+    assert_eq!(member.sent(8)[2..], last);
+    member.acks(8, z(0));
+    member.acks(8, z(3));
+    assert_eq!(member.closed(8), None, "it acknowledges what it was sent");
 }
 
 #[test]

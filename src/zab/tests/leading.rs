@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::ids::{LinkId, Millis, ServerId, Zxid};
-use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, epoch_ack};
+use crate::records::peer::{LearnerInfo, Notification, PacketType, PeerState, QuorumPacket, epoch_ack};
 use crate::records::txn::Payload;
 use crate::zab::{
     History, LearnerCounts, Leaving, Majority, MemberRecord, Quorum, Quorums, RoleEnd, Standing, Start, Zab, ZabAction,
@@ -299,4 +299,61 @@ fn an_observer_that_took_long_to_acknowledge_is_sent_what_was_committed_meanwhil
     let mut changes = order;
     changes.dedup();
     assert_eq!(changes, [PacketType::COMMIT, PacketType::UPTODATE, PacketType::INFORM]);
+    lead.packet(10, QuorumPacket::bare(PacketType::PING, Zxid::ZERO));
+    assert_eq!(lead.closed(10), None, "it is a learner like any other");
+}
+
+#[test]
+fn a_learner_is_sent_the_log_to_its_end_where_memory_has_nothing() {
+    let mut lead = Lead::new(Zxid::new(1, 5));
+    let link = at(10);
+    lead.tell(ZabEvent::Opened { link, is_ours: false });
+    let info = LearnerInfo { server: ServerId(2), config_version: 0 };
+    lead.packet(10, QuorumPacket::with_data(PacketType::FOLLOWERINFO, Zxid::ZERO, info.encoded()));
+    lead.packet(10, QuorumPacket::with_data(PacketType::ACKEPOCH, Zxid::new(1, 2), epoch_ack(1)));
+    let txns = (3..=5).map(|counter| (Zxid::new(1, counter), Payload::from([1]))).collect();
+    lead.tell(ZabEvent::Records { link, before: Some(Zxid::new(1, 2)), txns });
+    assert_eq!(lead.sent(10, PacketType::PROPOSAL), [3, 4, 5].map(|counter| Zxid::new(1, counter)));
+    assert_eq!(lead.sent(10, PacketType::NEWLEADER), [lead.z(0)]);
+}
+
+#[test]
+fn a_leader_whose_own_disk_is_the_quorum_begins_a_new_epoch_in_time_too() {
+    let mut lead = Lead::new(Zxid::new(1, 5));
+    lead.zab.own.history = History::at(lead.z(0xffff_ffef));
+    let zxid = lead.z(0xffff_fff0);
+    lead.tell(ZabEvent::Decided(vec![(zxid, Payload::from([1]))]));
+    lead.pass(TICK_MS, &[]);
+    assert_eq!(lead.zab.take_ending(), Some(RoleEnd::CounterUsedUp));
+}
+
+#[test]
+fn a_voter_alone_tells_who_asks_that_it_leads_in_its_epoch() {
+    let mut lead = Lead::new(Zxid::new(1, 5));
+    let asks = Notification {
+        state: PeerState::Looking,
+        leader: ServerId(7),
+        zxid: Zxid::ZERO,
+        round: 1,
+        peer_epoch: 0,
+        version: 2,
+        config: Arc::from(""),
+    };
+    lead.tell(ZabEvent::Ballot { from: ServerId(7), notification: asks });
+    let Some(ZabAction::Ballot { to, notification }) = lead.done.pop() else { panic!("{:?}", lead.done) };
+    assert_eq!((to, notification.state), (ServerId(7), PeerState::Leading));
+    assert_eq!((notification.leader, notification.peer_epoch), (ServerId(1), i64::from(lead.epoch)));
+}
+
+#[test]
+fn the_last_counters_of_an_epoch_are_used_and_those_behind_them_are_not() {
+    for (counter, is_used) in [(0xffff_fffd, true), (0xffff_fffe, false)] {
+        let mut lead = Lead::new(Zxid::new(1, 5));
+        lead.lives(10, 2, PacketType::FOLLOWERINFO);
+        lead.zab.own.history = History::at(lead.z(counter - 1));
+        let zxid = lead.z(counter);
+        lead.tell(ZabEvent::Decided(vec![(zxid, Payload::from([1]))]));
+        assert_eq!(lead.sent(10, PacketType::PROPOSAL).contains(&zxid), is_used, "{zxid}");
+        assert_eq!(lead.zab.take_ending(), (!is_used).then_some(RoleEnd::CounterUsedUp));
+    }
 }

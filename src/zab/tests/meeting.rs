@@ -8,6 +8,8 @@ use crate::zab::{Leaving, ZabAction, ZabEvent};
 #[test]
 fn who_connects_before_the_election_ends_waits_for_its_end() {
     let mut member = Member::new(1..=5);
+    assert!(member.done.contains(&ZabAction::LinkBallots(vec![ServerId(1), ServerId(2)])), "it asks for them");
+    assert!((200..=220).contains(&member.zab.poll_timeout().since(member.now)), "and waits for answers");
     for (link, id) in [(1, 1), (2, 2)] {
         member.introduces(link, id, PacketType::FOLLOWERINFO, 4);
         assert_eq!(member.closed(link), None);
@@ -36,6 +38,12 @@ fn who_waits_too_long_or_says_too_much_or_waits_for_somebody_else_is_sent_away()
     assert!(member.zab.poll_timeout() <= member.now.plus(1));
     member.passes(1);
     assert_eq!((member.closed(1), member.closed(3)), (Some(&Leaving::NotLeading), None));
+    assert!(member.zab.poll_timeout() > member.now, "nothing more is to be done about it");
+    // Who was sent away is no learner of the leader to come.
+    let mut talker = Member::new(1..=5);
+    talker.introduces(2, 2, PacketType::FOLLOWERINFO, 4);
+    talker.packet(2, QuorumPacket::bare(PacketType::ACK, Zxid::ZERO));
+    assert_eq!(talker.wins().zab.learner_counts().map(|counts| counts.learners), Some(0));
     // The second is elected, and it is the second whom the others should ask.
     let vote = |state| Notification { state, leader: ServerId(2), ..member.vote_told(1).unwrap() };
     let (leads, follows) = (vote(PeerState::Leading), vote(PeerState::Following));
@@ -75,6 +83,10 @@ fn who_looks_is_told_whom_this_member_leads_or_follows_with_the_epoch_once_it_wo
     member.tell(looks(1));
     let told = member.vote_told(1).expect("it is told");
     assert_eq!((told.state, told.leader, told.peer_epoch), (PeerState::Leading, ServerId(3), 3));
+    member.introduces(1, 1, PacketType::FOLLOWERINFO, 4);
+    member.kept();
+    member.tell(looks(1));
+    assert_eq!(member.vote_told(1).map(|told| told.peer_epoch), Some(3), "the epoch has not begun");
     member = Member::established(1..=5);
     member.tell(looks(2));
     let told = member.vote_told(2).expect("it is told");
