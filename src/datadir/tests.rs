@@ -216,3 +216,29 @@ fn a_file_that_is_in_use_is_not_exported() {
     drop(open);
     export(&file, &folder.path().join("back"), &mut |_| ()).unwrap();
 }
+
+#[test]
+fn a_snapshot_from_before_3_5_gets_the_znode_of_the_configuration() {
+    use crate::records::javasnap::{StatPersisted, put_count, put_end_of_znodes, put_znode};
+    let mut file = b"ZKSN\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff".to_vec();
+    put_count(0, &mut file);
+    put_count(0, &mut file);
+    for path in ["", "/zookeeper", "/zookeeper/quota", "/a"] {
+        put_znode(path, Some(b""), -1, &StatPersisted::default(), &mut file);
+    }
+    put_end_of_znodes(&mut file);
+    let seal = u64::from(adler2::adler32_slice(&file));
+    file.extend_from_slice(&seal.to_be_bytes());
+    file.extend_from_slice(b"\0\0\0\x01/");
+    let folder = Folder::new();
+    put(folder.path(), "snapshot.5", &file);
+    let found = read(folder.path()).unwrap();
+    let tree = found.state().tree();
+    let new = crate::tree::Tree::new([1, 2]);
+    let config = |tree: &crate::tree::Tree| {
+        let id = tree.lookup("/zookeeper/config").unwrap();
+        (tree.stat(id), tree.acl(id).entries().to_vec())
+    };
+    assert_eq!(config(tree), config(&new));
+    assert_eq!((tree.node_count(), found.state().applied()), (5, Zxid(5)));
+}

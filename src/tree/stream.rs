@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use super::loader::TreeLoader;
 use super::node::{Name, Node};
 use super::{NodeId, Owner, Tree};
-use crate::records::Acl;
+use crate::path::{CONFIG, SYSTEM};
 use crate::records::javasnap::{OPEN_ACL, StatPersisted};
+use crate::records::{Acl, perms};
 
 /// Znodes that one tree can hold.
 const NODES_MAX: u32 = u32::MAX - 2;
@@ -20,13 +21,15 @@ pub struct StateLoader {
     above: Vec<(NodeId, usize)>,
     /// The numbers of lists in the tree, by those in the stream.
     acls: BTreeMap<i64, u32>,
+    /// `/zookeeper`, until its child `config` has come.
+    lacks_config: Option<NodeId>,
 }
 
 impl StateLoader {
     /// Nothing loaded yet. `seed` is the secret of the new tree's index, as for [`Tree::new`].
     pub fn new(seed: [u64; 2]) -> StateLoader {
         let loader = TreeLoader::with_ids_of_its_own(seed);
-        StateLoader { loader, path: String::new(), above: Vec::new(), acls: BTreeMap::new() }
+        StateLoader { loader, path: String::new(), above: Vec::new(), acls: BTreeMap::new(), lacks_config: None }
     }
 
     /// Takes in a list of permissions.
@@ -71,6 +74,11 @@ impl StateLoader {
                 NodeId::ROOT
             }
         };
+        match path {
+            SYSTEM => self.lacks_config = Some(id),
+            CONFIG => self.lacks_config = None,
+            _ => {}
+        }
         let shared = path.len() - name.len();
         self.path.truncate(shared);
         self.path.push_str(&path[self.path.len()..]);
@@ -112,6 +120,15 @@ impl StateLoader {
         acls.intern(&[Acl::new(0, "world", "anyone")])
     }
 
+    /// A state from before ZooKeeper 3.5 has no `/zookeeper/config`: it gets the one that a new server has.
+    fn add_config(&mut self) {
+        if let Some(system) = self.lacks_config.take() {
+            let acl = self.loader.tree.acls.intern(&[Acl::new(perms::READ, "world", "anyone")]);
+            let node = Node::new(Name::new("config"), Some(Box::default()), acl, Owner::None, 0, 0);
+            self.loader.tree.nodes.insert(Node { parent: system, aversion: -1, ..node });
+        }
+    }
+
     /// Puts the tree together. Unless `is_exact`, the usage of quotas is counted anew, as the stream may have been written
     /// while transactions were applied.
     ///
@@ -121,6 +138,7 @@ impl StateLoader {
         for here in std::mem::take(&mut self.acls).into_values() {
             self.loader.spare_acl(here);
         }
+        self.add_config();
         let mut tree = self.loader.assemble()?;
         if !is_exact {
             tree.recount_quotas();
