@@ -225,6 +225,8 @@ impl Engine {
         let (session, number) = (SessionId(i64::from_be_bytes(session)), i32::from_be_bytes(*op));
         let op = OpCode::from_i32(number).filter(|op| is_forwarded(*op));
         let Some(op) = op else { return Err(Violation(format!("operation {number} is none that is forwarded"))) };
+        // Where no answer to a ping gets through, this is all that is heard of its client.
+        self.state.sessions.touch(self.clock.listened(), session);
         let who = self.identities_of(link, packet.authinfo.as_deref().unwrap_or_default());
         let request = LearnerRequest { link, session, cxid, op, who, data: Arc::clone(data) };
         if op == OpCode::CreateSession {

@@ -308,3 +308,21 @@ fn the_end_of_a_session_is_asked_for_without_a_body() {
     assert_eq!(packet.data().len(), 16);
     assert_eq!(packet.data()[12..], (-11_i32).to_be_bytes());
 }
+
+#[test]
+fn a_request_is_a_sign_of_life_though_no_ping_is_answered() {
+    // G-10: the connection to the learner is lost in one direction; what its clients ask still comes.
+    let mut ensemble = Ensemble::new(2);
+    let client = ensemble.client(1);
+    let session = ensemble.session(client);
+    for second in 0..100 {
+        ensemble.now = ensemble.now.plus(1000);
+        let (now, wall) = ensemble.time();
+        for member in &mut ensemble.members {
+            member.engine.set_time(now, wall);
+            while member.engine.tick() {}
+        }
+        assert_eq!(ensemble.create(client, &format!("/n{second}"), 0), ErrorCode::Ok);
+    }
+    assert!(ensemble.engine(0).has_session(session));
+}
