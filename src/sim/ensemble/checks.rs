@@ -233,22 +233,17 @@ impl Cluster {
             self.canon.closing.insert(session);
         }
         match txn {
-            Txn::CreateSession(_) => drop(process.heard.insert(session, listened)),
+            Txn::CreateSession(_) => drop(process.heard.insert(session, (listened, "its beginning"))),
             Txn::CloseSession(_) if header.cxid == 0 => {
-                let heard = process.heard.get(&session).copied().unwrap_or(0).max(process.leads_since);
+                let heard = process.heard.get(&session).copied().unwrap_or((0, "nothing"));
+                let (heard, by) = heard.max((process.leads_since, "the election"));
                 let silent_us = (listened - heard) * self.machines[&id].rate / 1_000_000;
                 let timeout_ms = self.canon.model.sessions.get(&session).copied().unwrap_or(0);
-                let here = process.member.engine.has_session(crate::ids::SessionId(session));
-                let owned = process.member.engine.tree().ephemerals(crate::ids::SessionId(session)).count();
-                let line = format!(
-                    "{id}: session 0x{session:x} ({here}, {owned} ephemerals, {}) expires after {} ms",
-                    self.canon.model.ephemerals(session).len(),
-                    silent_us / 1000
-                );
+                let line = format!("{id}: session 0x{session:x} ends, {} ms after {by}", silent_us / 1000);
                 self.story.tell(self.agenda.now, &line);
                 if silent_us + CLOCK_SLACK_US < timeout_ms as u64 * 1000 {
                     let silent_ms = silent_us / 1000;
-                    return Err(format!("G-10, S-35: 0x{session:x} expires after {silent_ms} ms of {timeout_ms}"));
+                    return Err(format!("G-10, S-35: 0x{session:x} ends {silent_ms} ms after {by}, of {timeout_ms}"));
                 }
             }
             _ => {}
@@ -341,23 +336,24 @@ impl Cluster {
             process.learners.insert(a, listened);
             process.learners.insert(b, listened);
         }
-        let mut heard = |bytes: &[u8]| {
+        let mut heard = |bytes: &[u8], by| {
             if let Some(session) = bytes.first_chunk::<8>() {
-                process.heard.insert(i64::from_be_bytes(*session), listened);
+                process.heard.insert(i64::from_be_bytes(*session), (listened, by));
             }
         };
         match packet.kind {
-            PacketType::PING => packet.data().chunks_exact(12).for_each(heard),
-            PacketType::REQUEST | PacketType::REVALIDATE => heard(packet.data()),
+            PacketType::PING => packet.data().chunks_exact(12).for_each(|bytes| heard(bytes, "a ping's answer")),
+            PacketType::REQUEST => heard(packet.data(), "a request of a learner's"),
+            PacketType::REVALIDATE => heard(packet.data(), "a learner's question"),
             _ => {}
         }
     }
 
-    /// Bytes of a client have reached a member.
+    /// Requests of a client were read by a member.
     pub(super) fn heard_client(&self, process: &mut SimProcess, stream: u64) {
         let client = self.clients.iter().find(|client| client.stream() == Some(stream));
         if let Some(session) = client.and_then(|client| client.greeted_session()) {
-            process.heard.insert(session, process.listened_us(self.agenda.now));
+            process.heard.insert(session, (process.listened_us(self.agenda.now), "its client"));
         }
     }
 }

@@ -92,8 +92,8 @@ pub(super) struct SimProcess {
     pub standing: Standing,
     /// Entries of its log that were compared with the history.
     pub verified: usize,
-    /// When it last heard of a session, by its own count of listened µs (G-10).
-    pub heard: BTreeMap<i64, u64>,
+    /// When it last heard of a session, by its own count of listened µs, and by what (G-10).
+    pub heard: BTreeMap<i64, (u64, &'static str)>,
     /// How long it did not run, µs.
     pub stopped_us: u64,
     pub leads_since: u64,

@@ -281,7 +281,6 @@ impl Cluster {
                 }
                 (Some(SimSocket::Client(socket)), Travelling::Bytes(bytes)) => {
                     socket.input.extend_from_slice(&bytes);
-                    self.heard_client(process, stream);
                     Ok(())
                 }
                 (Some(SimSocket::Client(socket)), _) => {
@@ -341,20 +340,25 @@ impl Cluster {
 
     fn take_in_clients(&mut self, id: ServerId, process: &mut SimProcess) {
         let SimProcess { sockets, member, .. } = process;
-        let mut gone = Vec::new();
+        let (mut gone, mut heard) = (Vec::new(), Vec::new());
         for (stream, socket) in sockets.iter_mut() {
             let SimSocket::Client(client) = socket else { continue };
             if !client.input.is_empty() {
                 let received = member.engine.receive(client.conn, &client.input);
                 client.input.drain(..received.consumed);
+                // What a client had sent before it hung up, and was not read, was not heard.
+                if received.consumed > 0 {
+                    heard.push(*stream);
+                }
             }
             if client.has_ended {
                 member.engine.closed(client.conn);
                 gone.push(*stream);
             }
         }
+        heard.into_iter().for_each(|stream| self.heard_client(process, stream));
         for stream in gone {
-            sockets.remove(&stream);
+            process.sockets.remove(&stream);
             self.net.close(&mut self.agenda, stream, Place::Member(id));
         }
     }
