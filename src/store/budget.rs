@@ -91,10 +91,10 @@ impl Budget<'_> {
     }
 
     /// Bytes of log after which a snapshot is due. A snapshot that has to be written for each few large transactions takes
-    /// a large part of what the disk can do, so those may wait for twice as much; small ones may not, because a restart
+    /// a large part of what the disk can do, so those may wait for three times as much; small ones may not, because a restart
     /// would have so many of them to replay.
     fn window_of(&self, snapshot: u64, large_records: bool) -> u64 {
-        self.options.log_window.max(if large_records { 2 * snapshot } else { snapshot })
+        self.options.log_window.max(if large_records { 3 * snapshot } else { snapshot })
     }
 
     /// Whether the log since the newest snapshot holds few transactions for its size.

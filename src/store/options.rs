@@ -25,7 +25,7 @@ pub struct StoreOptions {
     /// Bytes the file may grow to; may differ from one opening to the next. At most 1,536 extents and as many more as
     /// 1/32 of an extent's bytes, which is 518 GiB with extents of 4 MiB. Default 6 GiB.
     pub max_size: u64,
-    /// Bytes of log after which a snapshot is wanted, when it exceeds the size of the last snapshot, or twice that size
+    /// Bytes of log after which a snapshot is wanted, when it exceeds the size of the last snapshot, or three times that size
     /// while there are fewer than 100,000 transactions in it. Default 64 MiB.
     pub log_window: u64,
     /// Bytes of log kept for followers beyond what recovery needs. Default 16 MiB.

@@ -36,7 +36,7 @@ const FAST_LOG: LogLoad = LogLoad {
     keep: 2,
     extents: 200,
     room: u64::MAX,
-    turns: 2000,
+    turns: 2600,
 };
 
 #[derive(Debug, Default)]
