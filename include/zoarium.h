@@ -148,7 +148,7 @@
 #define ZOA_OP_CHECK 13
 
 // Change the ensemble: `path` is the list of servers that join, `data` the text of ids that leave; with `mode` 1 `path`
-// is a complete new list. `version` is the expected configuration. Brings data and stat.
+// is a complete new list. `version` is the expected configuration. Brings data and stat. Servers of this version refuse it.
 #define ZOA_OP_RECONFIG 16
 
 // Whether a watch of kind `mode` (1 children, 2 data, 3 any, 4 persistent, 5 recursive) is set on `path`.

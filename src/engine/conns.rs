@@ -115,24 +115,13 @@ impl Conns {
     /// Puts the connection on the list for the loop and brings the sums up to date. A client that does not take what it is
     /// sent is closed above `hard_max` bytes; one reply that is allowed may be larger than what may queue up behind it.
     pub(super) fn touch(&mut self, id: ConnId, now: Millis, hard_max: usize) {
-        self.note_touched(id);
-        if let Some(conn) = self.slots.get_mut(id)
-            && conn.out.beside_the_largest() > hard_max
-            && conn.close.is_none()
-        {
+        let Some(conn) = self.slots.get_mut(id) else { return };
+        note_touched(id, conn, &mut self.queued, &mut self.touched);
+        if conn.out.beside_the_largest() > hard_max && conn.close.is_none() {
             conn.out.clear();
             self.queued -= std::mem::take(&mut conn.out.counted);
             let why = format!("output above {hard_max} bytes, the client does not read");
             self.close(id, now, CloseReason::Violation(why));
-        }
-    }
-
-    fn note_touched(&mut self, id: ConnId) {
-        let Some(conn) = self.slots.get_mut(id) else { return };
-        self.queued = self.queued + conn.out.len() - conn.out.counted;
-        conn.out.counted = conn.out.len();
-        if !std::mem::replace(&mut conn.touched, true) {
-            self.touched.push(id);
         }
     }
 
@@ -161,7 +150,7 @@ impl Conns {
         conn.close = Some(reason);
         conn.pending.clear();
         conn.pending_size = 0;
-        self.note_touched(id);
+        note_touched(id, conn, &mut self.queued, &mut self.touched);
     }
 
     // -----------------------------------------------------------------------------------------------------------
@@ -213,6 +202,15 @@ impl Conns {
         let mut owning: Vec<ConnId> = self.owners.values().copied().collect();
         owning.sort_unstable();
         (self.kept_alive.clone(), owning)
+    }
+}
+
+/// Counts what the connection has to send, and puts it on the list for the loop, once.
+fn note_touched(id: ConnId, conn: &mut Conn, queued: &mut usize, touched: &mut Vec<ConnId>) {
+    *queued = *queued + conn.out.len() - conn.out.counted;
+    conn.out.counted = conn.out.len();
+    if !std::mem::replace(&mut conn.touched, true) {
+        touched.push(id);
     }
 }
 

@@ -36,7 +36,7 @@ pub const ZOA_OP_CHILDREN: i32 = 12;
 /// Compare the version of `path` with `version`; only in a multi.
 pub const ZOA_OP_CHECK: i32 = 13;
 /// Change the ensemble: `path` is the list of servers that join, `data` the text of ids that leave; with `mode` 1 `path`
-/// is a complete new list. `version` is the expected configuration. Brings data and stat.
+/// is a complete new list. `version` is the expected configuration. Brings data and stat. Servers of this version refuse it.
 pub const ZOA_OP_RECONFIG: i32 = 16;
 /// Whether a watch of kind `mode` (1 children, 2 data, 3 any, 4 persistent, 5 recursive) is set on `path`.
 pub const ZOA_OP_CHECK_WATCHES: i32 = 17;
