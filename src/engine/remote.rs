@@ -2,13 +2,15 @@
 //!
 //! 1. A request brings exactly one transaction, whatever becomes of it, because a learner waits for it at the head of a
 //!    queue. A refusal that a client of ours would get without a transaction is one here.
-//! 2. The requests of a learner are decided in the order in which they came. Where one must wait, those behind it do.
+//! 2. The requests of a learner are decided in the order in which they came. Where one must wait, those behind it do; those of
+//!    other learners do not. Where many wait, learners take turns.
 //! 3. One connection speaks for a session: a learner's or one of ours. The requests of others are refused with
 //!    `SessionMoved`, and their clients are closed without an answer.
 //!
 //! Source: ZooKeeper 3.9 `LearnerHandler`, `Leader.processSync`, `PrepRequestProcessor`, `SessionTrackerImpl.checkSession`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 use super::caller::{Caller, Requester};
@@ -30,7 +32,9 @@ const REQUEST_OVERHEAD: usize = 128;
 /// A learner that has sent something.
 struct ForwardingLearner {
     server: ServerId,
-    /// Bytes of its requests that wait.
+    /// Its requests that are not decided yet, oldest first.
+    waiting: VecDeque<LearnerRequest>,
+    /// Bytes of them.
     waiting_size: usize,
     /// The identities of the last requester: most requests of a learner come from few clients.
     who: Arc<Identities>,
@@ -38,7 +42,6 @@ struct ForwardingLearner {
 
 /// A request of a learner's client.
 struct LearnerRequest {
-    link: LinkId,
     session: SessionId,
     cxid: i32,
     op: OpCode,
@@ -76,8 +79,10 @@ pub(super) struct Remote {
     /// Sessions of learners' clients whose beginning is decided and not applied here. Others may have it on their disks before
     /// we do, and their clients write.
     beginning: BTreeSet<SessionId>,
-    /// Requests that are not decided yet, oldest first.
-    queue: VecDeque<LearnerRequest>,
+    /// Requests of all learners that are not decided yet.
+    waiting_count: usize,
+    /// Whose request of those was decided last: the next learner is the first to be asked.
+    last_turn: Option<LinkId>,
     /// Transactions of learners' requests that are not applied yet.
     proposed: VecDeque<(Zxid, LinkId)>,
     /// Unanswered, oldest first.
@@ -90,6 +95,8 @@ pub(super) struct Remote {
     is_asking: bool,
     /// A quorum has answered this question, and so all before it.
     confirmed: u64,
+    /// Up to where learners were told that it is committed. We apply it later while our own disk is slow.
+    committed: Zxid,
 }
 
 impl Remote {
@@ -109,7 +116,7 @@ impl Remote {
 
     /// Requests of learners that were taken and not decided.
     pub(super) fn len(&self) -> usize {
-        self.queue.len()
+        self.waiting_count
     }
 
     pub(super) fn is_there(&self, link: LinkId) -> bool {
@@ -179,6 +186,7 @@ impl Engine {
         let Duty::Decide { .. } = self.duty else { return Ok(()) };
         self.remote.learners.entry(link).or_insert_with(|| ForwardingLearner {
             server: from,
+            waiting: VecDeque::new(),
             waiting_size: 0,
             who: Arc::new(Identities::of(&[])),
         });
@@ -195,7 +203,7 @@ impl Engine {
     pub fn learner_gone(&mut self, link: LinkId) {
         let Some(learner) = self.remote.learners.remove(&link) else { return };
         log::debug!("server {} is gone; no server speaks for the sessions of its clients", learner.server);
-        self.remote.queue.retain(|request| request.link != link);
+        self.remote.waiting_count -= learner.waiting.len();
         let gone = |sync: &Syncing| matches!(sync.requester, Requester::Learner(of) if of == link);
         let (lost, kept) = std::mem::take(&mut self.remote.syncs).into_iter().partition(gone);
         self.remote.syncs = kept;
@@ -228,7 +236,7 @@ impl Engine {
         // Where no answer to a ping gets through, this is all that is heard of its client.
         self.state.sessions.touch(self.clock.listened(), session);
         let who = self.identities_of(link, packet.authinfo.as_deref().unwrap_or_default());
-        let request = LearnerRequest { link, session, cxid, op, who, data: Arc::clone(data) };
+        let request = LearnerRequest { session, cxid, op, who, data: Arc::clone(data) };
         if op == OpCode::CreateSession {
             if request.body().len() < 4 {
                 return Err(Violation("a session without a timeout".into()));
@@ -237,8 +245,9 @@ impl Engine {
                 return Err(Violation(format!("{session} cannot be a session's id")));
             }
         }
-        if self.remote.queue.is_empty() && self.may_decide(&request) {
-            self.decide_request(request);
+        // Whoever waits already and needs to wait no longer comes first.
+        if !self.waits(link) && self.may_decide(&request) && !self.has_requests() {
+            self.decide_request(link, request);
             return Ok(());
         }
         let size = request.size();
@@ -247,8 +256,13 @@ impl Engine {
             return Err(Violation(format!("more than {WAITING_SIZE_MAX} bytes of requests wait")));
         }
         learner.waiting_size += size;
-        self.remote.queue.push_back(request);
+        learner.waiting.push_back(request);
+        self.remote.waiting_count += 1;
         Ok(())
+    }
+
+    fn waits(&self, link: LinkId) -> bool {
+        self.remote.learners.get(&link).is_some_and(|learner| !learner.waiting.is_empty())
     }
 
     fn identities_of(&mut self, link: LinkId, ids: &[Id<'static>]) -> Arc<Identities> {
@@ -272,30 +286,41 @@ impl Engine {
             && (request.op == OpCode::Sync || !self.remote.syncs_of.contains_key(&request.session))
     }
 
-    /// Decides what learners asked for, as far as it may be now.
+    /// Decides what learners asked for, as far as it may be now, a request of each in turn.
     pub(super) fn decide_requests(&mut self) {
         while !self.spent.is_over()
-            && let Some(request) = self.remote.queue.pop_front()
+            && let Some(link) = self.next_turn()
+            && let Some(learner) = self.remote.learners.get_mut(&link)
+            && let Some(request) = learner.waiting.pop_front()
         {
-            if !self.may_decide(&request) {
-                self.remote.queue.push_front(request);
-                break;
-            }
-            if let Some(learner) = self.remote.learners.get_mut(&request.link) {
-                learner.waiting_size -= request.size();
-            }
-            self.decide_request(request);
+            learner.waiting_size -= request.size();
+            self.remote.waiting_count -= 1;
+            self.remote.last_turn = Some(link);
+            self.decide_request(link, request);
         }
+    }
+
+    /// The learner whose oldest request is to be decided next.
+    fn next_turn(&self) -> Option<LinkId> {
+        if self.remote.waiting_count == 0 {
+            return None;
+        }
+        let learners = &self.remote.learners;
+        let behind = self.remote.last_turn.map_or(Unbounded, Excluded);
+        let in_turn = learners.range((behind, Unbounded)).chain(learners);
+        let is_due =
+            |learner: &ForwardingLearner| learner.waiting.front().is_some_and(|oldest| self.may_decide(oldest));
+        in_turn.filter(|(_, learner)| is_due(learner)).map(|(link, _)| *link).next()
     }
 
     /// Whether [`Engine::decide_requests`] has something to do.
     pub(super) fn has_requests(&self) -> bool {
-        self.remote.queue.front().is_some_and(|request| self.may_decide(request))
+        self.next_turn().is_some()
     }
 
-    fn decide_request(&mut self, request: LearnerRequest) {
+    fn decide_request(&mut self, link: LinkId, request: LearnerRequest) {
         self.spent.add(8 + request.data.len() / 32);
-        let LearnerRequest { link, session, cxid, op, ref who, .. } = request;
+        let LearnerRequest { session, cxid, op, ref who, .. } = request;
         let requester = Requester::Learner(link);
         let caller = Caller { session, requester, who: Arc::clone(who) };
         match op {
@@ -411,12 +436,31 @@ impl Engine {
         }
     }
 
-    /// Answers whatever `sync` is reached and confirmed.
+    /// Learners have been told that everything up to `zxid` is committed.
+    pub fn committed(&mut self, zxid: Zxid) {
+        if zxid > self.remote.committed && matches!(self.duty, Duty::Decide { .. }) {
+            self.remote.committed = zxid;
+            self.answer_syncs();
+        }
+    }
+
+    /// Answers whatever `sync` is reached and confirmed. That of a learner's client is reached once the learner was told of the
+    /// commits: it waits for its own disk, and not for ours.
     pub(super) fn answer_syncs(&mut self) {
         let (shown, confirmed) = (self.shown(), self.remote.confirmed);
-        let is_due = |sync: &Syncing| sync.upto <= shown && sync.token <= confirmed;
-        while self.remote.syncs.front().is_some_and(is_due) {
-            let Some(sync) = self.remote.syncs.pop_front() else { break };
+        let told = self.remote.committed.max(shown);
+        let is_due = |sync: &Syncing| {
+            let reached = if matches!(sync.requester, Requester::Learner(_)) { told } else { shown };
+            sync.upto <= reached && sync.token <= confirmed
+        };
+        // The oldest is behind no more than the others are, and its question is the oldest.
+        if !self.remote.syncs.front().is_some_and(|sync| sync.upto <= told && sync.token <= confirmed) {
+            return;
+        }
+        let (due, waiting) = std::mem::take(&mut self.remote.syncs).into_iter().partition(is_due);
+        self.remote.syncs = waiting;
+        let due: VecDeque<Syncing> = due;
+        for sync in due {
             self.sync_done(sync.session);
             match sync.requester {
                 Requester::Client(id) => self.sync_reached(id, shown),

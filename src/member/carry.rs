@@ -472,6 +472,7 @@ impl EnsemblePart {
         parts: &mut MemberParts<'_, S>,
         host: &mut impl Host,
     ) -> Result<(), MemberFailure> {
+        parts.engine.committed(self.zab.history().committed());
         while let Some(outgoing) = parts.engine.poll_packet() {
             let event = match outgoing {
                 Outgoing::ToLeader(packet) => ZabEvent::ToLeader(packet),

@@ -278,6 +278,32 @@ fn a_follower_whose_writes_take_long_stays_and_answers_nothing_early() {
 }
 
 #[test]
+fn a_sync_of_a_learners_client_waits_for_a_quorum_and_not_for_the_leaders_disk() {
+    // G-04, L-02
+    let (mut world, clients) = serving();
+    world.all_agree();
+    let leader = world.leader().unwrap();
+    let at_leader = *clients.iter().find(|client| client.server == leader).unwrap();
+    let elsewhere = *clients.iter().find(|client| client.server != leader).unwrap();
+    // Its other writes are over.
+    world.pass(2_000);
+    world.slow.insert(leader, 2_000);
+    assert_eq!(world.create(elsewhere, "/by-others", b"x", 0), OK);
+    assert!(world.is_writing(leader));
+    world.send_sync(at_leader);
+    assert_eq!(world.sync(elsewhere), OK);
+    assert_eq!(world.exists(elsewhere, "/by-others"), Some(true));
+    assert!(world.is_writing(leader), "it was answered after the leader's own write");
+    assert!(!world.is_answered(at_leader), "the leader does not show it yet");
+    world.until("the leader's write is over", |world| world.is_answered(at_leader));
+    assert!(world.engine(leader).tree().lookup("/by-others").is_some());
+    world.take_answer(at_leader);
+    world.slow.clear();
+    world.until("no write is under way", |world| !world.is_writing(leader));
+    world.all_agree();
+}
+
+#[test]
 fn what_a_member_had_not_written_when_it_was_killed_was_acknowledged_by_nobody_for_it() {
     // S-10, S-12, G-09: the write of the leader's log is under way when it dies, and one follower is away.
     let (mut world, clients) = serving();

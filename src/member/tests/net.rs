@@ -489,6 +489,16 @@ impl World {
         self.writes.contains_key(&id)
     }
 
+    /// Sends a `sync` and does not wait for its answer.
+    pub(super) fn send_sync(&mut self, client: Session) {
+        self.xid += 1;
+        let mut payload = Vec::new();
+        encode(&RequestHeader { xid: self.xid, op: OpCode::Sync.to_i32() }, &mut payload);
+        encode(&PathRequest { path: "/".into() }, &mut payload);
+        self.offer(client.server, client.conn, &payload);
+        self.step();
+    }
+
     /// Whether an answer is there for this client.
     pub(super) fn is_answered(&self, client: Session) -> bool {
         self.outputs.get(&(client.server, client.conn.slot)).is_some_and(|output| !output.is_empty())

@@ -1,6 +1,7 @@
 //! `sync`: never answered with an old state (G-04).
 
 use super::*;
+use crate::records::txn::decode_txn;
 
 fn sync(ensemble: &mut Ensemble, client: Client) -> i32 {
     ensemble.request(client, OpCode::Sync, &PathRequest { path: "/".into() })
@@ -183,4 +184,30 @@ fn a_learner_that_is_gone_leaves_no_sync_behind() {
     ensemble.confirms = true;
     ensemble.carry();
     assert_eq!(ensemble.frames(other).len(), 1);
+}
+
+#[test]
+fn learners_take_turns_when_many_requests_wait() {
+    // one that has sent a thousand does not hold up one that has sent one.
+    let mut ensemble = Ensemble::new(3);
+    let (greedy, modest) = (ensemble.client(1), ensemble.client(2));
+    let leads = ensemble.leader;
+    ensemble.members[leads].engine.set_log_budget(0);
+    for number in 0..200 {
+        ensemble.request(greedy, OpCode::Create, &create(&format!("/greedy{number}"), 0));
+    }
+    ensemble.carry();
+    ensemble.request(modest, OpCode::Create, &create("/modest", 0));
+    ensemble.carry();
+    ensemble.commits = false;
+    ensemble.members[leads].engine.set_log_budget(u64::MAX);
+    ensemble.carry();
+    let of_modest = ensemble.session(modest);
+    let session_of = |proposal: &Proposal| decode_txn(&proposal.txn).unwrap().0.session;
+    let sessions: Vec<_> = ensemble.uncommitted.iter().map(session_of).collect();
+    let place = sessions.iter().position(|session| *session == of_modest).unwrap();
+    assert!(place <= 1, "it is number {place} of {}", sessions.len());
+    ensemble.commits = true;
+    ensemble.carry();
+    ensemble.assert_equal();
 }
