@@ -212,7 +212,8 @@ impl Cluster {
         if !self.swarm.is_quorum(|voter| self.machines[&voter].holds(zxid, bytes)) {
             return Err(format!("S-11: {zxid} is applied and no quorum has it on disk"));
         }
-        if matches!(process.standing, Standing::Leading { .. }) {
+        // What an earlier leader decided may be committed by the election of the next one.
+        if matches!(process.standing, Standing::Leading { epoch } if epoch == zxid.epoch()) {
             self.decided(id, process, bytes)?;
         }
         self.canon.commit(zxid, bytes)?;
