@@ -777,8 +777,8 @@ class Owner {
 inline Expected<void> try_log_to(LogLevel most, std::function<void(LogLevel, std::string_view, std::string_view)> sink) noexcept {
   std::unique_ptr<detail::LogSink> next;
   if (sink) next = std::make_unique<detail::LogSink>(std::move(sink));
-  return detail::LogPlace::of_process().replace_with(std::move(next), [&](detail::LogSink *sink) {
-    return zoa_log_to(static_cast<std::int32_t>(most), sink == nullptr ? nullptr : &detail::on_line, sink);
+  return detail::LogPlace::of_process().replace_with(std::move(next), [&](detail::LogSink *kept) {
+    return zoa_log_to(static_cast<std::int32_t>(most), kept == nullptr ? nullptr : &detail::on_line, kept);
   });
 }
 

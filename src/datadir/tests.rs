@@ -1,4 +1,4 @@
-//! Folders written by hand and by [`export`], whole and with every byte changed.
+//! Folders written by hand and by [`export()`], whole and with every byte changed.
 
 use std::collections::BTreeSet;
 use std::fs;
