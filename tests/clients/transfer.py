@@ -310,16 +310,17 @@ def broken(work):
         unequal = differences(before, after)
         assert not unequal, "\n".join(unequal[:20])
 
-    # A byte in the middle of a log.
+    # A byte of a transaction with others behind it. Where the newest log has only one, the log before it has more, and is read.
+    logs = sorted((data / "version-2").glob("log.*"), key=lambda path: int(path.suffix[1:], 16))
+    longer = newest if begin > 16 else logs[-2]
     flipped = copy("flipped")
-    log = flipped / "version-2" / newest.name
+    log = flipped / "version-2" / longer.name
     content = bytearray(log.read_bytes())
     content[16 + 30] ^= 1
     log.write_bytes(content)
-    refused(flipped, newest.name, "byte 16", "checksum")
+    refused(flipped, longer.name, "byte 16", "checksum")
 
     # A log is gone.
-    logs = sorted((data / "version-2").glob("log.*"), key=lambda path: int(path.suffix[1:], 16))
     snapshots = sorted((data / "version-2").glob("snapshot.*"), key=lambda path: int(path.suffix[1:], 16))
     gap = copy("gap")
     for snapshot in snapshots[1:]:
