@@ -29,6 +29,9 @@ const READ_ONLY_AFTER_MS: u64 = 2000;
 const FEED_US: u64 = 1000;
 /// How long an append that found no room waits before it is tried again, ms.
 const FULL_PAUSE_MS: u64 = 200;
+/// How long the end of an installation that found no room is kept back, ms. The role ends with it, and the next begins with the
+/// whole state being sent again.
+const NO_ROOM_PAUSE_MS: u64 = 2000;
 
 /// A state that is received in place of ours.
 enum Receiving {
@@ -51,6 +54,8 @@ pub(super) struct EnsemblePart {
     /// Somebody can be fed more at once.
     is_feeding: bool,
     installing: Option<Installing>,
+    /// An installation that found no room: its run, and when its end is told.
+    no_room: Option<(u64, Millis)>,
     /// Decided, but there was no room for it while others were outstanding.
     held: Vec<Proposal>,
     /// Sizes of what needs room in the log, while that is looked for.
@@ -106,6 +111,7 @@ impl EnsemblePart {
             sizes: Vec::new(),
             appending: None,
             retry_at: None,
+            no_room: None,
             truncating: None,
             read_only_at: read_only_after_ms.map(|ms| now.plus(ms)),
             read_only_after_ms,
@@ -162,7 +168,7 @@ impl EnsemblePart {
 
     /// When a turn is wanted though nothing comes from outside.
     pub(super) fn poll_timeout(&self) -> Millis {
-        [Some(self.zab.poll_timeout()), self.retry_at, self.read_only_at]
+        [Some(self.zab.poll_timeout()), self.retry_at, self.no_room.map(|(_, at)| at), self.read_only_at]
             .into_iter()
             .flatten()
             .min()
@@ -184,6 +190,9 @@ impl EnsemblePart {
         self.now = self.now.max(now);
         if self.zab.poll_timeout() <= now {
             self.handle(parts, host, ZabEvent::Timeout)?;
+        }
+        if let Some((run, _)) = self.no_room.take_if(|(_, at)| *at <= now) {
+            self.handle(parts, host, ZabEvent::Installed { run, is_done: false })?;
         }
         if self.read_only_at.is_some_and(|at| at <= now) {
             self.read_only_at = None;
@@ -271,12 +280,11 @@ impl EnsemblePart {
                     parts.store.snapshot_abort();
                     self.follow_ups.push_back(ZabEvent::Installed { run: installing.run, is_done: false });
                 }
-            }
-            ZabAction::Install { run, at, record } => {
-                if !self.install(parts, run, at, record)? {
+                if let Some((run, _)) = self.no_room.take() {
                     self.follow_ups.push_back(ZabEvent::Installed { run, is_done: false });
                 }
             }
+            ZabAction::Install { run, at, record } => self.install(parts, run, at, record)?,
             ZabAction::Replay { upto } => self.replay(parts, upto)?,
             ZabAction::Deliver { upto } => {
                 let txns = self.zab.txns(self.taken, upto);
@@ -594,15 +602,18 @@ impl EnsemblePart {
         }
     }
 
-    /// Begins to make the state that was received our own; false when that cannot be.
+    /// Begins to make the state that was received our own.
     fn install<S: EngineSeat>(
         &mut self,
         parts: &mut MemberParts<'_, S>,
         run: u64,
         at: Zxid,
         record: MemberRecord,
-    ) -> Result<bool, MemberFailure> {
-        let Some(Receiving::State(heard)) = self.receiving.take() else { return Ok(false) };
+    ) -> Result<(), MemberFailure> {
+        let Some(Receiving::State(heard)) = self.receiving.take() else {
+            self.follow_ups.push_back(ZabEvent::Installed { run, is_done: false });
+            return Ok(());
+        };
         self.end_read_only(parts)?;
         assert!(heard.applied() == at, "a state of {} is installed as that of {at}", heard.applied());
         parts.snapshots.abort(parts.engine, parts.store);
@@ -610,10 +621,20 @@ impl EnsemblePart {
         match Installing::begin(heard, parts.store, run, &state) {
             Ok(installing) => {
                 self.installing = Some(installing);
-                Ok(true)
+                Ok(())
             }
-            Err(error) => no_room(parts.store, error),
+            Err(error) => self.found_no_room(parts.store, run, error),
         }
+    }
+
+    /// An installation has failed: for want of room, unless the file has.
+    fn found_no_room(&mut self, store: &Store, run: u64, error: StoreError) -> Result<(), MemberFailure> {
+        if store.stats().poisoned.is_some() {
+            return Err(error.into());
+        }
+        log::error!("{error}: the leader's state has no room here");
+        self.no_room = Some((run, self.now.plus(NO_ROOM_PAUSE_MS)));
+        Ok(())
     }
 
     /// Goes on with an installation.
@@ -627,8 +648,7 @@ impl EnsemblePart {
         if let Err(error) = installing.go_on(parts, host) {
             self.installing = None;
             parts.store.snapshot_abort();
-            let is_done = no_room(parts.store, error)?;
-            self.handle(parts, host, ZabEvent::Installed { run, is_done })?;
+            self.found_no_room(parts.store, run, error)?;
         }
         Ok(())
     }
@@ -644,16 +664,15 @@ impl EnsemblePart {
             return Ok(Some(done));
         };
         let (run, at) = (installing.run, installing.at());
-        let is_done = match installing.finish(done) {
+        match installing.finish(done) {
             Ok(heard) => {
                 log::info!("the leader's state at zxid {at} is this member's own now");
                 parts.engine.take_over(heard);
                 self.taken = at;
-                true
+                self.handle(parts, host, ZabEvent::Installed { run, is_done: true })?;
             }
-            Err(error) => no_room(parts.store, error)?,
-        };
-        self.handle(parts, host, ZabEvent::Installed { run, is_done })?;
+            Err(error) => self.found_no_room(parts.store, run, error)?,
+        }
         Ok(None)
     }
 
@@ -661,15 +680,6 @@ impl EnsemblePart {
     pub(super) fn goes_on(&self, store: &Store) -> bool {
         self.is_feeding || self.installing.as_ref().is_some_and(|installing| installing.goes_on(store))
     }
-}
-
-/// A state was not installed, which is false, or the file has failed.
-fn no_room(store: &Store, error: StoreError) -> Result<bool, MemberFailure> {
-    if store.stats().poisoned.is_some() {
-        return Err(error.into());
-    }
-    log::error!("{error}: the leader's state has no room here");
-    Ok(false)
 }
 
 fn kept(store: &Store, record: MemberRecord) -> MemberState {

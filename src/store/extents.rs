@@ -325,6 +325,12 @@ impl Extents {
         self.free_retired(log)
     }
 
+    /// Whether the disk refused to grow the file long enough ago to be asked again, and is not being asked.
+    pub(crate) fn may_ask_disk_again(&self) -> bool {
+        let is_idle = self.pool.growing == 0 && self.pool.grown == 0;
+        is_idle && self.pool.refused_at.is_some_and(|refused| self.now.since(refused) >= GROW_RETRY_MS)
+    }
+
     /// Milliseconds until growth that was refused is tried again.
     pub(crate) fn growth_pause(&self, now: Millis) -> u64 {
         self.pool.refused_at.map_or(0, |refused| refused.plus(GROW_RETRY_MS).since(now))

@@ -145,6 +145,13 @@ impl Store {
 
     /// Sees to it that there are `needed` extents for a snapshot, if it takes giving up the older of two.
     pub(crate) fn make_room_for(&mut self, needed: u32) -> Result<(), StoreError> {
+        if !self.budget().has_room_for(needed) && self.extents.may_ask_disk_again() {
+            // Nothing else asks while what there is suffices for what goes on.
+            if self.grow_at_once().is_ok() {
+                self.extents.adopt_grown(self.log.end())?;
+            }
+            self.extents.root.alive()?;
+        }
         if !self.budget().has_room_for(needed) {
             // Better one snapshot than two and a server that can never take another.
             self.shed_older_snapshot()?;

@@ -65,6 +65,30 @@ fn a_leader_that_dies_is_replaced_and_comes_back_by_a_diff() {
 }
 
 #[test]
+fn a_member_without_room_for_the_state_asks_for_it_now_and_then_and_has_it_once_there_is_space() {
+    // F-09, F-21, L-03
+    let (mut world, clients) = serving();
+    let full = world.followers()[0];
+    let stays = clients.iter().find(|client| Some(client.server) == world.leader()).copied().unwrap();
+    world.kill(full);
+    for number in 0..900 {
+        assert_eq!(world.create(stays, &format!("/n{number}"), &[number as u8; 900], 0), OK);
+    }
+    world.fill_disk(full);
+    world.start(full);
+    let sent = |world: &World| world.net.sent.get(&PacketType::SNAP.0).copied().unwrap_or(0);
+    world.until("it is sent the state", |world| sent(world) > 0);
+    let before = sent(&world);
+    world.pass(10_000);
+    assert!(!world.is_whole(), "it had room: the test is too small");
+    let again = sent(&world) - before;
+    assert!((1..=10).contains(&again), "the whole state was sent {again} times in ten seconds");
+    world.empty_disk(full);
+    world.until("it follows", World::is_whole);
+    world.all_agree();
+}
+
+#[test]
 fn a_member_whose_disk_is_new_is_sent_the_state() {
     // S-21, S-25, G-16
     let (mut world, clients) = serving();

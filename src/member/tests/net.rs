@@ -314,6 +314,16 @@ impl World {
         self.disks.insert(id, Arc::new(SimDisk::new(self.now)));
     }
 
+    /// The member's disk has no space beyond what its file has.
+    pub(super) fn fill_disk(&mut self, id: ServerId) {
+        self.disks[&id].set_room(self.disks[&id].image().len() as u64);
+    }
+
+    /// The member's disk has space again.
+    pub(super) fn empty_disk(&mut self, id: ServerId) {
+        self.disks[&id].set_room(u64::MAX);
+    }
+
     pub(super) fn engine(&self, id: ServerId) -> &Engine {
         &self.members[&id].engine
     }
@@ -407,9 +417,18 @@ impl World {
     fn offer(&mut self, server: ServerId, conn: ConnId, payload: &[u8]) {
         let mut frame = (payload.len() as u32).to_be_bytes().to_vec();
         frame.extend_from_slice(payload);
-        let engine = &mut self.members.get_mut(&server).unwrap().engine;
-        let received = engine.receive(conn, &frame);
-        assert_eq!(received.consumed, frame.len(), "taken at once");
+        let end = self.now + 60_000;
+        loop {
+            let engine = &mut self.members.get_mut(&server).unwrap().engine;
+            let consumed = engine.receive(conn, &frame).consumed;
+            frame.drain(..consumed);
+            if frame.is_empty() {
+                return;
+            }
+            // The log waits for a snapshot or for space.
+            assert!(self.now < end, "a request is never taken");
+            self.step();
+        }
     }
 
     /// The next frame that a connection was sent; `None` when it was closed.

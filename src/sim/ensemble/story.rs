@@ -9,6 +9,8 @@ const SHOWN: usize = 50;
 #[derive(Debug, Default)]
 pub(super) struct Story {
     lines: VecDeque<String>,
+    /// What the last line says but for its numbers, and how often it was said in a row.
+    last: (String, u64),
     /// Faults, states reached, work done: each by its name.
     pub counts: BTreeMap<&'static str, u64>,
     /// A running hash over everything that happened.
@@ -17,12 +19,21 @@ pub(super) struct Story {
 
 impl Story {
     pub(super) fn tell(&mut self, now_us: u64, line: &str) {
+        self.mix(now_us);
+        let line: String = line.chars().take(200).collect();
+        let said: String = line.split(' ').filter(|word| !word.starts_with("0x")).collect();
+        if said == self.last.0 {
+            // One that is said again and again must not push out why.
+            self.last.1 += 1;
+            self.lines.pop_back();
+        } else {
+            self.last = (said, 1);
+        }
         if self.lines.len() == KEPT {
             self.lines.pop_front();
         }
-        let line: String = line.chars().take(200).collect();
-        self.lines.push_back(format!("{:>9.3} s  {line}", now_us as f64 / 1e6));
-        self.mix(now_us);
+        let times = if self.last.1 > 1 { format!(", for the {}th time in a row", self.last.1) } else { String::new() };
+        self.lines.push_back(format!("{:>9.3} s  {line}{times}", now_us as f64 / 1e6));
     }
 
     pub(super) fn count(&mut self, what: &'static str) {

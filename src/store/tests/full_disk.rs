@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::Model;
 use super::world::{World, tiny};
 use crate::ids::{Millis, Zxid};
-use crate::store::{Record, SpaceLevel, Store, StoreOptions};
+use crate::store::{Record, SpaceLevel, Store, StoreError, StoreOptions};
 
 /// Takes a snapshot of `model`, ticking by `now`.
 fn snapshot(store: &mut Store, model: &Model, now: &mut u64) {
@@ -28,6 +28,38 @@ fn snapshot(store: &mut Store, model: &Model, now: &mut u64) {
         assert!(begun.elapsed().as_secs() < 60, "the snapshot does not end");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_state_is_installed_once_the_disk_has_space_again_though_nothing_else_needs_any() {
+    // F-09, F-21
+    let mut world = World::new(1, tiny());
+    world.open().unwrap().unwrap();
+    world.append().unwrap();
+    let disk = std::sync::Arc::clone(&world.disk);
+    let store = world.store.as_mut().unwrap();
+    let (kept, size) = (store.member_state().clone(), 300 << 10);
+    (1..1000).for_each(|now| assert_eq!(store.tick(Millis(now)), Ok(None)));
+    disk.set_room(world.disk.image().len() as u64);
+    let install = |store: &mut Store, now: u64| {
+        let begun = store.install_begin(Zxid(1000), size, &kept);
+        for _ in 0..300 {
+            begun.clone()?;
+            let _ = store.snapshot_push(&[7; 1000]);
+        }
+        begun?;
+        store.snapshot_finish()?;
+        store.tick(Millis(now)).unwrap();
+        store.snapshot_wait()?.outcome
+    };
+    assert!(matches!(install(store, 1500), Err(StoreError::Full { .. })), "there was room");
+    assert!(matches!(install(store, 3000), Err(StoreError::Full { .. })), "there was room");
+    disk.set_room(u64::MAX);
+    for tick in 100_000..102_000 {
+        store.tick(Millis(tick)).unwrap();
+    }
+    install(store, 102_000).unwrap();
+    assert_eq!(store.last_zxid(), Zxid(1000));
 }
 
 /// Works as a server does, refusing what grows at the reserve. `size` of each value; whether anything was refused.
