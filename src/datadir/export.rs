@@ -1,8 +1,8 @@
 //! Writing a folder that ZooKeeper starts from: one snapshot, and the epochs of a member.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use adler2::Adler32;
@@ -13,7 +13,7 @@ use super::snapshot::{FORMAT, SEAL_END, SNAPSHOT_MAGIC};
 use crate::engine::{EngineSettings, ReplicatedState};
 use crate::ids::Zxid;
 use crate::member::Loading;
-use crate::store::read_only;
+use crate::store::{make_folder, read_only};
 use crate::tree::Walked;
 
 /// Steps over the tree, and bytes, between two writes.
@@ -57,11 +57,11 @@ pub fn export(file: &Path, folder: &Path, progress: &mut dyn FnMut(u64)) -> Resu
     let mut name = home.file_name().unwrap_or_default().to_owned();
     name.push(".export");
     let begun = folder.join(name);
-    if begun.is_dir() {
-        fs::remove_dir_all(&begun).map_err(DatadirError::io("remove", &begun))?;
+    if begun.symlink_metadata().is_ok() {
+        // Of an export that was cut short, or that goes on: only its owner knows.
+        return Err(DatadirError::Exists { path: begun });
     }
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(&begun);
-    made.map_err(DatadirError::io("create the folder", &begun))?;
+    make_folder(&begun).map_err(DatadirError::io("create the folder", &begun))?;
     let written = write_folder(&begun, &mut state, (kept.accepted_epoch, kept.current_epoch), progress);
     let placed = written.and_then(|bytes| {
         fs::rename(&begun, &home).map_err(DatadirError::io("create the folder", &home))?;

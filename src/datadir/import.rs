@@ -11,7 +11,7 @@ use super::txn_log::{NextTxn, TxnLogReader};
 use crate::engine::{EngineSettings, ReplicatedState};
 use crate::ids::{ServerId, Zxid};
 use crate::records::txn::{Txn, decode_txn};
-use crate::store::{Disk, DiskFile, MemberState, Store, StoreError, StoreOptions};
+use crate::store::{Disk, DiskFile, MemberState, Store, StoreError, StoreOptions, make_folder};
 
 /// The version of the digests behind transactions that are compared.
 const DIGEST_VERSION: i32 = 2;
@@ -83,7 +83,9 @@ pub fn import(
     let newest = newest_snapshot(&folder, &settings, seed, progress)?;
     let snapshot = newest.as_ref().map(|(_, path)| path.clone());
     let mut reading = match newest {
-        Some((read, _)) => LogReading { state: read.state, expected: read.digest, ..LogReading::new(&settings, seed) },
+        Some((ReadSnapshot { state, digest: expected }, _)) => {
+            LogReading { state, expected, has_snapshot: true, ..LogReading::new(&settings, seed) }
+        }
         None => LogReading::new(&settings, seed),
     };
     let from = reading.state.applied();
@@ -127,6 +129,7 @@ fn newest_snapshot(
 struct LogReading {
     state: ReplicatedState,
     applied: u64,
+    has_snapshot: bool,
     /// The digest of the snapshot, of a state that the log leads to.
     expected: Option<TreeDigest>,
     /// The digest of the tree as it is now, as the server computed it.
@@ -135,7 +138,13 @@ struct LogReading {
 
 impl LogReading {
     fn new(settings: &EngineSettings, seed: [u64; 2]) -> LogReading {
-        LogReading { state: ReplicatedState::new(settings, seed), applied: 0, expected: None, computed: None }
+        LogReading {
+            state: ReplicatedState::new(settings, seed),
+            applied: 0,
+            has_snapshot: false,
+            expected: None,
+            computed: None,
+        }
     }
 
     fn read(
@@ -177,7 +186,9 @@ impl LogReading {
         if zxid <= last {
             return Ok(());
         }
-        let follows = if zxid.epoch() == last.epoch() { zxid.0 == last.0 + 1 } else { zxid.counter() <= 1 };
+        // Without a snapshot only the very first transaction is proof that nothing came before.
+        let may_skip_epochs = last > Zxid::ZERO || self.has_snapshot;
+        let follows = zxid.0 == last.0 + 1 || (zxid.epoch() > last.epoch() && zxid.counter() <= 1 && may_skip_epochs);
         if !follows {
             return Err(DatadirError::Gap { after: last, before: zxid, path: path.to_owned() });
         }
@@ -248,7 +259,7 @@ impl Import {
         (self.folder.epochs.accepted.unwrap_or(current).max(current), current)
     }
 
-    /// Writes the state to a new file at `path`, which appears there when it is whole. `progress` hears how far it is.
+    /// Writes the state to a new file at `path`, which appears there when it is whole; its folder is made if need be. `progress` hears how far it is.
     ///
     /// # Errors
     /// [`DatadirError::Exists`] when something is at `path`; [`DatadirError::Store`] when there is no room for it, or the disk
@@ -261,6 +272,10 @@ impl Import {
     ) -> Result<(), DatadirError> {
         if path.symlink_metadata().is_ok() {
             return Err(DatadirError::Exists { path: path.to_owned() });
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.exists() {
+            make_folder(folder).map_err(DatadirError::io("create the folder", folder))?;
         }
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".import");
@@ -285,7 +300,6 @@ impl Import {
         });
         let _ = fs::remove_file(&begun);
         placed?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
         synced.map_err(DatadirError::io("sync the folder", folder))
     }

@@ -35,8 +35,12 @@ impl SealedReader {
             Some("snappy") => Box::new(SnappyReader::new(BufReader::with_capacity(PIECE, file))),
             _ => Box::new(file),
         };
-        let (path, piece, seal) = (path.to_owned(), Vec::new(), Adler32::new());
-        Ok(SealedReader { path, source, piece, at: 0, taken: 0, seal })
+        Ok(SealedReader::over(path, source))
+    }
+
+    /// The same over the uncompressed bytes of the file at `path`, wherever they come from.
+    pub(super) fn over(path: &Path, source: Box<dyn Read>) -> SealedReader {
+        SealedReader { path: path.to_owned(), source, piece: Vec::new(), at: 0, taken: 0, seal: Adler32::new() }
     }
 
     /// What was read and not taken; empty at the end of the file only.
@@ -86,14 +90,26 @@ impl SealedReader {
         Ok(bytes)
     }
 
-    /// Whether all of it was taken.
-    pub(super) fn is_over(&mut self) -> Result<bool, DatadirError> {
-        self.ahead().map(<[u8]>::is_empty)
+    /// Takes all that is left, which is `most` bytes at most.
+    pub(super) fn rest(&mut self, most: usize) -> Result<Vec<u8>, DatadirError> {
+        let mut rest = Vec::new();
+        loop {
+            let ahead = self.ahead()?;
+            if ahead.is_empty() {
+                return Ok(rest);
+            }
+            rest.extend_from_slice(ahead);
+            let count = ahead.len();
+            if rest.len() > most {
+                return Err(self.damaged("more follows than a snapshot has behind its state".to_owned()));
+            }
+            self.take(count);
+        }
     }
 
     /// The checksum of everything that was taken.
-    pub(super) fn seal(&self) -> u32 {
-        self.seal.checksum()
+    pub(super) fn seal(&self) -> Adler32 {
+        self.seal.clone()
     }
 
     /// Bytes that were taken.

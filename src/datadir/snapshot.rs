@@ -8,6 +8,8 @@
 //! last zxid  long; seal 3                                          3.9 and later, unless switched off
 //! ```
 
+use adler2::Adler32;
+
 use super::error::DatadirError;
 use super::sealed::SealedReader;
 use crate::engine::{EngineSettings, ReplicatedState, StateHearing};
@@ -20,8 +22,6 @@ pub(super) const FORMAT: i32 = 2;
 /// Behind a checksum.
 pub(super) const SEAL_END: [u8; 5] = [0, 0, 0, 1, b'/'];
 const SEAL_LEN: usize = 13;
-/// Bytes of the digest's part, and of the last zxid's.
-const DIGEST_LEN: usize = 20;
 const LAST_ZXID_LEN: usize = 8;
 /// More than these parts cannot come behind the first seal, but for digests of the first version, which are texts.
 const BEHIND_MAX: usize = 256;
@@ -69,59 +69,56 @@ pub(super) fn read_snapshot(
             break;
         }
     }
-    check_seal(file)?;
-    let digest = read_parts_behind(file)?;
+    let seal = file.seal();
+    let rest = file.rest(BEHIND_MAX)?;
+    let digest = parts_behind(seal, &rest).map_err(|what| file.damaged(what.to_owned()))?;
     let state = hearing.finish().map_err(|damage| file.damaged(damage.0))?;
     Ok(ReadSnapshot { state, digest })
 }
 
-/// Compares the checksum of what was taken with the one that follows.
-fn check_seal(file: &mut SealedReader) -> Result<(), DatadirError> {
-    let computed = u64::from(file.seal());
-    let stored = u64::from_be_bytes(file.bytes("a checksum")?);
-    let end: [u8; 5] = file.bytes("a checksum")?;
-    if stored != computed || end != SEAL_END {
-        return Err(file.damaged(format!("checksum {stored:#x} stored, {computed:#x} computed")));
-    }
-    Ok(())
+/// What follows the state: each part, and the checksum of everything before it.
+struct PartsBehind<'a> {
+    seal: Adler32,
+    rest: &'a [u8],
 }
 
-/// Reads what comes behind the first seal, which each version of ZooKeeper has as its settings say.
-fn read_parts_behind(file: &mut SealedReader) -> Result<Option<TreeDigest>, DatadirError> {
-    if file.is_over()? {
-        return Ok(None);
+impl PartsBehind<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
+        let (bytes, rest) = self.rest.split_first_chunk::<N>().ok_or("the file ends behind its state")?;
+        self.seal.write_slice(bytes);
+        self.rest = rest;
+        Ok(*bytes)
     }
-    let ahead = file.ahead()?.len();
-    let last_zxid = LAST_ZXID_LEN + SEAL_LEN;
-    if ahead == last_zxid {
-        let _last_zxid: [u8; LAST_ZXID_LEN] = file.bytes("the last zxid")?;
-        return check_seal(file).map(|()| None);
+
+    fn check_seal(&mut self) -> Result<(), &'static str> {
+        let computed = u64::from(self.seal.checksum());
+        let is_right = u64::from_be_bytes(self.take()?) == computed && self.take()? == SEAL_END;
+        if is_right { Ok(()) } else { Err("a checksum does not match what is before it") }
     }
-    if ahead > BEHIND_MAX {
-        return Err(file.damaged("more follows than a snapshot has behind its state".to_owned()));
-    }
-    let zxid = i64::from_be_bytes(file.bytes("the digest")?);
-    let version = i32::from_be_bytes(file.bytes("the digest")?);
-    let digest = if version < DIGEST_VERSION {
-        let length = i32::from_be_bytes(file.bytes("the digest")?);
-        for _ in 0..length.clamp(0, BEHIND_MAX as i32) {
-            let _text: [u8; 1] = file.bytes("the digest")?;
+}
+
+/// Checks what comes behind the state, which each version of ZooKeeper has as its settings say. `seal`: over all before.
+fn parts_behind(seal: Adler32, rest: &[u8]) -> Result<Option<TreeDigest>, &'static str> {
+    let mut parts = PartsBehind { seal, rest };
+    parts.check_seal()?;
+    let mut digest = None;
+    if !parts.rest.is_empty() && parts.rest.len() != LAST_ZXID_LEN + SEAL_LEN {
+        let zxid = i64::from_be_bytes(parts.take()?);
+        let version = i32::from_be_bytes(parts.take()?);
+        if version < DIGEST_VERSION {
+            for _ in 0..i32::from_be_bytes(parts.take()?) {
+                let _text: [u8; 1] = parts.take()?;
+            }
+        } else {
+            let value = i64::from_be_bytes(parts.take()?);
+            // Zeros are for "not known".
+            digest = (version == DIGEST_VERSION && zxid != 0).then_some(TreeDigest { zxid: Zxid(zxid), value });
         }
-        None
-    } else {
-        let value = i64::from_be_bytes(file.bytes("the digest")?);
-        // Zeros are for "not known".
-        (version == DIGEST_VERSION && zxid != 0).then_some(TreeDigest { zxid: Zxid(zxid), value })
-    };
-    check_seal(file)?;
-    if !file.is_over()? {
-        let _last_zxid: [u8; LAST_ZXID_LEN] = file.bytes("the last zxid")?;
-        check_seal(file)?;
+        parts.check_seal()?;
     }
-    if !file.is_over()? {
-        return Err(file.damaged("more follows than a snapshot has behind its state".to_owned()));
+    if !parts.rest.is_empty() {
+        let _last_zxid: [u8; LAST_ZXID_LEN] = parts.take()?;
+        parts.check_seal()?;
     }
-    Ok(digest)
+    if parts.rest.is_empty() { Ok(digest) } else { Err("more follows than a snapshot has behind its state") }
 }
-
-const _: () = assert!(DIGEST_LEN + LAST_ZXID_LEN + 2 * SEAL_LEN < BEHIND_MAX);

@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use super::sealed::SealedReader;
+use super::snapshot::read_snapshot;
 use super::*;
+use crate::engine::EngineSettings;
 use crate::ids::{ServerId, SessionId, Zxid};
 use crate::jute::{Buffer, Text};
 use crate::member::Loading;
 use crate::records::Acl;
+use crate::records::javasnap::{StatPersisted, put_count, put_end_of_znodes, put_znode};
 use crate::records::txn::{CreateSessionTxn, CreateTxn, Txn, TxnHeader, encode_txn};
 use crate::store::tests::real::Folder;
 use crate::store::{StoreError, StoreOptions, read_only};
@@ -184,6 +188,7 @@ fn whatever_byte_of_a_snapshot_is_changed_it_is_refused() {
 fn epochs_that_contradict_the_log_or_each_other_are_refused() {
     let folder = Folder::new();
     let theirs = folder.path().join("theirs");
+    put(&theirs, "snapshot.0", &snapshot(OLD, |_| ()));
     put(&theirs, "log.300000001", &log(0x3_0000_0001..=0x3_0000_0004).0);
     for (accepted, current, wanted) in
         [("4", "3", Some((4, 3))), ("3", "3", Some((3, 3))), ("2", "3", None), ("9", "2", None), ("x", "3", None)]
@@ -217,21 +222,32 @@ fn a_file_that_is_in_use_is_not_exported() {
     export(&file, &folder.path().join("back"), &mut |_| ()).unwrap();
 }
 
-#[test]
-fn a_snapshot_from_before_3_5_gets_the_znode_of_the_configuration() {
-    use crate::records::javasnap::{StatPersisted, put_count, put_end_of_znodes, put_znode};
+/// A snapshot with these znodes, and behind its state what `behind` makes of the checksum so far.
+fn snapshot(paths: &[&str], behind: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut file = b"ZKSN\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff".to_vec();
     put_count(0, &mut file);
     put_count(0, &mut file);
-    for path in ["", "/zookeeper", "/zookeeper/quota", "/a"] {
+    for path in paths {
         put_znode(path, Some(b""), -1, &StatPersisted::default(), &mut file);
     }
     put_end_of_znodes(&mut file);
-    let seal = u64::from(adler2::adler32_slice(&file));
-    file.extend_from_slice(&seal.to_be_bytes());
+    seal(&mut file);
+    behind(&mut file);
+    file
+}
+
+fn seal(file: &mut Vec<u8>) {
+    let sum = u64::from(adler2::adler32_slice(file));
+    file.extend_from_slice(&sum.to_be_bytes());
     file.extend_from_slice(b"\0\0\0\x01/");
+}
+
+const OLD: &[&str] = &["", "/zookeeper", "/zookeeper/quota", "/a"];
+
+#[test]
+fn a_snapshot_from_before_3_5_gets_the_znode_of_the_configuration() {
     let folder = Folder::new();
-    put(folder.path(), "snapshot.5", &file);
+    put(folder.path(), "snapshot.5", &snapshot(OLD, |_| ()));
     let found = read(folder.path()).unwrap();
     let tree = found.state().tree();
     let new = crate::tree::Tree::new([1, 2]);
@@ -241,4 +257,90 @@ fn a_snapshot_from_before_3_5_gets_the_znode_of_the_configuration() {
     };
     assert_eq!(config(tree), config(&new));
     assert_eq!((tree.node_count(), found.state().applied()), (5, Zxid(5)));
+}
+
+/// Gives one byte at a time.
+struct Drops(std::io::Cursor<Vec<u8>>);
+
+impl std::io::Read for Drops {
+    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+        let most = to.len().min(1);
+        self.0.read(&mut to[..most])
+    }
+}
+
+#[test]
+fn every_ending_of_a_snapshot_is_read_however_its_bytes_come() {
+    let digest = |file: &mut Vec<u8>| {
+        file.extend_from_slice(&9i64.to_be_bytes());
+        file.extend_from_slice(&2i32.to_be_bytes());
+        file.extend_from_slice(&77i64.to_be_bytes());
+        seal(file);
+    };
+    let text = |file: &mut Vec<u8>| {
+        file.extend_from_slice(&9i64.to_be_bytes());
+        file.extend_from_slice(&1i32.to_be_bytes());
+        file.extend_from_slice(b"\0\0\0\x03abc");
+        seal(file);
+    };
+    let last_zxid = |file: &mut Vec<u8>| {
+        file.extend_from_slice(&9i64.to_be_bytes());
+        seal(file);
+    };
+    let both = |file: &mut Vec<u8>| {
+        digest(file);
+        last_zxid(file);
+    };
+    type Ending<'e> = &'e dyn Fn(&mut Vec<u8>);
+    let endings: [(Ending<'_>, Option<i64>); 5] =
+        [(&|_| (), None), (&digest, Some(77)), (&text, None), (&last_zxid, None), (&both, Some(77))];
+    for (at, (ending, value)) in endings.into_iter().enumerate() {
+        let image = snapshot(OLD, ending);
+        let found = |image: &[u8]| {
+            let source = Drops(std::io::Cursor::new(image.to_vec()));
+            let mut file = SealedReader::over(Path::new("snapshot.5"), Box::new(source));
+            let read = read_snapshot(&mut file, Zxid(5), &EngineSettings::default(), [1, 2], &mut |_| ());
+            read.map(|read| read.digest.map(|digest| digest.value))
+        };
+        assert_eq!(found(&image).unwrap(), value, "ending {at}");
+        let more = [&image[..], b"x"].concat();
+        assert!(found(&more).is_err(), "ending {at} and a byte");
+    }
+}
+
+#[test]
+fn a_log_without_a_snapshot_must_begin_at_the_beginning() {
+    let folder = Folder::new();
+    for (name, first) in [("log.2", 2), ("log.100000001", 0x1_0000_0001), ("log.300000001", 0x3_0000_0001)] {
+        let theirs = folder.path().join(name);
+        put(&theirs, name, &log(first..=first + 3).0);
+        let error = digest(&theirs).unwrap_err();
+        assert!(matches!(error, DatadirError::Gap { after: Zxid(0), .. }), "{name}: {error}");
+    }
+}
+
+#[test]
+fn bytes_made_to_look_like_transactions_do_not_hold_the_reading_up() {
+    let folder = Folder::new();
+    let (mut image, _) = log(1..=3);
+    // Each is a frame whose length reaches to another one's end mark: 100 GB to be summed up.
+    let length = 13 * 20_000u32;
+    let frame = [&[0, 0, 0, 0, 1, 2, 3, 4][..], &length.to_be_bytes(), &[0x42]].concat();
+    image.extend(frame.repeat(400_000));
+    put(folder.path(), "log.1", &image);
+    let error = digest(folder.path()).unwrap_err();
+    assert!(matches!(error, DatadirError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn an_export_leaves_alone_what_another_one_has_begun() {
+    let folder = Folder::new();
+    let (theirs, file, back) =
+        (folder.path().join("theirs"), folder.path().join("zoarium.db"), folder.path().join("back"));
+    put(&theirs, "log.1", &log(1..=6).0);
+    read(&theirs).unwrap().write(&file, &StoreOptions::default(), &mut |_| ()).unwrap();
+    fs::create_dir_all(back.join("version-2.export")).unwrap();
+    fs::write(back.join("version-2.export/theirs"), b"x").unwrap();
+    assert!(matches!(export(&file, &back, &mut |_| ()), Err(DatadirError::Exists { .. })));
+    assert_eq!(fs::read(back.join("version-2.export/theirs")).unwrap(), b"x");
 }

@@ -17,6 +17,8 @@ const END_MARK: u8 = 0x42;
 const FRAME_LEN: usize = 12;
 /// Bytes behind something that is no transaction in which others are looked for. A log grows by 64 MiB of zeros at once.
 const REST_MAX: u64 = 256 << 20;
+/// How often each of them may be looked at for that, on average.
+const LOOKS: usize = 16;
 /// Where the zxid stands in a transaction: behind the session and the request's number.
 const ZXID_AT: usize = 12;
 
@@ -95,7 +97,9 @@ impl TxnLogReader {
         if rest.iter().all(|byte| *byte == 0) {
             return Ok(NextTxn::End);
         }
-        let others = (1..rest.len()).any(|at| is_txn(&rest[at..])) || rest.len() as u64 == REST_MAX;
+        // So much is looked at again and again in what follows: bytes that were made for it would else take for ever.
+        let mut looks = LOOKS * rest.len();
+        let others = (1..rest.len()).any(|at| is_txn(&rest[at..], &mut looks)) || rest.len() as u64 == REST_MAX;
         Ok(if others { NextTxn::Damaged } else { NextTxn::Torn })
     }
 
@@ -129,8 +133,8 @@ impl TxnLogReader {
     }
 }
 
-/// Whether a whole transaction stands at the beginning of `bytes`.
-fn is_txn(bytes: &[u8]) -> bool {
+/// Whether a whole transaction stands at the beginning of `bytes`. `looks`: bytes that may still be read for that.
+fn is_txn(bytes: &[u8], looks: &mut usize) -> bool {
     // The upper half of a checksum is zeros.
     let [0, 0, 0, 0, stored @ .., a, b, c, d] = bytes.first_chunk::<FRAME_LEN>().copied().unwrap_or([1; FRAME_LEN])
     else {
@@ -138,5 +142,10 @@ fn is_txn(bytes: &[u8]) -> bool {
     };
     let length = usize::try_from(i32::from_be_bytes([a, b, c, d])).unwrap_or(0);
     let Some((txn, rest)) = bytes[FRAME_LEN..].split_at_checked(length) else { return false };
-    length > 0 && rest.first() == Some(&END_MARK) && u32::from_be_bytes(stored) == adler2::adler32_slice(txn)
+    if length == 0 || rest.first() != Some(&END_MARK) {
+        return false;
+    }
+    // Where there is so much that looks like transactions, it is taken for some.
+    *looks = looks.saturating_sub(length);
+    *looks == 0 || u32::from_be_bytes(stored) == adler2::adler32_slice(txn)
 }

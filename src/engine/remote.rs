@@ -18,6 +18,7 @@ use super::conn::{CloseReason, ConnId};
 use super::duty::{Outgoing, Violation};
 use super::forward::{REQUEST_HEAD_SIZE, TOUCH_SIZE};
 use super::identity::Identities;
+use super::request::is_write;
 use super::{Duty, Engine};
 use crate::ids::{LinkId, ServerId, SessionId, Zxid};
 use crate::records::peer::{PacketType, QuorumPacket};
@@ -491,21 +492,5 @@ impl Engine {
 
 /// What a learner may ask for: what its clients write, and `sync`.
 fn is_forwarded(op: OpCode) -> bool {
-    matches!(
-        op,
-        OpCode::Create
-            | OpCode::Create2
-            | OpCode::CreateContainer
-            | OpCode::CreateTtl
-            | OpCode::Delete
-            | OpCode::DeleteContainer
-            | OpCode::SetData
-            | OpCode::SetAcl
-            | OpCode::Check
-            | OpCode::Multi
-            | OpCode::Reconfig
-            | OpCode::Sync
-            | OpCode::CreateSession
-            | OpCode::CloseSession
-    )
+    is_write(op) || matches!(op, OpCode::DeleteContainer | OpCode::Check | OpCode::Sync | OpCode::CreateSession)
 }

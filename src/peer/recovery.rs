@@ -1,15 +1,10 @@
 //! From the file to a state: what was durable when the last process ended.
 
-use std::fs::{DirBuilder, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
-
 use crate::Error;
 use crate::config::Config;
 use crate::engine::{EngineSettings, ReplicatedState};
 use crate::member::Loading;
-use crate::store::{EndOfLog, Store};
+use crate::store::{EndOfLog, Store, make_folder};
 
 /// Opens or creates the file and reads the state in which it ends. `seed` is for the tree's hash.
 pub(super) fn recover(
@@ -30,7 +25,7 @@ pub(super) fn recover(
             let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "missing, and datadir.autocreate is false");
             return Err(refused(missing));
         }
-        make_folder(folder, &mut |made_in| File::open(made_in)?.sync_all()).map_err(refused)?;
+        make_folder(folder).map_err(refused)?;
     }
     let mut state = ReplicatedState::new(settings, seed);
     let (store, report) = Store::open(&path, &config.store_options(), &mut Loading::into(&mut state))
@@ -60,50 +55,11 @@ pub(super) fn recover(
     Ok((store, state))
 }
 
-/// Makes a folder and what is missing above it, readable by the owner only, like the file. Each name is synced into the
-/// folder that holds it: else a power cut could take the file away with the folder.
-fn make_folder(folder: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
-    let here = Path::new(".");
-    let above = folder.parent().map(|above| if above.as_os_str().is_empty() { here } else { above });
-    if let Some(above) = above.filter(|above| !above.exists()) {
-        make_folder(above, sync)?;
-    }
-    match DirBuilder::new().mode(0o700).create(folder) {
-        // Somebody else was quicker, or the name ends in `..`.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => above.map_or(Ok(()), sync),
-    }
-}
-
 /// How the last server with the file ended, for the log.
 fn how_it_ended(end: EndOfLog) -> String {
     match end {
         EndOfLog::Created => "new".to_owned(),
         EndOfLog::Clean => "stopped cleanly".to_owned(),
         EndOfLog::Cut { at } => format!("not stopped cleanly, nothing acknowledged lies behind byte {at}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_folder_that_is_made_is_synced_into_the_one_above() {
-        let base = std::env::temp_dir().join(format!("zoarium-folders-{}", std::process::id()));
-        std::fs::create_dir_all(&base).unwrap();
-        let mut synced = Vec::new();
-        let mut sync = |folder: &Path| {
-            synced.push(folder.to_owned());
-            Ok(())
-        };
-        make_folder(&base.join("a/b/c"), &mut sync).unwrap();
-        make_folder(&base.join("a/b/d"), &mut sync).unwrap();
-        make_folder(&base.join("a/b/d"), &mut sync).unwrap();
-        assert_eq!(synced, [base.clone(), base.join("a"), base.join("a/b"), base.join("a/b")]);
-        let refused = make_folder(&base.join("e/f"), &mut |_| Err(io::ErrorKind::StorageFull.into()));
-        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::StorageFull);
-        std::fs::remove_dir_all(&base).unwrap();
     }
 }

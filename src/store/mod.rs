@@ -18,6 +18,7 @@ mod cover;
 mod disk;
 mod error;
 mod extents;
+mod folder;
 mod frame;
 mod helper;
 mod history;
@@ -51,6 +52,7 @@ pub use cause::{ChunkAt, DamageCause, ForeignCause, FrameFault, OptionRange, Rec
 pub(crate) use disk::listen;
 pub use disk::{DiskFile, block_file_size_signal};
 pub use error::StoreError;
+pub use folder::make_folder;
 pub use frame::Record;
 pub use inspect::{InspectLine, InspectVerdict, SuperblockLine, inspect, inspect_bytes};
 pub use member::{KeptConfig, MemberState, Soundness};

@@ -110,9 +110,6 @@ fn take_over(arguments: &ImportArguments) -> Result<(), CommandEnd> {
         say!("dry run: nothing was written; {} would be", file.display());
         return Ok(());
     }
-    if let Some(to) = arguments.to.as_deref().filter(|to| !to.exists()) {
-        std::fs::create_dir_all(to).map_err(|error| refused(format!("cannot create {}: {error}", to.display())))?;
-    }
     read.write(&file, &config.store_options(), &mut |step| progress.tell(step)).map_err(refused)?;
     say!("written     {}, in {:.1} s", file.display(), begun.elapsed().as_secs_f64());
     Ok(())
