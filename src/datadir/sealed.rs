@@ -109,7 +109,7 @@ impl SealedReader {
 
     /// The checksum of everything that was taken.
     pub(super) fn seal(&self) -> Adler32 {
-        self.seal.clone()
+        self.seal
     }
 
     /// Bytes that were taken.
