@@ -48,6 +48,8 @@ pub(crate) enum Failpoint {
     SyncNotForwarded,
     /// The newest of several commits is told first (S-14).
     CommitsReversed,
+    /// A member whose file is new votes at once (SC-51).
+    NewFileVotes,
     // ---- The file -----------------------------------------------------------------------------------------------
     /// An append returns before its sync (D-10).
     AckBeforeSync,

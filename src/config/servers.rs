@@ -198,6 +198,9 @@ pub struct Ensemble {
     pub listen_on_all: bool,
     /// `electionPortBindRetry`: tries to bind a port for other servers; 0 is without end.
     pub bind_tries: u32,
+    /// `db.autocreate`: whether a server with a new file votes: at once, once a leader has filled it, or, where absent, once
+    /// every other voter was heard.
+    pub db_autocreate: Option<bool>,
     /// Every other key that only matters in an ensemble, by name.
     pub others: BTreeMap<String, String>,
 }
@@ -219,6 +222,7 @@ impl Default for Ensemble {
             quorum_cnxn_timeout_ms: None,
             listen_on_all: false,
             bind_tries: 3,
+            db_autocreate: None,
             others: BTreeMap::new(),
         }
     }

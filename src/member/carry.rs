@@ -2,33 +2,41 @@
 //!
 //! | asked for | carried out by |
 //! |---|---|
-//! | keep, truncate | the store, at once or behind the write that is under way; the answer is the next event |
-//! | append | the host of the member, on whichever thread: [`EnsemblePart::begin_append`], [`EnsemblePart::appended`] |
+//! | keep, append | the host of the member, on whichever thread: [`EnsemblePart::begin_append`], [`EnsemblePart::appended`] |
+//! | truncate | the store, at once or behind the write that is under way; the answer is the next event |
 //! | install | [`Installing`], a slice in each turn |
 //! | replay, deliver | the engine; what is delivered may wait there for a long transaction to be applied |
 //! | read, open and stream a snapshot | [`Feeding`], a piece at a time and as the connection takes it |
 //! | hear, unhear | [`StateHearing`], apart from the state that is served |
 //! | dial, send, close, ballots | the host |
 
+mod logging;
+mod pace;
+mod words;
+
 use std::collections::VecDeque;
 
 use super::feeding::Feeding;
 use super::installing::Installing;
 use super::numbers::{EnsembleStatus, Numbers};
-use super::{EngineSeat, Host, Loading, MemberFailure, MemberParts};
+use super::{EngineSeat, Host, JoinSettings, Loading, MemberFailure, MemberParts};
 use crate::engine::{Duty, Outgoing, ReplicatedState, StateHearing};
 use crate::ids::{LinkId, Millis, Zxid};
 use crate::records::peer::{PacketType, QuorumPacket};
 use crate::records::txn::Proposal;
-use crate::store::{LogWrite, MemberState, Record, SnapshotDone, Store, StoreError};
-use crate::zab::{History, MemberRecord, RoleEnd, Standing, Start, Zab, ZabAction, ZabEvent, ZabSettings};
+use crate::store::{MemberState, SnapshotDone, Soundness, Store, StoreError};
+use crate::zab::{History, MemberRecord, Standing, Start, VotingRight, Zab, ZabAction, ZabEvent, ZabSettings};
+use logging::{Keeping, kept};
+use pace::DialPace;
+use words::{tell_awaited, tell_right, words};
 
 /// A member without a leader answers reads, where that is allowed, after so long, ms; a tick where that is longer.
 const READ_ONLY_AFTER_MS: u64 = 2000;
+/// A member whose vote does not count tells after so long for whom it waits, ms, and then again after this.
+const WAITS_FIRST_MS: u64 = 2000;
+const WAITS_EVERY_MS: u64 = 30_000;
 /// Time for feeding learners in one turn, µs.
 const FEED_US: u64 = 1000;
-/// How long an append that found no room waits before it is tried again, ms.
-const FULL_PAUSE_MS: u64 = 200;
 /// How long the end of an installation that found no room is kept back, ms. The role ends with it, and the next begins with the
 /// whole state being sent again.
 const NO_ROOM_PAUSE_MS: u64 = 2000;
@@ -66,14 +74,24 @@ pub(super) struct EnsemblePart {
     retry_at: Option<Millis>,
     /// A truncation that waits until the write under way is over: its run, and where the log is to end.
     truncating: Option<(u64, Zxid)>,
+    /// A record that is to be kept, or is being kept.
+    keeping: Option<Keeping>,
+    /// An installation that waits until the write under way is over: its run, where the state ends, and what is kept with it.
+    to_install: Option<(u64, Zxid, MemberRecord)>,
     /// When reads are answered without a leader, while there is none and that is allowed.
     read_only_at: Option<Millis>,
     /// How long there must be none for that; `None` where it is not allowed.
     read_only_after_ms: Option<u64>,
     /// The connection to the leader.
     leader_link: Option<LinkId>,
+    /// When it is made.
+    pace: DialPace,
     /// It is about to stop: nothing more is decided.
     is_leaving: bool,
+    /// Its vote counts, as far as was told.
+    is_heard: bool,
+    /// When the operator is told next for whom it waits, while its vote does not count.
+    waits_told_at: Millis,
     /// The time when the clock was last looked at, which is not done for each packet.
     now: Millis,
     /// Events that follow from what was carried out.
@@ -86,11 +104,11 @@ impl EnsemblePart {
     pub(super) fn new(
         now: Millis,
         settings: ZabSettings,
-        is_read_only: bool,
+        joining: JoinSettings,
         store: &Store,
         applied: Zxid,
     ) -> EnsemblePart {
-        let read_only_after_ms = is_read_only.then_some(READ_ONLY_AFTER_MS.max(settings.tick_ms));
+        let read_only_after_ms = joining.is_read_only.then_some(READ_ONLY_AFTER_MS.max(settings.tick_ms));
         let (accepted, current) = store.epochs();
         let epoch = |kept: u64| u32::try_from(kept).unwrap_or(u32::MAX);
         let record = MemberRecord { accepted_epoch: epoch(accepted), current_epoch: epoch(current) };
@@ -98,8 +116,21 @@ impl EnsemblePart {
         log::info!(
             "server {me} looks for a leader, at zxid {applied}: of {voters} voters a quorum must be there, clients are refused until then"
         );
+        let is_new = applied == Zxid::ZERO && record.current_epoch == 0;
+        let right = match joining.trusts_new_file {
+            _ if store.member_state().soundness == Soundness::Damaged => VotingRight::OnceFilled,
+            None if is_new => VotingRight::OnceAllAreHeard,
+            Some(false) if is_new => VotingRight::OnceFilled,
+            _ => VotingRight::Held,
+        };
+        if settings.is_participant {
+            tell_right(right);
+        }
         EnsemblePart {
-            zab: Zab::new(now, settings, Start { history: History::at(applied), record }),
+            pace: DialPace::new(settings.init_ms()),
+            waits_told_at: now.plus(WAITS_FIRST_MS),
+            is_heard: !settings.is_participant || right == VotingRight::Held,
+            zab: Zab::new(now, settings, Start { history: History::at(applied), record, right }),
             standing: Standing::Looking,
             deliveries: VecDeque::new(),
             taken: applied,
@@ -113,6 +144,8 @@ impl EnsemblePart {
             retry_at: None,
             no_room: None,
             truncating: None,
+            keeping: None,
+            to_install: None,
             read_only_at: read_only_after_ms.map(|ms| now.plus(ms)),
             read_only_after_ms,
             leader_link: None,
@@ -168,7 +201,8 @@ impl EnsemblePart {
 
     /// When a turn is wanted though nothing comes from outside.
     pub(super) fn poll_timeout(&self) -> Millis {
-        [Some(self.zab.poll_timeout()), self.retry_at, self.no_room.map(|(_, at)| at), self.read_only_at]
+        let no_room_told = self.no_room.map(|(_, at)| at);
+        [Some(self.zab.poll_timeout()), self.retry_at, no_room_told, self.pace.poll_timeout(), self.read_only_at]
             .into_iter()
             .flatten()
             .min()
@@ -193,6 +227,15 @@ impl EnsemblePart {
         }
         if let Some((run, _)) = self.no_room.take_if(|(_, at)| *at <= now) {
             self.handle(parts, host, ZabEvent::Installed { run, is_done: false })?;
+        }
+        if let Some(leader) = self.pace.take_due(now) {
+            host.dial(leader);
+        }
+        if !self.is_heard && self.standing == Standing::Looking && self.waits_told_at <= now {
+            self.waits_told_at = now.plus(WAITS_EVERY_MS);
+            if let Err(awaited) = self.zab.is_heard() {
+                log::warn!("{}", tell_awaited(&awaited));
+            }
         }
         if self.read_only_at.is_some_and(|at| at <= now) {
             self.read_only_at = None;
@@ -230,12 +273,17 @@ impl EnsemblePart {
         while let Some(event) = self.follow_ups.pop_front() {
             self.numbers.note_event(&event);
             self.zab.handle(self.now, event);
+            if let Some(ending) = self.zab.take_ending() {
+                self.pace.ended(self.now, &ending);
+                log::warn!("{}", words(&ending));
+            }
             while let Some(action) = self.zab.poll_action() {
                 self.carry_out(parts, host, action)?;
             }
-            if let Some(ending) = self.zab.take_ending() {
-                log::warn!("{}", words(&ending));
-            }
+        }
+        if !self.is_heard && self.zab.is_heard().is_ok() {
+            self.is_heard = true;
+            log::info!("this member votes from now on");
         }
         Ok(())
     }
@@ -250,7 +298,11 @@ impl EnsemblePart {
         match action {
             ZabAction::Ballot { to, notification } => host.ballot(to, &notification),
             ZabAction::LinkBallots(peers) => host.link_ballots(&peers),
-            ZabAction::Dial { to } => host.dial(to),
+            ZabAction::Dial { to } => {
+                if self.pace.dial(self.now, to) {
+                    host.dial(to);
+                }
+            }
             ZabAction::Send { link, packet } => host.send(link, &packet),
             ZabAction::Close { link, why } => {
                 log::info!("closing a connection of the quorum port: {why:?}");
@@ -258,8 +310,9 @@ impl EnsemblePart {
                 host.close(link);
             }
             ZabAction::Keep { run, record } => {
-                parts.store.keep(&kept(parts.store, record))?;
-                self.follow_ups.push_back(ZabEvent::Kept { run });
+                self.keeping = Some(Keeping::new(run, record));
+                let kept = self.go_on_keeping(parts)?;
+                self.follow_ups.extend(kept);
             }
             // Asked for by `begin_append`, so that all that came in a turn shares one sync.
             ZabAction::Append { .. } => {}
@@ -276,6 +329,9 @@ impl EnsemblePart {
             }
             ZabAction::Unhear => {
                 self.receiving = None;
+                if let Some((run, ..)) = self.to_install.take() {
+                    self.follow_ups.push_back(ZabEvent::Installed { run, is_done: false });
+                }
                 if let Some(installing) = self.installing.take() {
                     parts.store.snapshot_abort();
                     self.follow_ups.push_back(ZabEvent::Installed { run: installing.run, is_done: false });
@@ -283,6 +339,9 @@ impl EnsemblePart {
                 if let Some((run, _)) = self.no_room.take() {
                     self.follow_ups.push_back(ZabEvent::Installed { run, is_done: false });
                 }
+            }
+            ZabAction::Install { run, at, record } if parts.store.is_rearranging() => {
+                self.to_install = Some((run, at, record));
             }
             ZabAction::Install { run, at, record } => self.install(parts, run, at, record)?,
             ZabAction::Replay { upto } => self.replay(parts, upto)?,
@@ -356,6 +415,7 @@ impl EnsemblePart {
             }
             Standing::Following { leader, epoch, votes } => {
                 let what = if votes { "following" } else { "observing" };
+                self.pace.follows(self.now);
                 log::info!("{what} server {leader} in epoch {epoch}, from zxid {}", parts.engine.applied());
                 Duty::Forward { epoch, votes }
             }
@@ -367,112 +427,7 @@ impl EnsemblePart {
     }
 
     // -----------------------------------------------------------------------------------------------------------
-    // What the leader decides, and the log
-
-    /// The transactions of the history that are not in our log.
-    fn unlogged(&self, store: &Store) -> impl Iterator<Item = usize> {
-        self.zab.txns(store.last_zxid(), self.zab.history().last()).map(|(_, txn)| txn.len())
-    }
-
-    /// Bytes of what was decided, here or by the leader, and is not in our log.
-    pub(super) fn unlogged_bytes(&self, store: &Store) -> usize {
-        self.unlogged(store).sum::<usize>() + self.held.iter().map(|one| one.txn.len()).sum::<usize>()
-    }
-
-    /// Takes what the engine decided, if there is room for it in our own log: what was sent cannot be taken back.
-    pub(super) fn propose<S: EngineSeat>(
-        &mut self,
-        parts: &mut MemberParts<'_, S>,
-        host: &mut impl Host,
-    ) -> Result<(), MemberFailure> {
-        if !matches!(self.standing, Standing::Leading { .. }) || self.is_leaving {
-            return Ok(());
-        }
-        self.held.extend(parts.engine.poll_proposals());
-        if self.held.is_empty() {
-            return Ok(());
-        }
-        // What was sent to others and is not in our log yet needs its room, too.
-        let mut sizes = std::mem::take(&mut self.sizes);
-        sizes.clear();
-        sizes.extend(self.unlogged(parts.store).chain(self.held.iter().map(|one| one.txn.len())));
-        self.sizes = sizes;
-        match parts.store.reserve(&self.sizes) {
-            Ok(()) => {
-                let decided = self.held.drain(..).map(|one| (one.zxid, one.txn)).collect();
-                self.handle(parts, host, ZabEvent::Decided(decided))
-            }
-            Err(error @ (StoreError::Full { .. } | StoreError::TooLarge { .. })) => {
-                let is_alone = self.zab.history().committed() == self.zab.history().last();
-                if is_alone && self.deliveries.is_empty() && !parts.engine.is_applying() {
-                    log::error!("{error}: {} writes were refused", self.held.len());
-                    self.held.clear();
-                    parts.engine.abandon_proposals();
-                }
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Begins to append what the history has and the log has not.
-    pub(super) fn begin_append<S: EngineSeat>(
-        &mut self,
-        parts: &mut MemberParts<'_, S>,
-        host: &mut impl Host,
-    ) -> Result<Option<LogWrite>, MemberFailure> {
-        let now = host.time().0;
-        if parts.store.is_writing() || self.retry_at.is_some_and(|at| now < at) {
-            return Ok(None);
-        }
-        let Some((run, upto)) = self.appending.or_else(|| self.zab.begin_append()) else { return Ok(None) };
-        let records: Vec<Record<'_>> =
-            self.zab.txns(parts.store.last_zxid(), upto).map(|(zxid, txn)| Record { zxid: *zxid, txn }).collect();
-        let begun = parts.store.append_begin(&records);
-        self.appending = Some((run, upto));
-        let was_full = self.retry_at.take().is_some();
-        match begun {
-            Ok(None) => {
-                self.appended(parts, host)?;
-                Ok(None)
-            }
-            Ok(write) => Ok(write),
-            // The leader will leave us behind; once there is room we go on.
-            Err(error @ StoreError::Full { .. }) => {
-                if !was_full {
-                    log::error!("{error}: this member cannot follow until there is space");
-                }
-                self.retry_at = Some(now.plus(FULL_PAUSE_MS));
-                Ok(None)
-            }
-            Err(error @ StoreError::TooLarge { .. }) => {
-                log::error!("{error}: this member cannot follow its leader, whose limits are larger");
-                self.appending = None;
-                self.handle(parts, host, ZabEvent::AppendFailed)?;
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The log is on disk further than it was: perhaps as far as was asked for.
-    pub(super) fn appended<S: EngineSeat>(
-        &mut self,
-        parts: &mut MemberParts<'_, S>,
-        host: &mut impl Host,
-    ) -> Result<(), MemberFailure> {
-        if let Some((run, to)) = self.truncating.take() {
-            let is_done = self.truncate(parts, to)?;
-            self.handle(parts, host, ZabEvent::Truncated { run, is_done })?;
-        }
-        match self.appending {
-            Some((run, upto)) if parts.store.last_zxid() >= upto => {
-                self.appending = None;
-                self.handle(parts, host, ZabEvent::Synced { run, upto })
-            }
-            _ => Ok(()),
-        }
-    }
+    // What others are given
 
     /// What the engine has for other servers goes to them.
     pub(super) fn send_packets<S: EngineSeat>(
@@ -617,7 +572,8 @@ impl EnsemblePart {
         self.end_read_only(parts)?;
         assert!(heard.applied() == at, "a state of {} is installed as that of {at}", heard.applied());
         parts.snapshots.abort(parts.engine, parts.store);
-        let state = kept(parts.store, record);
+        // It has a leader's whole history then, whatever it had before.
+        let state = MemberState { soundness: Soundness::Sound, ..kept(parts.store, record) };
         match Installing::begin(heard, parts.store, run, &state) {
             Ok(installing) => {
                 self.installing = Some(installing);
@@ -679,26 +635,5 @@ impl EnsemblePart {
     /// Whether a turn has more to do for the learners that are fed, or for the state that is installed.
     pub(super) fn goes_on(&self, store: &Store) -> bool {
         self.is_feeding || self.installing.as_ref().is_some_and(|installing| installing.goes_on(store))
-    }
-}
-
-fn kept(store: &Store, record: MemberRecord) -> MemberState {
-    MemberState {
-        accepted_epoch: record.accepted_epoch.into(),
-        current_epoch: record.current_epoch.into(),
-        ..store.member_state().clone()
-    }
-}
-
-fn words(ending: &RoleEnd) -> String {
-    match ending {
-        RoleEnd::NoQuorum => "this member leads no longer: too few followers".to_owned(),
-        RoleEnd::CounterUsedUp => "this member leads no longer: a new epoch is needed".to_owned(),
-        RoleEnd::LeaderLost(why) => format!("the leader is lost ({why:?})"),
-        RoleEnd::LeaderBroke(why) => format!("the leader is left: {why}"),
-        RoleEnd::CannotTruncate => {
-            "this member's log cannot be made to end where the leader's does: it asks for the whole state".to_owned()
-        }
-        RoleEnd::DiskFailed => "what the leader asked for could not be carried out on this member's file".to_owned(),
     }
 }

@@ -89,6 +89,15 @@ pub trait Host {
     fn flush(&mut self) {}
 }
 
+/// How a member joins its ensemble.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JoinSettings {
+    /// It answers reads when there is no leader for a while, for clients that put up with that.
+    pub is_read_only: bool,
+    /// Whether it votes though its file is new: `None` once every other voter was heard.
+    pub trusts_new_file: Option<bool>,
+}
+
 /// Why a member cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberFailure {
@@ -193,8 +202,7 @@ impl<S: EngineSeat> Member<S> {
         self.engine.serve(Duty::Alone { epoch }, now, wall);
     }
 
-    /// Begins to look for a leader, and serves once there is one. With `is_read_only` it answers reads when there is none for
-    /// a while, for clients that put up with that.
+    /// Begins to look for a leader, and serves once there is one.
     ///
     /// # Errors
     /// [`MemberFailure`], which is final.
@@ -202,9 +210,9 @@ impl<S: EngineSeat> Member<S> {
         &mut self,
         host: &mut impl Host,
         settings: zab::ZabSettings,
-        is_read_only: bool,
+        joining: JoinSettings,
     ) -> Result<(), MemberFailure> {
-        let ensemble = EnsemblePart::new(host.time().0, settings, is_read_only, &self.store, self.engine.applied());
+        let ensemble = EnsemblePart::new(host.time().0, settings, joining, &self.store, self.engine.applied());
         self.agreement = Agreement::Ensemble(Box::new(ensemble));
         self.handle(host, ZabEvent::Timeout)
     }
@@ -357,7 +365,7 @@ impl<S: EngineSeat> Member<S> {
             }
         };
         let write = match write {
-            None => self.store.mark_begin()?,
+            None => self.store.upkeep_begin()?,
             write => write,
         };
         // Others may read meanwhile, unless they would see what its watchers in this process have not been told.

@@ -14,8 +14,8 @@ use mio::{Events, Poll, Token};
 use crate::config::Config;
 use crate::engine::{CloseReason, Duty, EngineSettings, LogSpace};
 use crate::four_letter::{Whitelist, Word};
-use crate::ids::{Millis, ServerId, SessionId, WallMillis};
-use crate::member::{EngineSeat as _, LogSpaceChanged, Member};
+use crate::ids::{Millis, ServerId, SessionId, WallMillis, Zxid};
+use crate::member::{EngineSeat as _, JoinSettings, LogSpaceChanged, Member};
 use crate::store::{LogWrite, LogWritten};
 use crate::{Error, engine};
 
@@ -204,7 +204,7 @@ impl Peer {
         settings.limits.record_size_max = usize::try_from(store.max_record()).unwrap_or(usize::MAX);
         let mut member = Member::new(settings, state, store, Seat::new);
         let hub = Hub::new(Arc::clone(&waker), member.engine.lent(), link_limits);
-        member.store.set_marks_apart();
+        member.store.set_writes_apart();
         let pool = MemoryPool::new(config.limits.input_bytes_max / 2, READ_SIZE);
         let hearing =
             LoopDelay::new(config.session_timeout_min_ms(), hearing::backlog(config.client_port_listen_backlog));
@@ -264,8 +264,14 @@ impl Peer {
             return Ok(());
         }
         let settings = ensemble::zab_settings(config)?;
+        let is_new = member.applied() == Zxid::ZERO && member.store.epochs().1 == 0;
+        let is_initialized = is_new && recovery::take_initialize(config)?;
+        let joining = JoinSettings {
+            is_read_only: config.read_only_mode,
+            trusts_new_file: if is_initialized { Some(true) } else { config.ensemble.db_autocreate },
+        };
         let mut hosting = Hosting { locals, started: *started, network: network.as_mut() };
-        Ok(member.join(&mut hosting, settings, config.read_only_mode)?)
+        Ok(member.join(&mut hosting, settings, joining)?)
     }
 
     /// Where clients connect: ports are real ones even where 0 was configured.

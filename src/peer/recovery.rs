@@ -1,5 +1,7 @@
 //! From the file to a state: what was durable when the last process ended.
 
+use std::io;
+
 use crate::Error;
 use crate::config::Config;
 use crate::engine::{EngineSettings, ReplicatedState};
@@ -53,6 +55,20 @@ pub(super) fn recover(
         log::warn!("forceSync=no: acknowledged writes are lost when the machine fails");
     }
     Ok((store, state))
+}
+
+/// Takes away the file `initialize` in `dataDir`, by which an operator says that a new file is no loss, as ZooKeeper does at
+/// its start. Whether it was there.
+pub(super) fn take_initialize(config: &Config) -> Result<bool, Error> {
+    let file = config.data_dir.join("initialize");
+    match std::fs::remove_file(&file) {
+        Ok(()) => {
+            log::info!("{} was there: this member votes with its new file", file.display());
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(Error::Folder { path: file, source }),
+    }
 }
 
 /// How the last server with the file ended, for the log.

@@ -287,6 +287,7 @@ impl Budget<'_> {
     /// Whether a snapshot could begin now, and would not be the same as the last one.
     pub(crate) fn may_begin_snapshot(&self) -> bool {
         self.snapshots.build.is_none()
+            && !self.extents.root.is_pending()
             && self.extents.root.poisoned().is_none()
             && self.extents.now >= self.snapshots.not_before
             && self.log.last_zxid > self.newest_snapshot_zxid()

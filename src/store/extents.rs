@@ -150,7 +150,11 @@ impl Extents {
         count(&self.root.sb, state)
     }
 
+    /// The lowest extent that may be written now: none while a superblock is being written that may have another use for it.
     pub(crate) fn first_free(&self) -> Option<u32> {
+        if self.root.is_pending() {
+            return None;
+        }
         self.pool.first_free(&self.root.sb)
     }
 
@@ -321,6 +325,9 @@ impl Extents {
         // Half-grown batches are counted as they come only when someone waits; else in one update.
         if self.pool.growing == 0 || self.count_free() == 0 || is_urgent {
             self.adopt_grown(log)?;
+        }
+        if self.root.is_pending() {
+            return Ok(());
         }
         self.free_retired(log)
     }

@@ -8,7 +8,8 @@ use crate::store::parts::Store;
 use crate::store::read::{LogCursor, LogReader, Logged};
 use crate::store::recover;
 use crate::store::replay::Replay;
-use crate::store::writing::{LogWrite, LogWritten};
+use crate::store::writing::{LogWork, LogWrite, LogWritten};
+use std::sync::Arc;
 
 impl Store {
     /// Appends `records` and makes them durable.
@@ -26,7 +27,7 @@ impl Store {
         let forgets = failpoint::on(Failpoint::LastRecordForgotten) && records.len() > 1;
         let mut rest = if forgets { &records[..records.len() - 1] } else { records };
         while let Some(write) = self.append_begin(rest)? {
-            let count = write.end.records;
+            let count = write.records();
             self.append_end(write.carry_out())?;
             rest = &rest[count..];
         }
@@ -44,6 +45,7 @@ impl Store {
     /// As [`append`](Store::append), and while a write is under way.
     pub fn append_begin(&mut self, records: &[Record<'_>]) -> Result<Option<LogWrite>, StoreError> {
         self.extents.root.has_history()?;
+        self.extents.root.settle()?;
         let mut last = self.log.last_zxid;
         for one in records {
             assert!(one.zxid > last, "log goes backwards: {:?} after {last:?}", one.zxid);
@@ -60,7 +62,7 @@ impl Store {
         Ok(Some(self.log.begin_append(&self.extents.root, records)))
     }
 
-    /// Last step of an append: takes note that the frame is durable.
+    /// Last step of an append, or of [`upkeep_begin`](Store::upkeep_begin): takes note that what was written is durable.
     ///
     /// # Errors
     /// [`StoreError::SyncFailed`], which is final (S-42).
@@ -68,17 +70,22 @@ impl Store {
         self.log.end_frame(&mut self.extents.root, written)
     }
 
-    /// Whether a write is under way.
-    pub fn is_writing(&self) -> bool {
-        self.log.is_writing
-    }
-
-    /// Begins to say in the log that all of it is durable, if that is due and [`tick`](Store::tick) was told to leave it.
+    /// Begins to write what [`tick`](Store::tick) and [`keep`](Store::keep) were told to leave: the superblock, or in the log that
+    /// all of it is durable. Carried out and handed back as an append is.
     ///
     /// # Errors
     /// As every write.
-    pub fn mark_begin(&mut self) -> Result<Option<LogWrite>, StoreError> {
-        if self.log.is_writing || !std::mem::take(&mut self.log.is_mark_due) {
+    pub fn upkeep_begin(&mut self) -> Result<Option<LogWrite>, StoreError> {
+        if self.log.is_writing {
+            return Ok(None);
+        }
+        if self.extents.root.is_pending() {
+            self.extents.root.alive()?;
+            let disk = Arc::clone(&self.extents.root.disk);
+            let steps = self.extents.root.begin_update();
+            return Ok(steps.map(|steps| LogWrite { disk, work: LogWork::Root(steps) }));
+        }
+        if !std::mem::take(&mut self.log.is_mark_due) {
             return Ok(None);
         }
         self.extents.root.alive()?;
@@ -98,10 +105,19 @@ impl Store {
             return Err(StoreError::TooLarge { size, limit: self.max_record() });
         }
         if self.log.moves_apart(self.sb(), sizes) > self.log.ahead(self.sb()) && !self.sb().is_whole() {
+            self.extents.root.settle()?;
             self.widen_at_once()?;
         }
         let moves = self.log.moves_apart(self.sb(), sizes);
+        if moves > self.log.ahead(self.sb()) {
+            self.extents.root.settle()?;
+        }
         self.link_at_least(moves)
+    }
+
+    /// Whether the extents that are linked have room for these, so that [`reserve`](Store::reserve) waits for nothing.
+    pub fn has_room_linked(&self, sizes: &[usize]) -> bool {
+        self.log.moves_apart(self.sb(), sizes) <= self.log.ahead(self.sb())
     }
 
     fn reader(&self) -> LogReader<'_> {
@@ -158,6 +174,7 @@ impl Store {
     /// [`StoreError::SyncFailed`], which is final.
     pub fn truncate(&mut self, to: Zxid) -> Result<bool, StoreError> {
         self.extents.root.has_history()?;
+        self.extents.root.settle()?;
         if to == self.log.last_zxid {
             return Ok(true);
         }

@@ -15,7 +15,7 @@ use crate::store::layout::{PAGE, frame, open};
 use crate::store::options::SyncMode;
 use crate::store::root::{LogEnd, Root};
 use crate::store::superblock::Superblock;
-use crate::store::writing::{FrameEnd, LogWrite, LogWritten};
+use crate::store::writing::{FrameEnd, LogWork, LogWrite, LogWritten};
 
 /// The append buffer of an idle server.
 const APPEND_BUF: usize = 64 * 1024;
@@ -415,31 +415,33 @@ impl Log {
         }
         head.encode_with(content, root.seed, rest);
         self.is_writing = true;
-        LogWrite {
-            disk: Arc::clone(&root.disk),
+        let end = FrameEnd {
+            kind: head.kind,
+            lseq,
+            index,
+            at,
+            len: total as u64,
+            lead,
+            opens: opens.then_some(first_fseq),
+            fseq: head.fseq,
+            crc: head.header_crc,
+            last_zxid: head.last_zxid,
+            records: content.records().len(),
+        };
+        let work = LogWork::Frame {
             buf: std::mem::take(&mut self.buf),
             len: written_len,
             at: at - lead as u64,
             is_synced: root.sync == SyncMode::Always && !failpoint::on(Failpoint::AckBeforeSync),
-            end: FrameEnd {
-                kind: head.kind,
-                lseq,
-                index,
-                at,
-                len: total as u64,
-                lead,
-                opens: opens.then_some(first_fseq),
-                fseq: head.fseq,
-                crc: head.header_crc,
-                last_zxid: head.last_zxid,
-                records: content.records().len(),
-            },
-        }
+            end,
+        };
+        LogWrite { disk: Arc::clone(&root.disk), work }
     }
 
     /// Moves the end of the log behind a frame that was written.
     pub(crate) fn end_frame(&mut self, root: &mut Root, written: LogWritten) -> Result<(), StoreError> {
-        let LogWritten { buf, took_us, result, end } = written;
+        let LogWritten { took_us, result, frame } = written;
+        let Some((buf, end)) = frame else { return root.end_update(result) };
         assert!(self.is_writing, "no write was begun");
         self.is_writing = false;
         self.buf = buf;

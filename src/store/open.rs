@@ -241,6 +241,7 @@ impl Store {
     /// [`StoreError::SyncFailed`] when this or an earlier write could not be made durable.
     pub fn close(mut self) -> Result<(), StoreError> {
         self.extents.helper.stop();
+        self.extents.root.settle()?;
         self.extents.root.alive()?;
         let mut next = self.sb().clone();
         next.flags |= sb::FLAG_CLEAN;

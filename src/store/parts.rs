@@ -31,8 +31,8 @@ pub struct Store {
     pub(crate) demand: Demand,
     /// The cursors that read the log.
     pub(crate) pins: Pins,
-    /// Whoever calls carries out all writes of the log: see [`set_marks_apart`](Store::set_marks_apart).
-    pub(crate) has_marks_apart: bool,
+    /// Whoever calls carries out all writes but those of the helper: see [`set_writes_apart`](Store::set_writes_apart).
+    pub(crate) has_writes_apart: bool,
 }
 
 impl std::fmt::Debug for Store {
@@ -54,7 +54,7 @@ impl Store {
             log,
             snapshots: Snapshots::default(),
             pins: Pins::default(),
-            has_marks_apart: false,
+            has_writes_apart: false,
         }
     }
 
@@ -65,6 +65,17 @@ impl Store {
     /// Makes `next` the following generation of the superblock.
     pub(crate) fn update(&mut self, next: Superblock) -> Result<(), StoreError> {
         self.extents.root.update(next, self.log.end())
+    }
+
+    /// Whether a write is under way, or one of the superblock waits for [`upkeep_begin`](Store::upkeep_begin): no append begins
+    /// before that is over.
+    pub fn is_writing(&self) -> bool {
+        self.log.is_writing || self.extents.root.is_pending()
+    }
+
+    /// Whether the superblock is being written, or waits for that: nothing is rearranged or kept before it is over.
+    pub fn is_rearranging(&self) -> bool {
+        self.extents.root.is_pending()
     }
 
     pub(crate) fn draw_jitter(&mut self) {
@@ -167,19 +178,24 @@ impl Store {
     }
 
     /// Keeps the epochs and what else a member of an ensemble must not forget, in one superblock update; durable on
-    /// return (D-01, D-03).
+    /// return (D-01, D-03), or, where [`set_writes_apart`](Store::set_writes_apart) was called, once what
+    /// [`upkeep_begin`](Store::upkeep_begin) gives is written: [`is_rearranging`](Store::is_rearranging) says until when.
     ///
     /// # Errors
     /// [`StoreError::TooLarge`] when the texts do not fit, and nothing was changed; [`StoreError::SyncFailed`], which is
     /// final.
     ///
     /// # Panics
-    /// When an epoch would fall, or the current one pass the accepted one (S-08).
+    /// When an epoch would fall, or the current one pass the accepted one (S-08); while the superblock is being written.
     pub fn keep(&mut self, state: &MemberState) -> Result<(), StoreError> {
         self.check_member_state(state)?;
+        self.extents.root.settle()?;
         let mut next = self.sb().clone();
         next.member = state.clone();
-        self.update(next)
+        self.extents.root.defers = self.has_writes_apart;
+        let kept = self.update(next);
+        self.extents.root.defers = false;
+        kept
     }
 
     /// Whether `state` may be kept after what is kept now.

@@ -26,6 +26,7 @@ impl Store {
     /// When `zxid` is not the last one appended.
     pub fn snapshot_begin(&mut self, zxid: Zxid, estimate_bytes: u64) -> Result<(), StoreError> {
         self.extents.root.has_history()?;
+        self.extents.root.settle()?;
         if self.snapshots.build.is_some() {
             return Err(StoreError::SnapshotRunning);
         }
@@ -122,6 +123,7 @@ impl Store {
     /// When an epoch would fall, or the current one pass the accepted one (S-08).
     pub fn install_begin(&mut self, zxid: Zxid, estimate_bytes: u64, state: &MemberState) -> Result<(), StoreError> {
         self.extents.root.alive()?;
+        self.extents.root.settle()?;
         self.check_member_state(state)?;
         self.snapshot_give_up()?;
         self.pins.drop_all();

@@ -24,6 +24,20 @@ pub(crate) struct LogEnd {
     pub(crate) first_fseq: Option<u64>,
 }
 
+/// One of the writes that an update of the superblock takes.
+pub(crate) struct RootStep {
+    pub(crate) buf: AlignedBuf,
+    pub(crate) at: u64,
+    pub(crate) is_synced: bool,
+}
+
+/// A generation that is to be written, or is being written. Until that is over the one before is in force, and nothing else that
+/// one of them names is written: no extent is given out meanwhile, and there is no other update.
+struct PendingUpdate {
+    next: Superblock,
+    is_under_way: bool,
+}
+
 /// The file with its superblock. After a failed write or sync it takes no other: everything that writes asks here.
 pub(crate) struct Root {
     pub(crate) disk: Arc<dyn Disk>,
@@ -32,6 +46,9 @@ pub(crate) struct Root {
     /// What the checksums of frames and chunks begin with.
     pub(crate) seed: u32,
     pub(crate) sync: SyncMode,
+    /// An update is not written here but waits for whoever carries out writes: [`Root::begin_update`].
+    pub(crate) defers: bool,
+    pending: Option<PendingUpdate>,
     /// The file is damaged, and nothing of it counts until a state was installed.
     pub(crate) is_hollow: bool,
     buf: AlignedBuf,
@@ -43,7 +60,7 @@ pub(crate) struct Root {
 impl Root {
     pub(crate) fn new(disk: Arc<dyn Disk>, sb: Superblock, sync: SyncMode) -> Root {
         let (seed, buf) = (sb.seed(), AlignedBuf::new(SLOT_LEN));
-        Root { disk, sb, seed, sync, is_hollow: false, buf, poison: None, updates: 0 }
+        Root { disk, sb, seed, sync, defers: false, pending: None, is_hollow: false, buf, poison: None, updates: 0 }
     }
 
     /// Refuses when a write or a sync has failed before.
@@ -93,9 +110,10 @@ impl Root {
     }
 
     /// Makes `next` the following generation, with the log as it ends now. What it names must be durable already; it counts
-    /// when this returns.
+    /// when this returns, or where updates are deferred once [`Root::end_update`] was told so.
     pub(crate) fn update(&mut self, mut next: Superblock, log: LogEnd) -> Result<(), StoreError> {
         self.alive()?;
+        assert!(self.pending.is_none(), "two updates of the superblock at once");
         next.generation = self.sb.generation + 1;
         for (extent, before) in next.map.iter_mut().zip(&self.sb.map) {
             if before.state == ExtentState::Retired && extent.state == ExtentState::Retired {
@@ -110,6 +128,14 @@ impl Root {
             (next.end_fseq, next.end_zxid, next.end_offset) = (log.fseq, log.zxid, log.offset);
         }
         next.check_itself().expect("an update keeps the superblock whole");
+        if self.defers {
+            self.pending = Some(PendingUpdate { next, is_under_way: false });
+            return Ok(());
+        }
+        self.write(next)
+    }
+
+    fn write(&mut self, next: Superblock) -> Result<(), StoreError> {
         let slot = (next.generation % 2) as usize;
         self.write_copy(&next, SLOT_AT[slot][0])?;
         self.write_copy(&next, SLOT_AT[slot][1])?;
@@ -119,5 +145,53 @@ impl Root {
         self.sb = next;
         self.updates += 1;
         Ok(())
+    }
+
+    /// Whether an update waits to be written, or is being written.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Whether an update waits for [`Root::begin_update`].
+    pub(crate) fn wants_update(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| !pending.is_under_way)
+    }
+
+    /// What the update that waits writes, in order.
+    pub(crate) fn begin_update(&mut self) -> Option<Vec<RootStep>> {
+        let is_synced = self.sync == SyncMode::Always;
+        let pending = self.pending.as_mut().filter(|pending| !pending.is_under_way)?;
+        pending.is_under_way = true;
+        let next = &pending.next;
+        let mut steps = Vec::with_capacity(4);
+        for at in SLOT_AT[(next.generation % 2) as usize] {
+            if let Some(rest_at) = next.map_rest_at(at) {
+                steps.push(RootStep { buf: next.map_rest(), at: rest_at, is_synced });
+            }
+            let mut buf = AlignedBuf::new(SLOT_LEN);
+            next.encode(at, buf.bytes_mut());
+            steps.push(RootStep { buf, at, is_synced });
+        }
+        Some(steps)
+    }
+
+    /// Takes note of what became of the update that was begun.
+    pub(crate) fn end_update(&mut self, result: std::io::Result<()>) -> Result<(), StoreError> {
+        let pending = self.pending.take_if(|pending| pending.is_under_way).expect("an update was begun");
+        result.map_err(|error| self.poison_sync(&error))?;
+        self.sb = pending.next;
+        self.updates += 1;
+        Ok(())
+    }
+
+    /// Writes the update that waits, here and now.
+    pub(crate) fn settle(&mut self) -> Result<(), StoreError> {
+        match self.pending.take_if(|pending| !pending.is_under_way) {
+            Some(pending) => self.write(pending.next),
+            None => {
+                assert!(self.pending.is_none(), "an update of the superblock is under way");
+                Ok(())
+            }
+        }
     }
 }

@@ -30,9 +30,13 @@ impl Store {
 
     /// Makes `next` count, and what it retires FREE in the generation after.
     pub(crate) fn release(&mut self, next: Superblock) -> Result<(), StoreError> {
+        let base = next.log_base_lseq;
         self.update(next)?;
-        let base = self.sb().log_base_lseq;
         self.log.forget_before(base);
+        if self.is_rearranging() {
+            // A later tick sees to that.
+            return Ok(());
+        }
         let next = self.sb().clone();
         self.update(next)
     }

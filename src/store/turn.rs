@@ -23,25 +23,52 @@ impl Store {
         self.extents.root.alive()?;
         self.extents.now = self.extents.now.max(now);
         // Whatever updates the superblock waits for the disk, and it is at work.
-        if self.log.is_writing {
+        if self.is_writing() {
             return Ok(None);
         }
-        while let Some(done) = self.extents.helper.poll(&*self.extents.root.disk) {
+        self.extents.root.defers = self.has_writes_apart;
+        let done = self.tend();
+        self.extents.root.defers = false;
+        done
+    }
+
+    /// What is due, as far as the first update of the superblock that is deferred: what follows is for the next tick.
+    fn tend(&mut self) -> Result<Option<SnapshotDone>, StoreError> {
+        while !self.is_rearranging()
+            && let Some(done) = self.extents.helper.poll(&*self.extents.root.disk)
+        {
             self.take_done(done)?;
         }
         self.tend_pins();
-        self.extents.tend_grown(self.demand.log_waits, self.log.end())?;
-        let need = self.budget().need();
-        self.extents.tend_growth(need);
-        if self.log.wants_next(self.sb()) && self.budget().has_one_for_log() {
-            self.link_next()?;
+        if !self.is_rearranging() {
+            self.extents.tend_grown(self.demand.log_waits, self.log.end())?;
+        }
+        if !self.is_rearranging() {
+            let need = self.budget().need();
+            self.extents.tend_growth(need);
+        }
+        if !self.is_rearranging() && self.log.wants_next(self.sb()) && self.budget().has_one_for_log() {
+            self.tend_next()?;
+        }
+        if self.is_rearranging() {
+            return Ok(None);
         }
         self.tend_mark()?;
         match self.snapshots.tend(&mut self.extents)? {
             Tended::Nothing => Ok(None),
             Tended::Ended(done) => Ok(Some(done)),
-            Tended::Whole(build) => self.publish_snapshot(*build).map(Some),
+            Tended::Whole(build) => {
+                // What was installed is acknowledged as soon as this is told.
+                self.extents.root.defers &= build.install.is_none();
+                self.publish_snapshot(*build).map(Some)
+            }
         }
+    }
+
+    /// Links the next extent of the log ahead of need, if there is one without waiting for it.
+    fn tend_next(&mut self) -> Result<(), StoreError> {
+        let is_there = !self.extents.root.defers || self.extents.first_free().is_some();
+        if is_there { self.link_next() } else { Ok(()) }
     }
 
     /// Marks the end of a log that has been idle for long enough.
@@ -51,7 +78,7 @@ impl Store {
             match self.log.idle_since {
                 None => self.log.idle_since = Some(now),
                 Some(since) if now.since(since) < self.options.mark_after_ms => {}
-                Some(_) if self.has_marks_apart => self.log.is_mark_due = true,
+                Some(_) if self.has_writes_apart => self.log.is_mark_due = true,
                 Some(_) => {
                     self.log.marked_fseq = self.log.fseq;
                     self.log.append_mark(&mut self.extents.root)?;
@@ -61,16 +88,19 @@ impl Store {
         Ok(())
     }
 
-    /// Marks of the end of the log are begun by [`mark_begin`](Store::mark_begin) and by nothing else from now on, so that
-    /// [`tick`](Store::tick) waits for the disk only where space is rearranged.
-    pub fn set_marks_apart(&mut self) {
-        self.has_marks_apart = true;
+    /// Marks of the end of the log and updates of the superblock are begun by [`upkeep_begin`](Store::upkeep_begin) from now on, so
+    /// that neither [`tick`](Store::tick) nor [`keep`](Store::keep) waits for the disk, but where a received state is switched to.
+    pub fn set_writes_apart(&mut self) {
+        self.has_writes_apart = true;
     }
 
     /// Milliseconds from `now` until [`tick`](Store::tick) has something to do; `None` while nothing is due.
     pub fn poll_timeout(&self, now: Millis) -> Option<u64> {
         if self.extents.root.poisoned().is_some() || self.log.is_writing {
             return None;
+        }
+        if self.is_rearranging() {
+            return self.extents.root.wants_update().then_some(0);
         }
         let mark = (self.log.last_txns_fseq > self.log.marked_fseq && self.options.mark_after_ms > 0)
             .then(|| self.log.idle_since.map_or(0, |since| since.plus(self.options.mark_after_ms).since(now)));

@@ -1,18 +1,18 @@
 //! Fast Leader Election: from votes to one leader. Reads no clock and sends nothing itself.
 //!
-//! ZooKeeper's `FastLeaderElection` with three differences that its servers cannot tell from luck: re-sending backs off to a
+//! ZooKeeper's `FastLeaderElection` with four differences that its servers cannot tell from luck: re-sending backs off to a
 //! second and not to a minute; a candidate is adopted only if it was heard itself, so that nobody votes for a leader it
-//! cannot reach; and an election ends without the last wait when every voter that can be reached agrees.
+//! cannot reach; nor if it was elected a moment ago and could not be followed; and an election ends without the last wait when
+//! every voter that can be reached agrees.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::newcomer::{Newcomer, SILENT, VotingRight, silent};
 use super::quorum::Quorums;
-use crate::failpoint::{self, Failpoint};
-use crate::ids::{Millis, ServerId, Zxid};
+use super::vote::Vote;
+use crate::ids::{Millis, ServerId};
 use crate::records::peer::{Notification, PeerState};
 
-/// The candidate of a member without a vote; also its zxid and epoch.
-const NOBODY: i64 = i64::MIN;
 /// How long a quorum's candidate may still be beaten, ms (`finalizeWait`).
 const LINGER_MS: u64 = 200;
 /// The first wait for answers, ms (`fastleader.minNotificationInterval`).
@@ -21,33 +21,6 @@ const RESEND_MIN_MS: u64 = 200;
 /// The longest wait for answers, ms, where a tick takes so long.
 pub fn wait_max_ms(tick_ms: u64) -> u64 {
     (2 * tick_ms).max(1_000)
-}
-
-/// A candidate, and how good it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Vote {
-    /// Who should lead.
-    pub leader: ServerId,
-    /// Its last zxid.
-    pub zxid: Zxid,
-    /// Its current epoch.
-    pub peer_epoch: i64,
-}
-
-impl Vote {
-    /// What a member without a vote begins with. Nothing is worse.
-    pub fn nobody() -> Vote {
-        Vote { leader: ServerId(NOBODY as u64), zxid: Zxid(NOBODY), peer_epoch: NOBODY }
-    }
-
-    /// Whether this candidate is the better one: by epoch first, because whoever adopted a newer leader's history beats a
-    /// longer one that was abandoned.
-    fn beats(&self, other: &Vote, quorums: &Quorums) -> bool {
-        let is_blind = failpoint::on(Failpoint::EpochNotCompared);
-        let epoch = |vote: &Vote| if is_blind { 0 } else { vote.peer_epoch };
-        let rank = |vote: &Vote| (epoch(vote), vote.zxid, vote.leader.0 as i64);
-        quorums.weight(self.leader) > 0 && rank(self) > rank(other)
-    }
 }
 
 /// A voter's vote as it came.
@@ -92,6 +65,10 @@ pub(super) struct LeaderElection {
     round: i64,
     /// Our own candidacy of this election.
     own: Vote,
+    /// Whether it may be one.
+    right: VotingRight,
+    /// What a member whose file is new has heard.
+    newcomer: Newcomer,
     proposal: Vote,
     /// Votes of this round.
     votes: BTreeMap<ServerId, Ballot>,
@@ -99,6 +76,8 @@ pub(super) struct LeaderElection {
     settled: BTreeMap<ServerId, Ballot>,
     /// Whom we heard in this election.
     heard: BTreeSet<ServerId>,
+    /// Who was elected and could not be followed, because nothing came from its quorum port; and until when it is not voted for.
+    shunned: BTreeMap<ServerId, Millis>,
     /// Who could not be reached in this election.
     unreachable: BTreeSet<ServerId>,
     wait_ms: u64,
@@ -118,10 +97,13 @@ impl LeaderElection {
             me,
             round: 0,
             own: Vote::nobody(),
+            right: VotingRight::Held,
+            newcomer: Newcomer::default(),
             proposal: Vote::nobody(),
             votes: BTreeMap::new(),
             settled: BTreeMap::new(),
             heard: BTreeSet::new(),
+            shunned: BTreeMap::new(),
             unreachable: BTreeSet::new(),
             wait_ms: RESEND_MIN_MS,
             wait_max_ms: wait_max_ms(tick_ms),
@@ -131,16 +113,17 @@ impl LeaderElection {
         }
     }
 
-    /// Begins an election with this candidacy of our own.
-    pub(super) fn begin(&mut self, now: Millis, own: Vote, quorums: &Quorums) -> Ask {
-        self.own = own;
+    /// Begins an election with this candidacy of our own, which counts as far as `right` says.
+    pub(super) fn begin(&mut self, now: Millis, own: Vote, right: VotingRight, quorums: &Quorums) -> Ask {
+        (self.own, self.right) = (own, right);
+        self.newcomer.begin();
         self.settled.clear();
         self.heard.clear();
         self.unreachable.clear();
         self.wait_ms = RESEND_MIN_MS;
         self.next_round(now, self.round + 1);
-        self.propose(own);
-        if quorums.is_quorum_of(|voter| voter == self.me) {
+        self.propose(self.candidacy(quorums));
+        if self.proposal.zxid != SILENT && quorums.is_quorum_of(|voter| voter == self.me) {
             self.wins_at = Some(now);
         }
         Ask::TellAndDial
@@ -154,11 +137,56 @@ impl LeaderElection {
         self.gives_up_at = now.plus(self.jittered(4 * self.wait_max_ms));
     }
 
+    /// Whether our vote counts.
+    pub(super) fn is_heard(&self, quorums: &Quorums) -> bool {
+        match self.right {
+            VotingRight::Held => true,
+            VotingRight::OnceAllAreHeard => self.newcomer.missing(self.me, quorums).is_empty(),
+            VotingRight::OnceFilled => false,
+        }
+    }
+
+    /// Which voters a member whose file is new waits for.
+    pub(super) fn awaited(&self, quorums: &Quorums) -> Vec<ServerId> {
+        match self.right {
+            VotingRight::OnceAllAreHeard => self.newcomer.missing(self.me, quorums),
+            VotingRight::Held | VotingRight::OnceFilled => Vec::new(),
+        }
+    }
+
+    /// Whether our log may count for this leader, beside our vote.
+    pub(super) fn may_count_for(&self, vote: &Vote, quorums: &Quorums) -> bool {
+        self.right == VotingRight::Held || (self.is_heard(quorums) && self.newcomer.may_count_for(vote))
+    }
+
+    /// Whom we vote for before we have heard of somebody better.
+    fn candidacy(&self, quorums: &Quorums) -> Vote {
+        match self.right {
+            VotingRight::Held => Some(self.own),
+            _ if self.is_heard(quorums) => self.newcomer.best(self.own, quorums),
+            _ => None,
+        }
+        .unwrap_or_else(|| silent(self.me, self.right))
+    }
+
+    /// It was elected, and nobody answered at its quorum port: it may hear nobody, and be heard all the same. For a while somebody
+    /// else is voted for, if there is somebody.
+    pub(super) fn shun(&mut self, now: Millis, leader: ServerId) {
+        self.shunned.insert(leader, now.plus(self.wait_max_ms));
+    }
+
+    /// It was heard in this election, and there is no reason to think that it cannot hear us.
+    fn can_follow(&self, now: Millis, candidate: ServerId) -> bool {
+        self.heard.contains(&candidate) && self.shunned.get(&candidate).is_none_or(|until| now >= *until)
+    }
+
     /// Ours is a vote like any other.
     fn propose(&mut self, vote: Vote) {
         self.proposal = vote;
         self.wins_at = None;
-        if self.own != Vote::nobody() {
+        if vote.zxid == SILENT {
+            self.votes.remove(&self.me);
+        } else if self.own != Vote::nobody() {
             let ballot = Ballot { vote, round: self.round, state: PeerState::Looking, version: 2 };
             self.votes.insert(self.me, ballot);
         }
@@ -169,6 +197,12 @@ impl LeaderElection {
     fn jittered(&self, ms: u64) -> u64 {
         let mixed = (self.me.0 ^ (self.round as u64) << 8 ^ ms << 24).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         ms + (mixed >> 32) % (ms / 10 + 1)
+    }
+
+    /// The round, for notifications while we look: a server answers a vote of an earlier round than its own, and none is earlier
+    /// than that of who says nothing.
+    pub(super) fn told_round(&self) -> i64 {
+        if self.proposal.zxid == SILENT { 0 } else { self.round }
     }
 
     /// The round, for notifications.
@@ -188,6 +222,7 @@ impl LeaderElection {
 
     /// An election connection is there, or cannot be had.
     pub(super) fn link(&mut self, now: Millis, peer: ServerId, is_up: bool, quorums: &Quorums) -> Ask {
+        self.newcomer.forget(peer);
         if is_up {
             self.unreachable.remove(&peer);
             return Ask::Tell(peer);
@@ -199,7 +234,7 @@ impl LeaderElection {
         if peer == self.proposal.leader {
             // It died, or we were cut off: others may still vote for it, but we cannot follow it.
             self.next_round(now, self.round + 1);
-            self.propose(self.own);
+            self.propose(self.candidacy(quorums));
             return Ask::TellAll;
         }
         // There may be nobody left to wait for.
@@ -207,14 +242,14 @@ impl LeaderElection {
     }
 
     /// Time has passed.
-    pub(super) fn timeout(&mut self, now: Millis) -> Ask {
+    pub(super) fn timeout(&mut self, now: Millis, quorums: &Quorums) -> Ask {
         if let Some(at) = self.wins_at {
             return if now >= at { Ask::Decided(self.proposal) } else { Ask::Nothing };
         }
         if now >= self.gives_up_at && self.proposal.leader != self.own.leader {
             self.heard.clear();
             self.next_round(now, self.round + 1);
-            self.propose(self.own);
+            self.propose(self.candidacy(quorums));
             return Ask::TellAndDial;
         }
         if now >= self.gives_up_at {
@@ -244,30 +279,57 @@ impl LeaderElection {
         }
         match ballot.state {
             PeerState::Looking => self.looking(now, from, stored, quorums),
-            PeerState::Following | PeerState::Leading => self.settled(from, stored, quorums),
+            PeerState::Following | PeerState::Leading => {
+                self.newcomer.forget(from);
+                self.settled(from, stored, quorums)
+            }
             PeerState::Observing => Ask::Nothing,
         }
     }
 
     fn looking(&mut self, now: Millis, from: ServerId, ballot: Ballot, quorums: &Quorums) -> Ask {
-        // A member that does not know what it has neither wins nor counts.
-        if ballot.vote.zxid == Zxid(-1) || self.own.zxid == Zxid(-1) {
-            return Ask::Nothing;
-        }
-        let can_follow = ballot.vote.leader == self.me || self.heard.contains(&ballot.vote.leader);
         let mut ask = Ask::Nothing;
+        if self.right == VotingRight::OnceAllAreHeard {
+            self.newcomer.heard(from, ballot.vote);
+            let candidacy = self.candidacy(quorums);
+            if self.proposal.zxid == SILENT && candidacy.zxid != SILENT {
+                self.propose(candidacy);
+                ask = Ask::TellAll;
+            }
+        }
+        // A member that does not know what it has neither wins nor counts. It is answered, since it waits to hear us; two of them
+        // answer each other until they have met.
+        if ballot.vote.zxid == SILENT {
+            let is_answered = match self.proposal.zxid == SILENT {
+                true => self.right == VotingRight::OnceAllAreHeard && !self.newcomer.has_met(from),
+                false => ballot.round < self.round,
+            };
+            return match ask {
+                Ask::TellAll => self.count_and(ask, now, quorums),
+                _ if is_answered => Ask::Tell(from),
+                _ => Ask::Nothing,
+            };
+        }
+        let can_follow = ballot.vote.leader == self.me || self.can_follow(now, ballot.vote.leader);
         if ballot.round > self.round {
             self.next_round(now, ballot.round);
-            let better = can_follow && ballot.vote.beats(&self.own, quorums);
-            self.propose(if better { ballot.vote } else { self.own });
+            let own = self.candidacy(quorums);
+            let better = can_follow && own.zxid != SILENT && ballot.vote.beats(&own, quorums);
+            self.propose(if better { ballot.vote } else { own });
             ask = Ask::TellAll;
         } else if ballot.round < self.round {
-            return Ask::Tell(from);
-        } else if can_follow && ballot.vote.beats(&self.proposal, quorums) {
+            // Those who are told the rest hear it anyhow.
+            return if ask == Ask::TellAll { self.count_and(ask, now, quorums) } else { Ask::Tell(from) };
+        } else if can_follow && self.proposal.zxid != SILENT && ballot.vote.beats(&self.proposal, quorums) {
             self.propose(ballot.vote);
             ask = Ask::TellAll;
         }
         self.votes.insert(from, ballot);
+        self.count_and(ask, now, quorums)
+    }
+
+    /// Counts after `ask` was found to be due.
+    fn count_and(&mut self, ask: Ask, now: Millis, quorums: &Quorums) -> Ask {
         match self.count(now, quorums) {
             Ask::Nothing => ask,
             // Others must learn what we decided for before they hear that we follow.
@@ -314,7 +376,8 @@ impl LeaderElection {
     fn has_leader(&self, votes: &BTreeMap<ServerId, Ballot>, ballot: &Ballot, quorums: &Quorums) -> bool {
         let leader = ballot.vote.leader;
         let leads = match leader == self.me {
-            true => ballot.round == self.round,
+            // A leader that comes back with a new file has nothing to lead with, whatever the others still say.
+            true => ballot.round == self.round && self.right == VotingRight::Held,
             false => votes.get(&leader).is_some_and(|its| its.state == PeerState::Leading),
         };
         leads && quorums.is_quorum_of(|voter| votes.get(&voter).is_some_and(|its| its.agrees(ballot)))
@@ -323,18 +386,21 @@ impl LeaderElection {
 
 #[cfg(test)]
 impl LeaderElection {
-    /// Moves every moment back by so many ms, and to the next whole `step`; then it is `now`. Outside an election only the round is remembered,
-    /// since the next one begins with everything else; and whoever proposes itself gives up nobody. So equal situations are equal
-    /// values.
+    /// Moves every moment back by so many ms, and to the next whole `step`; then it is `now`. Outside an election only the round is
+    /// remembered, and who is not voted for, since the next one begins with everything else; and whoever proposes itself gives up
+    /// nobody. So equal situations are equal values.
     pub(super) fn rebase(&mut self, now: Millis, ms: u64, step: u64, is_looking: bool) {
         if !is_looking {
             *self = LeaderElection {
                 round: self.round,
                 wait_max_ms: self.wait_max_ms,
+                shunned: std::mem::take(&mut self.shunned),
                 ..LeaderElection::new(self.me, self.wait_max_ms)
             };
         }
         let back = |at: Millis| Millis(at.0.saturating_sub(ms).next_multiple_of(step));
+        self.shunned.values_mut().for_each(|until| *until = back(*until));
+        self.shunned.retain(|_, until| *until > now);
         self.resend_at = back(self.resend_at);
         self.wins_at = self.wins_at.map(back);
         self.gives_up_at = back(self.gives_up_at);

@@ -2,6 +2,7 @@
 
 use super::event::{Leaving, MemberRecord, Standing, ZabAction};
 use super::history::History;
+use super::newcomer::VotingRight;
 use super::own::{Own, RoleEnd};
 use super::{LinkId, Payload};
 use crate::failpoint::{self, Failpoint};
@@ -87,6 +88,11 @@ impl Learner {
             end: Zxid::ZERO,
             acked: Zxid::ZERO,
         }
+    }
+
+    /// Whom it follows.
+    pub(super) fn leader(&self) -> ServerId {
+        self.leader
     }
 
     /// How far it has come.
@@ -427,6 +433,7 @@ impl Learner {
         received.installed(self.installs);
         own.history = received;
         own.pretends = None;
+        own.right = VotingRight::Held;
         own.record.current_epoch = self.epoch;
         if let Some(link) = self.link {
             self.acknowledge_history(own, link);

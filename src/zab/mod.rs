@@ -11,24 +11,28 @@ mod history;
 mod leader;
 mod learner;
 mod learner_handler;
+mod newcomer;
 mod own;
 mod plan;
 mod quorum;
 #[cfg(test)]
 mod tests;
+mod vote;
 
 use std::collections::{BTreeMap, VecDeque};
 
 pub use broadcast::Broadcast;
+pub use election::wait_max_ms as election_wait_max_ms;
 use election::{Ask, LeaderElection};
-pub use election::{Vote, wait_max_ms as election_wait_max_ms};
 pub use event::{LearnerCounts, Leaving, MemberRecord, Standing, ZabAction, ZabEvent};
 pub use history::History;
 use leader::Leader;
 use learner::Learner;
+pub use newcomer::VotingRight;
 use own::Own;
 pub use own::{RoleEnd, ZabSettings};
 pub use quorum::{Groups, Majority, Quorum, Quorums};
+pub use vote::Vote;
 
 use crate::failpoint::{self, Failpoint};
 pub use crate::ids::LinkId;
@@ -46,6 +50,8 @@ pub struct Start {
     pub history: History,
     /// The epochs as kept.
     pub record: MemberRecord,
+    /// Whether its vote may count.
+    pub right: VotingRight,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -95,8 +101,13 @@ impl Zab {
         let current_epoch = start.record.current_epoch.max(epoch);
         let accepted_epoch = start.record.accepted_epoch.max(current_epoch);
         let election = LeaderElection::new(settings.me, settings.tick_ms);
+        // Who has no vote has none to lose.
+        let has_none = !settings.is_participant || failpoint::on(Failpoint::NewFileVotes);
+        let right = if has_none { VotingRight::Held } else { start.right };
         let own = Own {
             settings,
+            right,
+            counts: false,
             history: start.history,
             record: MemberRecord { accepted_epoch, current_epoch },
             run: 0,
@@ -105,7 +116,8 @@ impl Zab {
             keeping: None,
             truncating: None,
             uncut: None,
-            pretends: None,
+            // Of what is left of a log that was damaged nothing is to stay.
+            pretends: (right == VotingRight::OnceFilled).then_some(newcomer::SILENT),
             installing: false,
             is_failed: false,
             actions: VecDeque::new(),
@@ -209,6 +221,15 @@ impl Zab {
         match &self.role {
             ZabRole::Leading(leader) => Some(leader.learner_counts(&self.own)),
             _ => None,
+        }
+    }
+
+    /// Whether its vote counts; if not, which voters it waits for. Those are nobody's where only a leader can give it the right.
+    pub fn is_heard(&self) -> Result<(), Vec<ServerId>> {
+        let quorums = &self.own.settings.quorums;
+        match self.own.right == VotingRight::Held || self.election.is_heard(quorums) {
+            true => Ok(()),
+            false => Err(self.election.awaited(quorums)),
         }
     }
 
@@ -330,7 +351,13 @@ impl Zab {
         match &mut self.role {
             ZabRole::Looking { .. } => {}
             ZabRole::Leading(leader) => leader.end(&mut self.own),
-            ZabRole::Learning(learner) => learner.end(&mut self.own),
+            ZabRole::Learning(learner) => {
+                let never_answered = learner.phase() <= learner::LearnerPhase::Greeting;
+                if never_answered && ending == RoleEnd::LeaderLost(Leaving::Silent) {
+                    self.election.shun(self.own.now, learner.leader());
+                }
+                learner.end(&mut self.own);
+            }
         }
         self.ending = Some(ending);
         self.own.act(ZabAction::Stand(Standing::Looking));
@@ -364,7 +391,7 @@ impl Zab {
             },
             false => Vote::nobody(),
         };
-        let ask = self.election.begin(self.own.now, own_vote, &self.own.settings.quorums);
+        let ask = self.election.begin(self.own.now, own_vote, self.own.right, &self.own.settings.quorums);
         self.carry_out(ask);
         Ok(())
     }
@@ -389,17 +416,18 @@ impl Zab {
 
     /// Tells a server our vote: the proposal while we look, the final one after.
     fn tell(&mut self, to: ServerId) {
-        let (state, vote) = match &self.role {
-            ZabRole::Looking { .. } => (PeerState::Looking, self.election.proposal()),
-            ZabRole::Leading(_) => (PeerState::Leading, self.final_vote),
-            ZabRole::Learning(_) if self.own.settings.is_participant => (PeerState::Following, self.final_vote),
-            ZabRole::Learning(_) => (PeerState::Observing, self.final_vote),
+        let round = self.election.round();
+        let (state, vote, round) = match &self.role {
+            ZabRole::Looking { .. } => (PeerState::Looking, self.election.proposal(), self.election.told_round()),
+            ZabRole::Leading(_) => (PeerState::Leading, self.final_vote, round),
+            ZabRole::Learning(_) if self.own.settings.is_participant => (PeerState::Following, self.final_vote, round),
+            ZabRole::Learning(_) => (PeerState::Observing, self.final_vote, round),
         };
         let notification = Notification {
             state,
             leader: vote.leader,
             zxid: vote.zxid,
-            round: self.election.round(),
+            round,
             peer_epoch: vote.peer_epoch,
             version: 2,
             config: self.own.settings.config.clone(),
@@ -409,6 +437,7 @@ impl Zab {
 
     fn decided(&mut self, vote: Vote) {
         self.final_vote = vote;
+        self.own.counts = self.election.may_count_for(&vote, &self.own.settings.quorums);
         self.own.run += 1;
         if vote.leader == self.own.settings.me {
             match Leader::begin(&mut self.own) {
@@ -455,7 +484,7 @@ impl Zab {
         match &mut self.role {
             ZabRole::Looking { has_begun: false } => Ok(()),
             ZabRole::Looking { has_begun: true } => {
-                let ask = self.election.timeout(self.own.now);
+                let ask = self.election.timeout(self.own.now, &self.own.settings.quorums);
                 self.carry_out(ask);
                 Ok(())
             }
@@ -567,6 +596,10 @@ impl Zab {
     fn kept(&mut self, run: u64) -> Result<(), RoleEnd> {
         if let Some(record) = self.own.keeping.take() {
             self.own.record = record;
+            // Behind the whole history of the leader of that epoch.
+            if record.current_epoch > 0 && self.own.right == VotingRight::OnceAllAreHeard {
+                self.own.right = VotingRight::Held;
+            }
         }
         if run != self.own.run {
             return Ok(());

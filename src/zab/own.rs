@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::event::{Leaving, MemberRecord, ZabAction};
 use super::history::History;
+use super::newcomer::{SILENT, VotingRight};
 use super::quorum::Quorums;
 use super::{LinkId, Payload};
 use crate::ids::{Millis, ServerId, Zxid};
@@ -62,6 +63,10 @@ pub enum RoleEnd {
 pub(super) struct Own {
     /// What the configuration says.
     pub(super) settings: ZabSettings,
+    /// Whether our vote may count, as our file says.
+    pub(super) right: VotingRight,
+    /// Whether what we have may count for the leader that was elected last.
+    pub(super) counts: bool,
     /// The end of the history.
     pub(super) history: History,
     /// What is durable beside the log.
@@ -131,7 +136,9 @@ impl Own {
 
     /// Where our log ends, for a leader.
     pub(super) fn end_for_leader(&self) -> Zxid {
-        self.pretends.unwrap_or(self.history.durable())
+        // What ends nowhere is not counted by leaders, and they send their state to it.
+        let end = if self.counts { self.history.durable() } else { SILENT };
+        self.pretends.unwrap_or(end)
     }
 
     /// Whether durable work is under way whose result must come before another role may begin (S-16).

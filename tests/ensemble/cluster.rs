@@ -127,8 +127,18 @@ impl Cluster {
 
     /// The next sync of this member takes so long.
     pub(crate) fn slow_sync(&self, at: usize, ms: u64) {
+        self.slow_writes(at, &ms.to_string());
+    }
+
+    /// The next write of this member's superblock takes so long.
+    pub(crate) fn slow_superblock(&self, at: usize, ms: u64) {
+        // In front of the first extent.
+        self.slow_writes(at, &format!("{ms} {}", 128 << 10));
+    }
+
+    fn slow_writes(&self, at: usize, what: &str) {
         let new = self.slow(at).with_extension("new");
-        fs::write(&new, ms.to_string()).unwrap();
+        fs::write(&new, what).unwrap();
         fs::rename(new, self.slow(at)).unwrap();
     }
 

@@ -151,6 +151,31 @@ fn a_member_that_lost_its_file_is_sent_the_whole_state() {
 }
 
 #[test]
+fn a_member_that_lost_its_file_does_not_help_one_that_is_behind_to_lead() {
+    // S-10, SC-51: of three, two have the write; one of them loses its file, and the other one is away.
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let mut client = cluster.connect(leader, &options());
+    let behind = cluster.find(Mode::Follower).unwrap();
+    let wiped = (0..3).find(|at| *at != leader && *at != behind).unwrap();
+    cluster.pause(behind);
+    create(&mut client, "/acknowledged", CreateMode::Persistent).unwrap();
+    cluster.kill(leader);
+    cluster.kill(wiped);
+    cluster.wipe(wiped);
+    cluster.resume(behind);
+    cluster.spawn(wiped);
+    cluster.until("the new file is told of", |cluster| cluster.logs().contains("file is new"));
+    // Several times as long as an election takes.
+    for _ in 0..60 {
+        assert_eq!(cluster.find(Mode::Leader), None, "elected without the write\n{}", cluster.logs());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    cluster.spawn(leader);
+    assert!(all_agree(&cluster, 3).contains_key("/acknowledged"));
+}
+
+#[test]
 fn a_minority_refuses_and_all_three_killed_come_back_with_everything() {
     let mut cluster = Cluster::start(3);
     let leader = cluster.leader();
@@ -203,6 +228,37 @@ fn a_leader_whose_sync_takes_seconds_goes_on_leading_and_acknowledges_nothing_ea
     assert_eq!(cluster.leader(), leader);
     let tree = all_agree(&cluster, 3);
     assert!(tree.contains_key("/late") && tree.contains_key("/n10"));
+}
+
+#[test]
+fn a_leader_whose_superblock_takes_seconds_to_write_goes_on_leading() {
+    // F-10, P6: half an extent of writes, and the next one is made part of the log.
+    let cluster = Cluster::with_slow_syncs(3, 10);
+    let leader = cluster.leader();
+    let mut client = cluster.connect(cluster.find(Mode::Follower).unwrap(), &options());
+    let large = vec![7; 100 << 10];
+    let write = |client: &mut RawClient| {
+        client.create("/large-", Some(&large), &[Acl::open()], CreateMode::PersistentSequential).unwrap();
+    };
+    // A new file has half a mebibyte for its log before its superblock says more.
+    (0..10).for_each(|_| write(&mut client));
+    cluster.slow_superblock(leader, STALL_MS);
+    let mut count = 0;
+    while !cluster.sync_has_begun(leader) {
+        write(&mut client);
+        count += 1;
+        assert!(count < 500, "the superblock is not written");
+    }
+    let mut meanwhile = 0;
+    while !cluster.sync_is_over(leader) {
+        create(&mut client, "/meanwhile-", CreateMode::PersistentSequential).expect("two others are a quorum");
+        meanwhile += 1;
+        assert_eq!(cluster.mode(leader), Mode::Leader, "{}", cluster.logs());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(meanwhile > 10, "{meanwhile} writes in {STALL_MS} ms");
+    assert_eq!(cluster.leader(), leader);
+    assert_eq!(all_agree(&cluster, 3).keys().filter(|path| path.starts_with("/meanwhile-")).count(), meanwhile);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::engine::{ConnId, Engine, EngineSettings, ReplicatedState};
 use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
 use crate::jute::{Buffer, decode, encode};
-use crate::member::{Host, Loading, Member};
+use crate::member::{Host, JoinSettings, Loading, Member};
 use crate::records::connect::{ConnectRequest, ConnectResponse};
 use crate::records::peer::{Notification, QuorumPacket};
 use crate::records::replies::ReplyHeader;
@@ -42,6 +42,8 @@ pub(super) struct Net {
     pub raw: usize,
     /// So many of them arrive together; 0 for a few.
     pub raw_piece: usize,
+    /// Who is sent states that cannot be read.
+    pub spoils: Option<ServerId>,
     /// A member that nobody reaches and that reaches nobody.
     apart: Option<ServerId>,
 }
@@ -169,9 +171,12 @@ impl Host for Wires<'_> {
         }
     }
 
-    fn send_raw(&mut self, link: LinkId, bytes: Vec<u8>) {
+    fn send_raw(&mut self, link: LinkId, mut bytes: Vec<u8>) {
         self.net.raw += bytes.len();
         if let Some(&(to, at)) = self.net.ends.get(&(self.me, link)) {
+            if self.net.spoils == Some(to) {
+                bytes.iter_mut().for_each(|byte| *byte = !*byte);
+            }
             let size = if self.net.raw_piece == 0 { 7 } else { self.net.raw_piece };
             bytes.chunks(size).for_each(|piece| self.net.push(to, Item::Raw(at, piece.to_vec())));
         }
@@ -223,6 +228,8 @@ pub(super) struct World {
     observers: Vec<ServerId>,
     /// So many pieces of a state a member reads in a step; `None` for all.
     pub raw_per_step: Option<usize>,
+    /// What the operator says of new files.
+    pub trusts_new_file: Option<bool>,
     /// How long a write of the log takes, ms; members that are not here write at once.
     pub slow: BTreeMap<ServerId, u64>,
     /// Writes under way, and when they are over.
@@ -231,6 +238,13 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(voters: u64, observers: u64) -> World {
+        let mut world = World::idle(voters, observers);
+        world.ids().into_iter().for_each(|id| world.start(id));
+        world
+    }
+
+    /// Of which nobody has started.
+    pub(super) fn idle(voters: u64, observers: u64) -> World {
         let count = voters + observers;
         let options = StoreOptions {
             extent_size: 64 << 10,
@@ -243,7 +257,7 @@ impl World {
             ..StoreOptions::default()
         };
         let disk = |id| (ServerId(id), Arc::new(SimDisk::new(id)));
-        let mut world = World {
+        World {
             net: Net::default(),
             disks: (1..=count).map(disk).collect(),
             members: BTreeMap::new(),
@@ -253,11 +267,10 @@ impl World {
             options,
             observers: (voters + 1..=count).map(ServerId).collect(),
             raw_per_step: None,
+            trusts_new_file: None,
             slow: BTreeMap::new(),
             writes: BTreeMap::new(),
-        };
-        world.ids().into_iter().for_each(|id| world.start(id));
-        world
+        }
     }
 
     pub(super) fn ids(&self) -> Vec<ServerId> {
@@ -282,7 +295,7 @@ impl World {
         let (store, _) = Store::open_on(disk, &self.options, &mut Loading::into(&mut state)).unwrap();
         let mut member = Member::new(settings, state, store, Box::new);
         // As the peer does.
-        member.store.set_marks_apart();
+        member.store.set_writes_apart();
         let settings = ZabSettings {
             me: id,
             is_participant: !self.observers.contains(&id),
@@ -293,8 +306,9 @@ impl World {
             sync_limit: 5,
         };
         self.net.inboxes.insert(id, VecDeque::new());
+        let joining = JoinSettings { trusts_new_file: self.trusts_new_file, ..JoinSettings::default() };
         let mut wires = Wires { me: id, now: self.now, net: &mut self.net };
-        member.join(&mut wires, settings, false).unwrap();
+        member.join(&mut wires, settings, joining).unwrap();
         self.members.insert(id, member);
     }
 

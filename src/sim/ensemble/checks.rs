@@ -113,10 +113,14 @@ impl Cluster {
         self.check_kept()
     }
 
-    /// Every quorum has a member that holds everything committed (S-10).
+    /// Every quorum has a member that holds everything committed, or one that does not vote before it has met one that does (S-10).
     pub(super) fn check_kept(&self) -> Result<(), Wrong> {
         let Some(last) = self.canon.txns.last() else { return Ok(()) };
-        if self.swarm.is_quorum(|voter| !self.machines[&voter].holds(last.zxid, &last.bytes)) {
+        let lacks = |voter: ServerId| {
+            let machine = &self.machines[&voter];
+            !machine.is_new() && !machine.holds(last.zxid, &last.bytes)
+        };
+        if self.swarm.is_quorum(lacks) {
             return Err(format!("S-10, G-09: a quorum does not hold {}, which is committed", last.zxid));
         }
         Ok(())

@@ -8,6 +8,7 @@ use super::network::Place;
 use super::swarm::FaultKind;
 use super::{Cluster, ProcessEnd};
 use crate::ids::{Millis, ServerId, Zxid};
+use crate::member::JoinSettings;
 use crate::store::tests::sim_disk::{SimDisk, Trap};
 use crate::zab::Standing;
 
@@ -243,7 +244,8 @@ impl Cluster {
         self.check_kept()
     }
 
-    /// A machine comes back with a new disk. Not so many at once that a quorum forgets: who lost its disk does not know it.
+    /// A machine comes back with a new disk. Not so many at once that what was acknowledged is nowhere any more, or lacking on a
+    /// quorum of those that do not know that they have lost something.
     fn wipe(&mut self, id: ServerId) -> Result<bool, String> {
         let accepted = self.machines.values().map(|machine| machine.epochs.0).max().unwrap_or(0);
         let last = self.canon.txns.last();
@@ -251,10 +253,12 @@ impl Cluster {
             let machine = &self.machines[&voter];
             voter != id && machine.epochs.0 >= accepted && last.is_none_or(|last| machine.holds(last.zxid, &last.bytes))
         };
+        let is_known_to_lack = |voter: ServerId| voter == id || self.machines[&voter].is_new();
         let votes = self.swarm.voters.contains(&id);
         // Nobody may count on what it has acknowledged and is not committed.
         let owes = self.machines[&id].logged() > self.canon.last();
-        if votes && (owes || self.swarm.is_quorum(|voter| !keeps(voter))) {
+        let lack = self.swarm.is_quorum(|voter| !keeps(voter) && !is_known_to_lack(voter));
+        if votes && (owes || lack || !self.swarm.voters.iter().any(|voter| keeps(*voter))) {
             return Ok(false);
         }
         self.kill(id, false)?;
@@ -324,7 +328,7 @@ impl Cluster {
             sent_state: None,
         };
         let settings = member::zab_settings(&self.swarm, id);
-        match self.call(id, &mut process, |member, host| member.join(host, settings, false)) {
+        match self.call(id, &mut process, |member, host| member.join(host, settings, JoinSettings::default())) {
             Ok(()) => {}
             Err(ProcessEnd::Dies(why)) => return self.dies(id, process, why),
             Err(ProcessEnd::Wrong(why)) => return Err(why),

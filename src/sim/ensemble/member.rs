@@ -169,6 +169,11 @@ impl SimMachine {
         self.log.binary_search_by_key(&zxid, |(at, _)| *at).is_ok_and(|at| self.log[at].1 == *bytes)
     }
 
+    /// Whether its file is new, so that it does not vote before it has met all others.
+    pub(super) fn is_new(&self) -> bool {
+        self.log.is_empty() && self.epochs.1 == 0
+    }
+
     pub(super) fn has(&self, zxid: Zxid) -> bool {
         zxid == Zxid::ZERO || self.log.binary_search_by_key(&zxid, |(at, _)| *at).is_ok()
     }
@@ -205,7 +210,7 @@ pub(super) fn open(disk: &Arc<SimDisk>, swarm: &Swarm, id: ServerId, seed: u64) 
     let replayed = noting.replayed.into_iter().map(|proposal| (proposal.zxid, proposal.txn)).collect();
     let mut member = Member::new(settings, state, store, Box::new);
     // As the peer does.
-    member.store.set_marks_apart();
+    member.store.set_writes_apart();
     Ok(Opened { member, replayed })
 }
 

@@ -67,6 +67,7 @@ const PLANTS: &[(Failpoint, &[&str], u64)] = &[
     (Failpoint::FollowerExpires, &["G-10"], 1),
     (Failpoint::SyncNotForwarded, &["G-04"], 2),
     (Failpoint::CommitsReversed, &["S-14"], 5),
+    (Failpoint::NewFileVotes, &["S-09", "S-10", "S-02"], 0),
 ];
 
 #[test]

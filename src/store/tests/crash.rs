@@ -35,6 +35,24 @@ fn no_crash_loses_or_revives_anything_or_looks_like_damage() {
     assert!(std::env::var("ZOA_SEED").is_ok() || (crashes > 3000 && snapshots > 100 && appended > 10_000));
 }
 
+// P6, S-08, S-40, S-43
+#[test]
+fn no_crash_loses_anything_where_the_superblock_is_written_when_there_is_time() {
+    let (mut crashes, mut snapshots, mut appended) = (0, 0, 0);
+    for seed in seeds(40) {
+        let mut world = World::new(seed, options(seed));
+        world.is_apart = true;
+        if let Err(wrong) = world.run(25) {
+            panic!("{wrong}\nreplay: ZOA_SEED={seed} cargo test --lib no_crash_loses");
+        }
+        crashes += world.crashes;
+        snapshots += world.snapshots;
+        appended += world.appended;
+    }
+    println!("{crashes} crashes, {appended} transactions, {snapshots} snapshots");
+    assert!(std::env::var("ZOA_SEED").is_ok() || (crashes > 1000 && snapshots > 20 && appended > 3000));
+}
+
 /// How many seeds it takes to find `bug`.
 fn found_after(bug: Failpoint, most: u64) -> Option<u64> {
     failpoint::with(bug, || {

@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub(crate) owed: Model,
     /// Handed in, not acknowledged.
     tried: Vec<(i64, Vec<u8>)>,
+    /// Updates of the superblock are written when the caller has time.
+    pub(crate) is_apart: bool,
     epochs_owed: (u64, u64),
     epochs_tried: (u64, u64),
     entries: VecDeque<Vec<u8>>,
@@ -60,6 +62,7 @@ impl World {
             store: None,
             owed: Model::default(),
             tried: Vec::new(),
+            is_apart: false,
             epochs_owed: (0, 0),
             epochs_tried: (0, 0),
             entries: VecDeque::new(),
@@ -77,7 +80,7 @@ impl World {
         let mut found = Model::default();
         let disk: Arc<dyn crate::store::Disk> = Arc::clone(&self.disk) as _;
         (self.walking, self.entries) = (false, VecDeque::new());
-        let (store, report) = match Store::open_on(disk, &self.options, &mut found) {
+        let (mut store, report) = match Store::open_on(disk, &self.options, &mut found) {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
         };
@@ -94,6 +97,9 @@ impl World {
         // What recovery has shown is durable, and the rest of what was tried is gone for good.
         self.owed = Model { seen: Vec::new(), ..found };
         self.tried.clear();
+        if self.is_apart {
+            store.set_writes_apart();
+        }
         self.store = Some(store);
         Ok(Ok(report))
     }
@@ -170,7 +176,10 @@ impl World {
                 let (accepted, current) = (self.epochs_owed.0 + 1, self.epochs_owed.0);
                 self.epochs_tried = (accepted, current);
                 let store = self.store.as_mut().ok_or("no store")?;
-                let result = store.set_epochs(accepted, current);
+                let mut result = store.set_epochs(accepted, current);
+                if result.is_ok() && self.is_apart {
+                    result = self.upkeep();
+                }
                 if result.is_ok() {
                     self.epochs_owed = (accepted, current);
                 }
@@ -187,6 +196,7 @@ impl World {
                     },
                 }
             }
+            _ if self.is_apart => self.upkeep(),
             _ => Ok(()),
         };
         if let Some(store) = &self.store {
@@ -199,6 +209,18 @@ impl World {
             }
         }
         Ok(result)
+    }
+
+    /// Writes what waits to be written, while a snapshot goes on.
+    fn upkeep(&mut self) -> Result<(), StoreError> {
+        let Some(write) = self.store.as_mut().expect("open").upkeep_begin()? else { return Ok(()) };
+        if self.rng.chance(3) {
+            self.tick()?;
+            if self.store.as_ref().is_some_and(Store::snapshot_running) {
+                self.walk()?;
+            }
+        }
+        self.store.as_mut().expect("open").append_end(write.carry_out())
     }
 
     pub(crate) fn append(&mut self) -> Result<(), StoreError> {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::records::peer::{Notification, PeerState};
-use crate::zab::election::{Ask, LeaderElection, Vote, wait_max_ms};
+use crate::zab::election::{Ask, LeaderElection, wait_max_ms};
 use crate::zab::quorum::Groups;
-use crate::zab::{Majority, Quorum, Quorums};
+use crate::zab::{Majority, Quorum, Quorums, Vote, VotingRight};
 
 const TICK_MS: u64 = 2_000;
 const BEGIN: Millis = Millis(5_000);
@@ -15,6 +15,16 @@ const LINGER_MS: u64 = 200;
 
 fn vote(leader: u64, epoch: i64, counter: u32) -> Vote {
     Vote { leader: ServerId(leader), zxid: Zxid::new(1, counter), peer_epoch: epoch }
+}
+
+/// A candidate without a history.
+fn nothing(leader: u64) -> Vote {
+    Vote { leader: ServerId(leader), zxid: Zxid::ZERO, peer_epoch: 0 }
+}
+
+/// What a member whose file is new tells.
+fn silence(me: u64) -> Vote {
+    Vote { leader: ServerId(me), zxid: Zxid(-1), peer_epoch: 0 }
 }
 
 fn majority(count: u64) -> Quorums {
@@ -33,9 +43,19 @@ impl Election {
         Election::by(majority(voters), me, own)
     }
 
+    /// Of so many voters, begun by this one, whose file is new.
+    fn new_among(voters: u64, me: u64) -> Election {
+        let (mut election, quorums) = (LeaderElection::new(ServerId(me), TICK_MS), majority(voters));
+        let right = VotingRight::OnceAllAreHeard;
+        assert_eq!(election.begin(BEGIN, nothing(me), right, &quorums), Ask::TellAndDial);
+        let election = Election { election, quorums, now: BEGIN };
+        assert_eq!((election.proposal(), election.election.told_round()), (silence(me), 0));
+        election
+    }
+
     fn by(quorums: Quorums, me: u64, own: Vote) -> Election {
         let mut election = LeaderElection::new(ServerId(me), TICK_MS);
-        assert_eq!(election.begin(BEGIN, own, &quorums), Ask::TellAndDial);
+        assert_eq!(election.begin(BEGIN, own, VotingRight::Held, &quorums), Ask::TellAndDial);
         assert_eq!((election.round(), election.proposal()), (1, own));
         Election { election, quorums, now: BEGIN }
     }
@@ -61,7 +81,7 @@ impl Election {
 
     fn after(&mut self, ms: u64) -> Ask {
         self.now = self.now.plus(ms);
-        self.election.timeout(self.now)
+        self.election.timeout(self.now, &self.quorums)
     }
 
     /// How long it waits from now on, ms.
@@ -81,6 +101,53 @@ fn a_voter_that_is_alone_wins_at_once() {
     assert_eq!(alone.waits(), 0);
     assert_eq!(alone.after(0), Ask::Decided(own));
     assert!(Election::of(2, 1, own).waits() > 0, "one of two is no quorum");
+}
+
+#[test]
+fn a_member_whose_file_is_new_votes_once_it_has_heard_every_other_voter_say_something_new() {
+    // SC-51
+    let has = vote(2, 3, 5);
+    let mut election = Election::new_among(3, 1);
+    // It may be repeated from an earlier election: a server does so on each new connection.
+    assert_eq!(election.looks(2, vote(2, 2, 2)), Ask::Nothing);
+    assert_eq!(election.link(2, true), Ask::Tell(ServerId(2)));
+    assert_eq!(election.looks(2, vote(2, 2, 2)), Ask::Nothing);
+    assert_eq!(election.election.awaited(&election.quorums), [ServerId(2), ServerId(3)]);
+    assert_eq!(election.looks(2, has), Ask::Nothing);
+    assert_eq!(election.election.awaited(&election.quorums), [ServerId(3)]);
+    assert_eq!(election.looks(3, silence(3)), Ask::Tell(ServerId(3)));
+    assert_eq!(election.proposal(), silence(1));
+    assert_eq!(election.looks(3, silence(3)), Ask::TellAll);
+    assert_eq!((election.proposal(), election.election.told_round()), (has, 1));
+    // One that has less may not have its vote, though the best one is gone.
+    assert_eq!(election.link(2, false), Ask::TellAll);
+    assert_eq!(election.hears(3, PeerState::Looking, 2, vote(3, 2, 2)), Ask::Nothing);
+    assert_eq!(election.proposal(), silence(1));
+}
+
+#[test]
+fn who_follows_is_not_heard_and_who_has_lost_something_neither() {
+    let mut election = Election::new_among(3, 1);
+    for _ in 0..3 {
+        assert_eq!(election.hears(2, PeerState::Following, 1, vote(3, 3, 5)), Ask::Nothing);
+        let damaged = Vote { peer_epoch: -1, ..silence(3) };
+        assert!(matches!(election.looks(3, damaged), Ask::Nothing | Ask::Tell(ServerId(3))));
+    }
+    assert_eq!(election.election.awaited(&election.quorums), [ServerId(2), ServerId(3)]);
+    assert_eq!(election.proposal(), silence(1));
+}
+
+#[test]
+fn who_says_nothing_is_answered_by_who_has_a_vote() {
+    // It is what such a member waits for.
+    let mut election = Election::of(3, 1, vote(1, 1, 1));
+    for _ in 0..3 {
+        assert_eq!(election.hears(2, PeerState::Looking, 0, silence(2)), Ask::Tell(ServerId(2)));
+    }
+    // Two of them do not answer each other for ever.
+    let mut silent = Election::new_among(3, 1);
+    let asks: Vec<Ask> = (0..3).map(|_| silent.hears(2, PeerState::Looking, 0, silence(2))).collect();
+    assert_eq!(asks, [Ask::Tell(ServerId(2)), Ask::Nothing, Ask::Nothing]);
 }
 
 #[test]
@@ -125,7 +192,7 @@ fn a_candidate_that_was_not_heard_itself_is_not_voted_for() {
     assert_eq!(election.hears(3, PeerState::Looking, 4, third), Ask::TellAll);
     assert_eq!(election.proposal(), third);
     // In the next election it must be heard anew.
-    election.election.begin(election.now, vote(1, 1, 1), &election.quorums);
+    election.election.begin(election.now, vote(1, 1, 1), VotingRight::Held, &election.quorums);
     assert_eq!(election.hears(2, PeerState::Looking, 5, third), Ask::Nothing);
     assert_eq!(election.proposal(), vote(1, 1, 1));
 }
@@ -187,7 +254,7 @@ fn an_election_ends_once_all_agree_that_can_be_reached_else_a_moment_later() {
     // Whoever could not be reached in the last election may be reached now.
     let mut again = Election::of(3, 3, own);
     assert_eq!(again.link(2, false), Ask::Nothing);
-    again.election.begin(again.now, own, &again.quorums);
+    again.election.begin(again.now, own, VotingRight::Held, &again.quorums);
     assert_eq!(again.hears(1, PeerState::Looking, 2, own), Ask::Nothing);
     assert_eq!(again.waits(), LINGER_MS);
     let mut linked = Election::of(3, 3, own);
@@ -249,7 +316,7 @@ fn a_vote_is_told_again_and_more_seldom_each_time() {
         assert_eq!(ask, Ask::TellAndDial, "after {base} ms");
     }
     // The next election does not begin with the last one's wait.
-    election.election.begin(election.now, vote(1, 1, 1), &election.quorums);
+    election.election.begin(election.now, vote(1, 1, 1), VotingRight::Held, &election.quorums);
     assert_eq!(election.election.round(), 2);
     assert!(around(election.waits(), 200));
     assert_eq!([100, 499, 500, 501, 2_000].map(wait_max_ms), [1_000, 1_000, 1_000, 1_002, 4_000]);
@@ -257,7 +324,7 @@ fn a_vote_is_told_again_and_more_seldom_each_time() {
     let first_wait = |me, rounds| {
         let mut election = LeaderElection::new(ServerId(me), TICK_MS);
         (0..rounds).for_each(|_| {
-            election.begin(BEGIN, vote(me, 1, 1), &majority(3));
+            election.begin(BEGIN, vote(me, 1, 1), VotingRight::Held, &majority(3));
         });
         election.poll_timeout()
     };
@@ -353,11 +420,11 @@ fn who_joins_a_working_ensemble_follows_the_leader_that_says_so_and_that_a_quoru
     let mut again = begun();
     again.hears(3, Leading, 6, leader);
     again.hears(4, Following, 6, leader);
-    again.election.begin(again.now, vote(1, 9, 9), &again.quorums);
+    again.election.begin(again.now, vote(1, 9, 9), VotingRight::Held, &again.quorums);
     assert_eq!(again.hears(2, Following, 6, leader), Ask::Nothing);
     let mut three = Election::of(3, 1, vote(1, 9, 9));
     assert_eq!(three.hears(2, Following, 1, leader), Ask::Nothing);
-    three.election.begin(three.now, vote(1, 9, 9), &three.quorums);
+    three.election.begin(three.now, vote(1, 9, 9), VotingRight::Held, &three.quorums);
     assert_eq!(three.hears(3, Leading, 2, leader), Ask::Nothing, "the second followed it in the round before");
 }
 

@@ -6,7 +6,8 @@ use crate::ids::{LinkId, Millis, ServerId, Zxid};
 use crate::records::peer::{LearnerInfo, Notification, PacketType, QuorumPacket, epoch_ack};
 use crate::records::txn::Payload;
 use crate::zab::{
-    History, Leaving, Majority, MemberRecord, Quorum, Quorums, Start, Zab, ZabAction, ZabEvent, ZabSettings,
+    History, Leaving, Majority, MemberRecord, Quorum, Quorums, Start, VotingRight, Zab, ZabAction, ZabEvent,
+    ZabSettings,
 };
 
 pub(super) const TICK_MS: u64 = 100;
@@ -55,7 +56,7 @@ impl Member {
         counters.for_each(|counter| history.push(Zxid::new(2, counter), txn(counter as u8)).unwrap());
         history.installed(last);
         let record = MemberRecord { accepted_epoch: 4, current_epoch: 3 };
-        let zab = Zab::new(BEGIN, settings, Start { history, record });
+        let zab = Zab::new(BEGIN, settings, Start { history, record, right: VotingRight::Held });
         let mut member = Member { zab, now: BEGIN, done: Vec::new() };
         member.collect();
         member

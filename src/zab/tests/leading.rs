@@ -6,8 +6,8 @@ use crate::ids::{LinkId, Millis, ServerId, Zxid};
 use crate::records::peer::{LearnerInfo, Notification, PacketType, PeerState, QuorumPacket, epoch_ack};
 use crate::records::txn::Payload;
 use crate::zab::{
-    History, LearnerCounts, Leaving, Majority, MemberRecord, Quorum, Quorums, RoleEnd, Standing, Start, Zab, ZabAction,
-    ZabEvent, ZabSettings,
+    History, LearnerCounts, Leaving, Majority, MemberRecord, Quorum, Quorums, RoleEnd, Standing, Start, VotingRight,
+    Zab, ZabAction, ZabEvent, ZabSettings,
 };
 
 const TICK_MS: u64 = 100;
@@ -38,7 +38,8 @@ impl Lead {
             sync_limit: 5,
         };
         let record = MemberRecord { accepted_epoch: last.epoch(), current_epoch: last.epoch() };
-        let zab = Zab::new(Millis(1000), settings, Start { history: History::at(last), record });
+        let zab =
+            Zab::new(Millis(1000), settings, Start { history: History::at(last), record, right: VotingRight::Held });
         let mut lead = Lead { zab, now: Millis(1000), done: Vec::new(), epoch: 0 };
         lead.carry();
         for _ in 0..100 {

@@ -6,7 +6,7 @@ use crate::zab::event::MemberRecord;
 use crate::zab::history::History;
 use crate::zab::learner::{Learner, LearnerPhase};
 use crate::zab::own::{Own, ZabSettings};
-use crate::zab::{Majority, Quorum, Quorums, ZabAction};
+use crate::zab::{Majority, Quorum, Quorums, VotingRight, ZabAction};
 
 const LINK: LinkId = LinkId { slot: 1, generation: 0 };
 
@@ -23,6 +23,8 @@ fn own() -> Own {
     };
     Own {
         settings,
+        right: VotingRight::Held,
+        counts: true,
         history: History::at(Zxid::ZERO),
         record: MemberRecord::default(),
         run: 1,

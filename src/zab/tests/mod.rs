@@ -62,6 +62,16 @@ fn ensembles_keep_one_history_whatever_happens() {
 }
 
 #[test]
+fn a_leader_that_hears_nobody_and_is_heard_is_replaced() {
+    // L-01
+    for seed in 0..5 {
+        let mut world = World::new(seed, Shape { voters: 3, observers: 0, faults: 0, log_len: 100, seconds: 5 });
+        let (first, second) = world.deafen_the_leader();
+        assert!(second.is_some_and(|second| second != first), "seed {seed}: {first} was followed by {second:?}");
+    }
+}
+
+#[test]
 fn members_whose_logs_cannot_be_cut_are_sent_the_state_and_follow() {
     // L-03, S-15: the log is what it was until the state takes its place, and nobody looks for a leader for ever.
     let (mut truncations, mut installations) = (0, 0);
@@ -89,16 +99,16 @@ fn one_seed_is_one_trace() {
 /// Each planted bug, the rules whose checkers may find it, and a seed that does.
 const FAILPOINTS: &[(Failpoint, &[&str], u64)] = &[
     (Failpoint::FollowerAcksBeforeSync, &["S-12"], 0),
-    (Failpoint::EpochBeforeHistory, &["S-11", "S-10"], 0),
+    (Failpoint::EpochBeforeHistory, &["S-11", "S-10"], 5),
     (Failpoint::HistoryAckedBeforeEpoch, &["D-03"], 0),
     (Failpoint::PromiseNotKept, &["D-01"], 0),
     (Failpoint::EpochToldBeforeKept, &["D-01"], 0),
     (Failpoint::LeaderCountsUnsynced, &["S-11"], 0),
     (Failpoint::HalfIsQuorum, &["S-07", "S-10", "S-11"], 19),
-    (Failpoint::TruncatedOnDiskOnly, &["D-06", "S-01"], 15),
+    (Failpoint::TruncatedOnDiskOnly, &["D-06", "S-01"], 89),
     (Failpoint::ListedWithoutOutstanding, &["protocol"], 0),
     (Failpoint::CommitsBeforeUpToDate, &["S-14"], 0),
-    (Failpoint::BrokenStateTaken, &["S-13", "S-01"], 1),
+    (Failpoint::BrokenStateTaken, &["S-13", "S-01"], 0),
     (Failpoint::TailForgotten, &["D-06"], 0),
 ];
 

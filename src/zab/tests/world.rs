@@ -251,6 +251,17 @@ impl World {
         self.finish();
     }
 
+    /// Nothing reaches the leader any more once there is one, and what it sends arrives. It, and who leads some time later.
+    pub(super) fn deafen_the_leader(&mut self) -> (ServerId, Option<ServerId>) {
+        let leads = |node: &Node| matches!(node.standing, Standing::Leading { .. });
+        self.run_until(self.now + 3_000);
+        let leader = self.nodes.iter().position(leads).expect("one leads");
+        self.blocked.extend((0..self.nodes.len()).map(|node| (node, leader)));
+        self.run_until(self.now + 50 * TICK_MS);
+        let later = self.nodes.iter().enumerate().find(|(index, node)| *index != leader && leads(node));
+        (self.nodes[leader].id, later.map(|(_, node)| node.id))
+    }
+
     fn run_until(&mut self, end: u64) {
         while let Some(&Reverse((due, _, index))) = self.heap.peek() {
             if due > end {
@@ -388,7 +399,9 @@ impl World {
             history.push(*zxid, Arc::clone(txn)).unwrap();
         }
         history.installed(me.disk.last());
-        me.zab = Some(Zab::new(Millis(self.now), settings, Start { history, record: me.disk.record }));
+        let is_new = me.disk.history.is_empty() && me.disk.record.current_epoch == 0;
+        let right = if is_new { VotingRight::OnceAllAreHeard } else { VotingRight::Held };
+        me.zab = Some(Zab::new(Millis(self.now), settings, Start { history, record: me.disk.record, right }));
         self.tell(format!("{} starts", self.nodes[node].id));
         self.drain(node);
     }

@@ -31,7 +31,7 @@ impl World {
             history.push(*zxid, Arc::clone(txn)).unwrap();
         }
         history.installed(me.disk.last());
-        me.zab = Some(Zab::new(NOW, settings, Start { history, record: me.disk.record }));
+        me.zab = Some(Zab::new(NOW, settings, Start { history, record: me.disk.record, right: VotingRight::Held }));
         self.settle(node);
     }
 

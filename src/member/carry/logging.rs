@@ -1,0 +1,169 @@
+//! What is to be durable: what the leader decides, appended to our log, and the record that is kept beside it.
+
+use super::EnsemblePart;
+use crate::member::{EngineSeat, Host, MemberFailure, MemberParts};
+use crate::store::{LogWrite, MemberState, Record, Store, StoreError};
+use crate::zab::{MemberRecord, Standing, ZabEvent};
+
+/// How long an append that found no room waits before it is tried again, ms.
+const FULL_PAUSE_MS: u64 = 200;
+
+/// A record that is to be durable before this is told.
+pub(super) struct Keeping {
+    run: u64,
+    record: MemberRecord,
+    /// It is on its way, and not behind another write of the superblock any more.
+    is_begun: bool,
+}
+
+impl Keeping {
+    /// Not begun.
+    pub(super) fn new(run: u64, record: MemberRecord) -> Keeping {
+        Keeping { run, record, is_begun: false }
+    }
+}
+
+impl EnsemblePart {
+    /// The transactions of the history that are not in our log.
+    fn unlogged(&self, store: &Store) -> impl Iterator<Item = usize> {
+        self.zab.txns(store.last_zxid(), self.zab.history().last()).map(|(_, txn)| txn.len())
+    }
+
+    /// Bytes of what was decided, here or by the leader, and is not in our log.
+    pub(in crate::member) fn unlogged_bytes(&self, store: &Store) -> usize {
+        self.unlogged(store).sum::<usize>() + self.held.iter().map(|one| one.txn.len()).sum::<usize>()
+    }
+
+    /// Takes what the engine decided, if there is room for it in our own log: what was sent cannot be taken back.
+    pub(in crate::member) fn propose<S: EngineSeat>(
+        &mut self,
+        parts: &mut MemberParts<'_, S>,
+        host: &mut impl Host,
+    ) -> Result<(), MemberFailure> {
+        if !matches!(self.standing, Standing::Leading { .. }) || self.is_leaving {
+            return Ok(());
+        }
+        self.held.extend(parts.engine.poll_proposals());
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        // What was sent to others and is not in our log yet needs its room, too.
+        let mut sizes = std::mem::take(&mut self.sizes);
+        sizes.clear();
+        sizes.extend(self.unlogged(parts.store).chain(self.held.iter().map(|one| one.txn.len())));
+        self.sizes = sizes;
+        if parts.store.is_rearranging() && !parts.store.has_room_linked(&self.sizes) {
+            // More may be linked once the superblock is written.
+            return Ok(());
+        }
+        match parts.store.reserve(&self.sizes) {
+            Ok(()) => {
+                let decided = self.held.drain(..).map(|one| (one.zxid, one.txn)).collect();
+                self.handle(parts, host, ZabEvent::Decided(decided))
+            }
+            Err(error @ (StoreError::Full { .. } | StoreError::TooLarge { .. })) => {
+                let is_alone = self.zab.history().committed() == self.zab.history().last();
+                if is_alone && self.deliveries.is_empty() && !parts.engine.is_applying() {
+                    log::error!("{error}: {} writes were refused", self.held.len());
+                    self.held.clear();
+                    parts.engine.abandon_proposals();
+                }
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Begins to append what the history has and the log has not.
+    pub(in crate::member) fn begin_append<S: EngineSeat>(
+        &mut self,
+        parts: &mut MemberParts<'_, S>,
+        host: &mut impl Host,
+    ) -> Result<Option<LogWrite>, MemberFailure> {
+        let now = host.time().0;
+        if parts.store.is_writing() || self.retry_at.is_some_and(|at| now < at) {
+            return Ok(None);
+        }
+        let Some((run, upto)) = self.appending.or_else(|| self.zab.begin_append()) else { return Ok(None) };
+        let records: Vec<Record<'_>> =
+            self.zab.txns(parts.store.last_zxid(), upto).map(|(zxid, txn)| Record { zxid: *zxid, txn }).collect();
+        let begun = parts.store.append_begin(&records);
+        self.appending = Some((run, upto));
+        let was_full = self.retry_at.take().is_some();
+        match begun {
+            Ok(None) => {
+                self.appended(parts, host)?;
+                Ok(None)
+            }
+            Ok(write) => Ok(write),
+            // The leader will leave us behind; once there is room we go on.
+            Err(error @ StoreError::Full { .. }) => {
+                if !was_full {
+                    log::error!("{error}: this member cannot follow until there is space");
+                }
+                self.retry_at = Some(now.plus(FULL_PAUSE_MS));
+                Ok(None)
+            }
+            Err(error @ StoreError::TooLarge { .. }) => {
+                log::error!("{error}: this member cannot follow its leader, whose limits are larger");
+                self.appending = None;
+                self.handle(parts, host, ZabEvent::AppendFailed)?;
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The log is on disk further than it was: perhaps as far as was asked for.
+    pub(in crate::member) fn appended<S: EngineSeat>(
+        &mut self,
+        parts: &mut MemberParts<'_, S>,
+        host: &mut impl Host,
+    ) -> Result<(), MemberFailure> {
+        if let Some(kept) = self.go_on_keeping(parts)? {
+            self.handle(parts, host, kept)?;
+        }
+        if !parts.store.is_writing()
+            && let Some((run, to)) = self.truncating.take()
+        {
+            let is_done = self.truncate(parts, to)?;
+            self.handle(parts, host, ZabEvent::Truncated { run, is_done })?;
+        }
+        if !parts.store.is_rearranging()
+            && let Some((run, at, record)) = self.to_install.take()
+        {
+            self.install(parts, run, at, record)?;
+        }
+        match self.appending {
+            Some((run, upto)) if parts.store.last_zxid() >= upto => {
+                self.appending = None;
+                self.handle(parts, host, ZabEvent::Synced { run, upto })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Begins to keep a record unless another write of the superblock is before it. What is to be told once it is durable.
+    pub(super) fn go_on_keeping<S: EngineSeat>(
+        &mut self,
+        parts: &mut MemberParts<'_, S>,
+    ) -> Result<Option<ZabEvent>, MemberFailure> {
+        let Some(keeping) = &mut self.keeping else { return Ok(None) };
+        if !parts.store.is_rearranging() && !keeping.is_begun {
+            parts.store.keep(&kept(parts.store, keeping.record))?;
+            keeping.is_begun = true;
+        }
+        let is_over = keeping.is_begun && !parts.store.is_rearranging();
+        let kept = if is_over { self.keeping.take() } else { None };
+        Ok(kept.map(|keeping| ZabEvent::Kept { run: keeping.run }))
+    }
+}
+
+/// What is kept with this record.
+pub(super) fn kept(store: &Store, record: MemberRecord) -> MemberState {
+    MemberState {
+        accepted_epoch: record.accepted_epoch.into(),
+        current_epoch: record.current_epoch.into(),
+        ..store.member_state().clone()
+    }
+}

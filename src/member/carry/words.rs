@@ -1,0 +1,46 @@
+//! What the log tells of a member's part in its ensemble.
+
+use crate::ids::ServerId;
+use crate::zab::{RoleEnd, VotingRight};
+
+/// What the operator is to know of a member that may not vote yet.
+pub(super) fn tell_right(right: VotingRight) {
+    match right {
+        VotingRight::Held => {}
+        VotingRight::OnceAllAreHeard => log::warn!(
+            "this member's file is new: it votes once every other voter was heard, or once the leader that the others elect has \
+             filled it. In a new ensemble start every member. If one will not come back, make an empty file 'initialize' in \
+             dataDir, or set zookeeper.db.autocreate=true, and restart: what only lost files had is lost then"
+        ),
+        VotingRight::OnceFilled => log::warn!(
+            "this member's file is damaged, or new with zookeeper.db.autocreate=false: it votes once the leader that the others \
+             elect has filled it. A new ensemble begins with a file 'initialize' in the dataDir of each member"
+        ),
+    }
+}
+
+/// For whom a member waits that may not vote yet.
+pub(super) fn tell_awaited(awaited: &[ServerId]) -> String {
+    if awaited.is_empty() {
+        return "this member does not vote yet: it waits for a leader that the others elect".to_owned();
+    }
+    let servers: Vec<String> = awaited.iter().map(ServerId::to_string).collect();
+    format!(
+        "this member does not vote yet: its file is new, and of the voters these were not heard yet: {}",
+        servers.join(", ")
+    )
+}
+
+/// Why a role ended.
+pub(super) fn words(ending: &RoleEnd) -> String {
+    match ending {
+        RoleEnd::NoQuorum => "this member leads no longer: too few followers".to_owned(),
+        RoleEnd::CounterUsedUp => "this member leads no longer: a new epoch is needed".to_owned(),
+        RoleEnd::LeaderLost(why) => format!("the leader is lost ({why:?})"),
+        RoleEnd::LeaderBroke(why) => format!("the leader is left: {why}"),
+        RoleEnd::CannotTruncate => {
+            "this member's log cannot be made to end where the leader's does: it asks for the whole state".to_owned()
+        }
+        RoleEnd::DiskFailed => "what the leader asked for could not be carried out on this member's file".to_owned(),
+    }
+}
