@@ -118,7 +118,7 @@ impl EnsemblePart {
         );
         let is_new = applied == Zxid::ZERO && record.current_epoch == 0;
         let right = match joining.trusts_new_file {
-            _ if store.member_state().soundness == Soundness::Damaged => VotingRight::OnceFilled,
+            _ if store.is_to_be_filled() => VotingRight::OnceFilled,
             None if is_new => VotingRight::OnceAllAreHeard,
             Some(false) if is_new => VotingRight::OnceFilled,
             _ => VotingRight::Held,

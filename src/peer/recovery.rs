@@ -1,12 +1,14 @@
 //! From the file to a state: what was durable when the last process ended.
 
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
 use crate::Error;
 use crate::config::Config;
 use crate::engine::{EngineSettings, ReplicatedState};
 use crate::member::Loading;
-use crate::store::{EndOfLog, Store, make_folder};
+use crate::store::{DiskFile, EndOfLog, Store, StoreError, make_folder};
 
 /// Opens or creates the file and reads the state in which it ends. `seed` is for the tree's hash.
 pub(super) fn recover(
@@ -30,8 +32,14 @@ pub(super) fn recover(
         make_folder(folder).map_err(refused)?;
     }
     let mut state = ReplicatedState::new(settings, seed);
-    let (store, report) = Store::open(&path, &config.store_options(), &mut Loading::into(&mut state))
-        .map_err(|error| Error::from(error).in_file(&path))?;
+    let (store, report) = match Store::open(&path, &config.store_options(), &mut Loading::into(&mut state)) {
+        Ok(opened) => opened,
+        Err(damage @ StoreError::Corrupt { .. }) if !config.ensemble.is_standalone() => {
+            let store = to_be_filled(config, &path, damage)?;
+            return Ok((store, ReplicatedState::new(settings, seed)));
+        }
+        Err(error) => return Err(Error::from(error).in_file(&path)),
+    };
     match report.end {
         EndOfLog::Created => log::info!("created {}", path.display()),
         end => log::info!(
@@ -55,6 +63,18 @@ pub(super) fn recover(
         log::warn!("forceSync=no: acknowledged writes are lost when the machine fails");
     }
     Ok((store, state))
+}
+
+/// Opens a damaged file of a member, whose others have what it had. Nothing in it counts, and it is kept until their state is there.
+fn to_be_filled(config: &Config, path: &Path, damage: StoreError) -> Result<Store, Error> {
+    let opened =
+        DiskFile::open(path).and_then(|disk| Store::open_to_be_filled(Arc::new(disk), &config.store_options()));
+    let store = opened.map_err(|error| {
+        log::error!("{}: {damage}", path.display());
+        Error::from(error).in_file(path)
+    })?;
+    log::error!("{}: {damage}; the file is damaged, and a leader that the others elect will fill it", path.display());
+    Ok(store)
 }
 
 /// Takes away the file `initialize` in `dataDir`, by which an operator says that a new file is no loss, as ZooKeeper does at

@@ -117,7 +117,7 @@ impl Zab {
             truncating: None,
             uncut: None,
             // Of what is left of a log that was damaged nothing is to stay.
-            pretends: (right == VotingRight::OnceFilled).then_some(newcomer::SILENT),
+            pretends: (start.right == VotingRight::OnceFilled).then_some(newcomer::SILENT),
             installing: false,
             is_failed: false,
             actions: VecDeque::new(),

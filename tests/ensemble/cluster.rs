@@ -125,6 +125,17 @@ impl Cluster {
         self.folder.join(format!("slow{at}"))
     }
 
+    /// A bit of these bytes is another one, wherever they are in this member's file.
+    pub(crate) fn damage(&self, at: usize, bytes: &[u8]) {
+        assert!(self.members[at].is_none(), "it runs");
+        let file = self.folder.join(format!("data{at}/zoarium.db"));
+        let mut image = fs::read(&file).unwrap();
+        let found: Vec<usize> = (0..image.len() - bytes.len()).filter(|at| image[*at..].starts_with(bytes)).collect();
+        assert!(!found.is_empty(), "they are not there");
+        found.into_iter().for_each(|at| image[at + bytes.len() / 2] ^= 1);
+        fs::write(&file, image).unwrap();
+    }
+
     /// The next sync of this member takes so long.
     pub(crate) fn slow_sync(&self, at: usize, ms: u64) {
         self.slow_writes(at, &ms.to_string());

@@ -176,6 +176,35 @@ fn a_member_that_lost_its_file_does_not_help_one_that_is_behind_to_lead() {
 }
 
 #[test]
+fn a_member_whose_file_is_damaged_is_filled_by_the_others_and_votes_again() {
+    // L-10, G-16
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let mut client = cluster.connect(leader, &options());
+    let marker = b"what the disk forgets, and nobody is told".repeat(10);
+    client.create("/forgotten", Some(&marker), &[Acl::open()], CreateMode::Persistent).unwrap();
+    create(&mut client, "/behind-it", CreateMode::Persistent).unwrap();
+    all_agree(&cluster, 3);
+    let damaged = cluster.find(Mode::Follower).unwrap();
+    cluster.kill(damaged);
+    cluster.damage(damaged, &marker);
+    create(&mut client, "/meanwhile", CreateMode::Persistent).unwrap();
+    cluster.spawn(damaged);
+    cluster.until("all serve", Cluster::is_whole);
+    assert!(cluster.logs().contains("the file is damaged"), "{}", cluster.logs());
+    let tree = all_agree(&cluster, 3);
+    assert!(["/forgotten", "/behind-it", "/meanwhile"].iter().all(|path| tree.contains_key(*path)));
+    cluster.kill(leader);
+    cluster.until("two serve", Cluster::is_whole);
+    // And its own file is whole.
+    cluster.kill(damaged);
+    cluster.spawn(damaged);
+    cluster.until("two serve", Cluster::is_whole);
+    cluster.spawn(leader);
+    assert_eq!(all_agree(&cluster, 3), tree);
+}
+
+#[test]
 fn a_minority_refuses_and_all_three_killed_come_back_with_everything() {
     let mut cluster = Cluster::start(3);
     let leader = cluster.leader();
