@@ -91,7 +91,7 @@ def run_python(source, *arguments, check=True, modes=("-X", "dev"), **keywords):
 
     modes = [*modes, "-W", "ignore:This process:DeprecationWarning"]
     command = [sys.executable, *modes, "-c", textwrap.dedent(source), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, **keywords)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, **keywords)
     if check:
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""

@@ -185,7 +185,7 @@ class Side:
     def is_done(self):
         return not self._thread.is_alive()
 
-    def join(self, seconds=20):
+    def join(self, seconds=60):
         self._thread.join(seconds)
         assert self.is_done, "it hangs"
         if self.error is not None:

@@ -123,7 +123,7 @@ def main():
         typed = run(PYTHON, "-m", "mypy", *settings, PACKAGE / "zoarium", capture_output=True, text=True)
         results.check("mypy, strict", typed.returncode == 0, typed.stdout)
     files = [HERE / name for name in sys.argv[1:]] or [HERE]
-    options = ["-c", PACKAGE / "pyproject.toml", "-p", "no:cacheprovider", "--timeout=120"]
+    options = ["-c", PACKAGE / "pyproject.toml", "-p", "no:cacheprovider", "--timeout=600"]
     tests = run(VENV / "bin/pytest", *options, *files, stdout=subprocess.PIPE, text=True)
     print(tests.stdout)
     counts = dict((word, int(number)) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", tests.stdout))
