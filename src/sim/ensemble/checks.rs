@@ -262,6 +262,13 @@ impl Cluster {
     pub(super) fn check_ballot(&self, id: ServerId, notification: &Notification) -> Result<(), Wrong> {
         let machine = &self.machines[&id];
         let is_own = notification.state == PeerState::Looking && notification.leader == id;
+        // It says nothing.
+        if is_own && notification.zxid == Zxid(-1) {
+            return match machine.is_new() {
+                true => Ok(()),
+                false => Err(format!("SC-51: it does not vote, though its file is not new: {:?}", machine.epochs)),
+            };
+        }
         let is_own = is_own && !(notification.zxid <= machine.ever && notification.zxid > machine.logged());
         if is_own
             && (!machine.has(notification.zxid)
