@@ -12,6 +12,7 @@ there ends it.
 import argparse
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -258,6 +259,34 @@ def most_disks_lost_at_once(folder, kinds):
         them.stop()
 
 
+def imported_files_vote(folder, kinds):
+    """Where `zookeeper` is among the kinds: members that took over ZooKeeper's folders begin though the third is away."""
+    if "zookeeper" not in kinds:
+        return
+    old = ensemble(folder / "old", ["zookeeper"] * 3)
+    try:
+        old.start()
+        write(old.members[1], "/a")
+        for member in old.members.values():
+            await_paths([member], "/a")
+    finally:
+        old.stop()
+    new = ensemble(folder / "new", ["zoarium"] * 3)
+    try:
+        *most, last = new.members.values()
+        for member in most:
+            before = old.members[member.number].data
+            subprocess.run([member.command[0], "--quiet", "import", before, "--to", member.data], check=True)
+            member.start()
+        new.await_service(members=most)
+        await_paths(most, "/a")
+        last.start()
+        new.await_service()
+        await_paths(new.members.values(), "/a")
+    finally:
+        new.stop()
+
+
 CASES = [
     one_after_another,
     all_killed_before_the_first_write,
@@ -266,6 +295,7 @@ CASES = [
     with_an_observer,
     disks_replaced_one_after_another,
     most_disks_lost_at_once,
+    imported_files_vote,
 ]
 
 
@@ -290,7 +320,7 @@ def main():
         except servers.Missing as missing:
             print(f"SKIPPED: {missing}\n{passed} passed, {failed} failed, 1 skipped")
             return 0
-        except (Wrong, RuntimeError, OSError, AssertionError, raw.Gone, raw.Late) as error:
+        except (Wrong, RuntimeError, OSError, AssertionError, subprocess.CalledProcessError, raw.Gone, raw.Late) as error:
             failed += 1
             traceback.print_exception(error, limit=-2)
             print(f"FAILED {case.__name__}: {error}", flush=True)
