@@ -36,6 +36,26 @@ pub(crate) enum Failpoint {
     DiffFromEpoch,
     /// A learner that has too much is not told to cut it (S-15).
     TruncLeftOut,
+    /// A candidate reports what it has received and not on disk (D-06).
+    VoteWithUnsynced,
+    /// A candidate reports the begin of its epoch in place of its last transaction (D-06).
+    VoteWithEpochStart,
+    /// A learner is told to cut one transaction more than it has too much (S-15).
+    TruncTooFar,
+    /// A follower acknowledges proposals before the history they belong to (D-02).
+    AckedBeforeHistory,
+    /// A leader answers `sync` without asking whether it still leads (G-04).
+    SyncUnconfirmed,
+    /// A follower does not tell its leader whom it has heard (G-10).
+    TouchesDropped,
+    /// Requests over a connection that a session has left are carried out (G-02).
+    MoveUnnoticed,
+    /// A learner takes the next transaction for the answer to its oldest request (S-30).
+    AnyAnswers,
+    /// What a leader refuses brings no transaction (L-02).
+    RefusalUntold,
+    /// What a learner had before it was told to cut it counts as acknowledged (S-15).
+    CutCountsAsAcked,
     /// A follower applies what is in its log (S-11).
     UncommittedApplied,
     /// A leader does not notice that nobody follows (L-04).

@@ -20,6 +20,7 @@ use super::forward::{REQUEST_HEAD_SIZE, TOUCH_SIZE};
 use super::identity::Identities;
 use super::request::is_write;
 use super::{Duty, Engine};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{LinkId, ServerId, SessionId, Zxid};
 use crate::records::peer::{PacketType, QuorumPacket};
 use crate::records::txn::{CreateSessionTxn, Txn};
@@ -47,6 +48,8 @@ struct LearnerRequest {
     cxid: i32,
     op: OpCode,
     who: Arc<Identities>,
+    /// How often its session had moved when it came.
+    moves: u64,
     /// As it came: the body is behind the head.
     data: Arc<[u8]>,
 }
@@ -71,12 +74,19 @@ struct Syncing {
     requester: Requester,
 }
 
+/// Which connection speaks for a session.
+struct Speaker {
+    requester: Requester,
+    /// How often it was another server's before, since this one leads.
+    moves: u64,
+}
+
 /// What a leader knows of its learners, and which requester speaks for each session.
 #[derive(Default)]
 pub(super) struct Remote {
     learners: BTreeMap<LinkId, ForwardingLearner>,
-    /// Which connection speaks for a session. That of a learner which is gone speaks for no session.
-    speaks_for: BTreeMap<SessionId, Requester>,
+    /// Which connection speaks for a session. That of a learner which is gone lets no other speak before the session is resumed.
+    speaks_for: BTreeMap<SessionId, Speaker>,
     /// Sessions of learners' clients whose beginning is decided and not applied here. Others may have it on their disks before
     /// we do, and their clients write.
     beginning: BTreeSet<SessionId>,
@@ -126,7 +136,13 @@ impl Remote {
 
     /// It speaks for the session from now on.
     pub(super) fn set_speaker(&mut self, session: SessionId, requester: Requester) {
-        self.speaks_for.insert(session, requester);
+        let speaker = self.speaks_for.entry(session).or_insert(Speaker { requester, moves: 0 });
+        speaker.moves += u64::from(!speaker.requester.is_same_server(requester));
+        speaker.requester = requester;
+    }
+
+    fn moves_of(&self, session: SessionId) -> u64 {
+        self.speaks_for.get(&session).map_or(0, |speaker| speaker.moves)
     }
 
     /// Whether the session's beginning is decided and not applied here yet, nor its end decided.
@@ -162,13 +178,6 @@ impl Remote {
         links.sort_unstable();
         links.dedup();
         links
-    }
-
-    fn speaks(&self, requester: Requester) -> bool {
-        match requester {
-            Requester::Client(_) => true,
-            Requester::Learner(link) => self.is_there(link),
-        }
     }
 }
 
@@ -237,7 +246,8 @@ impl Engine {
         // Where no answer to a ping gets through, this is all that is heard of its client.
         self.state.sessions.touch(self.clock.listened(), session);
         let who = self.identities_of(link, packet.authinfo.as_deref().unwrap_or_default());
-        let request = LearnerRequest { session, cxid, op, who, data: Arc::clone(data) };
+        let moves = self.remote.moves_of(session);
+        let request = LearnerRequest { session, cxid, op, who, moves, data: Arc::clone(data) };
         if op == OpCode::CreateSession {
             if request.body().len() < 4 {
                 return Err(Violation("a session without a timeout".into()));
@@ -321,7 +331,7 @@ impl Engine {
 
     fn decide_request(&mut self, link: LinkId, request: LearnerRequest) {
         self.spent.add(8 + request.data.len() / 32);
-        let LearnerRequest { session, cxid, op, ref who, .. } = request;
+        let LearnerRequest { session, cxid, op, ref who, moves, .. } = request;
         let requester = Requester::Learner(link);
         let caller = Caller { session, requester, who: Arc::clone(who) };
         match op {
@@ -338,19 +348,26 @@ impl Engine {
             OpCode::Check | OpCode::DeleteContainer => {
                 self.propose_for(&caller, cxid, op, &Txn::error(ErrorCode::Unimplemented));
             }
+            // It has waited while the session was elsewhere, and came back: what was sent later has had its effect there.
+            _ if is_write(op) && op != OpCode::CloseSession && moves != self.remote.moves_of(session) => {
+                self.propose_for(&caller, cxid, op, &Txn::error(ErrorCode::SessionMoved));
+            }
             _ => self.decide_for(caller, cxid, op, request.body()),
         }
     }
 
     /// Whether this requester may have a request of the session decided. No requester speaks for a session until its first
-    /// request after an election.
+    /// request after an election. From then on it speaks until the session is resumed elsewhere: what comes from where the
+    /// session was would have its effect behind what was sent later (G-02), though the server it moved to be gone.
     pub(super) fn speaks_for(&mut self, session: SessionId, requester: Requester) -> bool {
-        if !matches!(self.duty, Duty::Decide { .. }) || !self.state.sessions.is_live(session) {
+        let is_known = self.state.sessions.is_live(session) || self.remote.is_beginning(session);
+        if !matches!(self.duty, Duty::Decide { .. }) || !is_known {
             return true;
         }
         match self.remote.speaks_for.get(&session) {
-            Some(&speaker) if self.remote.speaks(speaker) => speaker.is_same_server(requester),
-            _ => {
+            _ if failpoint::on(Failpoint::MoveUnnoticed) => true,
+            Some(speaker) => speaker.requester.is_same_server(requester),
+            None => {
                 self.remote.set_speaker(session, requester);
                 true
             }
@@ -426,6 +443,9 @@ impl Engine {
         }
         remote.syncs.push_back(Syncing { upto, token: remote.token, session, requester });
         *remote.syncs_of.entry(session).or_default() += 1;
+        if failpoint::on(Failpoint::SyncUnconfirmed) {
+            self.answer_syncs();
+        }
     }
 
     fn sync_done(&mut self, session: SessionId) {
@@ -448,7 +468,8 @@ impl Engine {
     /// Answers whatever `sync` is reached and confirmed. That of a learner's client is reached once the learner was told of the
     /// commits: it waits for its own disk, and not for ours.
     pub(super) fn answer_syncs(&mut self) {
-        let (shown, confirmed) = (self.shown(), self.remote.confirmed);
+        let is_blind = failpoint::on(Failpoint::SyncUnconfirmed);
+        let (shown, confirmed) = (self.shown(), if is_blind { self.remote.token } else { self.remote.confirmed });
         let told = self.remote.committed.max(shown);
         let is_due = |sync: &Syncing| {
             let reached = if matches!(sync.requester, Requester::Learner(_)) { told } else { shown };

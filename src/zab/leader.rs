@@ -344,10 +344,17 @@ impl Leader {
                 self.feed(own, link);
             }
             Plan::Trunc(to) => {
+                let less = Zxid(to.0.saturating_sub(i64::from(failpoint::on(Failpoint::TruncTooFar))));
+                let to = own.history.last_upto(less).unwrap_or(to);
                 let kind = if failpoint::on(Failpoint::TruncLeftOut) { PacketType::DIFF } else { PacketType::TRUNC };
                 own.send_bare(link, kind, to);
                 (learner.sent, learner.told) = (to, to);
                 self.feed(own, link);
+                if failpoint::on(Failpoint::CutCountsAsAcked)
+                    && let Some(learner) = self.learners.get_mut(&link)
+                {
+                    learner.acked = theirs;
+                }
             }
             Plan::AskLog => {
                 learner.stage = LearnerStage::AskingLog(theirs);
@@ -592,7 +599,7 @@ impl Leader {
                 self.learners.values().any(|learner| {
                     learner.server == voter
                         && !learner.is_observer
-                        && learner.stage == LearnerStage::Live
+                        && (learner.stage == LearnerStage::Live || failpoint::on(Failpoint::CutCountsAsAcked))
                         && learner.acked >= head
                 })
             };

@@ -465,7 +465,8 @@ impl Learner {
     }
 
     fn acknowledge(&mut self, own: &mut Own, link: LinkId) {
-        if self.phase < LearnerPhase::Acked || !own.settings.is_participant {
+        let early = failpoint::on(Failpoint::AckedBeforeHistory) && self.phase >= LearnerPhase::Settling;
+        if (self.phase < LearnerPhase::Acked && !early) || !own.settings.is_participant {
             return;
         }
         let upto = match failpoint::on(Failpoint::FollowerAcksBeforeSync) {

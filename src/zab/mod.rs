@@ -380,13 +380,18 @@ impl Zab {
             true => self.own.history.delivered(),
             false => self.own.history.durable(),
         };
+        let last = self.own.history.last();
         self.own.history.cut(durable);
         self.own.history.forget_commits();
         self.role = ZabRole::Looking { has_begun: true };
         let own_vote = match self.own.settings.is_participant {
             true => Vote {
                 leader: self.own.settings.me,
-                zxid: durable,
+                zxid: match () {
+                    _ if failpoint::on(Failpoint::VoteWithUnsynced) => last,
+                    _ if failpoint::on(Failpoint::VoteWithEpochStart) => Zxid::new(self.own.record.current_epoch, 0),
+                    _ => durable,
+                },
                 peer_epoch: i64::from(self.own.record.current_epoch),
             },
             false => Vote::nobody(),

@@ -90,6 +90,8 @@ fn a_session_counts_from_its_proposal_on_because_a_leader_with_a_slow_disk_appli
         (1, request(session, 1, OpCode::Create.to_i32(), &body("/early"))),
         (2, packet(PacketType::REVALIDATE, &[&session.0.to_be_bytes()[..], &4000_i32.to_be_bytes()].concat())),
         (2, request(session, 2, OpCode::Create.to_i32(), &body("/moved"))),
+        // G-02: over the connection that it has left.
+        (1, request(session, 5, OpCode::Create.to_i32(), &body("/stale"))),
         (2, request(session, 3, OpCode::CloseSession.to_i32(), &[])),
         (2, request(session, 4, OpCode::Create.to_i32(), &body("/late"))),
     ];
@@ -105,8 +107,8 @@ fn a_session_counts_from_its_proposal_on_because_a_leader_with_a_slow_disk_appli
     ensemble.commits = true;
     ensemble.carry();
     let client = ensemble.client(2);
-    let found = ["/early", "/moved", "/late"].map(|path| ensemble.exists(client, path));
-    assert_eq!(found, [true, true, false]);
+    let found = ["/early", "/moved", "/stale", "/late"].map(|path| ensemble.exists(client, path));
+    assert_eq!(found, [true, true, false, false]);
     ensemble.assert_equal();
 }
 

@@ -39,6 +39,49 @@ fn whoever_writes_for_a_session_that_moved_away_is_closed_without_an_answer() {
 }
 
 #[test]
+fn a_write_from_where_a_session_was_has_no_effect_when_the_server_it_moved_to_is_gone() {
+    // G-02: what was sent later may have had its effect there.
+    let mut ensemble = Ensemble::new(3);
+    let old = ensemble.client(1);
+    let (session, password) = (ensemble.session(old), ensemble.password(old));
+    let new = ensemble.resume(2, session, &password);
+    ensemble.carry();
+    assert_eq!(ensemble.welcome(new), Some((session, 4000)));
+    assert_eq!(ensemble.create(new, "/new", 0), ErrorCode::Ok);
+    ensemble.members[0].engine.learner_gone(link(2, 1));
+    ensemble.request(old, OpCode::Create, &create("/old", 0));
+    ensemble.carry();
+    assert!(ensemble.engine(0).tree().lookup("/old").is_none());
+    assert_eq!(ensemble.close_reason(old), Some(CloseReason::Moved));
+    // It goes on wherever it is resumed.
+    let again = ensemble.resume(1, session, &password);
+    ensemble.carry();
+    assert_eq!(ensemble.welcome(again), Some((session, 4000)));
+    assert_eq!(ensemble.create(again, "/again", 0), ErrorCode::Ok);
+}
+
+#[test]
+fn a_write_that_waited_while_its_session_was_elsewhere_has_no_effect_when_that_comes_back() {
+    // G-02: it was sent before what had its effect there.
+    let mut ensemble = Ensemble::new(3);
+    let old = ensemble.client(1);
+    let (session, password) = (ensemble.session(old), ensemble.password(old));
+    ensemble.members[0].engine.set_log_budget(0);
+    ensemble.request(old, OpCode::Create, &create("/old", 0));
+    ensemble.carry();
+    for at in [0, 1] {
+        let client = ensemble.resume(at, session, &password);
+        ensemble.carry();
+        assert_eq!(ensemble.welcome(client), Some((session, 4000)), "member {at}");
+    }
+    ensemble.members[0].engine.set_log_budget(u64::MAX);
+    ensemble.members[0].engine.go_on();
+    ensemble.carry();
+    assert!(ensemble.engine(0).tree().lookup("/old").is_none());
+    assert_eq!(ensemble.engine(1).forward.len(), 0);
+}
+
+#[test]
 fn a_multi_of_a_session_that_moved_away_is_refused_whole() {
     let mut ensemble = Ensemble::new(3);
     let old = ensemble.client(1);

@@ -302,6 +302,7 @@ const PLANTS: &[Plant] = &[
     (Failpoint::LeaderCountsUnsynced, &["S-11"], THREE_CUT),
     (Failpoint::HalfIsQuorum, &["S-11"], TWO_CRASH),
     (Failpoint::TruncatedOnDiskOnly, &["S-11", "D-06"], THREE_CUT),
+    (Failpoint::CutCountsAsAcked, &["S-11", "S-10"], THREE_CUT),
     (Failpoint::CommitsBeforeUpToDate, &["S-14"], THREE_CUT),
     (Failpoint::TailForgotten, &["D-06"], THREE_CUT),
 ];
