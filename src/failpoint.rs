@@ -44,16 +44,10 @@ pub(crate) enum Failpoint {
     TruncTooFar,
     /// A follower acknowledges proposals before the history they belong to (D-02).
     AckedBeforeHistory,
-    /// A leader answers `sync` without asking whether it still leads (G-04).
-    SyncUnconfirmed,
     /// A follower does not tell its leader whom it has heard (G-10).
     TouchesDropped,
-    /// Requests over a connection that a session has left are carried out (G-02).
-    MoveUnnoticed,
     /// A learner takes the next transaction for the answer to its oldest request (S-30).
     AnyAnswers,
-    /// What a leader refuses brings no transaction (L-02).
-    RefusalUntold,
     /// What a learner had before it was told to cut it counts as acknowledged (S-15).
     CutCountsAsAcked,
     /// A follower applies what is in its log (S-11).

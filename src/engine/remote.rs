@@ -20,7 +20,6 @@ use super::forward::{REQUEST_HEAD_SIZE, TOUCH_SIZE};
 use super::identity::Identities;
 use super::request::is_write;
 use super::{Duty, Engine};
-use crate::failpoint::{self, Failpoint};
 use crate::ids::{LinkId, ServerId, SessionId, Zxid};
 use crate::records::peer::{PacketType, QuorumPacket};
 use crate::records::txn::{CreateSessionTxn, Txn};
@@ -365,7 +364,6 @@ impl Engine {
             return true;
         }
         match self.remote.speaks_for.get(&session) {
-            _ if failpoint::on(Failpoint::MoveUnnoticed) => true,
             Some(speaker) => speaker.requester.is_same_server(requester),
             None => {
                 self.remote.set_speaker(session, requester);
@@ -443,9 +441,6 @@ impl Engine {
         }
         remote.syncs.push_back(Syncing { upto, token: remote.token, session, requester });
         *remote.syncs_of.entry(session).or_default() += 1;
-        if failpoint::on(Failpoint::SyncUnconfirmed) {
-            self.answer_syncs();
-        }
     }
 
     fn sync_done(&mut self, session: SessionId) {
@@ -468,8 +463,7 @@ impl Engine {
     /// Answers whatever `sync` is reached and confirmed. That of a learner's client is reached once the learner was told of the
     /// commits: it waits for its own disk, and not for ours.
     pub(super) fn answer_syncs(&mut self) {
-        let is_blind = failpoint::on(Failpoint::SyncUnconfirmed);
-        let (shown, confirmed) = (self.shown(), if is_blind { self.remote.token } else { self.remote.confirmed });
+        let (shown, confirmed) = (self.shown(), self.remote.confirmed);
         let told = self.remote.committed.max(shown);
         let is_due = |sync: &Syncing| {
             let reached = if matches!(sync.requester, Requester::Learner(_)) { told } else { shown };

@@ -8,7 +8,6 @@ use super::decide::DecisionRefused;
 use super::decider::{Decider, Ground};
 use super::settings::RECORD_OVERHEAD;
 use super::{Duty, Engine};
-use crate::failpoint::{self, Failpoint};
 use crate::ids::{SessionId, Zxid};
 use crate::records::txn::Txn;
 use crate::records::{ErrorCode, OpCode};
@@ -54,8 +53,6 @@ impl Engine {
         let (decider, ground) = self.decider();
         match decider.decide(&ground, &caller, op, body) {
             Ok(txn) => self.propose_for(&caller, xid, op, &txn),
-            Err(DecisionRefused::Logged(_))
-                if failpoint::on(Failpoint::RefusalUntold) && matches!(caller.requester, Requester::Learner(_)) => {}
             Err(DecisionRefused::Logged(code)) => self.propose_for(&caller, xid, op, &Txn::error(code)),
             Err(DecisionRefused::Unlogged(code)) => self.refuse_unlogged(&caller, xid, op, code),
         }

@@ -69,6 +69,10 @@ pub(super) struct Canon {
     pub closing: BTreeSet<i64>,
     /// Whether writes may be refused for want of room.
     pub may_refuse: bool,
+    /// The last connection of each session over which a write came that had its effect (G-02).
+    spoken: BTreeMap<i64, u64>,
+    /// States that were reached.
+    pub marks: BTreeMap<&'static str, u64>,
 }
 
 impl Canon {
@@ -85,11 +89,17 @@ impl Canon {
             ended: BTreeMap::new(),
             closing: BTreeSet::new(),
             may_refuse,
+            spoken: BTreeMap::new(),
+            marks: BTreeMap::new(),
         };
         for path in canon.model.nodes.keys().cloned().collect::<Vec<_>>() {
             canon.remember(&path, 0);
         }
         canon
+    }
+
+    pub(super) fn mark(&mut self, mark: &'static str) {
+        *self.marks.entry(mark).or_default() += 1;
     }
 
     pub(super) fn last(&self) -> Zxid {
@@ -175,6 +185,12 @@ impl Canon {
                 // Two may ask for the same end; the second time nothing happens.
                 let again = !self.model.sessions.contains_key(&session) && self.ended.contains_key(&session);
                 self.ended.insert(session, zxid.0);
+                if again {
+                    self.mark("mark: a session ends twice");
+                }
+                if listed.as_ref().is_some_and(|listed| !listed.is_empty()) {
+                    self.mark("mark: a session ends with ephemerals");
+                }
                 match listed {
                     Some(listed) if again && listed.is_empty() => Vec::new(),
                     listed => self.model.end(session, listed.as_deref(), zxid.0)?,
@@ -202,6 +218,26 @@ impl Canon {
         if expected != made && !has_moved && !has_no_room {
             let id = oracle::verdict(&expected, &made, &sent.request);
             return Err(format!("{id}: {zxid}: {:?} became {made:?}, ought to be {expected:?}", sent.request));
+        }
+        // What comes late over a connection that the session has left has no effect any more.
+        let spoken = self.spoken.entry(session).or_default();
+        if !has_moved && sent.conn < *spoken {
+            let (conn, left_for) = (sent.conn, *spoken);
+            let what = format!("{zxid} of 0x{session:x} came over connection {conn}, left for {left_for}");
+            return Err(format!("G-02: {what}: {:?}", sent.request));
+        }
+        if !has_moved {
+            *spoken = sent.conn.max(*spoken);
+        }
+        let is_multi = matches!(sent.request, SimRequest::Multi(_));
+        for (is_it, mark) in [
+            (has_moved, "mark: a request comes when its session has moved"),
+            (has_no_room && expected != made, "mark: a write is refused for want of room"),
+            (is_multi && made.iter().any(Result::is_err), "mark: a multi fails"),
+        ] {
+            if is_it {
+                self.mark(mark);
+            }
         }
         let mut touched = Vec::new();
         let mut outcomes = Vec::new();

@@ -1,7 +1,7 @@
 //! What must never happen, held against everything that a member does as it does it. What a member has is read from its disk,
 //! not from what it believes.
 
-use super::member::SimProcess;
+use super::member::{SimProcess, ToldToCut};
 use super::network::Place;
 use super::{Cluster, ProcessEnd};
 use crate::ids::{ServerId, Zxid};
@@ -23,7 +23,8 @@ impl Cluster {
         self.epochs_kept(id, process.member.store.epochs())?;
         let standing = process.member.standing().unwrap_or(Standing::Looking);
         if standing != process.standing {
-            process.standing = standing;
+            let before = std::mem::replace(&mut process.standing, standing);
+            self.mark_standing(id, process, before);
             self.stands(id, process, standing)?;
         }
         if standing != Standing::Looking {
@@ -65,10 +66,15 @@ impl Cluster {
             self.story.count("mark: a log is cut");
             let line = format!("{id}: its log is cut at {last}");
             self.story.tell(self.agenda.now, &line);
+            if self.machines[&id].told.is_none_or(|told| last < told.to) {
+                return Err(ProcessEnd::Wrong(format!("S-15: {id} cuts its log at {last}, and nobody has told it to")));
+            }
             return Ok(self.dropped(id, &dropped)?);
         }
         let after = machine.logged();
-        let grown = if last > after { read_log(&mut process.member.store, after)? } else { None };
+        let grown = if last > after { read_log(&mut process.member.store, after) } else { Ok(None) };
+        // Where a bit has rotted, others tell what is there.
+        let grown = if machine.is_rotten { grown.unwrap_or(None) } else { grown? };
         if let Some(grown) = grown {
             machine.log.extend(grown);
             if machine.logged() == last {
@@ -82,6 +88,9 @@ impl Cluster {
     fn installed(&mut self, id: ServerId, process: &mut SimProcess, at: Zxid) -> Result<(), ProcessEnd> {
         let donor = self.machines.values().find(|machine| machine.has(at));
         let Some(donor) = donor else {
+            if self.machines[&id].is_rotten {
+                return Err(ProcessEnd::Dies("its log cannot be read"));
+            }
             return Err(ProcessEnd::Wrong(format!(
                 "S-02, S-40: a state at {at} is on disk, and nobody has that history"
             )));
@@ -104,24 +113,34 @@ impl Cluster {
         self.dropped(id, &before[common..])
     }
 
-    fn dropped(&self, id: ServerId, dropped: &[(Zxid, Payload)]) -> Result<(), Wrong> {
+    /// Something has gone from a log. A leader tells a learner that comes back to cut what is not committed yet, and sends it
+    /// again; others may commit that meanwhile, since nothing that the learner has acknowledged before counts any more. So
+    /// what is committed may go where that was told, as long as every quorum has it all the same.
+    fn dropped(&mut self, id: ServerId, dropped: &[(Zxid, Payload)]) -> Result<(), Wrong> {
         let is_committed =
             |(zxid, bytes): &&(Zxid, Payload)| self.canon.at(*zxid).is_some_and(|txn| txn.bytes == *bytes);
         if let Some((zxid, _)) = dropped.iter().find(is_committed) {
-            return Err(format!("S-15, S-40: {id} has lost {zxid}, which is committed"));
+            if self.machines[&id].told.is_none_or(|told| *zxid <= told.to) {
+                return Err(format!("S-15, S-40: {id} has lost {zxid}, which is committed"));
+            }
+            self.story.count("mark: what is cut was committed meanwhile");
         }
         self.check_kept()
+    }
+
+    /// Whether it has this on disk, and nobody has told it to cut it.
+    pub(super) fn keeps(&self, id: ServerId, zxid: Zxid, bytes: &Payload) -> bool {
+        let machine = &self.machines[&id];
+        let is_told = |told: &ToldToCut| told.to < zxid && self.net.is_read(told.stream, Place::Member(id));
+        machine.holds(zxid, bytes) && !machine.told.as_ref().is_some_and(is_told)
     }
 
     /// Every quorum has a member that holds everything committed, or one that does not vote before it has met one that does (S-10).
     pub(super) fn check_kept(&self) -> Result<(), Wrong> {
         let Some(last) = self.canon.txns.last() else { return Ok(()) };
-        let lacks = |voter: ServerId| {
-            let machine = &self.machines[&voter];
-            !machine.is_new() && !machine.holds(last.zxid, &last.bytes)
-        };
+        let lacks = |voter: ServerId| !self.machines[&voter].is_new() && !self.keeps(voter, last.zxid, &last.bytes);
         if self.swarm.is_quorum(lacks) {
-            return Err(format!("S-10, G-09: a quorum does not hold {}, which is committed", last.zxid));
+            return Err(format!("S-10, S-15, G-09: a quorum does not hold {}, which is committed", last.zxid));
         }
         Ok(())
     }
@@ -161,6 +180,7 @@ impl Cluster {
                 self.story.tell(now, &format!("{id}: leads in epoch {epoch}, from {at}"));
                 process.heard.clear();
                 process.leads_since = process.listened_us(now);
+                process.decides_since = process.sessions_us(now);
                 self.established(id, epoch)?;
             }
         }
@@ -178,7 +198,7 @@ impl Cluster {
             return Err(format!("S-09: {id} leads without {}, which is committed", last.zxid));
         }
         if let Some((zxid, bytes)) = log.last()
-            && !self.swarm.is_quorum(|voter| self.machines[&voter].holds(*zxid, bytes))
+            && !self.swarm.is_quorum(|voter| self.keeps(voter, *zxid, bytes))
         {
             return Err(format!("S-11, D-02: {id} leads from {zxid}, which no quorum has on disk"));
         }
@@ -213,13 +233,14 @@ impl Cluster {
 
     /// The first member has applied it.
     fn committed(&mut self, id: ServerId, process: &mut SimProcess, zxid: Zxid, bytes: &Payload) -> Result<(), Wrong> {
-        if !self.swarm.is_quorum(|voter| self.machines[&voter].holds(zxid, bytes)) {
-            return Err(format!("S-11: {zxid} is applied and no quorum has it on disk"));
+        if !self.swarm.is_quorum(|voter| self.keeps(voter, zxid, bytes)) {
+            return Err(format!("S-11: {zxid} is applied and no quorum has it on disk to stay"));
         }
         // What an earlier leader decided may be committed by the election of the next one.
         if matches!(process.standing, Standing::Leading { epoch } if epoch == zxid.epoch()) {
             self.decided(id, process, bytes)?;
         }
+        self.mark_committed(process, zxid);
         self.canon.commit(zxid, bytes)?;
         self.story.mix(zxid.0 as u64);
         self.story.count_by("transactions", 1);
@@ -233,7 +254,7 @@ impl Cluster {
             return Ok(());
         }
         let session = header.session.0;
-        let listened = process.listened_us(self.agenda.now);
+        let listened = process.sessions_us(self.agenda.now);
         if matches!(txn, Txn::CloseSession(_)) {
             self.canon.closing.insert(session);
         }
@@ -241,7 +262,7 @@ impl Cluster {
             Txn::CreateSession(_) => drop(process.heard.insert(session, (listened, "its beginning"))),
             Txn::CloseSession(_) if header.cxid == 0 => {
                 let heard = process.heard.get(&session).copied().unwrap_or((0, "nothing"));
-                let (heard, by) = heard.max((process.leads_since, "the election"));
+                let (heard, by) = heard.max((process.decides_since, "the election"));
                 let silent_us = (listened - heard) * self.machines[&id].rate / 1_000_000;
                 let timeout_ms = self.canon.model.sessions.get(&session).copied().unwrap_or(0);
                 let line = format!("{id}: session 0x{session:x} ends, {} ms after {by}", silent_us / 1000);
@@ -250,10 +271,28 @@ impl Cluster {
                     let silent_ms = silent_us / 1000;
                     return Err(format!("G-10, S-35: 0x{session:x} ends {silent_ms} ms after {by}, of {timeout_ms}"));
                 }
+                self.ends_without_a_fault(session, timeout_ms as u64)?;
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// A client that speaks for its session and pings in time keeps it, once nothing is broken any more.
+    fn ends_without_a_fault(&self, session: i64, timeout_ms: u64) -> Result<(), Wrong> {
+        let Some(healed_at) = self.healed_at else { return Ok(()) };
+        let now = self.agenda.now;
+        let speaks = |client: &super::KazooClient| {
+            client.speaks_for(now).filter(|(of, since_us)| *of == session && now - since_us > healed_at)
+        };
+        let since_us = self.clients.iter().find_map(speaks).map_or(0, |(_, since_us)| since_us);
+        // What a ping's news takes to the leader at most: to a follower, until the leader's next ping, and on.
+        let on_its_way_us =
+            self.swarm.ticks_us(1) * 2 / 3 + 4 * self.swarm.latency_us.1 + 2 * self.swarm.calm_write_us() + 20_000;
+        if since_us < timeout_ms * 1000 || timeout_ms * 2000 / 3 < on_its_way_us {
+            return Ok(());
+        }
+        Err(format!("G-10, L-05: the leader ends 0x{session:x}, whose client has pinged for {} ms", since_us / 1000))
     }
 
     // -----------------------------------------------------------------------------------------------------------
@@ -300,15 +339,25 @@ impl Cluster {
         {
             self.decided(id, process, data)?;
         }
+        self.told_to_cut(id, stream, packet);
+        self.mark_leaving(process, stream, packet);
+        self.is_not_applied(id, process, packet)?;
         let machine = &self.machines[&id];
         let Some(super::member::SimSocket::Quorum(socket)) = process.sockets.get_mut(&stream) else { return Ok(()) };
         match packet.kind {
             PacketType::ACK if zxid.counter() != 0 && !machine.has(zxid) => {
                 Err(format!("S-12, D-04: {zxid} is acknowledged and is not on disk"))
             }
+            PacketType::ACK if zxid.counter() != 0 && !socket.has_history => {
+                Err(format!("S-12, D-02: {zxid} is acknowledged before the history that it belongs to"))
+            }
             PacketType::ACK if zxid.counter() == 0 && machine.epochs.1 != u64::from(zxid.epoch()) => {
                 let current = machine.epochs.1;
                 Err(format!("S-12, D-03: the history of epoch {} is acknowledged in epoch {current}", zxid.epoch()))
+            }
+            PacketType::ACK if zxid.counter() == 0 => {
+                socket.has_history = true;
+                Ok(())
             }
             PacketType::ACKEPOCH if machine.epochs.0 < u64::from(socket.epoch) => {
                 Err(format!("D-01: epoch {} is promised, {} is on disk", socket.epoch, machine.epochs.0))
@@ -319,6 +368,9 @@ impl Cluster {
             PacketType::PROPOSAL => {
                 socket.proposed.push_back(zxid);
                 Ok(())
+            }
+            PacketType::COMMIT if socket.is_ended && !socket.is_up => {
+                Err(format!("S-14: {zxid} is committed to a learner that was not told to serve"))
             }
             PacketType::COMMIT => match socket.proposed.pop_front() {
                 Some(oldest) if oldest == zxid => Ok(()),
@@ -341,16 +393,48 @@ impl Cluster {
         }
     }
 
+    /// Nobody is told to cut what its leader has applied (S-15).
+    fn is_not_applied(&self, id: ServerId, process: &SimProcess, packet: &QuorumPacket) -> Result<(), Wrong> {
+        let applied = process.member.applied();
+        if packet.kind == PacketType::TRUNC && packet.zxid < applied {
+            return Err(format!("S-15: {id} has applied {applied} and tells a learner to end at {}", packet.zxid));
+        }
+        Ok(())
+    }
+
+    fn told_to_cut(&mut self, id: ServerId, stream: u64, packet: &QuorumPacket) {
+        let told = match packet.kind {
+            PacketType::TRUNC | PacketType::SNAP => Some(ToldToCut { stream, to: packet.zxid }),
+            PacketType::DIFF => None,
+            PacketType::ACK if packet.zxid.counter() == 0 => {
+                if let Some(machine) = self.machines.get_mut(&id) {
+                    machine.told = machine.told.filter(|told| told.stream != stream);
+                }
+                return;
+            }
+            _ => return,
+        };
+        let Some(open) = self.net.streams.get(&stream) else { return };
+        let place = open.peer_of(Place::Member(id));
+        if let Place::Member(learner) = place
+            && self.net.is_read(stream, place)
+            && let Some(learner) = self.machines.get_mut(&learner)
+        {
+            learner.told = told;
+        }
+    }
+
     /// A leader hears of sessions from its learners.
     pub(super) fn heard_packet(&self, process: &mut SimProcess, stream: u64, packet: &QuorumPacket) {
-        let listened = process.listened_us(self.agenda.now);
+        let now = self.agenda.now;
+        let (listened, heard_at) = (process.listened_us(now), process.sessions_us(now));
         if let Some([Place::Member(a), Place::Member(b)]) = self.net.streams.get(&stream).map(|stream| stream.ends) {
             process.learners.insert(a, listened);
             process.learners.insert(b, listened);
         }
         let mut heard = |bytes: &[u8], by| {
             if let Some(session) = bytes.first_chunk::<8>() {
-                process.heard.insert(i64::from_be_bytes(*session), (listened, by));
+                process.heard.insert(i64::from_be_bytes(*session), (heard_at, by));
             }
         };
         match packet.kind {
@@ -365,7 +449,7 @@ impl Cluster {
     pub(super) fn heard_client(&self, process: &mut SimProcess, stream: u64) {
         let client = self.clients.iter().find(|client| client.stream() == Some(stream));
         if let Some(session) = client.and_then(|client| client.greeted_session()) {
-            process.heard.insert(session, (process.listened_us(self.agenda.now), "its client"));
+            process.heard.insert(session, (process.sessions_us(self.agenda.now), "its client"));
         }
     }
 }

@@ -3,26 +3,40 @@
 use std::sync::Arc;
 
 use super::agenda::Happening;
-use super::member::{self, Opened, SimProcess};
+use super::member::{self, Opened, SimProcess, ToldToCut};
 use super::network::Place;
 use super::swarm::FaultKind;
 use super::{Cluster, ProcessEnd};
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::member::JoinSettings;
-use crate::store::tests::sim_disk::{SimDisk, Trap};
+use crate::store::tests::sim_disk::{Rng, SimDisk, Trap};
 use crate::zab::Standing;
 
 impl Cluster {
-    /// One fault, and the time of the next.
+    /// One fault, and the time of the next. Each draws from numbers of its own, so that others stay what they are when one is
+    /// left out.
     pub(super) fn fault(&mut self) -> Result<(), String> {
-        if self.is_healed {
+        if self.healed_at.is_some() {
             return Ok(());
         }
+        let number = self.faults.len() as u64;
+        let own = Rng(self.fault_seed ^ number.wrapping_mul(0xd134_2543_de82_ef95));
+        let shared = std::mem::replace(&mut self.rng, own);
+        let done = self.next_fault(number);
+        self.rng = shared;
+        done
+    }
+
+    fn next_fault(&mut self, number: u64) -> Result<(), String> {
         let most = self.swarm.fault_every_us;
         // Calm stretches between catastrophes.
         let pause = if self.rng.chance(12) { 8 * most } else { self.rng.below(2 * most) };
         self.agenda.at(self.agenda.now + pause, &mut self.rng, Happening::Fault);
         let Some(kind) = self.pick(&self.swarm.faults.clone()) else { return Ok(()) };
+        self.faults.push(kind);
+        if self.less.faults.contains(&number) {
+            return Ok(());
+        }
         let members = self.swarm.members();
         let any = members[self.rng.below(members.len() as u64) as usize];
         let leader = self.leader().unwrap_or(any);
@@ -48,6 +62,7 @@ impl Cluster {
                 self.net.set_slow(pair, us);
                 true
             }
+            FaultKind::CutFollower => self.cut_follower(leader, any),
             FaultKind::Kill => self.kill(any, false)?,
             FaultKind::KillLeader => self.kill(leader, false)?,
             FaultKind::PowerCut => self.kill(any, true)?,
@@ -81,6 +96,7 @@ impl Cluster {
             FaultKind::Pause => self.pause(any),
             FaultKind::PauseLeader => self.pause(leader),
             FaultKind::Wipe => self.wipe(any)?,
+            FaultKind::Rot => self.rot(any)?,
             FaultKind::WallClock => {
                 let day = 86_400_000;
                 let jump = [0, 60_000, -60_000, 3650 * day, -3650 * day][self.rng.below(5) as usize];
@@ -128,6 +144,20 @@ impl Cluster {
         let line =
             format!("fault: a {usage:?} connection of {:?} and {:?} is cut; heard of: {hears:?}", ends[0], ends[1]);
         self.story.tell(self.agenda.now, &line);
+        true
+    }
+
+    /// A follower's connection is cut, both ends hear of it at once, and the leader's disk is slow: the follower is back while
+    /// what it has acknowledged is outstanding.
+    fn cut_follower(&mut self, leader: ServerId, follower: ServerId) -> bool {
+        let (a, b) = (Place::Member(leader), Place::Member(follower));
+        let Some(stream) = self.net.quorum_stream(a, b) else { return false };
+        if let Some(machine) = self.machines.get_mut(&leader) {
+            machine.write_us = self.swarm.ticks_us(4);
+        }
+        self.net.break_off(&mut self.agenda, stream);
+        self.story
+            .tell(self.agenda.now, &format!("fault: {follower} is disconnected from {leader}, whose disk is slow"));
         true
     }
 
@@ -186,6 +216,7 @@ impl Cluster {
 
     pub(super) fn resumes(&mut self, id: ServerId) {
         let now = self.agenda.now;
+        let gap_ms = self.swarm.gap_ms();
         let Some(machine) = self.machines.get_mut(&id) else { return };
         let Some(stopped_at) = machine.stopped_at.take() else { return };
         let life = machine.life;
@@ -193,7 +224,10 @@ impl Cluster {
             self.agenda.at(now, &mut self.rng, what);
         }
         let Some(process) = &mut machine.process else { return };
-        process.stopped_us += now - stopped_at;
+        let stopped_us = now - stopped_at;
+        process.stopped_us += stopped_us;
+        let unnoticed_ms = gap_ms + process.asleep.map_or(0, |(_, timeout_ms)| timeout_ms) + 1;
+        process.granted_us += stopped_us.saturating_sub(unnoticed_ms * 1000);
         if !process.waits_for_write {
             process.turn_at = Some(now);
             self.agenda.at(now, &mut self.rng, Happening::Turn { member: id, life });
@@ -241,37 +275,81 @@ impl Cluster {
         let life = machine.life;
         let due = now + 1000 + self.rng.below(self.swarm.ticks_us(ticks).max(1));
         self.agenda.at(due, &mut self.rng, Happening::Starts { member: id, life });
+        self.mark_down();
         self.check_kept()
     }
 
-    /// A machine comes back with a new disk. Not so many at once that what was acknowledged is nowhere any more, or lacking on a
-    /// quorum of those that do not know that they have lost something.
-    fn wipe(&mut self, id: ServerId) -> Result<bool, String> {
+    /// Whether a machine may come back without what was on its disk. Not so many at once that what was acknowledged is nowhere any
+    /// more, or lacking on a quorum of those that do not know that they have lost something. `knows`: this one would.
+    fn may_lose_disk(&self, id: ServerId, knows: bool) -> bool {
         let accepted = self.machines.values().map(|machine| machine.epochs.0).max().unwrap_or(0);
         let last = self.canon.txns.last();
         let keeps = |voter: ServerId| {
             let machine = &self.machines[&voter];
-            voter != id && machine.epochs.0 >= accepted && last.is_none_or(|last| machine.holds(last.zxid, &last.bytes))
+            let has_all = last.is_none_or(|last| self.keeps(voter, last.zxid, &last.bytes));
+            voter != id && machine.epochs.0 >= accepted && !machine.is_rotten && has_all
         };
-        let is_known_to_lack = |voter: ServerId| voter == id || self.machines[&voter].is_new();
-        let votes = self.swarm.voters.contains(&id);
+        let is_known_to_lack = |voter: ServerId| (knows && voter == id) || self.machines[&voter].is_new();
         // Nobody may count on what it has acknowledged and is not committed.
         let owes = self.machines[&id].logged() > self.canon.last();
         let lack = self.swarm.is_quorum(|voter| !keeps(voter) && !is_known_to_lack(voter));
-        if votes && (owes || lack || !self.swarm.voters.iter().any(|voter| keeps(*voter))) {
+        let is_lost = owes || lack || !self.swarm.voters.iter().any(|voter| keeps(*voter));
+        !self.swarm.voters.contains(&id) || !is_lost
+    }
+
+    /// A machine comes back with a new disk.
+    fn wipe(&mut self, id: ServerId) -> Result<bool, String> {
+        if !self.may_lose_disk(id, true) {
             return Ok(false);
         }
         self.kill(id, false)?;
+        self.new_disk(id)?;
+        Ok(true)
+    }
+
+    fn new_disk(&mut self, id: ServerId) -> Result<(), String> {
         let seed = self.rng.next();
-        let Some(machine) = self.machines.get_mut(&id) else { return Ok(false) };
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
         let disk = SimDisk::new(seed);
         disk.set_paced();
         machine.disk = Arc::new(disk);
         machine.log.clear();
         machine.epochs = (0, 0);
+        (machine.told, machine.is_rotten) = (None, false);
         self.story.tell(self.agenda.now, &format!("fault: {id} has a new disk"));
-        self.check_kept()?;
+        self.check_kept()
+    }
+
+    /// While a machine is down, a bit of its log or of its newer snapshot becomes another one.
+    fn rot(&mut self, id: ServerId) -> Result<bool, String> {
+        if !self.may_lose_disk(id, false) || self.machines[&id].is_rotten {
+            return Ok(false);
+        }
+        self.kill(id, false)?;
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(false) };
+        let rotten = match self.rng.chance(4) {
+            true => machine.disk.rotten_snapshot(&mut self.rng),
+            false => machine.disk.rotten(&mut self.rng),
+        };
+        let Some(rotten) = rotten.filter(|_| !machine.is_unsure) else { return Ok(false) };
+        rotten.set_paced();
+        machine.disk = Arc::new(rotten);
+        machine.is_rotten = true;
+        self.story.tell(self.agenda.now, &format!("fault: a bit on the disk of {id} is another one"));
         Ok(true)
+    }
+
+    /// A member that finds damage does not begin. Whoever runs it gives it a new disk, as soon as the others have everything.
+    fn damage_is_found(&mut self, id: ServerId) -> Result<(), String> {
+        self.story.count("mark: damage is found");
+        if self.may_lose_disk(id, true) {
+            self.new_disk(id)?;
+        }
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
+        machine.life += 1;
+        let what = Happening::Starts { member: id, life: machine.life };
+        self.agenda.at(self.agenda.now + self.swarm.ticks_us(1), &mut self.rng, what);
+        Ok(())
     }
 
     /// A machine's process begins.
@@ -298,6 +376,7 @@ impl Cluster {
                 self.agenda.at(now + 1000, &mut self.rng, what);
                 return Ok(());
             }
+            Err(_) if machine.is_rotten => return self.damage_is_found(id),
             Err(error) => return Err(format!("S-40: {id}: a crash was taken for damage: {error}")),
         };
         let Opened { member, replayed } = opened;
@@ -323,7 +402,9 @@ impl Cluster {
             verified: 0,
             heard: Default::default(),
             stopped_us: 0,
+            granted_us: 0,
             leads_since: 0,
+            decides_since: 0,
             learners: Default::default(),
             sent_state: None,
         };
@@ -366,16 +447,30 @@ impl Cluster {
             log = donor.log[..upto].to_vec();
         }
         let is_kept = log.len() >= before.len() && log[..before.len()] == before[..];
-        if !is_kept && !is_unsure {
+        if is_kept && log.len() > before.len() {
+            self.story.count("mark: a crash leaves more than was synced");
+        }
+        let is_rotten = self.machines[&id].is_rotten;
+        if !is_kept && is_rotten && before.starts_with(&log) {
+            // In the last frame before an unclean end it cannot be told from a write that was torn (S-41's exception).
+            self.story.count("mark: damage passes for a torn end");
+            if let Some(machine) = self.machines.get_mut(&id) {
+                machine.told = Some(ToldToCut { stream: 0, to: end });
+            }
+        } else if !is_kept && !is_unsure {
             let had = before.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
             return Err(format!("S-40, G-09: {id} had synced {had} and comes back at {applied}"));
         }
-        self.replaced(id, log)
+        self.replaced(id, log)?;
+        if let Some(machine) = self.machines.get_mut(&id) {
+            machine.told = None;
+        }
+        Ok(())
     }
 
     /// Everything is well from now on.
     pub(super) fn heal(&mut self) -> Result<(), String> {
-        self.is_healed = true;
+        self.healed_at = Some(self.agenda.now);
         self.story.tell(self.agenda.now, "all faults end");
         self.blocked.clear();
         self.net.heal(&mut self.agenda);
@@ -384,7 +479,7 @@ impl Cluster {
                 machine.disk.heal();
                 machine.is_full = false;
                 machine.fuse = None;
-                machine.write_us = self.swarm.write_us.min(self.swarm.ticks_us(1) / 8);
+                machine.write_us = self.swarm.calm_write_us();
                 machine.wall_offset = 0;
             }
             self.resumes(id);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::canon::Canon;
+use super::swarm::Swarm;
 use crate::ids::{ServerId, Zxid};
 use crate::jute::{Buffer, Decoder, decode, encoded};
 use crate::records::OpCode;
@@ -46,6 +47,9 @@ pub(super) struct KazooClient {
     servers: Vec<ServerId>,
     stream: Option<u64>,
     is_greeted: bool,
+    greeted_at: u64,
+    /// The member that it spoke to last.
+    greeted_by: Option<ServerId>,
     session: i64,
     password: Vec<u8>,
     timeout_ms: i32,
@@ -60,6 +64,9 @@ pub(super) struct KazooClient {
     sent_at: u64,
     /// It does not try to connect before.
     pub pauses_until: u64,
+    /// How long it thinks at most before it asks again, µs, and until when it does. Pings do not wait for that.
+    think_us: u64,
+    thinks_until: u64,
     /// What it watches, by what it has read.
     watching: SimWatches,
     awaited: BTreeSet<String>,
@@ -77,8 +84,9 @@ pub(super) struct KazooClient {
 }
 
 impl KazooClient {
-    pub(super) fn new(seed: u64, number: usize, mut servers: Vec<ServerId>, timeout_ms: i32, data_max: u64) -> Self {
+    pub(super) fn new(seed: u64, number: usize, swarm: &Swarm, timeout_ms: i32) -> Self {
         let mut rng = Rng(seed);
+        let mut servers = swarm.members();
         let first = rng.below(servers.len() as u64) as usize;
         servers.rotate_left(first);
         KazooClient {
@@ -86,6 +94,8 @@ impl KazooClient {
             servers,
             stream: None,
             is_greeted: false,
+            greeted_at: 0,
+            greeted_by: None,
             session: 0,
             password: vec![0; 16],
             timeout_ms,
@@ -97,13 +107,15 @@ impl KazooClient {
             heard_at: 0,
             sent_at: 0,
             pauses_until: 0,
+            think_us: swarm.think_us.max(1000),
+            thinks_until: 0,
             watching: SimWatches::default(),
             awaited: BTreeSet::new(),
             served: SimWatches::default(),
             cursor: 0,
             expected: VecDeque::new(),
             missed: Vec::new(),
-            data_max,
+            data_max: swarm.data_max,
             closes: rng.chance(3),
             is_quiet: false,
             answers: 0,
@@ -124,8 +136,9 @@ impl KazooClient {
         self.is_greeted.then_some(self.session)
     }
 
+    /// Requests that are not answered yet. There is nearly always a ping under way.
     pub(super) fn waiting(&self) -> usize {
-        self.asked.len()
+        self.asked.iter().filter(|asked| asked.request != SimRequest::Ping).count()
     }
 
     /// The connection is gone: what was asked has an unknown outcome.
@@ -155,9 +168,28 @@ impl KazooClient {
         framed(&payload)
     }
 
+    fn timeout_us(&self) -> u64 {
+        u64::from(self.timeout_ms.unsigned_abs()) * 1000
+    }
+
+    /// Its session and for how long it has spoken for it over this connection, µs, if it does.
+    pub(super) fn speaks_for(&self, now: u64) -> Option<(i64, u64)> {
+        self.is_greeted.then_some((self.session, now - self.greeted_at))
+    }
+
+    /// When it is to look again at what it could do: a ping is due by then, or it has thought, or waited, enough.
+    pub(super) fn acts_at(&self) -> u64 {
+        let third = self.timeout_us() / 3;
+        match (self.stream, self.is_greeted) {
+            (None, _) => self.pauses_until,
+            (Some(_), false) => self.heard_at + third + 1,
+            (Some(_), true) => self.thinks_until.min(self.sent_at + third + 1).min(self.heard_at + 2 * third + 1),
+        }
+    }
+
     /// Looks at what it could do.
     pub(super) fn acts(&mut self, now: u64, canon: &mut Canon) -> KazooStep {
-        let timeout_us = u64::from(self.timeout_ms.unsigned_abs()) * 1000;
+        let timeout_us = self.timeout_us();
         if self.stream.is_none() {
             if now < self.pauses_until {
                 return KazooStep::Nothing;
@@ -175,6 +207,10 @@ impl KazooClient {
         if now - self.sent_at > timeout_us / 3 {
             return KazooStep::Send(self.ask(SimRequest::Ping, now, canon));
         }
+        if now < self.thinks_until {
+            return KazooStep::Nothing;
+        }
+        self.thinks_until = now + 1000 + self.rng.below(self.think_us);
         if self.is_quiet || self.asked.len() >= WAITING_MAX {
             return KazooStep::Nothing;
         }
@@ -296,6 +332,7 @@ impl KazooClient {
             if self.session == 0 || !ended {
                 return Err(format!("G-10, S-35: session 0x{:x} is said to be over and lives", self.session));
             }
+            canon.mark("mark: a client is told that its session is over");
             self.ends(now);
             return Ok(Vec::new());
         }
@@ -308,7 +345,16 @@ impl KazooClient {
         if canon.ended.get(&got).is_some_and(|ended| *ended <= self.seen) {
             return Err(format!("G-10: session 0x{got:x} is resumed, and its client has seen its end"));
         }
+        let at = self.servers[0];
+        match self.greeted_by.replace(at) {
+            Some(before) if self.session != 0 && before == at => {
+                canon.mark("mark: a session goes on at the same member")
+            }
+            Some(_) if self.session != 0 => canon.mark("mark: a session goes on at another member"),
+            _ => {}
+        }
         (self.session, self.is_greeted, self.timeout_ms) = (got, true, response.timeout);
+        self.greeted_at = now;
         self.password = response.password.0.unwrap_or_default().to_vec();
         if self.watching.is_empty() {
             return Ok(Vec::new());
@@ -449,7 +495,7 @@ impl KazooClient {
         asked: &KazooRequest,
         header: ReplyHeader,
         body: &[u8],
-        canon: &Canon,
+        canon: &mut Canon,
     ) -> Result<(), Wrong> {
         let (zxid, what) = (header.zxid, &asked.request);
         let expected = match what {
@@ -463,6 +509,9 @@ impl KazooClient {
             SimRequest::SetWatches { since, lists, .. } => {
                 let missed = self.come_back(*since, lists, canon, zxid);
                 let heard = std::mem::take(&mut self.missed);
+                if !missed.is_empty() {
+                    canon.mark("mark: a client is told what it missed");
+                }
                 if heard != missed {
                     return Err(format!("G-07, S-33: since 0x{since:x} {heard:?} is heard, due is {missed:?}"));
                 }

@@ -9,7 +9,7 @@ use super::swarm::Swarm;
 use crate::engine::{ConnId, Engine, EngineSettings, ReplicatedState};
 use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
 use crate::member::{Loading, Member};
-use crate::records::peer::Notification;
+use crate::records::peer::{Notification, PacketType};
 use crate::records::txn::Payload;
 use crate::sim::node::Noting;
 use crate::store::tests::sim_disk::{Rng, SimDisk};
@@ -42,6 +42,13 @@ pub(super) struct QuorumSocket {
     pub proposed: VecDeque<Zxid>,
     /// The epoch that came over it (D-01).
     pub epoch: u32,
+    /// How what the learner lacks begins, until the first transaction of it has left.
+    pub began_with: Option<PacketType>,
+    /// NEWLEADER has left, and UPTODATE.
+    pub is_ended: bool,
+    pub is_up: bool,
+    /// The acknowledgement of the history has left.
+    pub has_history: bool,
 }
 
 /// A client's connection.
@@ -92,11 +99,15 @@ pub(super) struct SimProcess {
     pub standing: Standing,
     /// Entries of its log that were compared with the history.
     pub verified: usize,
-    /// When it last heard of a session, by its own count of listened µs, and by what (G-10).
+    /// When it last heard of a session, by [`SimProcess::sessions_us`], and by what (G-10).
     pub heard: BTreeMap<i64, (u64, &'static str)>,
     /// How long it did not run, µs.
     pub stopped_us: u64,
+    /// The part of that which its loop has granted back to sessions: it does not notice how long it slept to the last moment.
+    pub granted_us: u64,
     pub leads_since: u64,
+    /// The same by the time that counts for sessions.
+    pub decides_since: u64,
     /// When it last heard of each of its learners, by the same count (L-04).
     pub learners: BTreeMap<ServerId, u64>,
     /// When it last sent a state: who installs one may be silent for longer.
@@ -104,6 +115,11 @@ pub(super) struct SimProcess {
 }
 
 impl SimProcess {
+    /// The time that counts for sessions.
+    pub(super) fn sessions_us(&self, now_us: u64) -> u64 {
+        now_us.saturating_sub(self.granted_us)
+    }
+
     /// The time at which somebody listens.
     pub(super) fn listened_us(&self, now_us: u64) -> u64 {
         now_us.saturating_sub(self.stopped_us)
@@ -135,6 +151,17 @@ pub(super) struct SimMachine {
     /// It died in the middle of a call of its disk: what that did is not known before it is read again.
     pub is_unsure: bool,
     pub is_full: bool,
+    /// A bit of what was synced is another one (F-05).
+    pub is_rotten: bool,
+    /// What its leader has told it to keep of its log, until it has acknowledged the history that it is sent.
+    pub told: Option<ToldToCut>,
+}
+
+/// A TRUNC or a SNAP on its way to a member: whatever its log has above `to` goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ToldToCut {
+    pub stream: u64,
+    pub to: Zxid,
 }
 
 impl SimMachine {
@@ -156,6 +183,8 @@ impl SimMachine {
             epochs: (0, 0),
             is_unsure: false,
             is_full: false,
+            is_rotten: false,
+            told: None,
         }
     }
 

@@ -14,9 +14,11 @@ mod dialling;
 mod faults;
 mod host;
 mod kazoo;
+mod marks;
 mod member;
 mod network;
 mod settling;
+mod shrinking;
 mod story;
 mod swarm;
 #[cfg(test)]
@@ -31,8 +33,9 @@ use canon::Canon;
 use kazoo::{KazooClient, KazooStep};
 use member::{Incoming, SimMachine};
 use network::{Place, SimNet, StreamUse, Travelling};
+use shrinking::Less;
 use story::Story;
-use swarm::Swarm;
+use swarm::{FaultKind, Swarm};
 
 use crate::ids::{ServerId, Zxid};
 use crate::member::MemberFailure;
@@ -71,6 +74,9 @@ pub(crate) struct SeedOutcome {
     pub seconds: f64,
     /// What is wrong, and how it came to that.
     pub wrong: Option<(Wrong, String)>,
+    /// The faults that were drawn, by their numbers.
+    faults: Vec<FaultKind>,
+    clients: usize,
 }
 
 /// An ensemble, its clients, and what is true about them.
@@ -90,12 +96,23 @@ struct Cluster {
     judged: BTreeSet<Zxid>,
     blocks: u64,
     blocked: BTreeMap<u64, Vec<(Place, Place)>>,
-    is_healed: bool,
+    /// Faults drawn so far, and from what.
+    faults: Vec<FaultKind>,
+    fault_seed: u64,
+    /// What is left out.
+    less: Less,
+    /// When all faults ended.
+    healed_at: Option<u64>,
 }
 
 /// Runs one seed.
 pub(crate) fn run_seed(seed: u64) -> SeedOutcome {
-    let mut cluster = Cluster::new(seed);
+    run_less(seed, &Less::default())
+}
+
+/// Runs one seed, and leaves something out.
+fn run_less(seed: u64, less: &Less) -> SeedOutcome {
+    let mut cluster = Cluster::new(seed, less.clone());
     let run = catch_unwind(AssertUnwindSafe(|| cluster.run()));
     let wrong = match run {
         Ok(Ok(())) => None,
@@ -122,16 +139,21 @@ pub(crate) fn run_seed(seed: u64) -> SeedOutcome {
     });
     cluster.story.count_by("answers read", cluster.clients.iter().map(|client| client.answers).sum());
     cluster.story.count_by("sessions expired", cluster.canon.expired);
+    for (mark, count) in &cluster.canon.marks {
+        cluster.story.count_by(mark, *count);
+    }
     SeedOutcome {
         trace: cluster.story.trace,
         counts: cluster.story.counts,
         seconds: cluster.agenda.now as f64 / 1e6,
         wrong,
+        faults: cluster.faults,
+        clients: cluster.swarm.clients,
     }
 }
 
 impl Cluster {
-    fn new(seed: u64) -> Cluster {
+    fn new(seed: u64, less: Less) -> Cluster {
         let mut rng = Rng(seed);
         let swarm = Swarm::draw(&mut rng);
         let machines = swarm.members().into_iter().map(|id| (id, SimMachine::new(rng.next(), &swarm, &mut rng)));
@@ -140,7 +162,7 @@ impl Cluster {
         let clients = (0..swarm.clients).map(|number| {
             let ticks = least + rng.below(most - least + 1);
             let timeout_ms = (ticks * swarm.tick_ms) as i32;
-            KazooClient::new(rng.next(), number, swarm.members(), timeout_ms, swarm.data_max)
+            KazooClient::new(rng.next(), number, &swarm, timeout_ms)
         });
         let clients = clients.collect();
         Cluster {
@@ -149,13 +171,16 @@ impl Cluster {
             machines,
             clients,
             conns: 0,
-            canon: Canon::new(swarm.faults.contains(&swarm::FaultKind::DiskFull)),
+            canon: Canon::new(swarm.faults.contains(&FaultKind::DiskFull)),
             story: Story::default(),
             leaders: BTreeMap::new(),
             judged: BTreeSet::new(),
             blocks: 0,
             blocked: BTreeMap::new(),
-            is_healed: false,
+            faults: Vec::new(),
+            fault_seed: rng.next(),
+            less,
+            healed_at: None,
             swarm,
             rng,
         }
@@ -168,6 +193,9 @@ impl Cluster {
         }
         for client in 0..self.clients.len() {
             let due = self.rng.below(self.swarm.ticks_us(2));
+            if self.less.clients.contains(&client) {
+                continue;
+            }
             self.agenda.at(due, &mut self.rng, Happening::ClientActs { client });
         }
         let first = self.swarm.ticks_us(4);
@@ -275,8 +303,14 @@ impl Cluster {
 
     fn client_acts(&mut self, index: usize) -> Result<(), Wrong> {
         let now = self.agenda.now;
-        let pause = 1000 + self.rng.below(self.swarm.think_us.max(1000));
-        self.agenda.at(now + pause, &mut self.rng, Happening::ClientActs { client: index });
+        self.client_steps(index);
+        let due = self.clients[index].acts_at().max(now + 1000);
+        self.agenda.at(due, &mut self.rng, Happening::ClientActs { client: index });
+        Ok(())
+    }
+
+    fn client_steps(&mut self, index: usize) {
+        let now = self.agenda.now;
         let me = Place::Client(index);
         let before = self.clients[index].stream();
         match self.clients[index].acts(now, &mut self.canon) {
@@ -295,16 +329,18 @@ impl Cluster {
                 let there = Place::Member(server);
                 if self.machines[&server].process.is_none() || !self.net.can_reach(me, there) {
                     self.clients[index].pauses_until = now + self.rng.below(self.swarm.ticks_us(2));
-                    return Ok(());
+                    return;
                 }
                 let stream = self.net.open(StreamUse::Client, me, there);
                 self.conns += 1;
                 let hello = self.clients[index].connected(stream, self.conns, now);
+                let session = self.clients[index].session();
+                let line = format!("client {index}: connection {} to {server} for 0x{session:x}", self.conns);
+                self.story.tell(now, &line);
                 self.comes(server, Incoming::Accepted(stream));
                 self.net.send(&mut self.agenda, stream, me, Travelling::Bytes(hello));
             }
         }
-        Ok(())
     }
 
     fn client_reads(&mut self, index: usize, stream: u64, what: Travelling) -> Result<(), Wrong> {

@@ -158,6 +158,11 @@ impl SimNet {
         }
     }
 
+    /// Whether somebody still reads at this end.
+    pub(super) fn is_read(&self, id: u64, place: Place) -> bool {
+        self.streams.get(&id).is_some_and(|stream| stream.index(place).is_some_and(|at| stream.open[at]))
+    }
+
     /// Bytes that wait in the sender's own queue.
     pub(super) fn unsent(&self, id: u64, place: Place) -> usize {
         let Some(stream) = self.streams.get(&id) else { return 0 };
@@ -222,6 +227,26 @@ impl SimNet {
             self.push(agenda, id, 1 - at, Travelling::End, 0);
         }
         self.forget_if_over(id);
+    }
+
+    /// The newest connection of the quorum port between these.
+    pub(super) fn quorum_stream(&self, a: Place, b: Place) -> Option<u64> {
+        let is_it = |stream: &SimStream| {
+            stream.usage == StreamUse::Quorum
+                && stream.open == [true; 2]
+                && (stream.ends == [a, b] || stream.ends == [b, a])
+        };
+        self.streams.iter().rev().find(|(_, stream)| is_it(stream)).map(|(id, _)| *id)
+    }
+
+    /// The connection is lost, and both ends hear of it as soon as what was under way has come.
+    pub(super) fn break_off(&mut self, agenda: &mut Agenda, id: u64) {
+        for to in 0..2 {
+            self.push(agenda, id, to, Travelling::End, 0);
+        }
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.is_cut = true;
+        }
     }
 
     /// The connection is lost at some byte; each end hears of that in its own time, or never.

@@ -9,6 +9,7 @@ use crate::store::tests::sim_disk::Rng;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FaultKind {
     CutStream,
+    CutFollower,
     OneWay,
     Isolate,
     IsolateLeader,
@@ -27,11 +28,13 @@ pub(super) enum FaultKind {
     Pause,
     PauseLeader,
     Wipe,
+    Rot,
     WallClock,
 }
 
-const FAULTS: [FaultKind; 20] = [
+const FAULTS: [FaultKind; 22] = [
     FaultKind::CutStream,
+    FaultKind::CutFollower,
     FaultKind::OneWay,
     FaultKind::Isolate,
     FaultKind::IsolateLeader,
@@ -50,6 +53,7 @@ const FAULTS: [FaultKind; 20] = [
     FaultKind::Pause,
     FaultKind::PauseLeader,
     FaultKind::Wipe,
+    FaultKind::Rot,
     FaultKind::WallClock,
 ];
 
@@ -58,6 +62,7 @@ impl FaultKind {
     pub(super) fn name(self) -> &'static str {
         match self {
             FaultKind::CutStream => "fault: connection cut",
+            FaultKind::CutFollower => "fault: follower disconnected",
             FaultKind::OneWay => "fault: one path blocked",
             FaultKind::Isolate => "fault: member isolated",
             FaultKind::IsolateLeader => "fault: leader isolated",
@@ -76,6 +81,7 @@ impl FaultKind {
             FaultKind::Pause => "fault: paused",
             FaultKind::PauseLeader => "fault: leader paused",
             FaultKind::Wipe => "fault: wiped",
+            FaultKind::Rot => "fault: a bit rots",
             FaultKind::WallClock => "fault: wall clock jumps",
         }
     }
@@ -167,6 +173,16 @@ impl Swarm {
 
     pub(super) fn is_quorum(&self, has: impl Fn(ServerId) -> bool) -> bool {
         2 * self.voters.iter().filter(|voter| has(**voter)).count() > self.voters.len()
+    }
+
+    /// How long a loop may be away without noticing it, ms: as the loop's own count has it.
+    pub(super) fn gap_ms(&self) -> u64 {
+        (self.session_ticks.0 * self.tick_ms / 8).clamp(10, 500)
+    }
+
+    /// How long a write takes at most once nothing is broken any more, µs.
+    pub(super) fn calm_write_us(&self) -> u64 {
+        self.write_us.min(self.ticks_us(1) / 8)
     }
 
     pub(super) fn ticks_us(&self, ticks: u64) -> u64 {

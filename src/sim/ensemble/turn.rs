@@ -7,6 +7,7 @@ use super::agenda::Happening;
 use super::host::{Deed, DeedHost};
 use super::member::{ClientPortSocket, Incoming, QuorumSocket, SimProcess, SimSocket};
 use super::network::{Place, StreamUse, Travelling};
+use super::swarm::FaultKind;
 use super::{Cluster, ProcessEnd};
 use crate::engine::Engine;
 use crate::ids::{LinkId, Millis, ServerId};
@@ -220,8 +221,7 @@ impl Cluster {
 
     /// For how long nobody listened since the last turn, ms: as the loop's own count has it.
     fn unheard_ms(&self, process: &mut SimProcess, local: Millis) -> u64 {
-        let least_ms = self.swarm.session_ticks.0 * self.swarm.tick_ms;
-        let gap_ms = (least_ms / 8).clamp(10, 500);
+        let gap_ms = self.swarm.gap_ms();
         let passed = local.since(process.woke);
         let (since, timeout_ms) = process.asleep.take().unwrap_or((local, 0));
         let (worked, slept) = (since.since(process.woke), local.since(since));
@@ -328,6 +328,7 @@ impl Cluster {
         let Some(SimSocket::Quorum(socket)) = process.sockets.get(&stream) else { return Ok(()) };
         if socket.has_ended {
             let (link, was_new) = (socket.link, socket.is_new);
+            self.mark_lost(socket);
             process.sockets.remove(&stream);
             process.links.remove(&link);
             self.net.close(&mut self.agenda, stream, Place::Member(id));
@@ -394,6 +395,7 @@ impl Cluster {
             {
                 if *fuse == 0 {
                     machine.fuse = None;
+                    self.mark_undone(&deed);
                     return Err(ProcessEnd::Dies("killed between two actions"));
                 }
                 *fuse -= 1;
@@ -421,6 +423,11 @@ impl Cluster {
                     let Some(stream) = process.links.get(&link).copied() else { continue };
                     self.story.count_by("bytes of states", bytes.len() as u64);
                     self.net.send(&mut self.agenda, stream, place, Travelling::Bytes(bytes));
+                    let breaks = self.swarm.faults.contains(&FaultKind::CutStream) && self.healed_at.is_none();
+                    if breaks && self.rng.chance(6) {
+                        self.story.tell(self.agenda.now, &format!("fault: a state that {id} sends breaks off"));
+                        self.net.cut(&mut self.agenda, stream);
+                    }
                 }
                 Deed::Close(link) => {
                     if let Some(stream) = process.links.remove(&link) {
@@ -465,5 +472,9 @@ fn new_socket(process: &mut SimProcess, stream: u64, is_new: bool) -> QuorumSock
         has_ended: false,
         proposed: std::collections::VecDeque::new(),
         epoch: 0,
+        began_with: None,
+        is_ended: false,
+        is_up: false,
+        has_history: false,
     }
 }

@@ -1,0 +1,204 @@
+//! States that a run ought to reach now and then, counted: a checker that never saw one has not looked at it.
+
+use super::Cluster;
+use super::host::Deed;
+use super::member::{QuorumSocket, SimProcess, SimSocket};
+use crate::ids::{ServerId, Zxid};
+use crate::records::peer::{PacketType, QuorumPacket, decode_epoch_ack};
+use crate::zab::Standing;
+
+/// Those that some hundred seeds reach. Others are counted and rare.
+#[cfg(test)]
+pub(super) const MARKS: &[&str] = &[
+    "mark: DIFF",
+    "mark: DIFF, and transactions",
+    "mark: TRUNC",
+    "mark: TRUNC, and transactions",
+    "mark: SNAP",
+    "mark: SNAP, and transactions",
+    "mark: the history ends with what is not committed",
+    "mark: UPTODATE while proposals are outstanding",
+    "mark: an epoch is acknowledged and does not count",
+    "mark: an observer is informed",
+    "mark: a session is asked about",
+    "mark: a session goes on at another member",
+    "mark: a session goes on at the same member",
+    "mark: a client is told that its session is over",
+    "mark: a client is told what it missed",
+    "mark: a session is not known at the leader",
+    "mark: a request comes when its session has moved",
+    "mark: a multi fails",
+    "mark: a session ends with ephemerals",
+    "mark: a write is refused for want of room",
+    "mark: a log is cut",
+    "mark: a state is installed",
+    "mark: a learner is lost before it serves",
+    "mark: a learner is lost with proposals outstanding",
+    "mark: a silent election connection is given up",
+    "mark: a write is torn",
+    "mark: a fault hits recovery",
+    "mark: the loop goes on beside a write",
+    "mark: a role ends while its log is written",
+    "mark: a leader goes with proposals outstanding",
+    "mark: two think that they lead",
+    "mark: an epoch is left out",
+    "mark: an election commits what was outstanding",
+    "mark: what is outstanding is never committed",
+    "mark: a transaction of an earlier epoch is committed",
+    "mark: a follower applies first",
+    "mark: committed without the leader's own disk",
+    "mark: an observer serves",
+    "mark: damage is found",
+    "mark: a quorum is down",
+    "mark: all members are down",
+    "mark: a crash leaves more than was synced",
+    "mark: dies before a ballot leaves",
+    "mark: dies before a proposal leaves",
+    "mark: dies before a proposal is acknowledged",
+    "mark: dies before a commit leaves",
+    "mark: dies before a request is forwarded",
+];
+
+impl Cluster {
+    /// A process dies before it can do this.
+    pub(super) fn mark_undone(&mut self, deed: &Deed) {
+        let mark = match deed {
+            Deed::Ballot(..) => "mark: dies before a ballot leaves",
+            Deed::Close(_) => "mark: dies before a connection is closed",
+            Deed::Send(_, packet) => match packet.kind {
+                PacketType::LEADERINFO => "mark: dies before an epoch is told",
+                PacketType::ACKEPOCH => "mark: dies before an epoch is acknowledged",
+                PacketType::ACK if packet.zxid.counter() == 0 => "mark: dies before a history is acknowledged",
+                PacketType::ACK => "mark: dies before a proposal is acknowledged",
+                PacketType::PROPOSAL => "mark: dies before a proposal leaves",
+                PacketType::COMMIT => "mark: dies before a commit leaves",
+                PacketType::UPTODATE => "mark: dies before UPTODATE leaves",
+                PacketType::REQUEST => "mark: dies before a request is forwarded",
+                _ => return,
+            },
+            _ => return,
+        };
+        self.story.count(mark);
+    }
+
+    /// A member is something else to its clients from now on.
+    pub(super) fn mark_standing(&mut self, id: ServerId, process: &SimProcess, before: Standing) {
+        let (logged, committed) = (self.machines[&id].logged(), self.canon.last());
+        if before != Standing::Looking && process.write.is_some() {
+            self.story.count("mark: a role ends while its log is written");
+        }
+        if matches!(before, Standing::Leading { .. }) && logged > committed {
+            self.story.count("mark: a leader goes with proposals outstanding");
+        }
+        match process.standing {
+            Standing::Looking => {}
+            Standing::Following { votes, .. } => {
+                if !votes {
+                    self.story.count("mark: an observer serves");
+                }
+            }
+            Standing::Leading { epoch } => {
+                let others = self.machines.values().filter_map(|machine| machine.process.as_ref());
+                if others.into_iter().any(|other| matches!(other.standing, Standing::Leading { .. })) {
+                    self.story.count("mark: two think that they lead");
+                }
+                if self.leaders.keys().next_back().is_some_and(|last| epoch > last + 1) {
+                    self.story.count("mark: an epoch is left out");
+                }
+                if logged > committed {
+                    self.story.count("mark: an election commits what was outstanding");
+                }
+                if self.machines.values().any(|machine| machine.logged() > logged) {
+                    self.story.count("mark: what is outstanding is never committed");
+                }
+            }
+        }
+    }
+
+    /// The first member has applied this.
+    pub(super) fn mark_committed(&mut self, process: &SimProcess, zxid: Zxid) {
+        let epoch = match process.standing {
+            Standing::Leading { epoch } => epoch,
+            Standing::Following { epoch, .. } => {
+                self.story.count("mark: a follower applies first");
+                let leader = self.leaders.get(&epoch).and_then(|leader| self.machines.get(leader));
+                if leader.is_some_and(|leader| leader.logged() < zxid) {
+                    self.story.count("mark: committed without the leader's own disk");
+                }
+                epoch
+            }
+            Standing::Looking => return,
+        };
+        if zxid.epoch() < epoch {
+            self.story.count("mark: a transaction of an earlier epoch is committed");
+        }
+    }
+
+    /// A packet leaves.
+    pub(super) fn mark_leaving(&mut self, process: &mut SimProcess, stream: u64, packet: &QuorumPacket) {
+        let Some(SimSocket::Quorum(socket)) = process.sockets.get_mut(&stream) else { return };
+        let is_ended = socket.is_ended;
+        let mark = match packet.kind {
+            PacketType::DIFF | PacketType::TRUNC | PacketType::SNAP => {
+                socket.began_with = Some(packet.kind);
+                return;
+            }
+            PacketType::PROPOSAL if !is_ended => match socket.began_with.take() {
+                Some(PacketType::DIFF) => "mark: DIFF, and transactions",
+                Some(PacketType::TRUNC) => "mark: TRUNC, and transactions",
+                Some(PacketType::SNAP) => "mark: SNAP, and transactions",
+                _ => return,
+            },
+            PacketType::NEWLEADER => {
+                socket.is_ended = true;
+                if socket.proposed.is_empty() {
+                    return;
+                }
+                "mark: the history ends with what is not committed"
+            }
+            PacketType::UPTODATE => {
+                socket.is_up = true;
+                if socket.proposed.is_empty() {
+                    return;
+                }
+                "mark: UPTODATE while proposals are outstanding"
+            }
+            PacketType::ACKEPOCH if decode_epoch_ack(packet.data()).is_ok_and(|epoch| epoch == -1) => {
+                "mark: an epoch is acknowledged and does not count"
+            }
+            PacketType::INFORM => "mark: an observer is informed",
+            PacketType::REVALIDATE if packet.data().len() == 9 && packet.data()[8] == 0 => {
+                "mark: a session is not known at the leader"
+            }
+            PacketType::REVALIDATE if packet.data().len() != 9 => "mark: a session is asked about",
+            _ => return,
+        };
+        self.story.count(mark);
+    }
+
+    /// A connection of the quorum port has come to its end.
+    pub(super) fn mark_lost(&mut self, socket: &QuorumSocket) {
+        if socket.is_raw {
+            self.story.count("mark: a state breaks off half way");
+        }
+        if socket.is_ended && !socket.is_up {
+            self.story.count("mark: a learner is lost before it serves");
+        }
+        if socket.is_up && !socket.proposed.is_empty() {
+            self.story.count("mark: a learner is lost with proposals outstanding");
+        }
+    }
+
+    /// A process has died.
+    pub(super) fn mark_down(&mut self) {
+        let is_down = |id: ServerId| self.machines[&id].process.is_none();
+        let all = self.swarm.members().into_iter().all(is_down);
+        let quorum = self.swarm.is_quorum(is_down);
+        if quorum {
+            self.story.count("mark: a quorum is down");
+        }
+        if all {
+            self.story.count("mark: all members are down");
+        }
+    }
+}

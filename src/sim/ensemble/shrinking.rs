@@ -1,0 +1,120 @@
+//! A failing seed made small: faults and clients are left out while the same promise is broken, until the story of what is left
+//! can be read.
+
+use std::collections::BTreeSet;
+
+use super::swarm::FaultKind;
+use super::{SeedOutcome, run_less};
+
+/// Runs at most; each takes about as long as the seed does.
+const RUNS_MAX: u32 = 250;
+
+/// What is left out of a run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Less {
+    /// Numbers of faults that do not happen.
+    pub faults: BTreeSet<u64>,
+    /// Clients that never come.
+    pub clients: BTreeSet<usize>,
+}
+
+struct Shrinking {
+    seed: u64,
+    /// The complaint begins with this.
+    ids: String,
+    runs: u32,
+    less: Less,
+    best: SeedOutcome,
+}
+
+/// The promises that a complaint names.
+fn ids_of(why: &str) -> &str {
+    why.split(':').next().unwrap_or(why)
+}
+
+/// The smallest failure found that breaks the same promise as the whole seed, and what it was made of.
+pub(super) fn shrink(seed: u64, whole: SeedOutcome) -> (SeedOutcome, String) {
+    let Some((why, _)) = &whole.wrong else { return (whole, String::new()) };
+    let ids = ids_of(why).to_owned();
+    let mut shrinking = Shrinking { seed, ids, runs: 0, less: Less::default(), best: whole };
+    shrinking.leave_out_clients();
+    shrinking.leave_out_kinds();
+    shrinking.leave_out_faults();
+    let Shrinking { best, less, runs, .. } = shrinking;
+    let left = best.faults.len() - best.faults_left_out(&less);
+    let clients = best.clients - less.clients.len();
+    let line = format!("made smaller in {runs} runs: {left} of {} faults, {clients} clients", best.faults.len());
+    (best, line)
+}
+
+impl SeedOutcome {
+    fn faults_left_out(&self, less: &Less) -> usize {
+        less.faults.range(..self.faults.len() as u64).count()
+    }
+}
+
+impl Shrinking {
+    /// Whether it still fails when this much is left out; if so, it stays out.
+    fn tries(&mut self, less: Less) -> bool {
+        if self.runs == RUNS_MAX {
+            return false;
+        }
+        self.runs += 1;
+        let outcome = run_less(self.seed, &less);
+        let fails = outcome.wrong.as_ref().is_some_and(|(why, _)| ids_of(why) == self.ids);
+        if fails {
+            (self.less, self.best) = (less, outcome);
+        }
+        fails
+    }
+
+    fn leave_out_clients(&mut self) {
+        for client in 0..self.best.clients {
+            let mut less = self.less.clone();
+            less.clients.insert(client);
+            if less.clients.len() < self.best.clients {
+                self.tries(less);
+            }
+        }
+    }
+
+    fn numbers(&self, of: impl Fn(FaultKind) -> bool) -> Vec<u64> {
+        let faults = self.best.faults.iter().zip(0..);
+        faults.filter(|(kind, number)| of(**kind) && !self.less.faults.contains(number)).map(|(_, at)| at).collect()
+    }
+
+    fn leave_out_kinds(&mut self) {
+        let mut kinds: Vec<FaultKind> = Vec::new();
+        for kind in &self.best.faults {
+            if !kinds.contains(kind) {
+                kinds.push(*kind);
+            }
+        }
+        for kind in kinds {
+            let numbers = self.numbers(|other| other == kind);
+            self.without(&numbers);
+        }
+    }
+
+    fn without(&mut self, numbers: &[u64]) -> bool {
+        let mut less = self.less.clone();
+        less.faults.extend(numbers);
+        !numbers.is_empty() && self.tries(less)
+    }
+
+    /// One after the other, the many at once first.
+    fn leave_out_faults(&mut self) {
+        let mut size = self.numbers(|_| true).len() / 2;
+        while size > 0 && self.runs < RUNS_MAX {
+            let numbers = self.numbers(|_| true);
+            let mut is_smaller = false;
+            for chunk in numbers.chunks(size) {
+                is_smaller |= self.without(chunk);
+            }
+            if size == 1 && !is_smaller {
+                break;
+            }
+            size = if size > 1 { size / 2 } else { 1 };
+        }
+    }
+}
