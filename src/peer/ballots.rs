@@ -514,6 +514,8 @@ impl Ballots {
         (peer.is_awaited, peer.is_calling) = (false, false);
         peer.is_unsent = peer.newest.is_some();
         peer.failures = 0;
+        // What came on an earlier connection is not to be taken for a word on this one.
+        peer.heard = None;
         self.slots[slot] = Some(BallotSlot::Link { conn, peer: id });
         self.reports.push_back(BallotReport::Link(id, true));
         self.serve(now, slot);

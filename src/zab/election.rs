@@ -297,9 +297,16 @@ impl LeaderElection {
                 ask = Ask::TellAll;
             }
         }
-        // A member that does not know what it has neither wins nor counts. It is answered, since it waits to hear us; two of them
-        // answer each other until they have met.
+        // A member that does not know what it has neither wins nor counts, whatever it was before. It is answered, since it waits
+        // to hear us; two of them answer each other until they have met.
         if ballot.vote.zxid == SILENT {
+            self.heard.remove(&from);
+            self.votes.remove(&from);
+            if self.proposal.leader == from {
+                self.next_round(now, self.round + 1);
+                self.propose(self.candidacy(quorums));
+                return self.count_and(Ask::TellAll, now, quorums);
+            }
             let is_answered = match self.proposal.zxid == SILENT {
                 true => self.right == VotingRight::OnceAllAreHeard && !self.newcomer.has_met(from),
                 false => ballot.round < self.round,
@@ -310,7 +317,11 @@ impl LeaderElection {
                 _ => Ask::Nothing,
             };
         }
-        let can_follow = ballot.vote.leader == self.me || self.can_follow(now, ballot.vote.leader);
+        let can_follow = match ballot.vote.leader == self.me {
+            // Others may still vote for what we were before we lost it.
+            true => self.right == VotingRight::Held || ballot.vote == self.own,
+            false => self.can_follow(now, ballot.vote.leader),
+        };
         if ballot.round > self.round {
             self.next_round(now, ballot.round);
             let own = self.candidacy(quorums);
@@ -318,8 +329,13 @@ impl LeaderElection {
             self.propose(if better { ballot.vote } else { own });
             ask = Ask::TellAll;
         } else if ballot.round < self.round {
-            // Those who are told the rest hear it anyhow.
-            return if ask == Ask::TellAll { self.count_and(ask, now, quorums) } else { Ask::Tell(from) };
+            return match ask {
+                // Those who are told the rest hear it anyhow.
+                Ask::TellAll => self.count_and(ask, now, quorums),
+                // It would answer who says nothing, and so on for ever; it is told again in its time.
+                _ if self.proposal.zxid == SILENT => Ask::Nothing,
+                _ => Ask::Tell(from),
+            };
         } else if can_follow && self.proposal.zxid != SILENT && ballot.vote.beats(&self.proposal, quorums) {
             self.propose(ballot.vote);
             ask = Ask::TellAll;

@@ -54,8 +54,11 @@ impl Newcomer {
 
     /// A voter that looks for a leader said this.
     pub(super) fn heard(&mut self, from: ServerId, vote: Vote) {
-        if vote.zxid == SILENT && vote.peer_epoch != NEW_EPOCH {
-            // It has lost something, and it cannot be told what.
+        let is_possible = (0..=i64::from(i32::MAX)).contains(&vote.peer_epoch)
+            && vote.zxid >= Zxid::ZERO
+            && i64::from(vote.zxid.epoch()) <= vote.peer_epoch;
+        // Else it has lost something that nobody knows, or it tells what no server has.
+        if !is_possible && vote != silent(vote.leader, VotingRight::OnceAllAreHeard) {
             self.present.remove(&from);
             return;
         }
@@ -95,7 +98,8 @@ impl Newcomer {
     pub(super) fn best(&self, own: Vote, quorums: &Quorums) -> Option<Vote> {
         let told = self.present.values().map(|(vote, _)| *vote).filter(|vote| vote.zxid != SILENT);
         let mut candidates: Vec<Vote> = told.chain([own]).filter(|vote| self.may_count_for(vote)).collect();
-        candidates.retain(|vote| vote.leader == own.leader || self.present.contains_key(&vote.leader));
+        // Others may still vote for what we were before we lost it.
+        candidates.retain(|vote| *vote == own || self.present.contains_key(&vote.leader));
         candidates.into_iter().reduce(|best, vote| if vote.beats(&best, quorums) { vote } else { best })
     }
 }

@@ -151,6 +151,74 @@ fn who_says_nothing_is_answered_by_who_has_a_vote() {
 }
 
 #[test]
+fn a_member_whose_file_is_new_does_not_lead_with_the_history_it_had() {
+    // SC-51. The others still vote for what it was before.
+    let was = vote(1, 5, 9);
+    let mut election = Election::new_among(3, 1);
+    for from in [2, 3] {
+        for _ in 0..3 {
+            election.looks(from, was);
+        }
+    }
+    assert_eq!(election.election.awaited(&election.quorums), []);
+    assert_eq!(election.proposal(), silence(1), "nobody who is here has what was told of");
+    for round in 1..4 {
+        assert!(!matches!(election.hears(2, PeerState::Looking, round, was), Ask::Decided(_)));
+        assert_eq!(election.proposal(), silence(1));
+    }
+    // Somebody has it after all.
+    assert_eq!(election.hears(3, PeerState::Looking, 3, vote(3, 5, 9)), Ask::TellAll);
+    assert_eq!(election.proposal(), vote(3, 5, 9));
+}
+
+#[test]
+fn a_candidate_that_says_nothing_any_more_is_given_up() {
+    // SC-51. It came back without its file before anybody saw that it had gone.
+    let (own, best) = (vote(1, 1, 1), vote(3, 5, 9));
+    let mut election = Election::of(3, 1, own);
+    assert_eq!(election.looks(3, best), Ask::TellAll);
+    assert_eq!(election.proposal(), best);
+    for epoch in [0, -1] {
+        let silent = Vote { peer_epoch: epoch, ..silence(3) };
+        let asked = election.hears(3, PeerState::Looking, 0, silent);
+        assert!(matches!(asked, Ask::TellAll | Ask::Tell(ServerId(3))), "{asked:?}");
+        assert_eq!((election.election.round(), election.proposal()), (2, own));
+    }
+    // Nor is it voted for because another still does.
+    election.hears(2, PeerState::Looking, 2, best);
+    assert_eq!(election.proposal(), own);
+}
+
+#[test]
+fn two_of_different_rounds_do_not_answer_each_other_for_ever_when_one_of_them_is_silent() {
+    let mut silent = Election::new_among(3, 1);
+    assert_eq!(silent.hears(2, PeerState::Looking, 7, vote(2, 1, 1)), Ask::TellAll);
+    // It was restarted: it answers whatever we tell it.
+    for _ in 0..3 {
+        assert_eq!(silent.hears(2, PeerState::Looking, 1, vote(2, 1, 1)), Ask::Nothing);
+    }
+}
+
+#[test]
+fn no_history_that_cannot_be_keeps_a_member_silent() {
+    let mut election = Election::new_among(3, 1);
+    let impossible = [
+        Vote { peer_epoch: i64::MAX, ..vote(2, 1, 1) },
+        Vote { peer_epoch: -1, ..vote(2, 0, 0) },
+        Vote { zxid: Zxid(i64::MAX), ..vote(2, 1, 1) },
+        Vote { zxid: Zxid(-2), ..vote(2, 1, 1) },
+    ];
+    for told in impossible.into_iter().chain(impossible) {
+        election.looks(2, told);
+    }
+    assert_eq!(election.election.awaited(&election.quorums), [ServerId(2), ServerId(3)], "such a word is none");
+    for from in [2, 3, 2, 3] {
+        election.looks(from, vote(from, 1, 1));
+    }
+    assert_eq!(election.proposal(), vote(3, 1, 1));
+}
+
+#[test]
 fn the_better_candidate_is_of_a_later_epoch_or_has_the_longer_log_or_the_higher_id() {
     let own = vote(2, 3, 5);
     for (candidate, is_better) in [
