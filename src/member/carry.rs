@@ -28,7 +28,7 @@ use crate::store::{MemberState, SnapshotDone, Soundness, Store, StoreError};
 use crate::zab::{History, MemberRecord, Standing, Start, VotingRight, Zab, ZabAction, ZabEvent, ZabSettings};
 use logging::{Keeping, kept};
 use pace::DialPace;
-use words::{tell_awaited, tell_right, words};
+use words::{tell_right, why_silent, words};
 
 /// A member without a leader answers reads, where that is allowed, after so long, ms; a tick where that is longer.
 const READ_ONLY_AFTER_MS: u64 = 2000;
@@ -66,6 +66,8 @@ pub(super) struct EnsemblePart {
     no_room: Option<(u64, Millis)>,
     /// Decided, but there was no room for it while others were outstanding.
     held: Vec<Proposal>,
+    /// It waits for the superblock, by which more of the file becomes log.
+    awaits_link: bool,
     /// Sizes of what needs room in the log, while that is looked for.
     sizes: Vec<usize>,
     /// An append that was begun and is not over: its run, and where it ends.
@@ -139,6 +141,7 @@ impl EnsemblePart {
             is_feeding: false,
             installing: None,
             held: Vec::new(),
+            awaits_link: false,
             sizes: Vec::new(),
             appending: None,
             retry_at: None,
@@ -233,8 +236,8 @@ impl EnsemblePart {
         }
         if !self.is_heard && self.standing == Standing::Looking && self.waits_told_at <= now {
             self.waits_told_at = now.plus(WAITS_EVERY_MS);
-            if let Err(awaited) = self.zab.is_heard() {
-                log::warn!("{}", tell_awaited(&awaited));
+            if let Some(silence) = self.zab.silence() {
+                log::warn!("this member does not vote yet: {}", why_silent(&silence));
             }
         }
         if self.read_only_at.is_some_and(|at| at <= now) {
@@ -281,7 +284,7 @@ impl EnsemblePart {
                 self.carry_out(parts, host, action)?;
             }
         }
-        if !self.is_heard && self.zab.is_heard().is_ok() {
+        if !self.is_heard && self.zab.silence().is_none() {
             self.is_heard = true;
             log::info!("this member votes from now on");
         }
@@ -632,8 +635,11 @@ impl EnsemblePart {
         Ok(None)
     }
 
-    /// Whether a turn has more to do for the learners that are fed, or for the state that is installed.
+    /// Whether a turn has more to do for the learners that are fed, for the state that is installed, or for what was decided
+    /// while the superblock was written.
     pub(super) fn goes_on(&self, store: &Store) -> bool {
-        self.is_feeding || self.installing.as_ref().is_some_and(|installing| installing.goes_on(store))
+        (self.awaits_link && !store.is_rearranging())
+            || self.is_feeding
+            || self.installing.as_ref().is_some_and(|installing| installing.goes_on(store))
     }
 }

@@ -88,6 +88,12 @@ fn quorum(config: &Config) -> Quorum {
     Quorum::Groups(Groups::new(ensemble.groups.values().map(voters), &ensemble.weights))
 }
 
+/// Whether the others can elect a leader without this server, as far as the configuration goes.
+pub fn has_other_voters(config: &Config) -> bool {
+    let quorums = quorum(config);
+    quorums.voters().into_iter().any(|voter| voter != config.server_id && quorums.weight(voter) > 0)
+}
+
 /// What `conf` tells of the ensemble; `None` for a server that is alone.
 pub fn membership(config: &Config) -> Option<Membership> {
     let line = own_line(config).ok().filter(|_| !config.ensemble.is_standalone())?;

@@ -14,7 +14,7 @@ use mio::{Events, Poll, Token};
 use crate::config::Config;
 use crate::engine::{CloseReason, Duty, EngineSettings, LogSpace};
 use crate::four_letter::{Whitelist, Word};
-use crate::ids::{Millis, ServerId, SessionId, WallMillis, Zxid};
+use crate::ids::{Millis, ServerId, SessionId, WallMillis};
 use crate::member::{EngineSeat as _, JoinSettings, LogSpaceChanged, Member};
 use crate::store::{LogWrite, LogWritten};
 use crate::{Error, engine};
@@ -264,8 +264,7 @@ impl Peer {
             return Ok(());
         }
         let settings = ensemble::zab_settings(config)?;
-        let is_new = member.applied() == Zxid::ZERO && member.store.epochs().1 == 0;
-        let is_initialized = is_new && recovery::take_initialize(config)?;
+        let is_initialized = recovery::take_initialize(config)?;
         let joining = JoinSettings {
             is_read_only: config.read_only_mode,
             trusts_new_file: if is_initialized { Some(true) } else { config.ensemble.db_autocreate },

@@ -1,5 +1,6 @@
 //! From the file to a state: what was durable when the last process ended.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use crate::Error;
 use crate::config::Config;
 use crate::engine::{EngineSettings, ReplicatedState};
 use crate::member::Loading;
+use crate::peer::ensemble::has_other_voters;
 use crate::store::{DiskFile, EndOfLog, Store, StoreError, make_folder};
 
 /// Opens or creates the file and reads the state in which it ends. `seed` is for the tree's hash.
@@ -34,7 +36,8 @@ pub(super) fn recover(
     let mut state = ReplicatedState::new(settings, seed);
     let (store, report) = match Store::open(&path, &config.store_options(), &mut Loading::into(&mut state)) {
         Ok(opened) => opened,
-        Err(damage @ StoreError::Corrupt { .. }) if !config.ensemble.is_standalone() => {
+        // A disk that does not answer, or a log that another release wrote, is to be seen to before anything is given up.
+        Err(damage) if is_to_be_filled(config, &damage) => {
             let store = to_be_filled(config, &path, damage)?;
             return Ok((store, ReplicatedState::new(settings, seed)));
         }
@@ -65,6 +68,12 @@ pub(super) fn recover(
     Ok((store, state))
 }
 
+/// Whether the file is damaged for good, and there are others who may have what it had.
+fn is_to_be_filled(config: &Config, error: &StoreError) -> bool {
+    let is_damage = matches!(error, StoreError::Corrupt { cause, .. } if cause.is_of_the_bytes());
+    is_damage && !config.ensemble.is_standalone() && has_other_voters(config)
+}
+
 /// Opens a damaged file of a member, whose others have what it had. Nothing in it counts, and it is kept until their state is there.
 fn to_be_filled(config: &Config, path: &Path, damage: StoreError) -> Result<Store, Error> {
     let opened =
@@ -73,17 +82,22 @@ fn to_be_filled(config: &Config, path: &Path, damage: StoreError) -> Result<Stor
         log::error!("{}: {damage}", path.display());
         Error::from(error).in_file(path)
     })?;
-    log::error!("{}: {damage}; the file is damaged, and a leader that the others elect will fill it", path.display());
+    log::error!(
+        "{}: {damage}; the file is damaged, and a leader that the others elect will fill it. Where they cannot elect one without \
+         this server, stop it and move the file away: it begins with a new one, and what only the damaged file had is lost",
+        path.display()
+    );
     Ok(store)
 }
 
-/// Takes away the file `initialize` in `dataDir`, by which an operator says that a new file is no loss, as ZooKeeper does at
-/// its start. Whether it was there.
+/// Takes away the file `initialize` in `dataDir`, by which an operator says that a new file is no loss, as ZooKeeper does at each
+/// start: it must not speak for a file that gets lost later. Whether it was there.
 pub(super) fn take_initialize(config: &Config) -> Result<bool, Error> {
     let file = config.data_dir.join("initialize");
-    match std::fs::remove_file(&file) {
+    let taken = std::fs::remove_file(&file).and_then(|()| File::open(&config.data_dir)?.sync_all());
+    match taken {
         Ok(()) => {
-            log::info!("{} was there: this member votes with its new file", file.display());
+            log::info!("{} was there, and is taken away: a new file of this member votes", file.display());
             Ok(true)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -97,5 +111,44 @@ fn how_it_ended(end: EndOfLog) -> String {
         EndOfLog::Created => "new".to_owned(),
         EndOfLog::Clean => "stopped cleanly".to_owned(),
         EndOfLog::Cut { at } => format!("not stopped cleanly, nothing acknowledged lies behind byte {at}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Zxid;
+    use crate::store::DamageCause;
+
+    fn member_of(servers: u64) -> Config {
+        let mut config = Config::default();
+        config.set("server.id", "1").unwrap();
+        for id in 1..=servers {
+            config.set(&format!("server.{id}"), "localhost:2888:3888").unwrap();
+        }
+        config
+    }
+
+    #[test]
+    fn only_a_file_that_is_damaged_for_good_is_given_up_and_only_where_others_may_have_what_it_had() {
+        // L-10
+        let lost = StoreError::corrupt(7, DamageCause::NoSuperblock);
+        let of_another_release =
+            || DamageCause::TxnRefused { zxid: Zxid(1), why: "an operation of another release".into() };
+        assert!(is_to_be_filled(&member_of(3), &lost));
+        assert!(!is_to_be_filled(&member_of(3), &StoreError::corrupt(7, of_another_release())));
+        assert!(!is_to_be_filled(&member_of(1), &lost), "nobody else has it");
+    }
+
+    #[test]
+    fn the_word_that_a_new_file_is_no_loss_is_good_for_one_start() {
+        // SC-51
+        let folder = std::env::temp_dir().join(format!("zoarium-initialize-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let config = Config { data_dir: folder.clone(), ..Config::default() };
+        File::create(folder.join("initialize")).unwrap();
+        let said = [take_initialize(&config).unwrap(), take_initialize(&config).unwrap()];
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(said, [true, false]);
     }
 }

@@ -94,6 +94,23 @@ pub enum DamageCause {
     NoWholeSnapshot(SnapshotFault),
 }
 
+impl DamageCause {
+    /// Whether it is the file that is wrong for good: not one that could not be read this time, nor one whose transactions
+    /// this release does not take.
+    pub(crate) fn is_of_the_bytes(&self) -> bool {
+        match self {
+            DamageCause::BehindTheEnd { .. }
+            | DamageCause::LogUnreadable(_)
+            | DamageCause::TxnRefused { .. }
+            | DamageCause::Unreadable(_) => false,
+            DamageCause::NoSnapshot(why) | DamageCause::NoWholeSnapshot(why) => {
+                !matches!(why, SnapshotFault::Unreadable(_) | SnapshotFault::Refused(_))
+            }
+            _ => true,
+        }
+    }
+}
+
 impl fmt::Display for DamageCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::newcomer::{Newcomer, SILENT, VotingRight, silent};
+use super::newcomer::{Newcomer, SILENT, Silence, VotingRight, silent};
 use super::quorum::Quorums;
 use super::vote::Vote;
 use crate::ids::{Millis, ServerId};
@@ -146,12 +146,17 @@ impl LeaderElection {
         }
     }
 
-    /// Which voters a member whose file is new waits for.
-    pub(super) fn awaited(&self, quorums: &Quorums) -> Vec<ServerId> {
-        match self.right {
-            VotingRight::OnceAllAreHeard => self.newcomer.missing(self.me, quorums),
-            VotingRight::Held | VotingRight::OnceFilled => Vec::new(),
+    /// Why we say nothing, if we do.
+    pub(super) fn silence(&self, quorums: &Quorums) -> Option<Silence> {
+        if self.right == VotingRight::Held || self.proposal.zxid != SILENT {
+            return None;
         }
+        let missing = self.newcomer.missing(self.me, quorums);
+        Some(match self.right {
+            VotingRight::OnceFilled => Silence::AwaitsLeader,
+            _ if missing.is_empty() => Silence::AwaitsHistory(self.newcomer.named()),
+            _ => Silence::AwaitsVoters(missing),
+        })
     }
 
     /// Whether our log may count for this leader, beside our vote.

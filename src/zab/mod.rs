@@ -28,7 +28,7 @@ pub use event::{LearnerCounts, Leaving, MemberRecord, Standing, ZabAction, ZabEv
 pub use history::History;
 use leader::Leader;
 use learner::Learner;
-pub use newcomer::VotingRight;
+pub use newcomer::{Silence, VotingRight};
 use own::Own;
 pub use own::{RoleEnd, ZabSettings};
 pub use quorum::{Groups, Majority, Quorum, Quorums};
@@ -224,12 +224,11 @@ impl Zab {
         }
     }
 
-    /// Whether its vote counts; if not, which voters it waits for. Those are nobody's where only a leader can give it the right.
-    pub fn is_heard(&self) -> Result<(), Vec<ServerId>> {
-        let quorums = &self.own.settings.quorums;
-        match self.own.right == VotingRight::Held || self.election.is_heard(quorums) {
-            true => Ok(()),
-            false => Err(self.election.awaited(quorums)),
+    /// Why it says nothing in elections, if it does.
+    pub fn silence(&self) -> Option<Silence> {
+        match self.own.right {
+            VotingRight::Held => None,
+            _ => self.election.silence(&self.own.settings.quorums),
         }
     }
 

@@ -31,6 +31,17 @@ pub enum VotingRight {
     OnceFilled,
 }
 
+/// Why a member says nothing in an election.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// Only a leader can give it its vote.
+    AwaitsLeader,
+    /// These voters were not heard yet.
+    AwaitsVoters(Vec<ServerId>),
+    /// Every other voter was heard, and of those who look for a leader now nobody has this zxid, which one of them named.
+    AwaitsHistory(Zxid),
+}
+
 /// What a member whose file is new has heard from the other voters, since its process began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Newcomer {
@@ -86,6 +97,11 @@ impl Newcomer {
     pub(super) fn missing(&self, me: ServerId, quorums: &Quorums) -> Vec<ServerId> {
         let voters = quorums.voters().into_iter();
         voters.filter(|voter| *voter != me && quorums.weight(*voter) > 0 && !self.has_met(*voter)).collect()
+    }
+
+    /// The end of the best history that was named.
+    pub(super) fn named(&self) -> Zxid {
+        self.floor.1
     }
 
     /// Whether nothing that could have been acknowledged with our help is missing in the history of who is voted for.

@@ -40,6 +40,7 @@ impl EnsemblePart {
         parts: &mut MemberParts<'_, S>,
         host: &mut impl Host,
     ) -> Result<(), MemberFailure> {
+        self.awaits_link = false;
         if !matches!(self.standing, Standing::Leading { .. }) || self.is_leaving {
             return Ok(());
         }
@@ -52,8 +53,9 @@ impl EnsemblePart {
         sizes.clear();
         sizes.extend(self.unlogged(parts.store).chain(self.held.iter().map(|one| one.txn.len())));
         self.sizes = sizes;
-        if parts.store.is_rearranging() && !parts.store.has_room_linked(&self.sizes) {
-            // More may be linked once the superblock is written.
+        // More may be linked once the superblock is written.
+        self.awaits_link = parts.store.is_rearranging() && !parts.store.has_room_linked(&self.sizes);
+        if self.awaits_link {
             return Ok(());
         }
         match parts.store.reserve(&self.sizes) {

@@ -1,7 +1,7 @@
 //! What the log tells of a member's part in its ensemble.
 
 use crate::ids::ServerId;
-use crate::zab::{RoleEnd, VotingRight};
+use crate::zab::{RoleEnd, Silence, VotingRight};
 
 /// What the operator is to know of a member that may not vote yet.
 pub(super) fn tell_right(right: VotingRight) {
@@ -19,16 +19,19 @@ pub(super) fn tell_right(right: VotingRight) {
     }
 }
 
-/// For whom a member waits that may not vote yet.
-pub(super) fn tell_awaited(awaited: &[ServerId]) -> String {
-    if awaited.is_empty() {
-        return "this member does not vote yet: it waits for a leader that the others elect".to_owned();
+/// What a member waits for that may not vote yet.
+pub(super) fn why_silent(silence: &Silence) -> String {
+    match silence {
+        Silence::AwaitsLeader => "it waits for a leader that the others elect".to_owned(),
+        Silence::AwaitsVoters(servers) => {
+            let servers: Vec<String> = servers.iter().map(ServerId::to_string).collect();
+            format!("its file is new, and of the voters these were not heard yet: {}", servers.join(", "))
+        }
+        Silence::AwaitsHistory(zxid) => format!(
+            "its file is new, and nobody who looks for a leader has zxid {zxid}, which a voter named: start that one, or make an \
+             empty file 'initialize' in dataDir and restart this member; what only that voter had is lost then"
+        ),
     }
-    let servers: Vec<String> = awaited.iter().map(ServerId::to_string).collect();
-    format!(
-        "this member does not vote yet: its file is new, and of the voters these were not heard yet: {}",
-        servers.join(", ")
-    )
 }
 
 /// Why a role ended.

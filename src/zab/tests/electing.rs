@@ -6,7 +6,7 @@ use crate::ids::{Millis, ServerId, Zxid};
 use crate::records::peer::{Notification, PeerState};
 use crate::zab::election::{Ask, LeaderElection, wait_max_ms};
 use crate::zab::quorum::Groups;
-use crate::zab::{Majority, Quorum, Quorums, Vote, VotingRight};
+use crate::zab::{Majority, Quorum, Quorums, Silence, Vote, VotingRight};
 
 const TICK_MS: u64 = 2_000;
 const BEGIN: Millis = Millis(5_000);
@@ -92,6 +92,10 @@ impl Election {
     fn proposal(&self) -> Vote {
         self.election.proposal()
     }
+
+    fn silence(&self) -> Option<Silence> {
+        self.election.silence(&self.quorums)
+    }
 }
 
 #[test]
@@ -112,9 +116,9 @@ fn a_member_whose_file_is_new_votes_once_it_has_heard_every_other_voter_say_some
     assert_eq!(election.looks(2, vote(2, 2, 2)), Ask::Nothing);
     assert_eq!(election.link(2, true), Ask::Tell(ServerId(2)));
     assert_eq!(election.looks(2, vote(2, 2, 2)), Ask::Nothing);
-    assert_eq!(election.election.awaited(&election.quorums), [ServerId(2), ServerId(3)]);
+    assert_eq!(election.silence(), Some(Silence::AwaitsVoters(vec![ServerId(2), ServerId(3)])));
     assert_eq!(election.looks(2, has), Ask::Nothing);
-    assert_eq!(election.election.awaited(&election.quorums), [ServerId(3)]);
+    assert_eq!(election.silence(), Some(Silence::AwaitsVoters(vec![ServerId(3)])));
     assert_eq!(election.looks(3, silence(3)), Ask::Tell(ServerId(3)));
     assert_eq!(election.proposal(), silence(1));
     assert_eq!(election.looks(3, silence(3)), Ask::TellAll);
@@ -133,7 +137,7 @@ fn who_follows_is_not_heard_and_who_has_lost_something_neither() {
         let damaged = Vote { peer_epoch: -1, ..silence(3) };
         assert!(matches!(election.looks(3, damaged), Ask::Nothing | Ask::Tell(ServerId(3))));
     }
-    assert_eq!(election.election.awaited(&election.quorums), [ServerId(2), ServerId(3)]);
+    assert_eq!(election.silence(), Some(Silence::AwaitsVoters(vec![ServerId(2), ServerId(3)])));
     assert_eq!(election.proposal(), silence(1));
 }
 
@@ -160,7 +164,7 @@ fn a_member_whose_file_is_new_does_not_lead_with_the_history_it_had() {
             election.looks(from, was);
         }
     }
-    assert_eq!(election.election.awaited(&election.quorums), []);
+    assert_eq!(election.silence(), Some(Silence::AwaitsHistory(Zxid::new(1, 9))));
     assert_eq!(election.proposal(), silence(1), "nobody who is here has what was told of");
     for round in 1..4 {
         assert!(!matches!(election.hears(2, PeerState::Looking, round, was), Ask::Decided(_)));
@@ -211,7 +215,7 @@ fn no_history_that_cannot_be_keeps_a_member_silent() {
     for told in impossible.into_iter().chain(impossible) {
         election.looks(2, told);
     }
-    assert_eq!(election.election.awaited(&election.quorums), [ServerId(2), ServerId(3)], "such a word is none");
+    assert_eq!(election.silence(), Some(Silence::AwaitsVoters(vec![ServerId(2), ServerId(3)])), "such a word is none");
     for from in [2, 3, 2, 3] {
         election.looks(from, vote(from, 1, 1));
     }
