@@ -117,15 +117,17 @@ fn how_it_ended(end: EndOfLog) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Zxid;
+    use crate::config::ServerLine;
+    use crate::ids::{ServerId, Zxid};
     use crate::store::DamageCause;
 
     fn member_of(servers: u64) -> Config {
-        let mut config = Config::default();
-        config.set("server.id", "1").unwrap();
-        for id in 1..=servers {
-            config.set(&format!("server.{id}"), "localhost:2888:3888").unwrap();
+        let mut config = Config { server_id: ServerId(1), ..Config::default() };
+        for id in (1..=servers).map(ServerId) {
+            let line = ServerLine::parse(id, "localhost:2888:3888").unwrap();
+            config.ensemble.servers.insert(id, line);
         }
+        config.ensemble.standalone_enabled = false;
         config
     }
 
