@@ -499,8 +499,10 @@ impl Zab {
 
     fn ballot(&mut self, from: ServerId, notification: &Notification) {
         if !self.own.settings.quorums.is_voter(from) {
-            // Observers and joiners find the leader by asking; their votes count nowhere (S-11).
-            if notification.state == PeerState::Looking {
+            // Observers and joiners find the leader by asking; their votes count nowhere (S-11). What we proposed in the last
+            // election is no answer: we may say less or more in the next.
+            let is_between = matches!(self.role, ZabRole::Looking { has_begun: false });
+            if notification.state == PeerState::Looking && !is_between {
                 self.tell(from);
             }
             return;
