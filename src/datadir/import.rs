@@ -89,6 +89,8 @@ pub fn import(
         None => LogReading::new(&settings, seed),
     };
     let from = reading.state.applied();
+    // Of the snapshot's own state, or of one that the log leads to.
+    reading.computed = reading.expected.take_if(|expected| expected.zxid == from);
     let last_before = folder.logs.iter().rposition(|log| log.zxid <= from).unwrap_or(0);
     let logs = &folder.logs[last_before..];
     for (at, log) in logs.iter().enumerate() {
@@ -204,6 +206,7 @@ impl LogReading {
         }
         if let Some(expected) = self.expected.take_if(|expected| expected.zxid == zxid) {
             compare(&self.state, expected)?;
+            self.computed.get_or_insert(expected);
         }
         Ok(())
     }
@@ -248,7 +251,8 @@ impl Import {
         &self.state
     }
 
-    /// Whether the tree was compared with the digest that the server had put behind the last transaction, and is equal.
+    /// Whether the tree was compared with the digest that the server had put behind the last transaction that changed it, or into
+    /// the snapshot, and is equal.
     pub fn is_checked(&self) -> bool {
         self.is_checked
     }

@@ -243,6 +243,7 @@ fn seal(file: &mut Vec<u8>) {
 }
 
 const OLD: &[&str] = &["", "/zookeeper", "/zookeeper/quota", "/a"];
+const NEW: &[&str] = &["", "/zookeeper", "/zookeeper/quota", "/zookeeper/config", "/a"];
 
 #[test]
 fn a_snapshot_from_before_3_5_gets_the_znode_of_the_configuration() {
@@ -306,6 +307,29 @@ fn every_ending_of_a_snapshot_is_read_however_its_bytes_come() {
         let more = [&image[..], b"x"].concat();
         assert!(found(&more).is_err(), "ending {at} and a byte");
     }
+}
+
+#[test]
+fn a_snapshot_that_nothing_follows_is_compared_with_its_own_digest() {
+    let folder = Folder::new();
+    let read_with = |name: &str, zxid: i64, value: i64| {
+        let theirs = folder.path().join(name);
+        let behind = |file: &mut Vec<u8>| {
+            file.extend_from_slice(&zxid.to_be_bytes());
+            file.extend_from_slice(&2i32.to_be_bytes());
+            file.extend_from_slice(&value.to_be_bytes());
+            seal(file);
+        };
+        put(&theirs, "snapshot.5", &snapshot(NEW, behind));
+        read(&theirs)
+    };
+    // Of a state that the snapshot does not have.
+    let later = read_with("later", 6, 77).unwrap();
+    assert!(!later.is_checked());
+    let right = later.state().tree().zookeeper_digest() as i64;
+    assert!(read_with("right", 5, right).unwrap().is_checked());
+    let refused = read_with("wrong", 5, 77).err();
+    assert!(matches!(refused, Some(DatadirError::Digest { zxid: Zxid(5), expected: 77, .. })), "{refused:?}");
 }
 
 #[test]
