@@ -1066,10 +1066,10 @@ zoa_code zoa_server_disconnect(struct zoa_server *server,
                                int64_t session_id);
 
 // Freezes the server for `duration_ms`, as a machine does that swaps, or a disk that hangs: no client is answered meanwhile.
-// Returns at once; `zoa_server_stop` ends it early. For tests.
+// Returns once that has begun; `zoa_server_stop` ends it early. For tests.
 //
-// Any thread. Errors: `ZOA_BAD_ARGUMENTS` for a duration below 0; `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`,
-// `ZOA_FORKED`.
+// Any thread; waits for the server's loop. Errors: `ZOA_BAD_ARGUMENTS` for a duration below 0; `ZOA_CLOSED`;
+// `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 zoa_code zoa_server_pause(struct zoa_server *server,
                           int32_t duration_ms);
 

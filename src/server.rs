@@ -250,12 +250,13 @@ impl Server {
         self.ask(Duration::from_secs(10), |reply| Command::Disconnect(session, reply))
     }
 
-    /// Freezes the server for so long, as a machine does that swaps or a disk that hangs. For tests. Returns at once;
-    /// stopping ends it early.
+    /// Freezes the server for so long, as a machine does that swaps or a disk that hangs. For tests. Returns once that has
+    /// begun, so that whatever is asked for from then on waits; stopping ends it early.
     ///
     /// [`Server`] has an example.
     pub fn pause(&self, duration: Duration) {
-        self.tell(Command::Pause(duration));
+        // Where there is no answer it has ended, or stands still already.
+        let _ = self.ask(Duration::from_secs(10), |begun| Command::Pause(duration, begun));
     }
 
     fn ask<T>(&self, limit: Duration, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, NoAnswer> {

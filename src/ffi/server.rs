@@ -408,10 +408,10 @@ pub unsafe extern "C" fn zoa_server_disconnect(server: *mut zoa_server, session_
 }
 
 /// Freezes the server for `duration_ms`, as a machine does that swaps, or a disk that hangs: no client is answered meanwhile.
-/// Returns at once; `zoa_server_stop` ends it early. For tests.
+/// Returns once that has begun; `zoa_server_stop` ends it early. For tests.
 ///
-/// Any thread. Errors: `ZOA_BAD_ARGUMENTS` for a duration below 0; `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`,
-/// `ZOA_FORKED`.
+/// Any thread; waits for the server's loop. Errors: `ZOA_BAD_ARGUMENTS` for a duration below 0; `ZOA_CLOSED`;
+/// `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_server_pause(server: *mut zoa_server, duration_ms: i32) -> zoa_code {
     // SAFETY: the caller gives NULL or a server.

@@ -90,8 +90,8 @@ pub enum Command {
     Expire(SessionId, Answer<bool>),
     /// Cut a session's connection; answered when that is done, with whether there is such a session.
     Disconnect(SessionId, Answer<bool>),
-    /// Do nothing for so long but listen for [`Command::Stop`].
-    Pause(Duration),
+    /// Do nothing for so long but listen for [`Command::Stop`]; answered when that begins.
+    Pause(Duration, Answer<()>),
 }
 
 /// How a running server is.
@@ -468,7 +468,8 @@ impl Peer {
                     let known = self.member.engine.disconnect(session);
                     self.answers.push((reply, known));
                 }
-                Command::Pause(duration) => {
+                Command::Pause(duration, begun) => {
+                    begun.give(());
                     if !self.pause(duration) {
                         return false;
                     }
@@ -500,10 +501,14 @@ impl Peer {
     /// Freezes; false when asked to stop meanwhile.
     fn pause(&mut self, duration: Duration) -> bool {
         log::info!("pausing for {} ms on request", duration.as_millis());
-        let end = Instant::now() + duration;
+        let mut end = Instant::now() + duration;
         loop {
             match self.commands.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(Command::Stop) => return false,
+                Ok(Command::Pause(more, begun)) => {
+                    begun.give(());
+                    end += more;
+                }
                 Ok(command) => self.put_off.push_back(command),
                 Err(RecvTimeoutError::Timeout) => return true,
                 Err(RecvTimeoutError::Disconnected) => return false,

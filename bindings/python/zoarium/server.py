@@ -178,7 +178,7 @@ class Server:
         _check(_abi.zoa_server_disconnect(self._handle, session_id))
 
     def pause(self, seconds: float) -> None:
-        """Has it answer nobody for a while, as a machine that swaps; returns at once, and :meth:`stop` ends it early."""
+        """Has it answer nobody for a while, as a machine that swaps. Returns once that has begun; :meth:`stop` ends it early."""
         _check(_abi.zoa_server_pause(self._handle, int(seconds * 1000)))
 
     def stop(self, timeout: float = 10.0) -> None:

@@ -54,7 +54,7 @@ def drop(client: Any, server: TestServer | None = None) -> None:
 
 
 def pause(server: TestServer, seconds: float) -> None:
-    """Has a server of this process do nothing for a while: no answers, no events, no pings. Returns at once."""
+    """Has a server of this process do nothing for a while: no answers, no events, no pings. Returns once that has begun."""
     if not isinstance(server, Server):
         raise NotImplementedError(f"{server!r} is not in this process, so it cannot be paused")
     server.pause(seconds)
