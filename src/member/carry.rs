@@ -90,8 +90,8 @@ pub(super) struct EnsemblePart {
     pace: DialPace,
     /// It is about to stop: nothing more is decided.
     is_leaving: bool,
-    /// Its vote counts, as far as was told.
-    is_heard: bool,
+    /// It says nothing in elections, as far as was told.
+    is_silent: bool,
     /// When the operator is told next for whom it waits, while its vote does not count.
     waits_told_at: Millis,
     /// The time when the clock was last looked at, which is not done for each packet.
@@ -131,7 +131,7 @@ impl EnsemblePart {
         EnsemblePart {
             pace: DialPace::new(settings.init_ms()),
             waits_told_at: now.plus(WAITS_FIRST_MS),
-            is_heard: !settings.is_participant || right == VotingRight::Held,
+            is_silent: settings.is_participant && right != VotingRight::Held,
             zab: Zab::new(now, settings, Start { history: History::at(applied), record, right }),
             standing: Standing::Looking,
             deliveries: VecDeque::new(),
@@ -234,7 +234,7 @@ impl EnsemblePart {
         if let Some(leader) = self.pace.take_due(now) {
             host.dial(leader);
         }
-        if !self.is_heard && self.standing == Standing::Looking && self.waits_told_at <= now {
+        if self.is_silent && self.standing == Standing::Looking && self.waits_told_at <= now {
             self.waits_told_at = now.plus(WAITS_EVERY_MS);
             if let Some(silence) = self.zab.silence() {
                 log::warn!("this member does not vote yet: {}", why_silent(&silence));
@@ -284,11 +284,16 @@ impl EnsemblePart {
                 self.carry_out(parts, host, action)?;
             }
         }
-        if !self.is_heard && self.zab.silence().is_none() {
-            self.is_heard = true;
+        self.note_silence();
+        Ok(())
+    }
+
+    /// Tells when its vote counts. It may fall silent again: when whom it would vote for is gone, and nobody else has that history.
+    fn note_silence(&mut self) {
+        let is_silent = self.zab.silence().is_some();
+        if std::mem::replace(&mut self.is_silent, is_silent) && !is_silent {
             log::info!("this member votes from now on");
         }
-        Ok(())
     }
 
     fn carry_out<S: EngineSeat>(

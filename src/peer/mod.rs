@@ -501,13 +501,13 @@ impl Peer {
     /// Freezes; false when asked to stop meanwhile.
     fn pause(&mut self, duration: Duration) -> bool {
         log::info!("pausing for {} ms on request", duration.as_millis());
-        let mut end = Instant::now() + duration;
+        let (begun, mut duration) = (Instant::now(), duration);
         loop {
-            match self.commands.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            match self.commands.recv_timeout(duration.saturating_sub(begun.elapsed())) {
                 Ok(Command::Stop) => return false,
-                Ok(Command::Pause(more, begun)) => {
-                    begun.give(());
-                    end += more;
+                Ok(Command::Pause(more, answer)) => {
+                    answer.give(());
+                    duration = duration.saturating_add(more);
                 }
                 Ok(command) => self.put_off.push_back(command),
                 Err(RecvTimeoutError::Timeout) => return true,

@@ -344,8 +344,10 @@ impl Leader {
                 self.feed(own, link);
             }
             Plan::Trunc(to) => {
-                let less = Zxid(to.0.saturating_sub(i64::from(failpoint::on(Failpoint::TruncTooFar))));
-                let to = own.history.last_upto(less).unwrap_or(to);
+                let to = match failpoint::on(Failpoint::TruncTooFar) {
+                    true => own.history.last_upto(Zxid(to.0 - 1)).unwrap_or(to),
+                    false => to,
+                };
                 let kind = if failpoint::on(Failpoint::TruncLeftOut) { PacketType::DIFF } else { PacketType::TRUNC };
                 own.send_bare(link, kind, to);
                 (learner.sent, learner.told) = (to, to);

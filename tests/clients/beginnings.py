@@ -10,6 +10,7 @@ there ends it.
 """
 
 import argparse
+import contextlib
 import pathlib
 import shutil
 import subprocess
@@ -30,8 +31,17 @@ class Wrong(Exception):
     """A case did not end as it should."""
 
 
+class NotForThese(Exception):
+    """A case says nothing of these kinds of members."""
+
+
+@contextlib.contextmanager
 def ensemble(folder, kinds, **more):
-    return cluster.Cluster(folder, kinds, tick_ms=200, **more)
+    them = cluster.Cluster(folder, kinds, tick_ms=200, **more)
+    try:
+        yield them
+    finally:
+        them.stop()
 
 
 def write(member, path):
@@ -63,6 +73,14 @@ def nobody_serves(members, why):
         time.sleep(0.1)
 
 
+def it_grows(them, most, last):
+    """They serve, and the last one, new, joins them."""
+    write(most[0], "/a")
+    last.start()
+    them.await_service()
+    await_paths(them.members.values(), "/a")
+
+
 def says(member, words):
     log = (member.folder / "server.log").read_text(errors="replace")
     if words not in log:
@@ -75,8 +93,7 @@ def new_ones(members):
 
 def one_after_another(folder, kinds):
     """New members, started one after another, serve once the last one is there, and a majority is enough from then on."""
-    them = ensemble(folder, kinds)
-    try:
+    with ensemble(folder, kinds) as them:
         *first, last = them.members.values()
         for member in first:
             member.start()
@@ -89,14 +106,11 @@ def one_after_another(folder, kinds):
         first[0].start()
         them.await_service()
         await_paths(them.members.values(), "/a", "/b")
-    finally:
-        them.stop()
 
 
 def all_killed_before_the_first_write(folder, kinds):
     """New members are killed at any moment of their first election, and start again."""
-    them = ensemble(folder, kinds)
-    try:
+    with ensemble(folder, kinds) as them:
         for pause in (0.1, 0.3, 0.6, 1.0, 1.5):
             for member in them.members.values():
                 member.start()
@@ -111,18 +125,12 @@ def all_killed_before_the_first_write(folder, kinds):
         for member in most:
             member.start()
         them.await_service(members=most)
-        write(most[0], "/a")
-        last.start()
-        them.await_service()
-        await_paths(them.members.values(), "/a")
-    finally:
-        them.stop()
+        it_grows(them, most, last)
 
 
 def one_never_comes(folder, kinds):
     """Of three new members the third never comes: the others wait, say for whom, and begin with the file `initialize`."""
-    them = ensemble(folder, kinds)
-    try:
+    with ensemble(folder, kinds) as them:
         *most, last = them.members.values()
         for member in most:
             member.start()
@@ -148,28 +156,19 @@ def one_never_comes(folder, kinds):
                 (member.data / "initialize").touch()
                 member.start()
             them.await_service(members=most)
-        write(most[0], "/a")
-        last.start()
-        them.await_service()
-        await_paths(them.members.values(), "/a")
-    finally:
-        them.stop()
+        it_grows(them, most, last)
 
 
 def autocreate(folder, kinds):
     """With `db.autocreate=true` two of three new members begin; with `false` none does without `initialize`."""
-    them = ensemble(folder / "true", kinds, settings=["db.autocreate=true"])
-    try:
+    with ensemble(folder / "true", kinds, settings=["db.autocreate=true"]) as them:
         *most, last = them.members.values()
         for member in most:
             member.start()
         them.await_service(members=most)
         last.start()
         them.await_service()
-    finally:
-        them.stop()
-    them = ensemble(folder / "false", kinds, settings=["db.autocreate=false"])
-    try:
+    with ensemble(folder / "false", kinds, settings=["db.autocreate=false"]) as them:
         members = list(them.members.values())
         for member in members:
             if member.kind == "zookeeper":
@@ -185,14 +184,11 @@ def autocreate(folder, kinds):
             (member.data / "initialize").touch()
             member.start()
         them.await_service()
-    finally:
-        them.stop()
 
 
 def with_an_observer(folder, kinds):
     """An observer neither votes nor is waited for."""
-    them = ensemble(folder, [*kinds, "zoarium"], observers=1)
-    try:
+    with ensemble(folder, [*kinds, "zoarium"], observers=1) as them:
         *voters, observer = them.members.values()
         for member in voters:
             member.start()
@@ -206,14 +202,11 @@ def with_an_observer(folder, kinds):
         observer.start()
         them.await_service()
         await_paths([observer], "/a")
-    finally:
-        them.stop()
 
 
 def disks_replaced_one_after_another(folder, kinds):
     """Every member once with a new disk, while the others serve: in the end nobody has its first file, and everything is there."""
-    them = ensemble(folder, kinds)
-    try:
+    with ensemble(folder, kinds) as them:
         them.start()
         write(them.members[1], "/first")
         for number, member in them.members.items():
@@ -230,14 +223,13 @@ def disks_replaced_one_after_another(folder, kinds):
             member.kill()
         them.start()
         await_paths(them.members.values(), *paths)
-    finally:
-        them.stop()
 
 
 def most_disks_lost_at_once(folder, kinds):
     """Two of three files are lost at once. Ours wait until they have met the member that has everything, and it leads."""
-    them = ensemble(folder, kinds)
-    try:
+    if kinds.count("zookeeper") > 1:
+        raise NotForThese("ZooKeeper's vote at once with a new file")
+    with ensemble(folder, kinds) as them:
         them.start()
         write(them.members[1], "/a")
         for member in them.members.values():
@@ -248,31 +240,22 @@ def most_disks_lost_at_once(folder, kinds):
         for member in lost:
             member.wipe()
             member.start()
-        if len(new_ones(lost)) == len(lost):
-            nobody_serves(lost, "the member that has everything is away")
-        else:
-            return
+        nobody_serves(lost, "the member that has everything is away")
         keeper.start()
         them.await_service()
         await_paths(them.members.values(), "/a")
-    finally:
-        them.stop()
 
 
 def imported_files_vote(folder, kinds):
-    """Where `zookeeper` is among the kinds: members that took over ZooKeeper's folders begin though the third is away."""
+    """Members that took over ZooKeeper's folders begin though the third is away."""
     if "zookeeper" not in kinds:
-        return
-    old = ensemble(folder / "old", ["zookeeper"] * 3)
-    try:
+        raise NotForThese("they need a server of ZooKeeper's")
+    with ensemble(folder / "old", ["zookeeper"] * 3) as old:
         old.start()
         write(old.members[1], "/a")
         for member in old.members.values():
             await_paths([member], "/a")
-    finally:
-        old.stop()
-    new = ensemble(folder / "new", ["zoarium"] * 3)
-    try:
+    with ensemble(folder / "new", ["zoarium"] * 3) as new:
         *most, last = new.members.values()
         for member in most:
             before = old.members[member.number].data
@@ -283,8 +266,6 @@ def imported_files_vote(folder, kinds):
         last.start()
         new.await_service()
         await_paths(new.members.values(), "/a")
-    finally:
-        new.stop()
 
 
 CASES = [
@@ -317,6 +298,8 @@ def main():
             case(folder / case.__name__, kinds)
             passed += 1
             print(f"ok {case.__name__}, {time.monotonic() - begin:.1f} s", flush=True)
+        except NotForThese as why:
+            print(f"-- {case.__name__}: {why}", flush=True)
         except servers.Missing as missing:
             print(f"SKIPPED: {missing}\n{passed} passed, {failed} failed, 1 skipped")
             return 0

@@ -127,6 +127,7 @@ fn a_member_whose_file_is_new_votes_once_it_has_heard_every_other_voter_say_some
     assert_eq!(election.link(2, false), Ask::TellAll);
     assert_eq!(election.hears(3, PeerState::Looking, 2, vote(3, 2, 2)), Ask::Nothing);
     assert_eq!(election.proposal(), silence(1));
+    assert_eq!(election.silence(), Some(Silence::AwaitsHistory(has.zxid)));
 }
 
 #[test]
