@@ -69,7 +69,9 @@ impl Cluster {
             if self.machines[&id].told.is_none_or(|told| last < told.to) {
                 return Err(ProcessEnd::Wrong(format!("S-15: {id} cuts its log at {last}, and nobody has told it to")));
             }
-            return Ok(self.dropped(id, &dropped)?);
+            self.dropped(id, &dropped)?;
+            self.carried_out(id);
+            return Ok(());
         }
         let after = machine.logged();
         let grown = if last > after { read_log(&mut process.member.store, after) } else { Ok(None) };
@@ -101,8 +103,20 @@ impl Cluster {
         self.story.count("mark: a state is installed");
         let line = format!("{id}: a state at {at} is its own");
         self.story.tell(self.agenda.now, &line);
+        // It holds all of it: a SNAP tells where the state begins, and what follows comes on top.
+        if let Some(told) = self.machines.get_mut(&id).and_then(|machine| machine.told.as_mut()) {
+            told.to = told.to.max(at);
+        }
         self.replaced(id, log)?;
+        self.carried_out(id);
         Ok(())
+    }
+
+    /// It has cut what it was told to: what it logs from then on, it holds.
+    fn carried_out(&mut self, id: ServerId) {
+        if let Some(machine) = self.machines.get_mut(&id) {
+            machine.told = None;
+        }
     }
 
     /// The log is another one from now on: nothing committed may be missing that was there.
