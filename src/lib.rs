@@ -167,6 +167,11 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! # Ensembles
+//!
+//! [`Config::load`] reads the `zoo.cfg` of a member of an ensemble as it does any other, and [`Server::start`] starts it.
+//! [`Ensemble`] is a whole one in this process, for tests: its members are killed, started again, paused and cut off.
+//!
 //! `examples/lock_queue.rs` and `examples/lock_queue_tokio.rs` are whole programs. Every setting of a server is a field of
 //! [`Config`]; [`Config::load`] reads ZooKeeper's `zoo.cfg`. The rooms of the crate and their rules are in `ARCHITECTURE.md`; modules
 //! that this page does not show are no part of the public face, and change without notice.
@@ -237,8 +242,8 @@ pub use client::{
 };
 pub use code::Outcome;
 pub use config::{
-    ClientAddress, Config, ConfigError, Ensemble, Fate, KeyInfo, Limits, Loaded, Note, Origin, PeerAddress, Role,
-    Secret, ServerLine, Setting, Storage,
+    ClientAddress, Config, ConfigError, EnsembleSettings, Fate, KeyInfo, Limits, Loaded, Note, Origin, PeerAddress,
+    Role, Secret, ServerLine, Setting, Storage,
 };
 pub use digests::DigestAlg;
 pub use error::{Code, Error, Failure};
@@ -246,5 +251,5 @@ pub use four_letter::{Whitelist, Word};
 pub use ids::{ServerId, SessionId, Zxid};
 pub use peer::Status;
 pub use records::{EventType, Stat};
-pub use server::{NoAnswer, Reload, Server};
+pub use server::{Ensemble, EnsembleOptions, NoAnswer, Reload, RoleState, Server, ServerRole};
 pub use store::StoreError;

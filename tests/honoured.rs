@@ -27,7 +27,7 @@ fn what_is_called_honoured_is_read_by_who_acts_upon_it() {
     // What `Config` itself makes of its fields goes to the same users.
     let users = read("src/peer")
         + &read("src/bin/zoarium")
-        + &read("src/server.rs")
+        + &read("src/server/mod.rs")
         + &read("src/config/mod.rs")
         + &read("src/config/servers.rs")
         + &read("src/config/load.rs");

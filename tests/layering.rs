@@ -33,7 +33,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("raw", &["client", "jute", "records"]),
     ("peer", &["Error", "config", "engine", "member", "process", "records", "resolve", "store", "four_letter", "zab"]),
     ("datadir", &["engine", "member", "records", "store", "tree"]),
-    ("server", &["Error", "client", "config", "error", "peer", "store", "four_letter"]),
+    ("server", &["Error", "client", "config", "error", "peer", "process", "store", "four_letter"]),
     (
         "ffi",
         &[

@@ -29,7 +29,7 @@ pub use error::ConfigError;
 pub use limits::{Limits, Storage};
 pub use load::{KeyInfo, Loaded, Setting};
 pub use note::{Fate, Note, Origin};
-pub use servers::{ClientAddress, Ensemble, PeerAddress, Role, ServerLine};
+pub use servers::{ClientAddress, EnsembleSettings, PeerAddress, Role, ServerLine};
 
 use crate::digests::DigestAlg;
 use crate::four_letter::Whitelist;
@@ -151,7 +151,7 @@ pub struct Config {
     pub log_level: Option<log::LevelFilter>,
 
     /// What only matters in an ensemble, kept as read.
-    pub ensemble: Ensemble,
+    pub ensemble: EnsembleSettings,
     /// Bounds on every resource a client can use.
     pub limits: Limits,
     /// The shape of the file.
@@ -196,7 +196,7 @@ impl Default for Config {
             digest_enabled: true,
             enforce_auth_schemes: Vec::new(),
             log_level: None,
-            ensemble: Ensemble::default(),
+            ensemble: EnsembleSettings::default(),
             limits: Limits::default(),
             storage: Storage::default(),
         }

@@ -169,7 +169,7 @@ pub(super) fn is_any_address(host: &str) -> bool {
 ///
 /// [`Config`](crate::Config) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ensemble {
+pub struct EnsembleSettings {
     /// `server.N`, by id.
     pub servers: BTreeMap<ServerId, ServerLine>,
     /// `group.N`: the servers of each group of a hierarchical quorum.
@@ -205,9 +205,9 @@ pub struct Ensemble {
     pub others: BTreeMap<String, String>,
 }
 
-impl Default for Ensemble {
-    fn default() -> Ensemble {
-        Ensemble {
+impl Default for EnsembleSettings {
+    fn default() -> EnsembleSettings {
+        EnsembleSettings {
             servers: BTreeMap::new(),
             groups: BTreeMap::new(),
             weights: BTreeMap::new(),
@@ -228,7 +228,7 @@ impl Default for Ensemble {
     }
 }
 
-impl Ensemble {
+impl EnsembleSettings {
     /// How many servers have this role.
     ///
     /// [`Config`](crate::Config) has an example.
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn exactly_one_participant_is_standalone() {
-        let mut ensemble = Ensemble::default();
+        let mut ensemble = EnsembleSettings::default();
         assert!(ensemble.is_standalone());
         ensemble.servers.insert(ServerId(1), ServerLine::parse(ServerId(1), "a:1:2").unwrap());
         assert!(ensemble.is_standalone());

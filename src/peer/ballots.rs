@@ -8,6 +8,7 @@
 //! of its notifications only the newest is kept.
 
 mod conn;
+mod cut;
 #[cfg(test)]
 mod tests;
 
@@ -162,6 +163,8 @@ pub struct Ballots {
     slots: Vec<Option<BallotSlot>>,
     reports: VecDeque<BallotReport>,
     scratch: Box<[u8]>,
+    /// Nothing comes in and nothing goes out, see [`Ballots::cut_off`].
+    is_cut_off: bool,
 }
 
 impl Ballots {
@@ -186,6 +189,7 @@ impl Ballots {
             slots: Vec::new(),
             reports: VecDeque::new(),
             scratch: vec![0; READ_MAX / 4].into_boxed_slice(),
+            is_cut_off: false,
         })
     }
 
@@ -212,6 +216,9 @@ impl Ballots {
         for &id in peers {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             peer.is_wanted = true;
+            if self.is_cut_off {
+                continue;
+            }
             if let Some(slot) = peer.link
                 && let Some(Some(BallotSlot::Link { conn, .. })) = self.slots.get_mut(slot)
                 && conn.ask(now) >= self.settings.silence_ms
@@ -236,7 +243,9 @@ impl Ballots {
         notification.encode(&mut bytes);
         peer.newest = Some(bytes);
         peer.is_unsent = true;
-        if let Some(slot) = peer.link {
+        if let Some(slot) = peer.link
+            && !self.is_cut_off
+        {
             self.write(now, slot);
         }
     }
@@ -264,6 +273,9 @@ impl Ballots {
     /// # Errors
     /// [`Error::ListenServers`] once the port was tried often enough.
     pub fn turn(&mut self, now: Millis) -> Result<(), Error> {
+        if self.is_cut_off {
+            return Ok(());
+        }
         for named in self.names.answers() {
             if named.ids.contains(&DOOR) {
                 self.door.named(now, &named, &self.registry)?;
@@ -298,6 +310,9 @@ impl Ballots {
 
     /// When to call [`Ballots::turn`] if no event comes first.
     pub fn poll_timeout(&self) -> Option<Millis> {
+        if self.is_cut_off {
+            return None;
+        }
         if self.door.has_work() {
             return Some(Millis(0));
         }

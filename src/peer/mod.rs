@@ -61,7 +61,7 @@ use local::{Hub, LinkLimits, Locals};
 use network::Network;
 use pool::MemoryPool;
 use seat::Seat;
-use serving::Serving;
+use serving::{RoleState, Serving};
 use tokens::{LINKS, LISTENERS_MAX, WAKER};
 
 /// Events taken from the system at once.
@@ -92,6 +92,12 @@ pub enum Command {
     Disconnect(SessionId, Answer<bool>),
     /// Do nothing for so long but listen for [`Command::Stop`]; answered when that begins.
     Pause(Duration, Answer<()>),
+    /// Go on, if it is paused.
+    Resume,
+    /// End as a killed process does: nothing more is written, nobody is told.
+    Kill,
+    /// Nothing comes from the other members any more and nothing gets to them, or it does again; answered when that begins.
+    CutOff(bool, Answer<()>),
 }
 
 /// How a running server is.
@@ -161,9 +167,11 @@ pub struct Peer {
     word_memory: word_memory::WordMemory,
 
     started: Instant,
-    /// Whether clients are served, for other threads, and as it was told last.
+    /// What it is to its clients, for other threads, and as it was told last.
     serving: Arc<Serving>,
-    was_serving: bool,
+    role_told: RoleState,
+    /// Its end is to be that of a killed process.
+    is_killed: bool,
     /// It leads and is to stop: as soon as another has everything, and then in any case.
     leaves_by: Option<Millis>,
     next_sweep: Millis,
@@ -233,7 +241,8 @@ impl Peer {
             word_memory: word_memory::WordMemory::default(),
             started,
             serving: Arc::default(),
-            was_serving: false,
+            role_told: RoleState::default(),
+            is_killed: false,
             leaves_by: None,
             next_sweep: Millis(SWEEP_MS),
             fsync_max_seen_us: 0,
@@ -243,7 +252,7 @@ impl Peer {
         let (now, wall) = peer.time();
         peer.hearing.woke(now);
         peer.start(now, wall)?;
-        peer.tell_whether_serving();
+        peer.tell_role();
         peer.file_bytes_seen = peer.member.store.stats().file_bytes;
         let addresses: Vec<String> = peer.addresses().iter().map(SocketAddr::to_string).collect();
         log::info!(
@@ -283,15 +292,15 @@ impl Peer {
         Arc::clone(&self.waker)
     }
 
-    /// Whether clients are served, for other threads.
+    /// What it is to its clients, for other threads.
     pub fn serving(&self) -> Arc<Serving> {
         Arc::clone(&self.serving)
     }
 
-    fn tell_whether_serving(&mut self) {
-        let is_so = self.member.engine.duty() != Duty::None;
-        if std::mem::replace(&mut self.was_serving, is_so) != is_so {
-            self.serving.set(is_so);
+    fn tell_role(&mut self) {
+        let state = RoleState::of(self.config.server_id, self.member.engine.duty(), self.member.standing());
+        if std::mem::replace(&mut self.role_told, state) != state {
+            self.serving.set(state);
         }
     }
 
@@ -381,7 +390,7 @@ impl Peer {
         let mut hosting = Hosting { locals, started: *started, network: network.as_mut() };
         member.commit_end(&mut hosting, written)?;
         member.take_snapshot(&mut hosting)?;
-        self.tell_whether_serving();
+        self.tell_role();
         let (now, wall) = self.time();
         self.member.engine.set_time(now, wall);
         self.send_output();
@@ -474,6 +483,18 @@ impl Peer {
                         return false;
                     }
                 }
+                Command::Resume => {}
+                Command::Kill => {
+                    self.is_killed = true;
+                    return false;
+                }
+                Command::CutOff(is_cut_off, begun) => {
+                    let (now, _) = self.time();
+                    if let Some(network) = &mut self.network {
+                        network.cut_off(now, is_cut_off);
+                    }
+                    begun.give(());
+                }
                 Command::Whitelist(whitelist) => self.config.whitelist = whitelist,
                 Command::Word(word, reply) => {
                     reply.give(self.word_text(word, &[]));
@@ -505,6 +526,11 @@ impl Peer {
         loop {
             match self.commands.recv_timeout(duration.saturating_sub(begun.elapsed())) {
                 Ok(Command::Stop) => return false,
+                Ok(Command::Kill) => {
+                    self.is_killed = true;
+                    return false;
+                }
+                Ok(Command::Resume) => return true,
                 Ok(Command::Pause(more, answer)) => {
                     answer.give(());
                     duration = duration.saturating_add(more);
@@ -541,6 +567,11 @@ impl Peer {
 
     /// Stops cleanly, having taken note of what was written last.
     fn stop(mut self, written: Option<LogWritten>) -> Result<(), Error> {
+        if self.is_killed {
+            // All is dropped: sockets are closed, nobody is told, and the file ends where the last write did.
+            log::info!("killed at zxid {}", self.member.engine.applied());
+            return Ok(());
+        }
         if written.is_some()
             && let Err(error) = self.end_turn(written)
         {

@@ -30,6 +30,13 @@ impl Network {
         })
     }
 
+    /// From now on nothing comes from other members and nothing gets to them, as where a cable is pulled; or it does again, over
+    /// new connections.
+    pub(super) fn cut_off(&mut self, now: Millis, is_cut_off: bool) {
+        self.ballots.cut_off(now, is_cut_off);
+        self.links.cut_off(is_cut_off);
+    }
+
     /// A socket has something to tell; false when the event is not of ours.
     pub(super) fn event(&mut self, event: &Event) -> bool {
         if Ballots::owns(event.token()) {

@@ -3,6 +3,7 @@
 //! Packets have no length around them, and behind a SNAP the same bytes go on as the stream of a state. So what comes is
 //! kept as bytes until it is asked for, one packet at a time, and the member that hears a stream says where it ends.
 
+mod cut;
 mod link;
 mod output;
 #[cfg(test)]
@@ -127,6 +128,10 @@ pub struct QuorumLinks {
     /// Links with output that was not offered to the system yet.
     unflushed: Vec<LinkId>,
     scratch: Box<[u8]>,
+    /// Nothing comes in and nothing goes out, see [`QuorumLinks::cut_off`].
+    is_cut_off: bool,
+    /// Connections that were closed meanwhile: the other end is not to hear of it.
+    silenced: Vec<QuorumLink>,
 }
 
 impl QuorumLinks {
@@ -149,6 +154,8 @@ impl QuorumLinks {
             reports: VecDeque::new(),
             unflushed: Vec::new(),
             scratch: vec![0; READ_MAX / 8].into_boxed_slice(),
+            is_cut_off: false,
+            silenced: Vec::new(),
         })
     }
 
@@ -175,7 +182,9 @@ impl QuorumLinks {
         match self.place() {
             Some(slot) => {
                 self.slots[slot] = Some(QuorumSlot::Dialling { to, dial });
-                self.drive(now, slot);
+                if !self.is_cut_off {
+                    self.drive(now, slot);
+                }
             }
             None => self.reports.push_back(QuorumReport::DialFailed(to, "there are too many connections".to_owned())),
         }
@@ -234,6 +243,9 @@ impl QuorumLinks {
 
     /// Hands all that is queued to the system, as far as it takes it.
     pub fn flush(&mut self) {
+        if self.is_cut_off {
+            return self.forget_output();
+        }
         for link in std::mem::take(&mut self.unflushed) {
             self.write(link);
         }
@@ -241,6 +253,9 @@ impl QuorumLinks {
 
     /// Closes a connection, after what of its output the system takes at once. Nothing more is told of it.
     pub fn close(&mut self, link: LinkId) {
+        if self.is_cut_off {
+            return self.silence(link);
+        }
         if self.open(link).is_some() {
             self.write(link);
             if self.open(link).is_some() {
@@ -275,6 +290,9 @@ impl QuorumLinks {
         if event.token() == QUORUM {
             return self.door.ready();
         }
+        if self.is_cut_off {
+            return;
+        }
         let Some(at) = event.token().0.checked_sub(QUORUM_LINKS) else { return };
         let name = match self.slots.get_mut(at) {
             Some(Some(QuorumSlot::Dialling { dial, .. })) => return dial.ready(),
@@ -294,6 +312,10 @@ impl QuorumLinks {
     /// # Errors
     /// [`Error::ListenServers`] once the port was tried often enough.
     pub fn turn(&mut self, now: Millis) -> Result<(), Error> {
+        if self.is_cut_off {
+            self.fail_dials(now);
+            return Ok(());
+        }
         for named in self.names.answers() {
             if named.ids.contains(&DOOR) {
                 self.door.named(now, &named, &self.registry)?;
@@ -325,6 +347,9 @@ impl QuorumLinks {
 
     /// When to call [`QuorumLinks::turn`] if no event comes first.
     pub fn poll_timeout(&self) -> Option<Millis> {
+        if self.is_cut_off {
+            return self.poll_timeout_cut_off();
+        }
         if self.door.has_work() || !self.reports.is_empty() || !self.unflushed.is_empty() {
             return Some(Millis(0));
         }

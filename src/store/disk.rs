@@ -10,7 +10,7 @@ use crate::store::error::StoreError;
 use crate::store::layout::PAGE;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -251,6 +251,42 @@ pub(crate) fn listen(socket: BorrowedFd<'_>, backlog: usize) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// A port of 127.0.0.1 that nobody else is given while the socket is open, though nobody listens there yet: whoever names the
+/// port may listen on it, any number of times. A connection is refused until then.
+///
+/// It stands here for the same reason.
+///
+/// # Errors
+/// What the operating system says.
+pub(crate) fn hold_port() -> io::Result<std::net::TcpListener> {
+    // SAFETY: socket takes numbers only.
+    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    if socket < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made, and nothing else owns it.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    let yes: libc::c_int = 1;
+    let size = |size: usize| libc::socklen_t::try_from(size).unwrap_or(0);
+    let (level, name, len) = (libc::SOL_SOCKET, libc::SO_REUSEADDR, size(size_of_val(&yes)));
+    // SAFETY: the value is a number that lives until the call is over, of the length told.
+    if unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(&yes).cast(), len) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let address = libc::sockaddr_in {
+        sin_family: libc::sa_family_t::try_from(libc::AF_INET).unwrap_or(0),
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes([127, 0, 0, 1]) },
+        sin_zero: [0; 8],
+    };
+    let len = size(size_of_val(&address));
+    // SAFETY: the address lives until the call is over, and its length is told.
+    if unsafe { libc::bind(socket.as_raw_fd(), std::ptr::from_ref(&address).cast(), len) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(socket.into())
 }
 
 /// Whether the call is not known here, as opposed to known and failed.

@@ -39,16 +39,6 @@ pub(crate) fn mode_of(address: &str) -> Mode {
     }
 }
 
-/// Waits.
-#[track_caller]
-pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < PATIENCE, "it never came true that {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 impl Cluster {
     /// `count` members that all serve.
     pub(crate) fn start(count: usize) -> Cluster {

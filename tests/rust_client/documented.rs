@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What the crate shows, beside what is hidden.
-const FACE: &[&str] = &["src/client", "src/recipes", "src/error", "src/server.rs", "src/config"];
+const FACE: &[&str] = &["src/client", "src/recipes", "src/error", "src/server", "src/config"];
 
 fn files(at: &Path, found: &mut Vec<PathBuf>) {
     // Hidden: what the clients stand on.

@@ -54,7 +54,7 @@ fn values_that_zookeeper_starts_with_start_us() {
     assert_eq!(zone.client_addresses().unwrap()[0].ip(), "::1".parse::<std::net::IpAddr>().unwrap());
     assert!(config(&[("clientPortAddress", "::1%nosuch")]).client_addresses().is_err(), "nor does ZooKeeper start");
     for name in ["initLimit", "syncLimit", "connectToLearnerMasterLimit"] {
-        assert_eq!(config(&[(name, "0")]).ensemble, Ensemble::default());
+        assert_eq!(config(&[(name, "0")]).ensemble, EnsembleSettings::default());
     }
     for name in ["SHA1", "SHA-256", "sha-512", "SHA3-256", "MD5", "SHA-512/256"] {
         let alg = config(&[("DigestAuthenticationProvider.digestAlg", name)]).digest_alg;

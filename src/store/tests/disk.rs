@@ -176,3 +176,20 @@ fn a_lock_on_another_file_system_is_not_taken_for_one_on_this_file() {
     assert!((0..1000).any(|_| holder_of(&held.file) == Some(std::process::id())));
     assert_ne!(places_of(&held.file), places_of(&other));
 }
+
+#[test]
+fn a_port_that_is_held_is_listened_on_again_and_again_and_given_to_nobody_else() {
+    use std::net::{TcpListener, TcpStream};
+    let held = hold_port().unwrap();
+    let address = held.local_addr().unwrap();
+    assert!(TcpStream::connect(address).is_err(), "nobody listens yet");
+    for _ in 0..3 {
+        let listener = TcpListener::bind(address).unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        drop(listener.accept().unwrap());
+        assert!(TcpListener::bind(address).is_err(), "one at a time");
+        drop(client);
+    }
+    let others: Vec<TcpListener> = (0..200).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    assert!(others.iter().all(|other| other.local_addr().unwrap() != address));
+}

@@ -1,7 +1,7 @@
 //! The embedding API: start a peer on a thread of its own, ask how it is, stop it.
 
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -16,7 +16,12 @@ use crate::ids::SessionId;
 use crate::peer::answer::{Answer, Unanswered, question};
 use crate::peer::local::Hub;
 use crate::peer::serving::Serving;
+pub use crate::peer::serving::{RoleState, ServerRole};
 use crate::peer::{Command, Peer, Status};
+
+mod ensemble;
+
+pub use ensemble::{Ensemble, EnsembleOptions};
 
 /// A running peer. Dropping it stops it.
 ///
@@ -107,6 +112,7 @@ impl Server {
             .spawn(move || {
                 crate::store::block_file_size_signal();
                 // A bug stops this server, never its host; what was acknowledged is on disk.
+                let mut told = None;
                 let result = catch_unwind(AssertUnwindSafe(|| {
                     let peer = match Peer::open(config, inbox) {
                         Ok(peer) => peer,
@@ -115,13 +121,16 @@ impl Server {
                             return Ok(());
                         }
                     };
-                    let serving = peer.serving();
+                    told = Some(peer.serving());
                     ready.give(Ok((peer.addresses(), peer.waker(), peer.hub(), peer.serving())));
-                    let result = catch_unwind(AssertUnwindSafe(|| peer.run()));
-                    serving.end();
-                    result.unwrap_or_else(|panic| resume_unwind(panic))
+                    peer.run()
                 }));
-                at_end.set(result.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(&*panic)))));
+                let result = result.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(&*panic))));
+                let has_failed = result.is_err();
+                at_end.set(result);
+                if let Some(serving) = told {
+                    serving.end(has_failed);
+                }
             })
             .map_err(Error::system("start the loop's thread"))?;
         match opened.wait(None) {
@@ -197,6 +206,22 @@ impl Server {
         self.serving.wait(limit)
     }
 
+    /// What it is to its clients now: for a member of an ensemble whether it leads or follows, and whom.
+    ///
+    /// [`Ensemble`] has an example.
+    pub fn role(&self) -> RoleState {
+        self.serving.now()
+    }
+
+    /// Has `told` called with what the server is now, and with each change from now on, its end the last; in place of what was
+    /// called so far. It runs on the server's own thread, which waits for it: it should be short, and must not ask this server
+    /// anything that waits.
+    ///
+    /// [`Ensemble`] has an example.
+    pub fn on_role(&self, told: impl FnMut(RoleState) + Send + 'static) {
+        self.serving.listen(Some(Box::new(told)));
+    }
+
     /// Waits until the server has ended, by [`Server::stop`] from another thread or by a failure.
     ///
     /// [`Server`] has an example.
@@ -257,6 +282,38 @@ impl Server {
     pub fn pause(&self, duration: Duration) {
         // Where there is no answer it has ended, or stands still already.
         let _ = self.ask(Duration::from_secs(10), |begun| Command::Pause(duration, begun));
+    }
+
+    /// Ends a pause.
+    ///
+    /// [`Ensemble`] has an example.
+    pub fn resume(&self) {
+        self.tell(Command::Resume);
+    }
+
+    /// Ends it as `kill -9` ends a process: what is on disk by then is all that is left, no client is told, and leadership is
+    /// handed over to nobody. For tests. Returns once it has ended; false where a write that is under way keeps it from that
+    /// for two seconds.
+    ///
+    /// [`Ensemble`] has an example.
+    pub fn kill(&self) -> bool {
+        self.tell(Command::Kill);
+        self.ended.wait(Some(STOP_WAIT))
+    }
+
+    /// Cuts a member of an ensemble off from the others: nothing that they send arrives, nothing gets to them, and nobody is
+    /// told, as where a cable is pulled. Its clients reach it all the same. For tests. Returns once that has begun.
+    ///
+    /// [`Ensemble`] has an example.
+    pub fn cut(&self) {
+        let _ = self.ask(Duration::from_secs(10), |begun| Command::CutOff(true, begun));
+    }
+
+    /// Ends what [`Server::cut`] began: the members connect anew.
+    ///
+    /// [`Ensemble`] has an example.
+    pub fn heal(&self) {
+        let _ = self.ask(Duration::from_secs(10), |begun| Command::CutOff(false, begun));
     }
 
     fn ask<T>(&self, limit: Duration, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, NoAnswer> {
