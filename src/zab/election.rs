@@ -276,14 +276,16 @@ impl LeaderElection {
         let stored = Ballot { vote, round: ballot.round, state: ballot.state, version: ballot.version };
         if !quorums.is_voter(ballot.leader) {
             // It knows of nobody yet, but we may tell it.
-            return if ballot.state == PeerState::Looking && ballot.round < self.round {
-                Ask::Tell(from)
-            } else {
-                Ask::Nothing
-            };
+            let is_behind = ballot.state == PeerState::Looking && ballot.round < self.round;
+            return if is_behind && self.own != Vote::nobody() { Ask::Tell(from) } else { Ask::Nothing };
         }
         match ballot.state {
-            PeerState::Looking => self.looking(now, from, stored, quorums),
+            // Voters answer whatever a server without a vote says while it looks: what it said to that would be answered again,
+            // and so on for ever. It asks in its time.
+            PeerState::Looking => match self.looking(now, from, stored, quorums) {
+                Ask::Tell(_) if self.own == Vote::nobody() => Ask::Nothing,
+                ask => ask,
+            },
             PeerState::Following | PeerState::Leading => {
                 self.newcomer.forget(from);
                 self.settled(from, stored, quorums)

@@ -551,6 +551,21 @@ fn who_votes_for_nobody_that_may_win_is_told_our_vote_if_it_is_behind() {
 }
 
 #[test]
+fn a_member_without_a_vote_answers_nobody_since_every_voter_answers_it() {
+    // L-08: the two would tell each other the same for ever, as fast as the network takes it.
+    let mut observer = Election::of(3, 9, Vote::nobody());
+    assert_eq!(observer.hears(1, PeerState::Looking, 5, vote(1, 1, 1)), Ask::TellAll);
+    for _ in 0..3 {
+        assert_eq!(observer.hears(2, PeerState::Looking, 0, silence(2)), Ask::Nothing);
+        assert_eq!(observer.hears(3, PeerState::Looking, 2, vote(3, 1, 0)), Ask::Nothing);
+        assert_eq!(observer.hears(3, PeerState::Looking, 2, vote(9, 1, 0)), Ask::Nothing);
+    }
+    assert_eq!(observer.proposal(), vote(1, 1, 1));
+    // It asks when it is connected, and again when it has waited.
+    assert_eq!(observer.link(2, true), Ask::Tell(ServerId(2)));
+}
+
+#[test]
 fn a_member_without_a_vote_finds_the_leader_and_counts_for_nothing() {
     let mut election = Election::of(3, 9, Vote::nobody());
     let best = vote(2, 1, 1);
