@@ -64,6 +64,34 @@ pub(crate) enum Failpoint {
     CommitsReversed,
     /// A member whose file is new votes at once (SC-51).
     NewFileVotes,
+    /// Of several proposals that one sync made durable, a follower acknowledges the last one alone.
+    AcksTogether,
+    /// A member applies what is committed before that is in its own synced log (S-12).
+    AppliedUnsynced,
+    /// An observer that has the whole history counts in place of a voter (S-11).
+    ObserverCounted,
+    /// What is logged and not committed is applied when a role ends (S-11).
+    TailApplied,
+    /// A learner is put on the list only once it has acknowledged its history (SC-15).
+    ListedLate,
+    /// What is outstanding is sent twice to a learner that comes (SC-16).
+    SentTwice,
+    /// A new epoch is the highest that was accepted, not the one above (S-07).
+    EpochNotRaised,
+    /// An epoch goes on behind its last counter (S-05, S-13).
+    CounterRunsOver,
+    /// A leader confirms that it leads by the answer to a ping that it had sent before it was asked (G-04).
+    ConfirmedByOldPing,
+    /// A leader answers `sync` though nobody has confirmed that it leads (G-04).
+    SyncUnconfirmed,
+    /// A follower calls a session over that it does not know itself (G-10).
+    ExpiredWithoutLeader,
+    /// What comes over a connection that its session has left has its effect (G-02).
+    MovedNotEnforced,
+    /// A learner's request is refused without a transaction (L-02).
+    RefusalUnlogged,
+    /// Servers issue session ids as one (S-27).
+    IdsOfNeighbour,
     // ---- The file -----------------------------------------------------------------------------------------------
     /// An append returns before its sync (D-10).
     AckBeforeSync,
@@ -109,6 +137,8 @@ pub(crate) enum Failpoint {
     EpochsBeforeState,
     /// The last record of a batch is not written (D-04).
     LastRecordForgotten,
+    /// A write of the log that failed is taken for done (S-42).
+    FailureIgnored,
 
     // ---- History and snapshots ----------------------------------------------------------------------------------
     /// A restart goes on one zxid too early (S-02).

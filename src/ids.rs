@@ -29,10 +29,36 @@ impl Zxid {
         self.0 as u32
     }
 
+    /// Counters of an epoch from here on are spared when nothing is outstanding: better a pause chosen than one forced. The
+    /// leader steps down, and a new epoch begins with its own counter.
+    pub(crate) fn counter_spared() -> u32 {
+        Zxid::counter_last() - 13
+    }
+
+    /// The last counter that is used. `0xffff_ffff` never is, as in ZooKeeper.
+    pub(crate) fn counter_last() -> u32 {
+        #[cfg(test)]
+        if let Some(last) = COUNTER_LAST.get() {
+            return last;
+        }
+        0xffff_fffd
+    }
+
     /// The id that follows in the same epoch, or `None` when the counter is used up.
     pub fn next(self) -> Option<Zxid> {
         (self.counter() != u32::MAX).then(|| Zxid(self.0 + 1))
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static COUNTER_LAST: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
+}
+
+/// Epochs of this thread have fewer counters from now on, or as many as there are: nobody waits for four billion transactions.
+#[cfg(test)]
+pub(crate) fn set_counter_last(last: Option<u32>) {
+    COUNTER_LAST.set(last);
 }
 
 impl fmt::Debug for Zxid {

@@ -18,10 +18,6 @@ use crate::ids::{LinkId, Millis, SessionId, WallMillis, Zxid};
 use crate::jute::FIELD_SIZE_MAX;
 use crate::records::peer::QuorumPacket;
 
-/// From here on an epoch's counter is spared: the leader steps down as soon as nothing is outstanding, and a new epoch
-/// begins with its own counter.
-const COUNTER_SPARED: u32 = 0xffff_fff0;
-
 /// What a server is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {
@@ -190,7 +186,9 @@ impl Engine {
 
     /// Whether the epoch has no zxids left to be decided with. Alone, the counter runs over into the epoch.
     pub fn epoch_is_used_up(&self) -> bool {
-        matches!(self.duty, Duty::Decide { .. }) && self.decider.proposed().counter() >= COUNTER_SPARED
+        matches!(self.duty, Duty::Decide { .. })
+            && self.decider.proposed().counter() >= Zxid::counter_spared()
+            && !failpoint::on(Failpoint::CounterRunsOver)
     }
 
     /// Ephemerals whose session does not exist, as a foreign server may hand them down, go with a transaction like any

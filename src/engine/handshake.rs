@@ -113,6 +113,10 @@ impl Engine {
         let password = request.password.0.unwrap_or(&[]);
         let right = self.passwords.check(session, password) || failpoint::on(Failpoint::PasswordUnchecked);
         if right && matches!(self.duty, Duty::Forward { .. }) {
+            if failpoint::on(Failpoint::ExpiredWithoutLeader) && !self.state.sessions.is_live(session) {
+                self.refuse_session(id, session);
+                return Handshake::Done;
+            }
             return self.revalidate(id, session, timeout_ms);
         }
         if right && self.is_ending(session) {

@@ -20,6 +20,7 @@ use super::forward::{REQUEST_HEAD_SIZE, TOUCH_SIZE};
 use super::identity::Identities;
 use super::request::is_write;
 use super::{Duty, Engine};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{LinkId, ServerId, SessionId, Zxid};
 use crate::records::peer::{PacketType, QuorumPacket};
 use crate::records::txn::{CreateSessionTxn, Txn};
@@ -141,6 +142,9 @@ impl Remote {
     }
 
     fn moves_of(&self, session: SessionId) -> u64 {
+        if failpoint::on(Failpoint::MovedNotEnforced) {
+            return 0;
+        }
         self.speaks_for.get(&session).map_or(0, |speaker| speaker.moves)
     }
 
@@ -360,7 +364,8 @@ impl Engine {
     /// session was would have its effect behind what was sent later (G-02), though the server it moved to be gone.
     pub(super) fn speaks_for(&mut self, session: SessionId, requester: Requester) -> bool {
         let is_known = self.state.sessions.is_live(session) || self.remote.is_beginning(session);
-        if !matches!(self.duty, Duty::Decide { .. }) || !is_known {
+        let is_unchecked = failpoint::on(Failpoint::MovedNotEnforced);
+        if !matches!(self.duty, Duty::Decide { .. }) || !is_known || is_unchecked {
             return true;
         }
         match self.remote.speaks_for.get(&session) {
@@ -441,6 +446,9 @@ impl Engine {
         }
         remote.syncs.push_back(Syncing { upto, token: remote.token, session, requester });
         *remote.syncs_of.entry(session).or_default() += 1;
+        if failpoint::on(Failpoint::SyncUnconfirmed) {
+            self.answer_syncs();
+        }
     }
 
     fn sync_done(&mut self, session: SessionId) {
@@ -465,12 +473,13 @@ impl Engine {
     pub(super) fn answer_syncs(&mut self) {
         let (shown, confirmed) = (self.shown(), self.remote.confirmed);
         let told = self.remote.committed.max(shown);
+        let is_confirmed = |sync: &Syncing| sync.token <= confirmed || failpoint::on(Failpoint::SyncUnconfirmed);
         let is_due = |sync: &Syncing| {
             let reached = if matches!(sync.requester, Requester::Learner(_)) { told } else { shown };
-            sync.upto <= reached && sync.token <= confirmed
+            sync.upto <= reached && is_confirmed(sync)
         };
         // The oldest is behind no more than the others are, and its question is the oldest.
-        if !self.remote.syncs.front().is_some_and(|sync| sync.upto <= told && sync.token <= confirmed) {
+        if !self.remote.syncs.front().is_some_and(|sync| sync.upto <= told && is_confirmed(sync)) {
             return;
         }
         let (due, waiting) = std::mem::take(&mut self.remote.syncs).into_iter().partition(is_due);

@@ -8,6 +8,7 @@ use super::decide::DecisionRefused;
 use super::decider::{Decider, Ground};
 use super::settings::RECORD_OVERHEAD;
 use super::{Duty, Engine};
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{SessionId, Zxid};
 use crate::records::txn::Txn;
 use crate::records::{ErrorCode, OpCode};
@@ -62,6 +63,7 @@ impl Engine {
     pub(super) fn refuse_unlogged(&mut self, caller: &Caller, xid: i32, op: OpCode, code: ErrorCode) {
         match caller.requester {
             Requester::Client(id) => self.answer(id, xid, None, code, Vec::new(), None),
+            Requester::Learner(_) if failpoint::on(Failpoint::RefusalUnlogged) => {}
             Requester::Learner(_) => self.propose_for(caller, xid, op, &Txn::error(code)),
         }
     }

@@ -68,7 +68,7 @@ impl Sessions {
     ///
     /// Source: ZooKeeper 3.9 `SessionTrackerImpl.initializeNextSessionId`.
     pub fn activate(&mut self, now: Millis, wall_ms: i64) {
-        let server = self.server_id.0 as u8;
+        let server = if failpoint::on(Failpoint::IdsOfNeighbour) { 0 } else { self.server_id.0 as u8 };
         let clock = id_of(server, (wall_ms as u64 & 0xff_ffff_ffff) << 16);
         // Both have the same first byte, so the sign, which that byte sets, does not matter.
         self.next_id = self.highest.get(&server).map_or(clock, |&highest| clock.max(following(highest)));

@@ -448,7 +448,9 @@ impl Log {
         self.counts.syncs += 1;
         self.counts.syncs_us += took_us;
         self.counts.sync_max_us = self.counts.sync_max_us.max(took_us);
-        if let Err(error) = result {
+        if let Err(error) = result
+            && !failpoint::on(Failpoint::FailureIgnored)
+        {
             return Err(root.poison_sync(&error));
         }
         let in_buf = end.lead + end.len as usize;

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
 use crate::records::txn::Payload;
 
@@ -116,13 +117,17 @@ impl History {
 
     /// Up to where it may be applied now, if that is further than it was.
     pub fn deliverable(&self) -> Option<Zxid> {
-        let upto = self.committed.min(self.durable);
+        let upto = match failpoint::on(Failpoint::AppliedUnsynced) {
+            true => self.committed,
+            false => self.committed.min(self.durable),
+        };
         (upto > self.delivered).then_some(upto)
     }
 
     /// It is applied up to `upto`.
     pub fn deliver(&mut self, upto: Zxid) {
-        assert!(upto <= self.durable, "{upto} is applied before it is in our log, which ends at {}", self.durable);
+        let is_durable = upto <= self.durable || failpoint::on(Failpoint::AppliedUnsynced);
+        assert!(is_durable, "{upto} is applied before it is in our log, which ends at {}", self.durable);
         assert!(upto <= self.committed, "{upto} is applied and not committed; {} is", self.committed);
         self.delivered = self.delivered.max(upto);
     }

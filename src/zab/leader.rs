@@ -13,10 +13,6 @@ use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, decode_epoch_ack, leader_info};
 
-/// Counters of an epoch from here on are left unused when nothing is outstanding: better a pause chosen than one forced.
-const COUNTER_LOW: u32 = 0xffff_fff0;
-/// The last counter that is used. `0xffff_ffff` never is, as in ZooKeeper.
-const COUNTER_LAST: u32 = 0xffff_fffd;
 /// The highest epoch: zxids are signed.
 const EPOCH_MAX: u32 = i32::MAX as u32;
 
@@ -227,7 +223,8 @@ impl Leader {
         if self.phase != LeaderPhase::Discovering {
             return Ok(());
         }
-        self.epoch = self.epoch.max(accepted.saturating_add(1));
+        let next = if failpoint::on(Failpoint::EpochNotRaised) { accepted } else { accepted.saturating_add(1) };
+        self.epoch = self.epoch.max(next);
         if self.epoch > EPOCH_MAX {
             return Err(RoleEnd::CounterUsedUp);
         }
@@ -469,6 +466,9 @@ impl Leader {
         let last = if learner.is_observer || forgets { committed } else { own.history.last() };
         let missing: Vec<_> = own.history.between(learner.sent, last).cloned().collect();
         for (zxid, txn) in missing {
+            if failpoint::on(Failpoint::SentTwice) && zxid > committed {
+                own.send(link, PacketType::PROPOSAL, zxid, Arc::clone(&txn));
+            }
             own.send(link, PacketType::PROPOSAL, zxid, txn);
             if zxid <= committed {
                 own.send_bare(link, PacketType::COMMIT, zxid);
@@ -517,7 +517,9 @@ impl Leader {
 
     fn count_history_acks(&mut self, own: &mut Own) -> Result<(), RoleEnd> {
         let has_all = |voter| self.history_acks.contains(&voter);
-        if self.phase != LeaderPhase::Synchronizing || !own.settings.quorums.is_quorum_of(has_all) {
+        let is_quorum = own.settings.quorums.is_quorum_of(has_all)
+            || (failpoint::on(Failpoint::ObserverCounted) && self.is_quorum_with_observers(own));
+        if self.phase != LeaderPhase::Synchronizing || !is_quorum {
             return Ok(());
         }
         assert!(own.history.durable() >= self.sync_point, "established on a history that is not on our disk");
@@ -530,6 +532,12 @@ impl Leader {
             self.up_to_date(own, link);
         }
         Ok(())
+    }
+
+    /// What a planted bug takes for a quorum.
+    fn is_quorum_with_observers(&self, own: &Own) -> bool {
+        let observers = self.learners.values().filter(|learner| learner.is_observer && learner.has_history);
+        2 * (self.history_acks.len() + observers.count()) > own.settings.quorums.voters().len()
     }
 
     fn up_to_date(&mut self, own: &mut Own, link: LinkId) {
@@ -549,7 +557,7 @@ impl Leader {
         assert!(self.phase == LeaderPhase::Broadcasting, "decided by a leader that is not established");
         for (zxid, txn) in txns {
             assert!(zxid.epoch() == self.epoch, "{zxid} is not of the epoch {}", self.epoch);
-            if zxid.counter() > COUNTER_LAST {
+            if zxid.counter() > Zxid::counter_last() && !failpoint::on(Failpoint::CounterRunsOver) {
                 return Err(RoleEnd::CounterUsedUp);
             }
             let pushed = own.history.push(zxid, Arc::clone(&txn));
@@ -631,7 +639,8 @@ impl Leader {
         let last = own.history.last();
         let is_idle = own.history.committed() == last;
         let is_used_up = last.epoch() == self.epoch
-            && (last.counter() >= COUNTER_LAST || (is_idle && last.counter() >= COUNTER_LOW));
+            && last.counter() >= Zxid::counter_spared()
+            && !failpoint::on(Failpoint::CounterRunsOver);
         if is_used_up && is_idle { Err(RoleEnd::CounterUsedUp) } else { Ok(()) }
     }
 

@@ -473,7 +473,10 @@ impl Learner {
             true => own.history.last(),
             false => own.history.durable(),
         };
-        let durable: Vec<Zxid> = own.history.between(self.acked, upto).map(|(zxid, _)| *zxid).collect();
+        let mut durable: Vec<Zxid> = own.history.between(self.acked, upto).map(|(zxid, _)| *zxid).collect();
+        if failpoint::on(Failpoint::AcksTogether) {
+            durable.drain(..durable.len().saturating_sub(1));
+        }
         for zxid in durable {
             own.send_bare(link, PacketType::ACK, zxid);
             self.acked = zxid;

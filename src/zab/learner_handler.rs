@@ -82,7 +82,10 @@ impl LearnerHandler {
 
     /// Whether it receives proposals as they are made.
     pub(super) fn is_listed(&self) -> bool {
-        matches!(self.stage, LearnerStage::AwaitAck | LearnerStage::Live)
+        match self.stage {
+            LearnerStage::AwaitAck => !failpoint::on(Failpoint::ListedLate),
+            stage => stage == LearnerStage::Live,
+        }
     }
 
     /// How long it may say nothing, ms. The protocol has no word for a learner that installs a state, so one that has much

@@ -360,6 +360,10 @@ impl Zab {
         }
         self.ending = Some(ending);
         self.own.act(ZabAction::Stand(Standing::Looking));
+        if failpoint::on(Failpoint::TailApplied) {
+            self.own.history.commit(self.own.history.durable());
+            self.own.replay();
+        }
         self.look();
     }
 

@@ -26,10 +26,14 @@ pub(super) enum Happening {
     Fault,
     /// A member is started.
     Starts { member: ServerId, life: u32 },
+    /// A process is killed.
+    Dies { member: ServerId, life: u32 },
     /// A stopped process goes on.
     Resumes { member: ServerId, life: u32 },
     /// Blocked paths are open again.
     Opens { number: u64 },
+    /// Those that were cut off are back, and somebody else loses its disk.
+    LaggardsAreBack { laggards: Vec<ServerId>, seed: u64 },
 }
 
 /// Everything to come.

@@ -162,6 +162,9 @@ impl Canon {
         if !follows {
             return Err(format!("S-02, S-05, S-13: {zxid} is committed after {last}"));
         }
+        if zxid.counter() > Zxid::counter_last() {
+            return Err(format!("S-05, S-13: {zxid} is behind the last counter of its epoch"));
+        }
         let (header, txn, _) = decode_txn(bytes).map_err(|error| format!("S-03: {zxid}: {error}"))?;
         if header.zxid != zxid {
             return Err(format!("S-03: {} stands at {zxid}", header.zxid));
@@ -175,6 +178,7 @@ impl Canon {
             Txn::CloseSession(listed) => {
                 if header.cxid == 0 {
                     self.expired += 1;
+                    self.mark("mark: a session expires");
                 } else {
                     self.take_sent(session, header.cxid, zxid)?;
                     let answer = CommittedWrite { zxid: zxid.0, outcomes: vec![ChangeReply::Done], code: oracle::OK };

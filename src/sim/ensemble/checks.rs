@@ -1,6 +1,7 @@
 //! What must never happen, held against everything that a member does as it does it. What a member has is read from its disk,
 //! not from what it believes.
 
+use super::agenda::Happening;
 use super::member::{SimProcess, ToldToCut};
 use super::network::Place;
 use super::{Cluster, ProcessEnd};
@@ -22,14 +23,16 @@ impl Cluster {
         }
         self.epochs_kept(id, process.member.store.epochs())?;
         let standing = process.member.standing().unwrap_or(Standing::Looking);
-        if standing != process.standing {
-            let before = std::mem::replace(&mut process.standing, standing);
+        let before = std::mem::replace(&mut process.standing, standing);
+        if standing != before {
             self.mark_standing(id, process, before);
             self.stands(id, process, standing)?;
         }
-        if standing != Standing::Looking {
+        // What it has applied when its role ends, it has applied in that role.
+        if standing != Standing::Looking || before != Standing::Looking {
             self.applies(id, process)?;
         }
+        process.applied = process.member.applied();
         Ok(())
     }
 
@@ -60,6 +63,9 @@ impl Cluster {
         let last = process.member.store.last_zxid();
         let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
         if machine.has(last) {
+            if process.applied > last {
+                self.story.count("mark: what is cut was applied");
+            }
             let kept = machine.log.partition_point(|(zxid, _)| *zxid <= last);
             let dropped = machine.log.split_off(kept);
             process.verified = process.verified.min(kept);
@@ -78,6 +84,9 @@ impl Cluster {
         // Where a bit has rotted, others tell what is there.
         let grown = if machine.is_rotten { grown.unwrap_or(None) } else { grown? };
         if let Some(grown) = grown {
+            if grown.len() > 1 {
+                self.story.count("mark: several transactions share a sync");
+            }
             machine.log.extend(grown);
             if machine.logged() == last {
                 return Ok(());
@@ -101,6 +110,13 @@ impl Cluster {
         let log = donor.log[..upto].to_vec();
         process.verified = 0;
         self.story.count("mark: a state is installed");
+        let before = self.machines[&id].logged();
+        if before == Zxid::ZERO && at > Zxid::ZERO {
+            self.story.count("mark: a new file is filled by a state");
+        }
+        if before > at {
+            self.story.count("mark: a state is installed over a longer log");
+        }
         let line = format!("{id}: a state at {at} is its own");
         self.story.tell(self.agenda.now, &line);
         // It holds all of it: a SNAP tells where the state begins, and what follows comes on top.
@@ -166,6 +182,21 @@ impl Cluster {
         if epochs.0 < before.0 || epochs.1 < before.1 || epochs.1 > epochs.0 {
             return Err(format!("S-08: accepted and current epoch are {epochs:?} after {before:?}"));
         }
+        if epochs.1 > before.1 {
+            // Nothing of an earlier epoch is committed any more that this epoch's leader lacks, and its history comes first.
+            let earlier = self.canon.txns.partition_point(|txn| u64::from(txn.zxid.epoch()) < epochs.1);
+            if let Some(last) = earlier.checked_sub(1).map(|at| &self.canon.txns[at])
+                && !machine.holds(last.zxid, &last.bytes)
+            {
+                let (current, lacks) = (epochs.1, last.zxid);
+                return Err(format!(
+                    "S-09, D-02: epoch {current} is current on disk without {lacks}, which is committed"
+                ));
+            }
+        }
+        if before.0 > before.1 && epochs.0 > before.0 {
+            self.story.count("mark: a promise is followed by another");
+        }
         let logged = u64::from(machine.logged().epoch());
         if logged > epochs.0 {
             return Err(format!("S-08: a transaction of epoch {logged} is logged, {} is accepted", epochs.0));
@@ -196,6 +227,11 @@ impl Cluster {
                 process.leads_since = process.listened_us(now);
                 process.decides_since = process.sessions_us(now);
                 self.established(id, epoch)?;
+                if std::mem::take(&mut self.dooms_leader) && self.healed_at.is_none() {
+                    let due = now + self.rng.below(4 * self.swarm.latency_us.1 + self.swarm.write_us);
+                    let what = Happening::Dies { member: id, life: self.machines[&id].life };
+                    self.agenda.at(due, &mut self.rng, what);
+                }
             }
         }
         Ok(())
@@ -312,13 +348,16 @@ impl Cluster {
     // -----------------------------------------------------------------------------------------------------------
     // What leaves
 
-    pub(super) fn check_ballot(&self, id: ServerId, notification: &Notification) -> Result<(), Wrong> {
+    pub(super) fn check_ballot(&mut self, id: ServerId, notification: &Notification) -> Result<(), Wrong> {
         let machine = &self.machines[&id];
         let is_own = notification.state == PeerState::Looking && notification.leader == id;
         // It says nothing.
         if is_own && notification.zxid == Zxid(-1) {
             return match machine.is_new() {
-                true => Ok(()),
+                true => {
+                    self.story.count("mark: a member says nothing in an election");
+                    Ok(())
+                }
                 false => Err(format!("SC-51: it does not vote, though its file is not new: {:?}", machine.epochs)),
             };
         }
@@ -356,6 +395,7 @@ impl Cluster {
         self.told_to_cut(id, stream, packet);
         self.mark_leaving(process, stream, packet);
         self.is_not_applied(id, process, packet)?;
+        self.sent_in_order(id, process, stream, packet)?;
         let machine = &self.machines[&id];
         let Some(super::member::SimSocket::Quorum(socket)) = process.sockets.get_mut(&stream) else { return Ok(()) };
         match packet.kind {
@@ -407,6 +447,46 @@ impl Cluster {
         }
     }
 
+    /// Nothing is left out of what a learner is sent, and nothing comes twice (S-13); each proposal is acknowledged by itself, in
+    /// order: a leader of ZooKeeper's looks at a proposal only when that very one is acknowledged (S-12).
+    fn sent_in_order(
+        &self,
+        id: ServerId,
+        process: &mut SimProcess,
+        stream: u64,
+        packet: &QuorumPacket,
+    ) -> Result<(), Wrong> {
+        let (machine, zxid) = (&self.machines[&id], packet.zxid);
+        let Some(super::member::SimSocket::Quorum(socket)) = process.sockets.get_mut(&stream) else { return Ok(()) };
+        let at = machine.log.binary_search_by_key(&zxid, |(at, _)| *at);
+        let before_in_log = at.ok().map(|at| at.checked_sub(1).map_or(Zxid::ZERO, |before| machine.log[before].0));
+        match packet.kind {
+            PacketType::TRUNC | PacketType::SNAP => socket.sent = Some(zxid),
+            PacketType::PROPOSAL | PacketType::INFORM if !machine.is_rotten => {
+                let before = before_in_log.or((zxid.counter() > 1).then_some(Zxid(zxid.0 - 1)));
+                match socket.sent.replace(zxid) {
+                    Some(sent) if zxid <= sent => {
+                        return Err(format!("S-13: {zxid} is sent to a learner that was sent {sent} before"));
+                    }
+                    Some(sent) if before.is_some_and(|before| before > sent) => {
+                        return Err(format!("S-13: {zxid} is sent to a learner that was sent nothing behind {sent}"));
+                    }
+                    _ => {}
+                }
+            }
+            PacketType::ACK if zxid.counter() != 0 => {
+                let acked = socket.acked.replace(zxid);
+                if let (Some(acked), Some(before)) = (acked, before_in_log)
+                    && acked != before
+                {
+                    return Err(format!("S-12: {zxid} is acknowledged behind {acked}, and {before} is not"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Nobody is told to cut what its leader has applied (S-15).
     fn is_not_applied(&self, id: ServerId, process: &SimProcess, packet: &QuorumPacket) -> Result<(), Wrong> {
         let applied = process.member.applied();
@@ -445,6 +525,11 @@ impl Cluster {
         if let Some([Place::Member(a), Place::Member(b)]) = self.net.streams.get(&stream).map(|stream| stream.ends) {
             process.learners.insert(a, listened);
             process.learners.insert(b, listened);
+        }
+        if packet.kind == PacketType::ACKEPOCH
+            && let Some(super::member::SimSocket::Quorum(socket)) = process.sockets.get_mut(&stream)
+        {
+            socket.sent = Some(packet.zxid);
         }
         let mut heard = |bytes: &[u8], by| {
             if let Some(session) = bytes.first_chunk::<8>() {

@@ -7,7 +7,7 @@ use super::member::{self, Opened, SimProcess, ToldToCut};
 use super::network::Place;
 use super::swarm::FaultKind;
 use super::{Cluster, ProcessEnd};
-use crate::ids::{Millis, ServerId, Zxid};
+use crate::ids::{self, Millis, ServerId, Zxid};
 use crate::member::JoinSettings;
 use crate::store::tests::sim_disk::{Rng, SimDisk, Trap};
 use crate::zab::Standing;
@@ -65,6 +65,7 @@ impl Cluster {
             FaultKind::CutFollower => self.cut_follower(leader, any),
             FaultKind::Kill => self.kill(any, false)?,
             FaultKind::KillLeader => self.kill(leader, false)?,
+            FaultKind::KillNewLeader => !std::mem::replace(&mut self.dooms_leader, true),
             FaultKind::PowerCut => self.kill(any, true)?,
             FaultKind::KillAll | FaultKind::PowerCutAll => {
                 let mut happened = false;
@@ -96,6 +97,7 @@ impl Cluster {
             FaultKind::Pause => self.pause(any),
             FaultKind::PauseLeader => self.pause(leader),
             FaultKind::Wipe => self.wipe(any)?,
+            FaultKind::WipeBesideLaggard => self.leave_behind(leader),
             FaultKind::Rot => self.rot(any)?,
             FaultKind::WallClock => {
                 let day = 86_400_000;
@@ -165,12 +167,19 @@ impl Cluster {
     fn block(&mut self, pairs: Vec<(Place, Place)>, line: &str) -> bool {
         let ticks = [1, 5, 20, 60][self.rng.below(4) as usize];
         let us = self.rng.below(self.swarm.ticks_us(ticks)) + 1000;
+        if pairs.iter().all(|(a, b)| !pairs.contains(&(*b, *a))) {
+            self.story.count("a path is blocked one way");
+        }
+        self.block_for(pairs, line, us);
+        true
+    }
+
+    fn block_for(&mut self, pairs: Vec<(Place, Place)>, line: &str, us: u64) {
         self.net.block(&pairs);
         self.story.tell(self.agenda.now, &format!("fault: {line} for {} ms", us / 1000));
         self.blocks += 1;
         self.agenda.at(self.agenda.now + us, &mut self.rng, Happening::Opens { number: self.blocks });
         self.blocked.insert(self.blocks, pairs);
-        true
     }
 
     pub(super) fn opens(&mut self, number: u64) {
@@ -189,6 +198,57 @@ impl Cluster {
             _ => others.iter().flat_map(|other| [(me, *other), (*other, me)]).collect(),
         };
         !pairs.is_empty() && self.block(pairs, &format!("{id} is cut off"))
+    }
+
+    /// As many voters as can be missed are cut off for a while, so that they lack what is committed meanwhile. When they are back,
+    /// one that has it loses its disk, and the others that have it are cut off: those left are a quorum by their number, and
+    /// must not decide anything.
+    fn leave_behind(&mut self, leader: ServerId) -> bool {
+        let voters = self.swarm.voters.clone();
+        let missed = (voters.len() - 1) / 2;
+        let mut laggards: Vec<ServerId> = voters.into_iter().filter(|voter| *voter != leader).collect();
+        if missed == 0 {
+            return false;
+        }
+        while laggards.len() > missed {
+            laggards.remove(self.rng.below(laggards.len() as u64) as usize);
+        }
+        let us = self.swarm.ticks_us(self.swarm.sync_limit + 2 + self.rng.below(10));
+        let seed = self.rng.next();
+        self.block_for(self.pairs_with_others(&laggards), &format!("{laggards:?} are left behind"), us);
+        self.agenda.at(self.agenda.now + us, &mut self.rng, Happening::LaggardsAreBack { laggards, seed });
+        true
+    }
+
+    pub(super) fn laggards_are_back(&mut self, laggards: &[ServerId], seed: u64) -> Result<(), String> {
+        if self.healed_at.is_some() {
+            return Ok(());
+        }
+        let shared = std::mem::replace(&mut self.rng, Rng(seed));
+        let done = self.wipe_beside(laggards);
+        self.rng = shared;
+        done
+    }
+
+    fn wipe_beside(&mut self, laggards: &[ServerId]) -> Result<(), String> {
+        let voters = self.swarm.voters.clone();
+        let (mut keepers, _): (Vec<_>, Vec<_>) = voters.into_iter().partition(|voter| !laggards.contains(voter));
+        let wiped = keepers.remove(self.rng.below(keepers.len() as u64) as usize);
+        if self.wipe(wiped)? {
+            self.story.count(FaultKind::Wipe.name());
+            let us = self.swarm.ticks_us(20 + self.rng.below(40));
+            let line = format!("{keepers:?} are cut off from those that lack what is committed");
+            self.block_for(self.pairs_with_others(&keepers), &line, us);
+        }
+        Ok(())
+    }
+
+    /// Every path between these and the other members, both ways.
+    fn pairs_with_others(&self, those: &[ServerId]) -> Vec<(Place, Place)> {
+        let members = self.swarm.members();
+        let others = members.into_iter().filter(|other| !those.contains(other));
+        let pairs = others.flat_map(|a| those.iter().map(move |b| (Place::Member(a), Place::Member(*b))));
+        pairs.flat_map(|(a, b)| [(a, b), (b, a)]).collect()
     }
 
     fn fill_or_empty(&mut self, id: ServerId) -> bool {
@@ -226,6 +286,7 @@ impl Cluster {
         let Some(process) = &mut machine.process else { return };
         let stopped_us = now - stopped_at;
         process.stopped_us += stopped_us;
+        process.resumed_at = Some(now);
         let unnoticed_ms = gap_ms + process.asleep.map_or(0, |(_, timeout_ms)| timeout_ms) + 1;
         process.granted_us += stopped_us.saturating_sub(unnoticed_ms * 1000);
         if !process.waits_for_write {
@@ -237,7 +298,7 @@ impl Cluster {
     // -----------------------------------------------------------------------------------------------------------
     // Processes
 
-    fn kill(&mut self, id: ServerId, is_power: bool) -> Result<bool, String> {
+    pub(super) fn kill(&mut self, id: ServerId, is_power: bool) -> Result<bool, String> {
         let Some(machine) = self.machines.get_mut(&id) else { return Ok(false) };
         let Some(process) = machine.process.take() else { return Ok(false) };
         self.dies(id, process, if is_power { "the power goes" } else { "killed" })?;
@@ -250,6 +311,13 @@ impl Cluster {
         self.story.tell(now, &format!("{id}: {why}"));
         let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
         let is_power = why == "the power goes" || machine.disk.dead();
+        self.story.count(match why {
+            "its disk failed" if !is_power => "a process ends with its disk",
+            _ if is_power => "a process ends with the power",
+            _ => "a process is killed",
+        });
+        self.mark_death(&process);
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
         machine.is_unsure |= machine.disk.troubled() && machine.disk.calls() > 0 && why != "killed";
         if let Some(write) = process.write.take()
             && self.rng.chance(2)
@@ -407,6 +475,8 @@ impl Cluster {
             decides_since: 0,
             learners: Default::default(),
             sent_state: None,
+            applied,
+            resumed_at: None,
         };
         let settings = member::zab_settings(&self.swarm, id);
         match self.call(id, &mut process, |member, host| member.join(host, settings, JoinSettings::default())) {
@@ -473,6 +543,8 @@ impl Cluster {
         self.healed_at = Some(self.agenda.now);
         self.story.tell(self.agenda.now, "all faults end");
         self.blocked.clear();
+        // Where epochs are short, clients that are fast end one after the other.
+        ids::set_counter_last(None);
         self.net.heal(&mut self.agenda);
         for id in self.swarm.members() {
             if let Some(machine) = self.machines.get_mut(&id) {

@@ -353,6 +353,9 @@ impl KazooClient {
             Some(_) if self.session != 0 => canon.mark("mark: a session goes on at another member"),
             _ => {}
         }
+        if self.session != 0 && Zxid(self.seen).epoch() < canon.last().epoch() {
+            canon.mark("mark: a session goes on under another leader");
+        }
         (self.session, self.is_greeted, self.timeout_ms) = (got, true, response.timeout);
         self.greeted_at = now;
         self.password = response.password.0.unwrap_or_default().to_vec();
@@ -509,9 +512,10 @@ impl KazooClient {
             SimRequest::SetWatches { since, lists, .. } => {
                 let missed = self.come_back(*since, lists, canon, zxid);
                 let heard = std::mem::take(&mut self.missed);
-                if !missed.is_empty() {
-                    canon.mark("mark: a client is told what it missed");
-                }
+                canon.mark(match missed.is_empty() {
+                    false => "mark: a client is told what it missed",
+                    true => "mark: a client that comes back has missed nothing",
+                });
                 if heard != missed {
                     return Err(format!("G-07, S-33: since 0x{since:x} {heard:?} is heard, due is {missed:?}"));
                 }
@@ -522,6 +526,9 @@ impl KazooClient {
         let found = oracle::read_answer(what, header.err, body)?;
         if found != expected {
             return Err(format!("G-03, S-32: {what:?} at 0x{zxid:x} is {found:?}, ought to be {expected:?}"));
+        }
+        if zxid < canon.shown {
+            canon.mark("mark: a read is of an earlier state than others have seen");
         }
         let is_there = header.err == oracle::OK;
         let watched = match what {

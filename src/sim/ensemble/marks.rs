@@ -3,11 +3,12 @@
 use super::Cluster;
 use super::host::Deed;
 use super::member::{QuorumSocket, SimProcess, SimSocket};
+use super::network::Place;
 use crate::ids::{ServerId, Zxid};
 use crate::records::peer::{PacketType, QuorumPacket, decode_epoch_ack};
 use crate::zab::Standing;
 
-/// Those that some hundred seeds reach. Others are counted and rare.
+/// Those that five hundred seeds reach.
 #[cfg(test)]
 pub(super) const MARKS: &[&str] = &[
     "mark: DIFF",
@@ -57,6 +58,54 @@ pub(super) const MARKS: &[&str] = &[
     "mark: dies before a proposal is acknowledged",
     "mark: dies before a commit leaves",
     "mark: dies before a request is forwarded",
+    "mark: crossed dials",
+    "mark: what is cut was applied",
+    "mark: several transactions share a sync",
+    "mark: a new file is filled by a state",
+    "mark: a state is installed over a longer log",
+    "mark: a promise is followed by another",
+    "mark: a member says nothing in an election",
+    "mark: a snapshot is published",
+    "mark: a leader steps down",
+    "mark: a follower leaves its leader",
+    "mark: the same member leads the next epoch",
+    "mark: an epoch ends without a transaction",
+    "mark: a member follows while a deposed leader leads",
+    "mark: a COMMIT comes before its own disk has it",
+    "mark: a ping's answer tells of sessions",
+    "mark: an acknowledgement comes after the commit",
+    "mark: a learner comes while its leader serves",
+    "mark: a learner comes before its leader serves",
+    "mark: an observer is sent a state",
+    "mark: a request is forwarded",
+    "mark: a learner's sync is answered",
+    "mark: a session goes on under another leader",
+    "mark: a client that comes back has missed nothing",
+    "mark: a read is of an earlier state than others have seen",
+    "mark: a session expires",
+    "mark: a proposal leaves between NEWLEADER and UPTODATE",
+    "mark: an epoch is used up",
+    "mark: a leader that was stopped finds itself deposed",
+    "mark: dies before a history is acknowledged",
+    "mark: dies before an epoch is told",
+    "mark: dies before an epoch is acknowledged",
+    "mark: dies before UPTODATE leaves",
+];
+
+/// Those that ten thousand seeds reach beside them.
+#[cfg(test)]
+pub(super) const RARE_MARKS: &[&str] = &[
+    "mark: a state breaks off half way",
+    "mark: damage passes for a torn end",
+    "mark: what is cut was committed meanwhile",
+    "mark: a session ends twice",
+    "mark: dies before a connection is closed",
+    "mark: dies while it takes in a state",
+    "mark: a snapshot is given up",
+    "mark: an append waits for an extent",
+    "mark: an observer is told to cut",
+    "mark: two learners are sent a state at once",
+    "mark: a learner is lost before its history begins",
 ];
 
 impl Cluster {
@@ -81,8 +130,105 @@ impl Cluster {
         self.story.count(mark);
     }
 
+    /// A process ends: by a fault, or with the run.
+    pub(super) fn mark_death(&mut self, process: &SimProcess) {
+        let mut sockets = process.sockets.values();
+        if sockets.any(|socket| matches!(socket, SimSocket::Quorum(socket) if socket.is_raw)) {
+            self.story.count("mark: dies while it takes in a state");
+        }
+        self.mark_store(process);
+    }
+
+    /// What a store has done in the life of its process.
+    pub(super) fn mark_store(&mut self, process: &SimProcess) {
+        let stats = process.member.store.stats();
+        for (mark, count) in [
+            ("mark: a snapshot is published", stats.snapshots),
+            ("mark: a snapshot is given up", stats.snapshots_failed),
+            ("mark: an append waits for an extent", stats.waited_for_extent),
+        ] {
+            if count > 0 {
+                self.story.count_by(mark, count);
+            }
+        }
+    }
+
+    /// What the end of a role, or the beginning of another, says about elections.
+    fn mark_election(&mut self, id: ServerId, process: &SimProcess, before: Standing) {
+        let now = self.agenda.now;
+        let logged = self.machines[&id].logged();
+        match (before, process.standing) {
+            (Standing::Leading { epoch }, _) => {
+                self.story.count("mark: a leader steps down");
+                if process.resumed_at.is_some_and(|at| now - at < self.swarm.ticks_us(1)) {
+                    self.story.count("mark: a leader that was stopped finds itself deposed");
+                }
+                if logged.epoch() == epoch && logged.counter() >= Zxid::counter_spared() {
+                    self.story.count("mark: an epoch is used up");
+                }
+            }
+            (Standing::Following { votes: true, .. }, _) => self.story.count("mark: a follower leaves its leader"),
+            (_, Standing::Leading { epoch }) => {
+                let last = self.leaders.iter().next_back().map(|(epoch, leader)| (*epoch, *leader));
+                if last.is_some_and(|(_, leader)| leader == id) {
+                    self.story.count("mark: the same member leads the next epoch");
+                }
+                if last.is_some_and(|(before, _)| logged.epoch() < before && before < epoch) {
+                    self.story.count("mark: an epoch ends without a transaction");
+                }
+            }
+            (_, Standing::Following { epoch, .. }) => {
+                let mut others = self.machines.values().filter_map(|machine| machine.process.as_ref());
+                let is_deposed =
+                    |other: &SimProcess| matches!(other.standing, Standing::Leading { epoch: of } if of < epoch);
+                if others.any(is_deposed) {
+                    self.story.count("mark: a member follows while a deposed leader leads");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A packet has come to a member.
+    pub(super) fn mark_arrived(&mut self, id: ServerId, process: &SimProcess, packet: &QuorumPacket) {
+        let has = self.machines[&id].has(packet.zxid);
+        let mark = match packet.kind {
+            PacketType::COMMIT if !has => "mark: a COMMIT comes before its own disk has it",
+            PacketType::PING if packet.data().len() >= 12 => "mark: a ping's answer tells of sessions",
+            PacketType::ACK if packet.zxid.counter() != 0 && packet.zxid <= process.applied => {
+                "mark: an acknowledgement comes after the commit"
+            }
+            _ => return,
+        };
+        self.story.count(mark);
+    }
+
+    /// How a learner is brought up to date.
+    fn mark_plan(&mut self, process: &SimProcess, stream: u64, kind: PacketType) {
+        let serves = matches!(process.standing, Standing::Leading { .. });
+        self.story.count(match serves {
+            true => "mark: a learner comes while its leader serves",
+            false => "mark: a learner comes before its leader serves",
+        });
+        let place = self.net.streams.get(&stream).map(|stream| stream.ends);
+        let observers = &self.swarm.observers;
+        let is_observer = |place: &Place| matches!(place, Place::Member(id) if observers.contains(id));
+        if place.is_some_and(|ends| ends.iter().any(is_observer)) {
+            match kind {
+                PacketType::SNAP => self.story.count("mark: an observer is sent a state"),
+                PacketType::TRUNC => self.story.count("mark: an observer is told to cut"),
+                _ => {}
+            }
+        }
+        let is_sent = |socket: &&SimSocket| matches!(socket, SimSocket::Quorum(socket) if socket.began_with == Some(PacketType::SNAP) && !socket.is_ended);
+        if kind == PacketType::SNAP && process.sockets.values().filter(is_sent).count() > 0 {
+            self.story.count("mark: two learners are sent a state at once");
+        }
+    }
+
     /// A member is something else to its clients from now on.
     pub(super) fn mark_standing(&mut self, id: ServerId, process: &SimProcess, before: Standing) {
+        self.mark_election(id, process, before);
         let (logged, committed) = (self.machines[&id].logged(), self.canon.last());
         if before != Standing::Looking && process.write.is_some() {
             self.story.count("mark: a role ends while its log is written");
@@ -136,6 +282,9 @@ impl Cluster {
 
     /// A packet leaves.
     pub(super) fn mark_leaving(&mut self, process: &mut SimProcess, stream: u64, packet: &QuorumPacket) {
+        if matches!(packet.kind, PacketType::DIFF | PacketType::TRUNC | PacketType::SNAP) {
+            self.mark_plan(process, stream, packet.kind);
+        }
         let Some(SimSocket::Quorum(socket)) = process.sockets.get_mut(&stream) else { return };
         let is_ended = socket.is_ended;
         let mark = match packet.kind {
@@ -166,6 +315,9 @@ impl Cluster {
             PacketType::ACKEPOCH if decode_epoch_ack(packet.data()).is_ok_and(|epoch| epoch == -1) => {
                 "mark: an epoch is acknowledged and does not count"
             }
+            PacketType::PROPOSAL if !socket.is_up => "mark: a proposal leaves between NEWLEADER and UPTODATE",
+            PacketType::REQUEST => "mark: a request is forwarded",
+            PacketType::SYNC => "mark: a learner's sync is answered",
             PacketType::INFORM => "mark: an observer is informed",
             PacketType::REVALIDATE if packet.data().len() == 9 && packet.data()[8] == 0 => {
                 "mark: a session is not known at the leader"
@@ -180,6 +332,9 @@ impl Cluster {
     pub(super) fn mark_lost(&mut self, socket: &QuorumSocket) {
         if socket.is_raw {
             self.story.count("mark: a state breaks off half way");
+        }
+        if socket.sent.is_some() && !socket.is_ended && socket.began_with.is_none() {
+            self.story.count("mark: a learner is lost before its history begins");
         }
         if socket.is_ended && !socket.is_up {
             self.story.count("mark: a learner is lost before it serves");

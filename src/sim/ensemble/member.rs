@@ -49,6 +49,10 @@ pub(super) struct QuorumSocket {
     pub is_up: bool,
     /// The acknowledgement of the history has left.
     pub has_history: bool,
+    /// Where the learner at the other end has said that its log ends, and what it has been sent since (S-13).
+    pub sent: Option<Zxid>,
+    /// The last proposal that was acknowledged over it (S-12).
+    pub acked: Option<Zxid>,
 }
 
 /// A client's connection.
@@ -75,6 +79,8 @@ pub(super) struct SimVoice {
     pub failures: u32,
     /// Since when it is asked and silent.
     pub asked_at: Option<u64>,
+    /// How often it was told something since then (L-08).
+    pub told: (u64, u32),
 }
 
 /// A process that runs.
@@ -112,6 +118,10 @@ pub(super) struct SimProcess {
     pub learners: BTreeMap<ServerId, u64>,
     /// When it last sent a state: who installs one may be silent for longer.
     pub sent_state: Option<u64>,
+    /// What it had applied when it was looked at last.
+    pub applied: Zxid,
+    /// When it last went on after it had been stopped.
+    pub resumed_at: Option<u64>,
 }
 
 impl SimProcess {

@@ -37,7 +37,7 @@ use shrinking::Less;
 use story::Story;
 use swarm::{FaultKind, Swarm};
 
-use crate::ids::{ServerId, Zxid};
+use crate::ids::{self, ServerId, Zxid};
 use crate::member::MemberFailure;
 use crate::sim::Wrong;
 use crate::store::tests::sim_disk::Rng;
@@ -96,6 +96,8 @@ struct Cluster {
     judged: BTreeSet<Zxid>,
     blocks: u64,
     blocked: BTreeMap<u64, Vec<(Place, Place)>>,
+    /// The next leader is killed soon after it was established.
+    dooms_leader: bool,
     /// Faults drawn so far, and from what.
     faults: Vec<FaultKind>,
     fault_seed: u64,
@@ -113,7 +115,9 @@ pub(crate) fn run_seed(seed: u64) -> SeedOutcome {
 /// Runs one seed, and leaves something out.
 fn run_less(seed: u64, less: &Less) -> SeedOutcome {
     let mut cluster = Cluster::new(seed, less.clone());
+    ids::set_counter_last(cluster.swarm.counter_last);
     let run = catch_unwind(AssertUnwindSafe(|| cluster.run()));
+    ids::set_counter_last(None);
     let wrong = match run {
         Ok(Ok(())) => None,
         Ok(Err(why)) => Some(why),
@@ -137,6 +141,8 @@ fn run_less(seed: u64, less: &Less) -> SeedOutcome {
         );
         (why, format!("{head}\n{}", cluster.story.transcript()))
     });
+    let ends: Vec<_> = cluster.machines.values_mut().filter_map(|machine| machine.process.take()).collect();
+    ends.iter().for_each(|process| cluster.mark_store(process));
     cluster.story.count_by("answers read", cluster.clients.iter().map(|client| client.answers).sum());
     cluster.story.count_by("sessions expired", cluster.canon.expired);
     for (mark, count) in &cluster.canon.marks {
@@ -177,6 +183,7 @@ impl Cluster {
             judged: BTreeSet::new(),
             blocks: 0,
             blocked: BTreeMap::new(),
+            dooms_leader: false,
             faults: Vec::new(),
             fault_seed: rng.next(),
             less,
@@ -222,6 +229,7 @@ impl Cluster {
             Happening::Dialled { member, life, .. }
             | Happening::BallotDialled { member, life, .. }
             | Happening::Starts { member, life }
+            | Happening::Dies { member, life }
             | Happening::Resumes { member, life } => {
                 if self.machines[&member].life != life {
                     return Ok(());
@@ -271,6 +279,8 @@ impl Cluster {
                 }
                 self.starts(member)
             }
+            Happening::Dies { .. } if self.healed_at.is_some() => Ok(()),
+            Happening::Dies { member, .. } => self.kill(member, false).map(drop),
             Happening::Resumes { member, .. } => {
                 self.resumes(member);
                 Ok(())
@@ -279,6 +289,7 @@ impl Cluster {
                 self.opens(number);
                 Ok(())
             }
+            Happening::LaggardsAreBack { laggards, seed } => self.laggards_are_back(&laggards, seed),
         }
     }
 

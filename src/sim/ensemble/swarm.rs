@@ -17,6 +17,7 @@ pub(super) enum FaultKind {
     SlowPath,
     Kill,
     KillLeader,
+    KillNewLeader,
     KillAll,
     PowerCut,
     PowerCutAll,
@@ -28,11 +29,12 @@ pub(super) enum FaultKind {
     Pause,
     PauseLeader,
     Wipe,
+    WipeBesideLaggard,
     Rot,
     WallClock,
 }
 
-const FAULTS: [FaultKind; 22] = [
+const FAULTS: [FaultKind; 24] = [
     FaultKind::CutStream,
     FaultKind::CutFollower,
     FaultKind::OneWay,
@@ -42,6 +44,7 @@ const FAULTS: [FaultKind; 22] = [
     FaultKind::SlowPath,
     FaultKind::Kill,
     FaultKind::KillLeader,
+    FaultKind::KillNewLeader,
     FaultKind::KillAll,
     FaultKind::PowerCut,
     FaultKind::PowerCutAll,
@@ -53,6 +56,7 @@ const FAULTS: [FaultKind; 22] = [
     FaultKind::Pause,
     FaultKind::PauseLeader,
     FaultKind::Wipe,
+    FaultKind::WipeBesideLaggard,
     FaultKind::Rot,
     FaultKind::WallClock,
 ];
@@ -70,6 +74,7 @@ impl FaultKind {
             FaultKind::SlowPath => "fault: slow path",
             FaultKind::Kill => "fault: killed",
             FaultKind::KillLeader => "fault: leader killed",
+            FaultKind::KillNewLeader => "fault: the next leader is doomed",
             FaultKind::KillAll => "fault: all killed",
             FaultKind::PowerCut => "fault: power cut",
             FaultKind::PowerCutAll => "fault: power cut of all",
@@ -81,6 +86,7 @@ impl FaultKind {
             FaultKind::Pause => "fault: paused",
             FaultKind::PauseLeader => "fault: leader paused",
             FaultKind::Wipe => "fault: wiped",
+            FaultKind::WipeBesideLaggard => "fault: some are left behind",
             FaultKind::Rot => "fault: a bit rots",
             FaultKind::WallClock => "fault: wall clock jumps",
         }
@@ -111,6 +117,8 @@ pub(super) struct Swarm {
     pub write_us: u64,
     /// Clocks run at other rates, by up to a tenth.
     pub drifts: bool,
+    /// The last counter of an epoch, where epochs are short.
+    pub counter_last: Option<u32>,
     pub faults: Vec<FaultKind>,
     /// Time between two faults at most, µs.
     pub fault_every_us: u64,
@@ -159,6 +167,7 @@ impl Swarm {
             splits: rng.chance(2),
             write_us: [50, 500, 5000, ticks(1) / 4][rng.below(4) as usize],
             drifts: rng.chance(3),
+            counter_last: [None, None, None, None, Some(60), Some(400)][rng.below(6) as usize],
             faults,
             fault_every_us: ticks([2, 6, 15, 40][rng.below(4) as usize]),
             trouble_us: ticks([60, 120, 250][rng.below(3) as usize]),

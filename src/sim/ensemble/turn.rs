@@ -18,6 +18,9 @@ use crate::zab::ZabEvent;
 
 /// A packet's data at most, as the sockets have it.
 const DATA_MAX: usize = 2 << 20;
+/// A vote is told to a server less often than so many times in so long, µs, whatever comes.
+const FLOOD: u32 = 200;
+const FLOOD_US: u64 = 500_000;
 /// The longest that a loop sleeps, ms.
 const SWEEP_MS: u64 = 1000;
 
@@ -322,6 +325,7 @@ impl Cluster {
             // It may have been closed at once.
             if process.sockets.contains_key(&stream) {
                 self.heard_packet(process, stream, &packet);
+                self.mark_arrived(id, process, &packet);
                 self.call(id, process, |member, host| member.handle(host, ZabEvent::Packet { link, packet }))?;
             }
         }
@@ -405,6 +409,15 @@ impl Cluster {
                     self.check_ballot(id, &notification)?;
                     let voice = process.voices.entry(to).or_default();
                     voice.newest = Some(notification.clone());
+                    let (since, times) = voice.told;
+                    voice.told = match self.agenda.now - since < FLOOD_US {
+                        true => (since, times + 1),
+                        false => (self.agenda.now, 1),
+                    };
+                    if times >= FLOOD {
+                        let what = format!("L-08: it tells {to} a vote {times} times in {} ms", FLOOD_US / 1000);
+                        return Err(ProcessEnd::Wrong(what));
+                    }
                     if let Some(stream) = voice.stream {
                         let what = Travelling::Ballot(Box::new(notification));
                         self.net.send(&mut self.agenda, stream, place, what);
@@ -476,5 +489,7 @@ fn new_socket(process: &mut SimProcess, stream: u64, is_new: bool) -> QuorumSock
         is_ended: false,
         is_up: false,
         has_history: false,
+        sent: None,
+        acked: None,
     }
 }
