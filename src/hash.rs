@@ -28,10 +28,7 @@ impl Keys {
         for word in &mut words {
             absorb(&mut v, u64::from_le_bytes(word.try_into().expect("chunks of eight bytes")));
         }
-        let mut last = [0; 8];
-        last[..words.remainder().len()].copy_from_slice(words.remainder());
-        last[7] = name.len() as u8;
-        absorb(&mut v, u64::from_le_bytes(last));
+        absorb(&mut v, little_endian(words.remainder()) | (name.len() as u64) << 56);
         v[2] ^= 0xff;
         for _ in 0..3 {
             round(&mut v);
@@ -92,6 +89,20 @@ impl std::hash::Hasher for IdHasher {
     #[inline]
     fn write_i64(&mut self, number: i64) {
         self.write_u64(number as u64);
+    }
+}
+
+/// Up to seven bytes as a number, without a loop.
+#[inline]
+fn little_endian(bytes: &[u8]) -> u64 {
+    let (length, byte) = (bytes.len(), |at: usize| u64::from(bytes[at]) << (8 * at));
+    match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        // What lies in both is the same in both.
+        (Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (length - 4))
+        }
+        _ if length == 0 => 0,
+        _ => byte(0) | byte(length / 2) | byte(length - 1),
     }
 }
 
@@ -159,6 +170,15 @@ mod tests {
         assert_eq!(Keys([7, 9]).step(5, b"zookeeper-quota-limits"), 0x04b2_0ddf_ee5e_c424);
         assert_eq!(keys.number(0x0102_0304), 0x439a_0d87_7717_233f);
         assert_eq!(Keys([1, 2]).number(7), 0x12);
+    }
+
+    #[test]
+    fn the_rest_of_a_name_counts_byte_by_byte() {
+        for length in 0..=7 {
+            let bytes = &[0x81_u8, 2, 3, 0xf4, 5, 6, 0x97][..length];
+            let expected = bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte));
+            assert_eq!(little_endian(bytes), expected, "{length}");
+        }
     }
 
     #[test]

@@ -126,6 +126,8 @@ pub(super) struct Conn {
     pub held: bool,
     /// Its `sync`s that are not confirmed; what it writes behind them waits.
     pub unconfirmed: u32,
+    /// When a request of its client last counted as a sign of life.
+    pub heard: Option<Millis>,
     /// It is on the list of those that the leader will be told of.
     pub touch_noted: bool,
     /// It is in a line of `work`, to be looked at again.
@@ -159,6 +161,7 @@ impl Conn {
             touched: false,
             held: false,
             unconfirmed: 0,
+            heard: None,
             touch_noted: false,
             waits: false,
             waits_for_output: false,

@@ -16,7 +16,7 @@ use crate::records::replies::{
     AclReply, ClientInfo, DataReply, ErrorReply, NumberReply, ReplyHeader, StatReply, WhoAmIReply,
 };
 use crate::records::requests::{PathRequest, PathWatchRequest, PersistentWatches, SetWatchesRequest, WatchRequest};
-use crate::records::{Acl, ErrorCode, OpCode, perms};
+use crate::records::{Acl, ErrorCode, OpCode, Stat, perms};
 use crate::tree::NodeId;
 use crate::watches::{Modes, WatchKind};
 
@@ -104,13 +104,7 @@ impl Engine {
                 if request.watch {
                     self.watch(id, request.path.as_str(), Modes::DATA, Some(node))?;
                 }
-                encode(
-                    &DataReply {
-                        data: Buffer(self.state.tree.data(node).as_deref()),
-                        stat: self.state.tree.stat(node),
-                    },
-                    out,
-                );
+                self.data(node, out);
                 Ok(())
             }
             OpCode::GetChildren | OpCode::GetChildren2 => {
@@ -172,6 +166,19 @@ impl Engine {
         }
         let node = self.state.tree.lookup(path.as_str()).ok_or(ErrorCode::NoNode)?;
         if self.may(who, node, perms::READ) { Ok(node) } else { Err(ErrorCode::NoAuth) }
+    }
+
+    /// Appends the reply to `getData`.
+    pub(super) fn data(&self, node: NodeId, out: &mut Vec<u8>) {
+        let data = self.state.tree.data(node);
+        let size = 4 + data.as_ref().map_or(0, |data| data.len()) + Stat::SIZE;
+        // A new buffer is made in one step, others grow by half or more.
+        if out.capacity() == 0 {
+            *out = Vec::with_capacity(size);
+        } else {
+            out.reserve(size);
+        }
+        encode(&DataReply { data: Buffer(data.as_deref()), stat: self.state.tree.stat(node) }, out);
     }
 
     pub(super) fn may(&self, who: &Identities, node: NodeId, wanted: i32) -> bool {

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use super::caller::Requester;
-use super::conn::{CloseReason, ConnId, ConnPhase, PendingReply, UNCONFIRMED};
-
+use super::conn::{CloseReason, Conn, ConnId, ConnPhase, PendingReply, UNCONFIRMED};
 use super::handshake::Handshake;
 use super::identity::Identities;
 use super::request::is_write;
 use super::{Duty, Engine, trace};
 use crate::failpoint::{self, Failpoint};
-use crate::ids::Zxid;
+use crate::ids::{SessionId, Zxid};
 use crate::jute::{Buffer, decode, encoded};
 use crate::records::requests::{AuthRequest, PathRequest, RequestHeader, SaslToken};
 use crate::records::{ErrorCode, OpCode};
@@ -57,7 +56,7 @@ impl Engine {
             if conn.close.is_some() {
                 return Received { consumed: input.len(), next: NextInput::Blocked };
             }
-            if !self.has_capacity(id) {
+            if !self.can_take_from(conn) {
                 return Received { consumed, next: NextInput::Blocked };
             }
             let Some((head, body)) = rest.split_first_chunk::<4>() else {
@@ -106,15 +105,17 @@ impl Engine {
 
     /// Back-pressure: whether another request of this connection may be taken.
     pub(super) fn has_capacity(&self, id: ConnId) -> bool {
+        self.conns.get(id).is_some_and(|conn| self.can_take_from(conn))
+    }
+
+    fn can_take_from(&self, conn: &Conn) -> bool {
         let limits = &self.settings.limits;
-        self.conns.get(id).is_some_and(|conn| {
-            conn.phase != ConnPhase::Creating
-                && !conn.waits_for_output
-                && conn.pending.len() < limits.in_flight_per_connection_max
-                && conn.pending_size < limits.waiting_size_max
-                && conn.out.len() <= limits.output_soft_max
-                && (conn.pending.is_empty() || self.in_flight() < limits.in_flight_max)
-        })
+        conn.phase != ConnPhase::Creating
+            && !conn.waits_for_output
+            && conn.pending.len() < limits.in_flight_per_connection_max
+            && conn.pending_size < limits.waiting_size_max
+            && conn.out.len() <= limits.output_soft_max
+            && (conn.pending.is_empty() || self.in_flight() < limits.in_flight_max)
     }
 
     /// Writes of clients of ours that are under way.
@@ -133,11 +134,15 @@ impl Engine {
         let listened = self.clock.listened();
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.stats.last_op = op;
-        let session = conn.session;
-        self.state.sessions.touch(listened, session);
-        self.visitors.touch(listened, session);
+        // Of a burst the first request is the sign of life.
+        if conn.heard.replace(listened) != Some(listened) {
+            let session = conn.session;
+            self.state.sessions.touch(listened, session);
+            self.visitors.touch(listened, session);
+        }
         self.note_touch(id);
         if log::log_enabled!(log::Level::Trace) {
+            let session = self.conns.get(id).map_or(SessionId::NONE, |conn| conn.session);
             log::trace!("session {session} xid {xid}: {}", trace::request(number, body));
         }
         match op {

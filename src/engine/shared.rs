@@ -4,8 +4,8 @@ use super::Engine;
 use super::conn::{ConnId, ConnPhase};
 use super::request::parse_path;
 use crate::ids::Zxid;
-use crate::jute::{Buffer, encode};
-use crate::records::replies::{DataReply, StatReply};
+use crate::jute::encode;
+use crate::records::replies::StatReply;
 use crate::records::{ErrorCode, OpCode, perms};
 
 impl Engine {
@@ -23,11 +23,7 @@ impl Engine {
         let who = &*conn.who;
         let text = path.into();
         let result = match op {
-            OpCode::GetData => self.readable(who, &text).map(|node| {
-                let data = self.state.tree.data(node);
-                out.reserve(4 + data.as_ref().map_or(0, |data| data.len()) + 68);
-                encode(&DataReply { data: Buffer(data.as_deref()), stat: self.state.tree.stat(node) }, out);
-            }),
+            OpCode::GetData => self.readable(who, &text).map(|node| self.data(node, out)),
             OpCode::Exists => self.stat_of(who, path).map(|stat| encode(&StatReply { stat }, out)),
             // Too long for others to wait for.
             OpCode::GetChildren2 if self.has_many_children(path) => return None,

@@ -89,7 +89,7 @@ impl<'a> Id<'a> {
     }
 }
 
-/// What a znode's metadata looks like to clients: 68 bytes.
+/// What a znode's metadata looks like to clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stat {
     /// The transaction that created it.
@@ -114,6 +114,11 @@ pub struct Stat {
     pub num_children: i32,
     /// The last transaction that created or deleted a direct child, or created this znode.
     pub pzxid: i64,
+}
+
+impl Stat {
+    /// Bytes of the record.
+    pub(crate) const SIZE: usize = 68;
 }
 
 #[cfg(test)]

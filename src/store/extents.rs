@@ -7,7 +7,7 @@
 use crate::failpoint::{self, Failpoint};
 use crate::ids::Millis;
 use crate::store::error::StoreError;
-use crate::store::helper::{Helper, HelperJob, JobError};
+use crate::store::helper::{Growth, Helper, HelperJob, JobError};
 use crate::store::layout::{EXTENTS_AT, MAP_HERE, chunk, extents_max};
 use crate::store::options::StoreOptions;
 use crate::store::os_error::OsError;
@@ -309,13 +309,13 @@ impl Extents {
         let disk = Arc::clone(&self.root.disk);
         if !self.root.sb.is_whole() {
             let at = self.root.sb.file_len();
-            self.helper.submit(&disk, HelperJob::Grow { at, len: EXTENTS_AT + size - at, done: 0 });
+            self.helper.submit(&disk, HelperJob::Grow(Growth::new(at, EXTENTS_AT + size - at)));
             (self.pool.growing, self.pool.widening) = (1, true);
             return;
         }
         for index in counted..target {
             let at = EXTENTS_AT + u64::from(index) * size;
-            self.helper.submit(&disk, HelperJob::Grow { at, len: size, done: 0 });
+            self.helper.submit(&disk, HelperJob::Grow(Growth::new(at, size)));
             self.pool.growing += 1;
         }
     }

@@ -29,13 +29,44 @@ const ZERO_PIECE: u64 = 256 * 1024;
 #[derive(Debug)]
 pub(crate) enum HelperJob {
     /// Reserve blocks for `at..at + len`, zero them, sync them.
-    Grow { at: u64, len: u64, done: u64 },
+    Grow(Growth),
     /// Write the first `len` bytes of `buf` at `at`.
     Chunk { at: u64, buf: AlignedBuf, len: usize },
     /// Sync, then read the chunks back and check them.
     Verify(Box<dyn Check>),
     /// Check the log that the opening passed over.
     CheckLog(Box<CoverCheck>),
+}
+
+/// Space that is made ready a piece at a time.
+#[derive(Debug)]
+pub(crate) struct Growth {
+    at: u64,
+    len: u64,
+    done: u64,
+    /// What each piece is written from.
+    zeros: AlignedBuf,
+}
+
+impl Growth {
+    /// Of `at..at + len`.
+    pub(crate) fn new(at: u64, len: u64) -> Growth {
+        Growth { at, len, done: 0, zeros: AlignedBuf::default() }
+    }
+
+    fn step(&mut self, disk: &dyn Disk, piece: usize) -> Result<(), JobError> {
+        let plain = |error| JobError { error, sync_failed: false };
+        if self.done == 0 {
+            disk.grow(self.at + self.len).map_err(plain)?;
+            self.zeros = AlignedBuf::new(piece);
+        }
+        disk.write_at_direct(&self.zeros.bytes()[..piece], self.at + self.done).map_err(plain)?;
+        self.done += piece as u64;
+        if self.done == self.len {
+            disk.sync_all().map_err(|error| JobError { error, sync_failed: true })?;
+        }
+        Ok(())
+    }
 }
 
 /// A check that is made a piece at a time.
@@ -226,7 +257,7 @@ impl Helper {
             queue.checked = 0;
         }
         match job {
-            HelperJob::Grow { .. } => queue.growth.jobs.push_back(job),
+            HelperJob::Grow(_) => queue.growth.jobs.push_back(job),
             HelperJob::CheckLog(_) => queue.log_check.jobs.push_back(job),
             HelperJob::Chunk { .. } | HelperJob::Verify(_) => queue.snapshot.jobs.push_back(job),
         }
@@ -385,7 +416,7 @@ enum JobStep {
 
 fn carry_out(job: HelperJob, disk: &dyn Disk) -> JobPiece {
     match job {
-        HelperJob::Grow { at, len, done } => grow(disk, at, len, done),
+        HelperJob::Grow(growth) => grow(disk, growth),
         HelperJob::Chunk { at, buf, len } => {
             let result = disk.write_at_direct(&buf.bytes()[..len], at);
             let outcome = JobStep::Done(JobDone::Snapshot(SnapshotPiece::Chunk { at, len, buf, result }));
@@ -412,23 +443,10 @@ fn carry_out(job: HelperJob, disk: &dyn Disk) -> JobPiece {
     }
 }
 
-fn grow(disk: &dyn Disk, at: u64, len: u64, done: u64) -> JobPiece {
-    let piece = (len - done).min(ZERO_PIECE) as usize;
-    let plain = |error| JobError { error, sync_failed: false };
-    let step = || {
-        if done == 0 {
-            disk.grow(at + len).map_err(plain)?;
-        }
-        disk.write_at_direct(AlignedBuf::new(piece).bytes(), at + done).map_err(plain)?;
-        if done + piece as u64 == len {
-            disk.sync_all().map_err(|error| JobError { error, sync_failed: true })?;
-        }
-        Ok(())
-    };
-    let outcome = match step() {
-        Ok(()) if done + (piece as u64) < len => {
-            JobStep::GoesOn(HelperJob::Grow { at, len, done: done + piece as u64 })
-        }
+fn grow(disk: &dyn Disk, mut growth: Growth) -> JobPiece {
+    let piece = (growth.len - growth.done).min(ZERO_PIECE) as usize;
+    let outcome = match growth.step(disk, piece) {
+        Ok(()) if growth.done < growth.len => JobStep::GoesOn(HelperJob::Grow(growth)),
         result => JobStep::Done(JobDone::Grown(result)),
     };
     JobPiece { lane: LaneKind::Growth, bytes: piece, checked: None, outcome }
@@ -445,10 +463,10 @@ mod tests {
     /// Pieces of growth before the first chunk, when both wait.
     fn growth_before_a_chunk() -> u32 {
         let mut queue = JobQueue::default();
-        queue.growth.jobs.extend((0..9).map(|i| HelperJob::Grow { at: i, len: 1 << 22, done: 0 }));
+        queue.growth.jobs.extend((0..9).map(|i| HelperJob::Grow(Growth::new(i, 1 << 22))));
         queue.snapshot.jobs.push_back(chunk());
         let mut pieces = 0;
-        while let Some(HelperJob::Grow { .. }) = queue.take(0, true) {
+        while let Some(HelperJob::Grow(_)) = queue.take(0, true) {
             pieces += 1;
         }
         pieces
@@ -463,16 +481,16 @@ mod tests {
         );
         let mut queue = JobQueue::default();
         queue.snapshot.jobs.extend((0..9).map(|_| chunk()));
-        queue.growth.jobs.push_back(HelperJob::Grow { at: 0, len: 1 << 22, done: 0 });
+        queue.growth.jobs.push_back(HelperJob::Grow(Growth::new(0, 1 << 22)));
         let first: Vec<HelperJob> = (0..2).filter_map(|_| queue.take(0, true)).collect();
-        assert!(first.iter().any(|job| matches!(job, HelperJob::Grow { .. })), "{first:?}");
+        assert!(first.iter().any(|job| matches!(job, HelperJob::Grow(_))), "{first:?}");
     }
 
     #[test]
     fn each_kind_has_its_own_pace_and_a_rush_has_none() {
         let mut queue = JobQueue::default();
         (queue.snapshot.rate, queue.growth.rate) = (1_000_000, 1_000_000);
-        let grow = || HelperJob::Grow { at: 0, len: 1 << 22, done: 0 };
+        let grow = || HelperJob::Grow(Growth::new(0, 1 << 22));
         queue.growth.jobs.extend([grow(), grow()]);
         queue.snapshot.jobs.extend([chunk(), chunk()]);
         let written = |job, grows| {
@@ -480,15 +498,15 @@ mod tests {
             JobPiece { lane, bytes: 4000, checked: None, outcome: JobStep::GoesOn(job) }
         };
         let job = queue.take(0, false).expect("both are due");
-        let grows = matches!(job, HelperJob::Grow { .. });
+        let grows = matches!(job, HelperJob::Grow(_));
         queue.put(0, written(job, grows));
         let other = queue.take(0, false).expect("the other is not held up by it");
-        assert_ne!(grows, matches!(other, HelperJob::Grow { .. }));
+        assert_ne!(grows, matches!(other, HelperJob::Grow(_)));
         queue.put(0, written(other, !grows));
         assert!(queue.take(3999, false).is_none() && queue.next_due() == Some(4000));
         queue.snapshot.rush = true;
         assert!(matches!(queue.take(1, false), Some(HelperJob::Chunk { .. })));
-        assert!(matches!(queue.take(4000, false), Some(HelperJob::Grow { .. })));
+        assert!(matches!(queue.take(4000, false), Some(HelperJob::Grow(_))));
     }
 
     #[test]

@@ -56,7 +56,7 @@ use table::{SLOT_SIZE, Table};
 use walk::StateWalks;
 
 use crate::ids::{SessionId, WallMillis, Zxid};
-use crate::path::{CONFIG, QUOTA, SYSTEM};
+use crate::path::{self, CONFIG, QUOTA, SYSTEM};
 use crate::records::{Acl, Stat, perms};
 
 /// All znodes of a server, at one moment of its history.
@@ -164,7 +164,7 @@ impl Tree {
 
     /// A znode that was there before the first transaction. Its parent's counter knows nothing of it.
     fn plant(&mut self, parent: Option<NodeId>, path: &str, acl: &[Acl<'_>]) -> NodeId {
-        let name = path.rsplit('/').next().expect("a split has one part at least");
+        let name = path::name(path);
         let acl = self.acls.intern(acl);
         let node = Node::new(Name::new(name), Some(Box::default()), acl, Owner::None, 0, 0);
         self.insert(node, parent, self.keys.path(path), path.len().max(1))
@@ -226,6 +226,7 @@ impl Tree {
     }
 
     /// Metadata as clients see it.
+    #[inline]
     pub fn stat(&self, id: NodeId) -> Stat {
         let node = &self.nodes[id];
         Stat {
