@@ -252,4 +252,5 @@ pub use ids::{ServerId, SessionId, Zxid};
 pub use peer::Status;
 pub use records::{EventType, Stat};
 pub use server::{Ensemble, EnsembleOptions, NoAnswer, Reload, RoleState, Server, ServerRole};
+pub use session::SessionPasswords;
 pub use store::StoreError;

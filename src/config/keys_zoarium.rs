@@ -3,6 +3,7 @@
 use super::Config;
 use super::key::{I32_MAX, Key, KeyKind, Set, key};
 use crate::ids::ServerId;
+use crate::session::SessionPasswords;
 
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -30,6 +31,10 @@ pub(super) static ZOARIUM: &[Key] = &[
         KeyKind::Honoured(Set::Int { min: 0, max: 255, set: |c, v| c.server_id = ServerId(v as u64) })),
     key("zoarium.ignoreZooKeeperData", "false", "begin with an empty tree although ZooKeeper's own data lies in dataDir or dataLogDir",
         KeyKind::Honoured(Set::Bool(|c, v| c.ignore_zookeeper_data = v))),
+    key("zoarium.sessionPasswords", "keyed",
+        "of a server alone: keyed, moving (sessions of ZooKeeper's go on too) or compatible (also with ZooKeeper later); in an ensemble: compatible",
+        KeyKind::Honoured(Set::Text { allowed: "keyed, moving or compatible",
+            set: |c, v| { c.session_passwords = SessionPasswords::parse(v)?; Some(()) } })),
     key("zoarium.fileSizeInitial", "1M", "what a new file grows to at once", size(MIB, TIB, |c, v| c.storage.file_size_initial = v)),
     key("zoarium.fileSizeMax", "6G", "the file never grows past this", size(8 * MIB, TIB, |c, v| c.storage.file_size_max = v)),
     key("zoarium.extentSize", "4M", "unit of space in the file, fixed when it is made",

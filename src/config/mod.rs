@@ -34,6 +34,7 @@ pub use servers::{ClientAddress, EnsembleSettings, PeerAddress, Role, ServerLine
 use crate::digests::DigestAlg;
 use crate::four_letter::Whitelist;
 use crate::ids::ServerId;
+use crate::session::SessionPasswords;
 use crate::store::{StoreOptions, SyncMode};
 
 /// Bytes of the largest extent a file may have.
@@ -133,6 +134,8 @@ pub struct Config {
     /// `znode.container.maxNeverUsedIntervalMs`: a container that never had a child goes after this long; 0 is never.
     pub container_max_never_used_interval_ms: u64,
 
+    /// `zoarium.sessionPasswords`: which passwords sessions get from a server that is alone, and which it takes.
+    pub session_passwords: SessionPasswords,
     /// `skipACL`: no ACL is checked.
     pub skip_acl: bool,
     /// `DigestAuthenticationProvider.superDigest`: `super:` and the base64 hash of the super user's password.
@@ -189,6 +192,7 @@ impl Default for Config {
             container_check_interval_ms: 60_000,
             container_max_per_minute: 10_000,
             container_max_never_used_interval_ms: 0,
+            session_passwords: SessionPasswords::default(),
             skip_acl: false,
             super_digest: None,
             digest_alg: DigestAlg::default(),

@@ -184,7 +184,7 @@ fn every_honoured_key_changes_the_config() {
             }
             Set::Size { min, max, .. } => vec![min.to_string(), max.to_string()],
             Set::Bool(_) | Set::Property(_) => vec!["true".to_owned(), "false".to_owned()],
-            _ => ["/x", "yes", "no", "*", "super:x", "SHA-256", "digest", "warn"].map(str::to_owned).to_vec(),
+            _ => ["/x", "yes", "no", "*", "super:x", "SHA-256", "digest", "warn", "moving"].map(str::to_owned).to_vec(),
         };
         let changes = |value: &String| {
             let mut config = unchanged.clone();

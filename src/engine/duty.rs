@@ -17,6 +17,7 @@ use crate::failpoint::{self, Failpoint};
 use crate::ids::{LinkId, Millis, SessionId, WallMillis, Zxid};
 use crate::jute::FIELD_SIZE_MAX;
 use crate::records::peer::QuorumPacket;
+use crate::session::SessionPasswords;
 
 /// What a server is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +114,10 @@ impl Engine {
         self.set_time(now, wall);
         self.duty = duty;
         // An ensemble agrees on passwords without having a secret in common.
-        self.passwords.set_shared(!matches!(duty, Duty::None | Duty::Alone { .. }));
+        self.passwords.set_mode(match duty {
+            Duty::None | Duty::Alone { .. } => self.settings.session_passwords,
+            _ => SessionPasswords::Compatible,
+        });
         self.state.sessions.activate(self.clock.listened(), wall.0);
         self.decider.start_over(match failpoint::on(Failpoint::ZxidReused) && self.state.applied.0 > 3 {
             true => Zxid(self.state.applied.0 - 1),

@@ -2,6 +2,7 @@
 
 use crate::digests::DigestAlg;
 use crate::ids::ServerId;
+use crate::session::SessionPasswords;
 
 /// Bytes that a transaction may have beyond its request: its header, and the identities that `auth` in an ACL stands for.
 pub(super) const RECORD_OVERHEAD: usize = 72 << 10;
@@ -17,6 +18,8 @@ pub struct EngineSettings {
     pub session_timeout_min_ms: i32,
     /// Largest session timeout granted, ms.
     pub session_timeout_max_ms: i32,
+    /// Which passwords sessions get from a server that is alone.
+    pub session_passwords: SessionPasswords,
     /// Grant everything to everybody.
     pub skip_acl: bool,
     /// Refuse what exceeds a hard quota.
@@ -50,6 +53,7 @@ impl Default for EngineSettings {
             tick_ms: 3000,
             session_timeout_min_ms: 6000,
             session_timeout_max_ms: 60_000,
+            session_passwords: SessionPasswords::default(),
             skip_acl: false,
             enforce_quota: false,
             extended_types: false,

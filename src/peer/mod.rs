@@ -593,6 +593,7 @@ fn settings_of(config: &Config) -> EngineSettings {
         tick_ms: config.tick_time_ms,
         session_timeout_min_ms: millis(config.session_timeout_min_ms()),
         session_timeout_max_ms: millis(config.session_timeout_max_ms()),
+        session_passwords: config.session_passwords,
         skip_acl: config.skip_acl,
         enforce_quota: config.enforce_quota,
         extended_types: config.extended_types_enabled,

@@ -4,7 +4,8 @@
 //! could steal a session there. Clients take the 16 bytes as they are.
 //!
 //! Servers of one ensemble must agree, and have no secret in common: there the formula is used, so that a client may go on
-//! with any of them, be they ours or ZooKeeper's.
+//! with any of them, be they ours or ZooKeeper's. A server that is alone is told by `zoarium.sessionPasswords` whether its
+//! sessions come from where the formula is used, or are to go there.
 
 use sha1_smol::Sha1;
 
@@ -21,28 +22,57 @@ const ADDEND: i64 = 0xb341_5c00;
 const MULTIPLIER: u64 = 0x5_deec_e66d;
 const STATE_MASK: u64 = (1 << 48) - 1;
 
+/// Which passwords a server that is alone gives to sessions, and which it takes: `zoarium.sessionPasswords`. In an ensemble all
+/// three are [`SessionPasswords::Compatible`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionPasswords {
+    /// Random ones, and no others. The default.
+    #[default]
+    Keyed,
+    /// Random ones, and takes ZooKeeper's as well: sessions of ZooKeeper's, or of an ensemble, go on, and each learns its
+    /// random one when its client connects.
+    Moving,
+    /// ZooKeeper's, which everybody can compute who knows the session's id, and takes random ones as well: sessions can go on
+    /// with a server of ZooKeeper's.
+    Compatible,
+}
+
+impl SessionPasswords {
+    /// The mode of this name.
+    pub fn parse(name: &str) -> Option<SessionPasswords> {
+        match name {
+            "keyed" => Some(SessionPasswords::Keyed),
+            "moving" => Some(SessionPasswords::Moving),
+            "compatible" => Some(SessionPasswords::Compatible),
+            _ => None,
+        }
+    }
+}
+
 /// Makes and checks passwords.
 #[derive(Clone)]
 pub struct Passwords {
     secret: [u8; 32],
-    is_shared: bool,
+    mode: SessionPasswords,
 }
 
 impl Passwords {
     /// From a secret that outlives restarts, so that sessions do too.
     pub fn new(secret: [u8; 32]) -> Passwords {
-        Passwords { secret, is_shared: false }
+        Passwords { secret, mode: SessionPasswords::Keyed }
     }
 
-    /// Whether other servers must make the same ones. Those of the secret are still known then: sessions that began while
-    /// this server was alone go on.
-    pub fn set_shared(&mut self, is_shared: bool) {
-        self.is_shared = is_shared;
+    /// Which ones it makes. Those of the secret are known in every mode: sessions that began while this server made them go on.
+    pub fn set_mode(&mut self, mode: SessionPasswords) {
+        self.mode = mode;
     }
 
     /// The password of a session.
     pub fn of(&self, id: SessionId) -> [u8; PASSWORD_SIZE] {
-        if self.is_shared { by_formula(id) } else { self.keyed(id) }
+        match self.mode {
+            SessionPasswords::Compatible => by_formula(id),
+            SessionPasswords::Keyed | SessionPasswords::Moving => self.keyed(id),
+        }
     }
 
     /// The first 16 bytes of HMAC-SHA-1 over its id.
@@ -67,7 +97,7 @@ impl Passwords {
     pub fn check(&self, id: SessionId, password: &[u8]) -> bool {
         // Both are looked at, whatever the first says.
         let is_keyed = same_bytes(&self.keyed(id), password);
-        (same_bytes(&by_formula(id), password) && self.is_shared) || is_keyed
+        (same_bytes(&by_formula(id), password) && self.mode != SessionPasswords::Keyed) || is_keyed
     }
 }
 
@@ -104,7 +134,7 @@ mod tests {
         // Both seen from a running ensemble of Apache ZooKeeper.
         let mut passwords = Passwords::new([7; 32]);
         let alone = passwords.of(SessionId(0x0100_0016_b69b_0000));
-        passwords.set_shared(true);
+        passwords.set_mode(SessionPasswords::Compatible);
         for (id, expected) in [
             (0x0100_0016_b69b_0000, 0x47e4_a60f_c82d_306b_fdf9_0539_5107_0317_u128),
             (0x0100_002b_6b87_0000, 0x2b66_52ce_dc53_1927_8128_f125_856d_a09c_u128),
@@ -115,7 +145,10 @@ mod tests {
         }
         assert!(passwords.check(SessionId(0x0100_0016_b69b_0000), &alone), "a session of before goes on");
         let formula = passwords.of(SessionId(0x0100_0016_b69b_0000));
-        passwords.set_shared(false);
+        passwords.set_mode(SessionPasswords::Moving);
+        assert!(passwords.check(SessionId(0x0100_0016_b69b_0000), &formula), "a session of ZooKeeper's goes on");
+        assert_eq!(passwords.of(SessionId(0x0100_0016_b69b_0000)), alone, "and is told the other");
+        passwords.set_mode(SessionPasswords::Keyed);
         assert!(!passwords.check(SessionId(0x0100_0016_b69b_0000), &formula), "alone, a formula opens nothing");
     }
 

@@ -1,6 +1,7 @@
 //! Sessions as clients see them.
 
 use super::*;
+use crate::session::SessionPasswords;
 
 fn resume(world: &mut World, session: i64, password: &[u8]) -> (ConnId, ConnectResponse<'static>) {
     let conn = world.open();
@@ -68,6 +69,32 @@ fn resuming_needs_the_password_and_a_refused_try_disturbs_nobody() {
     assert!(world.is_closing(owner), "SC-41: the old connection may not write any more");
     world.engine.closed(owner);
     assert_eq!(world.create(conn, "/a", 0).code(), ErrorCode::Ok);
+}
+
+#[test]
+fn a_server_that_is_alone_takes_and_gives_the_passwords_that_it_is_told_to() {
+    // SC-40
+    for (mode, takes_theirs, gives_theirs) in [
+        (SessionPasswords::Keyed, false, false),
+        (SessionPasswords::Moving, true, false),
+        (SessionPasswords::Compatible, true, true),
+    ] {
+        let settings = EngineSettings { tick_ms: 1000, session_timeout_min_ms: 2000, ..EngineSettings::default() };
+        let mut world = World::with(EngineSettings { session_passwords: mode, ..settings });
+        let owner = world.client();
+        let session = world.session(owner);
+        let [own, theirs] = [SessionPasswords::Keyed, SessionPasswords::Compatible].map(|of| {
+            let mut passwords = world.engine.passwords.clone();
+            passwords.set_mode(of);
+            passwords.of(session)
+        });
+        let given = world.engine.passwords.of(session);
+        assert_eq!(given, if gives_theirs { theirs } else { own }, "{mode:?}");
+        let (_, response) = resume(&mut world, session.0, &theirs);
+        assert_eq!(response.session_id, if takes_theirs { session.0 } else { 0 }, "{mode:?} and ZooKeeper's");
+        let (_, response) = resume(&mut world, session.0, &own);
+        assert_eq!(response.session_id, session.0, "{mode:?} and a random one");
+    }
 }
 
 #[test]
