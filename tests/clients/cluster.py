@@ -60,7 +60,8 @@ class Member:
         else:
             self.command = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
             self.command += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
-            self.command += ["-cp", servers.zookeeper_classpath(), MAIN_CLASS, str(self.config)]
+            version = kind.removeprefix("zookeeper").removeprefix("-") or None
+            self.command += ["-cp", servers.zookeeper_classpath(version), MAIN_CLASS, str(self.config)]
         self.command = [*around, *self.command]
 
     @property
@@ -235,12 +236,18 @@ class Cluster:
 class Session(threading.Thread):
     """One client: it creates, counts and holds an ephemeral, and notes what it was told of each."""
 
-    def __init__(self, number, hosts, seed):
+    def __init__(self, number, hosts, seed, gap=0):
         super().__init__(name=f"session-{number}", daemon=True)
         from kazoo.client import KazooClient
         from kazoo.retry import KazooRetry
 
         self.number = number
+        # Seconds between two requests.
+        self.gap = gap
+        # While it is not set, nothing new is asked for; then it rests, and nothing of it is under way.
+        self.works = threading.Event()
+        self.works.set()
+        self.rests = threading.Event()
         self.random = random.Random(f"{seed}/{number}")
         first = hosts.split(",")
         first = first[number % len(first) :] + first[: number % len(first)]
@@ -269,10 +276,16 @@ class Session(threading.Thread):
 
         serial = 0
         while not self.is_over.is_set():
+            if not self.works.wait(0.05):
+                self.rests.set()
+                continue
+            self.rests.clear()
             serial += 1
             deed = self.random.choice([self.create, self.sequence, self.count, self.hold])
             try:
                 deed(f"{self.number}-{serial}")
+                if self.gap:
+                    self.is_over.wait(self.gap)
             except (ConnectionLoss, SessionExpiredError, KazooTimeoutError):
                 # It may have happened; nobody knows. Not again at once.
                 self.is_over.wait(0.05)
@@ -460,10 +473,45 @@ def strike(cluster, fault, chance, seconds):
     return f"{fault} (member {where}): all serve {time.monotonic() - begin:.1f} s after its end, member {now} leads"
 
 
-def run(arguments, folder):
-    """One ensemble, its load and its faults; returns what is wrong."""
+def prepare(cluster):
+    """What the load writes to."""
     from kazoo.client import KazooClient
 
+    setup = KazooClient(hosts=cluster.hosts, timeout=20)
+    setup.start(timeout=60)
+    for path, data in [("/load", b""), ("/sequence", b""), ("/ephemeral", b""), ("/counter", b"0")]:
+        setup.create(path, data)
+    setup.stop()
+    setup.close()
+
+
+def begin_sessions(cluster, count, seed, gap=0):
+    sessions = [Session(number, cluster.hosts, seed, gap) for number in range(count)]
+    for session in sessions:
+        session.connect()
+        session.start()
+    return sessions
+
+
+def end_load(sessions):
+    """Nothing is asked for any more; the sessions live on."""
+    for session in sessions:
+        session.is_over.set()
+    end = time.monotonic() + 75
+    for session in sessions:
+        session.finish(end)
+
+
+def close_sessions(sessions):
+    for session in sessions:
+        session.is_over.set()
+    for session in sessions:
+        session.client.stop()
+        session.client.close()
+
+
+def run(arguments, folder):
+    """One ensemble, its load and its faults; returns what is wrong."""
     chance = random.Random(arguments.seed)
     cluster = Cluster(folder, arguments.members, arguments.observers, tick_ms=arguments.tick)
     sessions = []
@@ -471,26 +519,14 @@ def run(arguments, folder):
         begin = time.monotonic()
         leader = cluster.start()
         print(f"{len(cluster.members)} members serve after {time.monotonic() - begin:.1f} s, member {leader} leads", flush=True)
-        setup = KazooClient(hosts=cluster.hosts, timeout=20)
-        setup.start(timeout=60)
-        for path, data in [("/load", b""), ("/sequence", b""), ("/ephemeral", b""), ("/counter", b"0")]:
-            setup.create(path, data)
-        setup.stop()
-        setup.close()
-        sessions = [Session(number, cluster.hosts, arguments.seed) for number in range(arguments.sessions)]
-        for session in sessions:
-            session.connect()
-            session.start()
+        prepare(cluster)
+        sessions = begin_sessions(cluster, arguments.sessions, arguments.seed)
         for number in range(arguments.rounds):
             fault = arguments.faults[number % len(arguments.faults)]
             time.sleep(arguments.calm)
             print(f"{number + 1}: {strike(cluster, fault, chance, arguments.seconds)}", flush=True)
         time.sleep(arguments.calm)
-        for session in sessions:
-            session.is_over.set()
-        end = time.monotonic() + 75
-        for session in sessions:
-            session.finish(end)
+        end_load(sessions)
         wrong, tree = check(cluster, sessions)
         told = sum(len(one.acknowledged) + one.counted for one in sessions)
         unknown = sum(len(one.unknown) + one.count_unknown for one in sessions)
@@ -500,11 +536,7 @@ def run(arguments, folder):
             wrong.append("lost: nothing was acknowledged at all")
         return wrong
     finally:
-        for session in sessions:
-            session.is_over.set()
-        for session in sessions:
-            session.client.stop()
-            session.client.close()
+        close_sessions(sessions)
         cluster.stop()
 
 

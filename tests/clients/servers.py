@@ -35,11 +35,11 @@ def zoarium_binary():
 
 
 @functools.cache
-def zookeeper_classpath():
-    """The Apache ZooKeeper that `.ci/zookeeper/classpath` finds or fetches."""
+def zookeeper_classpath(version=None):
+    """The Apache ZooKeeper that `.ci/zookeeper/classpath` finds or fetches: of this line of releases, else of the usual one."""
     if shutil.which("java") is None:
         raise Missing("no java on PATH: apt-get install default-jre-headless")
-    found = subprocess.run([ROOT / ".ci/zookeeper/classpath"], stdout=subprocess.PIPE, text=True)
+    found = subprocess.run([ROOT / ".ci/zookeeper/classpath", *([version] if version else [])], stdout=subprocess.PIPE, text=True)
     if found.returncode != 0:
         raise Missing("no Apache ZooKeeper, see above: apt-get install zookeeper")
     classpath = found.stdout.strip()
