@@ -381,6 +381,27 @@ fn what_a_start_after_a_crash_says_is_a_sentence() {
 }
 
 #[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn what_the_log_created_and_deleted_takes_no_memory_after_a_restart() {
+    let folder = Folder::new();
+    // No snapshot: all of it is replayed.
+    let arguments = ["--port", "0", "-Dzoarium.logWindow=1G"];
+    let server = Serve::start(folder.path(), &arguments);
+    let mut client = RawClient::connect(&server.address).unwrap();
+    let data = vec![7; 100_000];
+    for number in 0..1000 {
+        client.create(&format!("/{number}"), Some(&data), &[Acl::open()], CreateMode::Persistent).unwrap();
+    }
+    (0..1000).for_each(|number| client.delete(&format!("/{number}"), -1).unwrap());
+    server.signal("KILL");
+    server.end();
+    let server = Serve::start(folder.path(), &arguments);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")).unwrap();
+    assert!(resident.parse::<u32>().unwrap() < 30_000, "{resident} kB resident, for a hundred megabytes that are gone");
+}
+
+#[test]
 fn beside_zookeepers_own_data_no_empty_tree_is_served_unless_told() {
     let folder = Folder::new();
     std::fs::create_dir_all(folder.path().join("zk/version-2")).unwrap();

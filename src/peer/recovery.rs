@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::engine::{EngineSettings, ReplicatedState};
 use crate::member::Loading;
 use crate::peer::ensemble::has_other_voters;
-use crate::store::{DiskFile, EndOfLog, Store, StoreError, make_folder};
+use crate::store::{DiskFile, EndOfLog, Store, StoreError, give_back_memory, make_folder};
 
 /// Opens or creates the file and reads the state in which it ends. `seed` is for the tree's hash.
 pub(super) fn recover(
@@ -55,6 +55,10 @@ pub(super) fn recover(
             state.tree().node_count(),
             report.took_us / 1000,
         ),
+    }
+    // What the log created and deleted again was allocated beside what stayed.
+    if report.replayed > 0 {
+        give_back_memory();
     }
     for damaged in &report.snapshots_damaged {
         log::error!("a snapshot is damaged and was not used: {damaged}");

@@ -238,9 +238,21 @@ fn write_dsync(_file: &File, _buf: &[u8], _at: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Lets up to `backlog` connections wait on a socket that listens already.
+/// Gives memory that was freed back to the system, where the allocator keeps it (glibc does, for each thread that freed some).
+/// It takes locks of the allocator for a while, so it is not for a loop that serves.
 ///
 /// It stands here because all `unsafe` code outside of the C ABI stands in this file.
+pub(crate) fn give_back_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: malloc_trim takes a number, and moves nothing that is allocated.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Lets up to `backlog` connections wait on a socket that listens already.
+///
+/// It stands here for the same reason.
 ///
 /// # Errors
 /// What the operating system says.

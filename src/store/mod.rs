@@ -50,7 +50,7 @@ mod writing;
 pub use access::{Disk, ReadAt};
 pub use cause::{ChunkAt, DamageCause, ForeignCause, FrameFault, OptionRange, RecordFault, SnapshotFault};
 pub use disk::{DiskFile, block_file_size_signal};
-pub(crate) use disk::{hold_port, listen};
+pub(crate) use disk::{give_back_memory, hold_port, listen};
 pub use error::StoreError;
 pub use folder::make_folder;
 pub use frame::Record;
