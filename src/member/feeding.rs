@@ -184,7 +184,22 @@ fn stream<S: EngineSeat>(
 
 type LogPiece = (Option<Zxid>, Vec<(Zxid, crate::zab::Payload)>, Option<LogCursor>);
 
+/// A piece of the log from behind `after`; nothing where the log cannot be had, and the learner is sent the state in its place.
 fn read(store: &mut Store, after: Zxid, cursor: Option<LogCursor>) -> Result<LogPiece, MemberFailure> {
+    match read_log(store, after, cursor) {
+        Ok(piece) => Ok(piece),
+        // It took too long, or the room was needed.
+        Err(StoreError::LogReleased) => Ok((None, Vec::new(), None)),
+        // The state in memory is whole, and this server ends by it no sooner than it would have to.
+        Err(damage @ (StoreError::Corrupt { .. } | StoreError::Io { .. })) => {
+            log::error!("the log cannot be read for a learner, which is sent the state: {damage}");
+            Ok((None, Vec::new(), None))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read_log(store: &mut Store, after: Zxid, cursor: Option<LogCursor>) -> Result<LogPiece, StoreError> {
     let (before, mut cursor) = match cursor {
         Some(cursor) if cursor.upto() == after => (after, cursor),
         other => {
@@ -199,11 +214,9 @@ fn read(store: &mut Store, after: Zxid, cursor: Option<LogCursor>) -> Result<Log
     };
     match store.read(&mut cursor, READ_MAX) {
         Ok(txns) => Ok((Some(before), txns, Some(cursor))),
-        // It took too long, or the room was needed.
-        Err(StoreError::LogReleased) => {
+        Err(error) => {
             store.read_close(cursor);
-            Ok((None, Vec::new(), None))
+            Err(error)
         }
-        Err(error) => Err(error.into()),
     }
 }

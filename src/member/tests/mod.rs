@@ -66,6 +66,31 @@ fn a_leader_that_dies_is_replaced_and_comes_back_by_a_diff() {
 }
 
 #[test]
+fn a_leader_that_cannot_read_its_log_for_a_learner_sends_it_the_state() {
+    // L-03
+    for is_readable in [true, false] {
+        let (mut world, clients) = serving();
+        let stays = clients.iter().find(|client| Some(client.server) == world.leader()).copied().unwrap();
+        let away = world.followers()[0];
+        world.all_agree();
+        world.kill(away);
+        // More than memory holds for a learner.
+        for number in 0..600 {
+            assert_eq!(world.create(stays, &format!("/n{number}"), b"x", 0), OK);
+        }
+        if !is_readable {
+            world.spoil_disk(stays.server);
+        }
+        let states = world.net.raw;
+        world.start(away);
+        world.until("it follows", World::is_whole);
+        assert_eq!(world.net.raw == states, is_readable, "{} bytes of state", world.net.raw - states);
+        world.all_agree();
+        assert_eq!(world.leader(), Some(stays.server), "it goes on leading");
+    }
+}
+
+#[test]
 fn a_member_without_room_for_the_state_asks_for_it_now_and_then_and_has_it_once_there_is_space() {
     // F-09, F-21, L-03
     let (mut world, clients) = serving();

@@ -333,6 +333,11 @@ impl World {
         self.disks[&id].set_room(self.disks[&id].image().len() as u64);
     }
 
+    /// Nothing on the member's disk can be read any more.
+    pub(super) fn spoil_disk(&mut self, id: ServerId) {
+        self.disks[&id].fail_reads(0, u64::MAX);
+    }
+
     /// The member's disk has space again.
     pub(super) fn empty_disk(&mut self, id: ServerId) {
         self.disks[&id].set_room(u64::MAX);
