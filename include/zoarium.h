@@ -249,6 +249,14 @@ typedef struct zoa_client zoa_client;
 // freed at once. One thread at a time is enough for everything a config does; calls from several are safe.
 typedef struct zoa_config zoa_config;
 
+// A whole ensemble in this process, whose members can be killed, started again, paused and cut off: for tests, and to try
+// things out.
+//
+// Made by `zoa_ensemble_start`, stopped by `zoa_ensemble_stop`, ended by `zoa_ensemble_free`. Any thread. Members are
+// numbered from 1, as in `server.1`. Each is a `zoa_server` with a folder, three ports of 127.0.0.1 and threads of its own.
+// Ports stay a member's own while it does not run: nobody else is given one.
+typedef struct zoa_ensemble zoa_ensemble;
+
 // A request under way.
 //
 // Made by `zoa_client_begin`, ended by `zoa_pending_free`. Any thread, one at a time. It may outlive its client, which
@@ -452,7 +460,7 @@ typedef struct zoa_status {
   int64_t epoch;
   // Its last transaction.
   int64_t last_zxid;
-  // The leader's number; its own when standalone.
+  // The leader's number; its own when standalone, 0 while there is none.
   uint64_t leader_id;
   // The port clients connect to.
   uint32_t client_port;
@@ -466,9 +474,9 @@ typedef struct zoa_status {
   uint64_t data_bytes;
   // Bytes of the data file.
   uint64_t file_bytes;
-  // Learners that are up to date; 0 when standalone.
+  // Learners of a leader that are up to date; 0 when it does not lead.
   uint32_t learners_in_sync;
-  // Votes that make a quorum; 1 when standalone.
+  // Servers that make a quorum, where each has one vote; 1 when standalone.
   uint32_t quorum_size;
   // Requests taken and not answered.
   uint64_t outstanding;
@@ -753,14 +761,117 @@ zoa_code zoa_config_set(struct zoa_config *config,
                         const char *key,
                         const char *value);
 
-// Asks to be told of every change of the role of servers started with this config. NULL: not any more.
+// Asks to be told of the role of servers started with this config: what each is once it has started, every change, and the end
+// last (`ZOA_ROLE_STOPPED`, `ZOA_ROLE_FAILED`), unless it is freed before. NULL: not any more.
 //
 // `user_data` is handed back as it is; it must live until the last such server is freed.
 // Any thread. Errors: `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`.
-zoa_code zoa_config_on_role(struct zoa_config *config, zoa_role_fn changed, void *user_data);
+zoa_code zoa_config_on_role(struct zoa_config *config,
+                            zoa_role_fn changed,
+                            void *user_data);
 
 // Frees a config. NULL is fine. Any thread, once no thread uses it.
 void zoa_config_free(struct zoa_config *config);
+
+// Starts so many members, from 1 to 64; all of them serve when this returns. Yours to stop and free.
+//
+// `config` NULL: ticks of 100 ms, sessions from 200 ms to two minutes, as many connections as come, all four-letter words, and
+// a temporary folder, which goes with the ensemble. What a config without a file sets beats these; with a file, it alone counts.
+// `"dataDir"` is where the members' folders lie, `1`, `2` and so on; they stay. Numbers, ports and server lines are the
+// ensemble's own business. What `zoa_config_on_role` asks for is not told of its members.
+//
+// Any thread. Errors: `ZOA_BAD_ARGUMENTS` for a size or settings that cannot be; `ZOA_TIMEOUT` where not all serve within a
+// minute, with what each of those that do not is doing; those of `zoa_server_start`.
+zoa_code zoa_ensemble_start(const struct zoa_config *config,
+                            uint32_t size,
+                            struct zoa_ensemble **ensemble_out);
+
+// Where clients connect, `"127.0.0.1:40211,127.0.0.1:40214,127.0.0.1:40217"`: the addresses of all members in the order of
+// their numbers, the same each time a member runs. Lives as long as the ensemble.
+//
+// Any thread. NULL when `ensemble` is no ensemble.
+const char *zoa_ensemble_hosts(const struct zoa_ensemble *ensemble);
+
+// Waits until all members serve that run and are neither paused nor cut off, and one of them leads the others; up to
+// `timeout_ms` (−1: for ever).
+//
+// Any thread. Errors: `ZOA_TIMEOUT`, with what each member that does not serve is doing; `ZOA_BAD_ARGUMENTS` where none runs that
+// could; `ZOA_CLOSED` after a stop; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+zoa_code zoa_ensemble_wait(struct zoa_ensemble *ensemble,
+                           int32_t timeout_ms);
+
+// The member that leads, of those that are neither paused nor cut off; 0 while there is none.
+//
+// Any thread. Errors: `ZOA_CLOSED` after a stop; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+zoa_code zoa_ensemble_leader(struct zoa_ensemble *ensemble, uint64_t *member_out);
+
+// The server that a member is, for `zoa_client_open`, `zoa_server_status` and all the others. The handle is yours to free,
+// before or after the ensemble; freeing it does not stop the member. Once the member was killed or stopped it is a server that
+// has ended, also when the member runs again: ask anew.
+//
+// Any thread. Errors: `ZOA_BAD_ARGUMENTS` where there is no such member or it does not run; `ZOA_CLOSED` after a stop;
+// `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+zoa_code zoa_ensemble_server(struct zoa_ensemble *ensemble,
+                             uint64_t member,
+                             struct zoa_server **server_out);
+
+// Ends a member as `kill -9` ends a process: it keeps what was on its disk and nothing more, leadership is handed over to nobody,
+// and nobody hears of it but by the end of their connections.
+//
+// Any thread. Errors: `ZOA_BAD_ARGUMENTS` where there is no such member or it does not run; `ZOA_TIMEOUT` where its disk hangs;
+// `ZOA_CLOSED` after a stop; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+zoa_code zoa_ensemble_kill(struct zoa_ensemble *ensemble,
+                           uint64_t member);
+
+// Starts a member that does not run, with the data and addresses it had. It does not serve yet when this returns:
+// `zoa_ensemble_wait`.
+//
+// Any thread. Errors: `ZOA_BAD_ARGUMENTS` where there is no such member or it runs; `ZOA_CLOSED` after a stop; those of
+// `zoa_server_start`.
+zoa_code zoa_ensemble_restart(struct zoa_ensemble *ensemble,
+                              uint64_t member);
+
+// Takes a member that does not run its data: once it runs it begins anew, and is sent everything by the others.
+//
+// Any thread. Errors: `ZOA_BAD_ARGUMENTS` where there is no such member or it runs; `ZOA_SYSTEM`; `ZOA_CLOSED` after a stop;
+// `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+zoa_code zoa_ensemble_wipe(struct zoa_ensemble *ensemble,
+                           uint64_t member);
+
+// Has a member stand still, as a machine that swaps: its connections stay, nobody is answered, until `zoa_ensemble_resume`.
+//
+// Any thread. Errors: `ZOA_BAD_ARGUMENTS` where there is no such member or it does not run; `ZOA_CLOSED` after a stop;
+// `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+zoa_code zoa_ensemble_pause(struct zoa_ensemble *ensemble,
+                            uint64_t member);
+
+// Lets a paused member go on.
+//
+// Any thread. Errors: as `zoa_ensemble_pause`.
+zoa_code zoa_ensemble_resume(struct zoa_ensemble *ensemble, uint64_t member);
+
+// Cuts a member off from the others, as where a cable is pulled: nothing that they send arrives, nothing gets to them, and
+// nobody is told. Its clients reach it all the same. Until `zoa_ensemble_heal`.
+//
+// Any thread. Errors: as `zoa_ensemble_pause`.
+zoa_code zoa_ensemble_cut(struct zoa_ensemble *ensemble,
+                          uint64_t member);
+
+// Connects a member with the others again.
+//
+// Any thread. Errors: as `zoa_ensemble_pause`.
+zoa_code zoa_ensemble_heal(struct zoa_ensemble *ensemble, uint64_t member);
+
+// Stops all members, cleanly where their data stay, and takes a temporary folder away. Stopping what has stopped is fine.
+//
+// Any thread. Errors: what had ended a member, if that was a failure; `ZOA_TIMEOUT` where a disk hangs; `ZOA_NULL_ARGUMENT`,
+// `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+zoa_code zoa_ensemble_stop(struct zoa_ensemble *ensemble);
+
+// Stops the ensemble if it runs, and frees it. NULL is fine.
+//
+// Any thread, once no thread uses the ensemble.
+void zoa_ensemble_free(struct zoa_ensemble *ensemble);
 
 // Whether the write of this thread's last failed call happened: `ZOA_OUTCOME_NOT_DONE` where that is certain, which often
 // is more than `zoa_code_outcome` can say. A session that had expired before the call has sent nothing, for one.
@@ -1006,7 +1117,8 @@ const struct zoa_result *zoa_result_part(const struct zoa_result *result,
 // Frees a result. NULL is fine, and a part of another is left alone. Any thread, once no thread uses it or pointers from it.
 void zoa_result_free(struct zoa_result *result);
 
-// Opens the data folder, recovers what it holds, listens, and serves; returns when clients can connect. Yours to stop and
+// Opens the data folder, recovers what it holds, listens, and serves; returns when clients can connect. A member of an ensemble
+// (`server.N` lines in a file of `zoa_config_load`) refuses them until it has found a leader: `zoa_server_ready`. Yours to stop and
 // free. `config` NULL: the defaults of `zoa_config_new`. Nothing can stop it before it returns; the process may end at any
 // moment, recovery bears that.
 //
@@ -1016,13 +1128,21 @@ void zoa_result_free(struct zoa_result *result);
 zoa_code zoa_server_start(const struct zoa_config *config,
                           struct zoa_server **server_out);
 
-// Waits until the server serves clients, up to `timeout_ms` (−1: for ever; at least 50, for it has to answer). A
-// standalone server does as soon as it has started, unless something holds it up.
+// Waits until the server answers, up to `timeout_ms` (−1: for ever; at least 50). It does as soon as it has started, unless
+// something holds it up. Whether a member of an ensemble serves clients says `zoa_server_ready`.
 //
 // Any thread. Errors: `ZOA_CLOSED` after a stop; what ended the server, with the sentence, when it failed; `ZOA_TIMEOUT`;
 // `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 zoa_code zoa_server_wait(struct zoa_server *server,
                          int32_t timeout_ms);
+
+// Waits until clients are served, up to `timeout_ms` (−1: for ever; 0 only looks). A standalone server serves from its start; a
+// member of an ensemble while it leads or follows a leader, and without one only reads, where `readonlymode.enabled` is on.
+//
+// Any thread; does not wait for the server's loop. Errors: `ZOA_TIMEOUT` while it looks for a leader; `ZOA_CLOSED` after a stop;
+// what ended the server, with the sentence, when it failed; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+zoa_code zoa_server_ready(struct zoa_server *server,
+                          int32_t timeout_ms);
 
 // How the server is, in `status_out`, whose `struct_size` says how much fits. Also works on a server that has ended:
 // then most numbers are 0.
@@ -1073,10 +1193,13 @@ zoa_code zoa_server_disconnect(struct zoa_server *server,
 zoa_code zoa_server_pause(struct zoa_server *server,
                           int32_t duration_ms);
 
-// Gives leadership to another server, before a stop. A standalone server has no other to give it to.
+// Gives leadership to another server: the leader takes nothing new, waits up to `timeout_ms` (−1: for ever) until another one has
+// everything, steps down, and keeps out of the election that follows. Writes pause for that election and no longer; its clients
+// connect anew. Returns once another server leads.
 //
-// Any thread. Errors: `ZOA_UNIMPLEMENTED` on a standalone server; `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`,
-// `ZOA_FORKED`.
+// Any thread; waits for the server's loop. Errors: `ZOA_UNIMPLEMENTED` on a standalone server; `ZOA_BAD_ARGUMENTS` where it does
+// not lead; `ZOA_TIMEOUT` where no other server had everything in time, and it goes on leading, or where none was elected;
+// `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 zoa_code zoa_server_handover(struct zoa_server *server,
                              int32_t timeout_ms);
 
@@ -1087,12 +1210,15 @@ zoa_code zoa_server_handover(struct zoa_server *server,
 // clients any more, but ends and frees its file and addresses only when the disk has finished its write. What it had
 // acknowledged is on disk in any case; what it had not may or may not be, as after a crash.
 //
+// A leader takes nothing new and waits up to half a second until another member has everything, so that writes pause for an
+// election and no longer.
+//
 // Any thread, callbacks included. Errors: `ZOA_TIMEOUT`: it goes on stopping, call again; what went wrong in closing the
 // file, or had ended the server before; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 zoa_code zoa_server_stop(struct zoa_server *server,
                          int32_t timeout_ms);
 
-// Stops the server if it runs, and frees it. NULL is fine. Its clients may be freed before or after. Returns within two
+// Stops the server if it runs, unless it is a member of `zoa_ensemble_server`, and frees it. NULL is fine. Its clients may be freed before or after. Returns within two
 // seconds; where the disk hangs longer, the server ends by itself as said at `zoa_server_stop`.
 //
 // Any thread, once no thread uses the server; not from its own `zoa_role_fn`.

@@ -195,6 +195,16 @@ fn membership_notices_who_leaves_and_who_crashes() {
 }
 
 #[test]
+fn ensemble_goes_on_without_its_leader_and_takes_it_back() {
+    check_example("ensemble");
+}
+
+#[test]
+fn ensembles_are_killed_paused_cut_off_and_ended_in_any_order() {
+    check("tests/c/ensembles.c", &[Link::Shared], &[], "0 failures\n");
+}
+
+#[test]
 fn cxx_says_what_its_page_says() {
     check_example("cxx");
 }

@@ -32,6 +32,7 @@ fn help_teaches_by_examples() {
         &["Examples:", "Exit codes: 0 done, 1 refused, 2 wrong usage or configuration, 3 no connection"],
     );
     check(&["check", "--help"], 0, &["Examples:", "zoarium check zoo.cfg"]);
+    check(&["dev", "--help"], 0, &["Examples:", "zoarium dev --peers 3", "What to try:"]);
     check(&["--version"], 0, &[env!("CARGO_PKG_VERSION")]);
     check(&[], 2, &["Usage:"]);
     check(&["chekc"], 2, &["check"]);

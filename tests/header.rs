@@ -14,6 +14,7 @@ const FILES: &[&str] = &[
     "log",
     "config",
     "server",
+    "ensemble",
     "queue",
     "result",
     "requests",

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::codes::*;
 use super::guard::{Fail, Fallible, HandleHead, HandleKind, guard, out, take, text, with};
 use crate::config::{Config, ConfigError, Loaded};
+use crate::server::EnsembleOptions;
 
 /// Settings to start a server with: the keys of `zoo.cfg`, and ours under `zoarium.`. `zoarium check --all`, of the command line
 /// tool, lists every key with its default and what it does.
@@ -62,6 +63,17 @@ impl ConfigBox {
             log::warn!("{note}");
         }
         Ok((config, settings.on_role))
+    }
+
+    /// What an ensemble is started with: over the usual, or what a file says alone.
+    pub(super) fn ensemble_options(&self) -> Fallible<EnsembleOptions> {
+        let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if settings.file.is_none() {
+            return EnsembleOptions::of_keys(&settings.properties)
+                .map_err(|error| Fail::because(error.code().number(), error.to_string()));
+        }
+        let (config, _) = self.load()?;
+        Ok(EnsembleOptions { folder: Some(config.data_dir.clone()), config, ..EnsembleOptions::default() })
     }
 }
 
@@ -132,7 +144,8 @@ pub unsafe extern "C" fn zoa_config_set(config: *mut zoa_config, key: *const c_c
     }
 }
 
-/// Asks to be told of every change of the role of servers started with this config. NULL: not any more.
+/// Asks to be told of the role of servers started with this config: what each is once it has started, every change, and the end
+/// last (`ZOA_ROLE_STOPPED`, `ZOA_ROLE_FAILED`), unless it is freed before. NULL: not any more.
 ///
 /// `user_data` is handed back as it is; it must live until the last such server is freed.
 /// Any thread. Errors: `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`.

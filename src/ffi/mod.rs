@@ -11,6 +11,7 @@
 mod client;
 mod codes;
 mod config;
+mod ensemble;
 mod guard;
 mod log;
 mod operations;

@@ -14,7 +14,8 @@ use crate::client::handle::load::QueueShare;
 use crate::client::handle::queue::{Callbacks, Job};
 use crate::ids::SessionId;
 use crate::peer::local::Hub;
-use crate::server::NoAnswer;
+use crate::peer::serving::Serving;
+use crate::server::{NoAnswer, RoleState, ServerRole};
 use crate::{Error, Server};
 
 /// One peer.
@@ -58,7 +59,7 @@ pub struct zoa_status {
     pub epoch: i64,
     /// Its last transaction.
     pub last_zxid: i64,
-    /// The leader's number; its own when standalone.
+    /// The leader's number; its own when standalone, 0 while there is none.
     pub leader_id: u64,
     /// The port clients connect to.
     pub client_port: u32,
@@ -72,9 +73,9 @@ pub struct zoa_status {
     pub data_bytes: u64,
     /// Bytes of the data file.
     pub file_bytes: u64,
-    /// Learners that are up to date; 0 when standalone.
+    /// Learners of a leader that are up to date; 0 when it does not lead.
     pub learners_in_sync: u32,
-    /// Votes that make a quorum; 1 when standalone.
+    /// Servers that make a quorum, where each has one vote; 1 when standalone.
     pub quorum_size: u32,
     /// Requests taken and not answered.
     pub outstanding: u64,
@@ -86,7 +87,10 @@ unsafe impl SizedStruct for zoa_status {}
 #[repr(C)]
 pub(super) struct ServerBox {
     head: HandleHead,
-    server: RwLock<Option<Server>>,
+    server: RwLock<Option<Arc<Server>>>,
+    /// Whether it is a member of an ensemble, which goes on when the handle is freed.
+    is_member: bool,
+    serving: Arc<Serving>,
     /// How it ended, once `zoa_server_stop` has taken it.
     ended: RwLock<Option<Result<(), String>>>,
     stopping: Mutex<()>,
@@ -94,7 +98,7 @@ pub(super) struct ServerBox {
     address: CString,
     port: u16,
     server_id: u64,
-    role: Option<(RoleCallback, Arc<Callbacks>)>,
+    callbacks: Option<Arc<Callbacks>>,
     load: Arc<QueueShare>,
 }
 
@@ -116,13 +120,38 @@ impl ServerBox {
         self.server_id
     }
 
-    fn tell_role(&self, role: i32, epoch: i64) {
-        if let Some((callback, callbacks)) = &self.role {
-            let callback = *callback;
-            // SAFETY: the host's function, with what it asked to get back.
-            let job: Job = Box::new(move || unsafe { callback.call(role, epoch) });
-            callbacks.queue().push(&self.load, [(0, job)]);
+    fn new(server: Arc<Server>, server_id: u64, is_member: bool, callbacks: Option<Arc<Callbacks>>) -> ServerBox {
+        let address = server.addresses().first();
+        ServerBox {
+            head: HandleHead::new::<ServerBox>(),
+            hub: Arc::clone(server.hub()),
+            address: c_text(&address.map(ToString::to_string).unwrap_or_default()),
+            port: address.map_or(0, std::net::SocketAddr::port),
+            server_id,
+            is_member,
+            serving: Arc::clone(server.serving()),
+            server: RwLock::new(Some(server)),
+            ended: RwLock::new(None),
+            stopping: Mutex::new(()),
+            callbacks,
+            load: Arc::new(QueueShare::new()),
         }
+    }
+
+    /// A further handle of an ensemble's member.
+    pub(super) fn of_member(server: Arc<Server>, server_id: u64) -> ServerBox {
+        ServerBox::new(server, server_id, true, None)
+    }
+
+    /// Has the host told of the role now, and of each from now on.
+    fn tell_roles(&self, callback: RoleCallback) {
+        let Some(callbacks) = self.callbacks.clone() else { return };
+        let load = Arc::clone(&self.load);
+        self.serving.listen(Some(Box::new(move |RoleState { role, epoch, .. }: RoleState| {
+            // SAFETY: the host's function, with what it asked to get back.
+            let job: Job = Box::new(move || unsafe { callback.call(role_number(role), i64::from(epoch)) });
+            callbacks.queue().push(&load, [(0, job)]);
+        })));
     }
 
     /// Asks the running server something about a session.
@@ -162,11 +191,17 @@ impl ServerBox {
         // are taken one at a time: `zoa_server_status` takes them in another order.
         let _alone = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(server) = self.server.write().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
-        let result = server.stop();
-        let role = if result.is_ok() { ZOA_ROLE_STOPPED } else { ZOA_ROLE_FAILED };
+        let result = match Arc::try_unwrap(server) {
+            Ok(server) => server.stop(),
+            // An ensemble holds it too, and tells how it ended.
+            Err(server) => {
+                let words = server.failure(Error::to_string).map_or(Ok(()), Err);
+                *self.ended.write().unwrap_or_else(PoisonError::into_inner) = Some(words);
+                return Ok(());
+            }
+        };
         let words = result.as_ref().copied().map_err(Error::to_string);
         *self.ended.write().unwrap_or_else(PoisonError::into_inner) = Some(words);
-        self.tell_role(role, 0);
         result.map_err(|error| failure(&error))
     }
 }
@@ -187,11 +222,25 @@ fn no_answer(why: NoAnswer) -> Fail {
     }
 }
 
-fn failure(error: &Error) -> Fail {
+fn role_number(role: ServerRole) -> i32 {
+    match role {
+        ServerRole::Looking => ZOA_ROLE_LOOKING,
+        ServerRole::Following => ZOA_ROLE_FOLLOWING,
+        ServerRole::Observing => ZOA_ROLE_OBSERVING,
+        ServerRole::Leading => ZOA_ROLE_LEADING,
+        ServerRole::Standalone => ZOA_ROLE_STANDALONE,
+        ServerRole::ReadOnly => ZOA_ROLE_READ_ONLY,
+        ServerRole::Stopped => ZOA_ROLE_STOPPED,
+        ServerRole::Failed => ZOA_ROLE_FAILED,
+    }
+}
+
+pub(super) fn failure(error: &Error) -> Fail {
     Fail::because(error.code().number(), error.to_string())
 }
 
-/// Opens the data folder, recovers what it holds, listens, and serves; returns when clients can connect. Yours to stop and
+/// Opens the data folder, recovers what it holds, listens, and serves; returns when clients can connect. A member of an ensemble
+/// (`server.N` lines in a file of `zoa_config_load`) refuses them until it has found a leader: `zoa_server_ready`. Yours to stop and
 /// free. `config` NULL: the defaults of `zoa_config_new`. Nothing can stop it before it returns; the process may end at any
 /// moment, recovery bears that.
 ///
@@ -210,36 +259,23 @@ pub unsafe extern "C" fn zoa_server_start(config: *const zoa_config, server_out:
             unsafe { look::<ConfigBox>(config.cast(), "config") }?.load()?
         };
         let _quiet = SignalsBlocked::new();
-        let role = match on_role {
+        let callbacks = match on_role {
             None => None,
-            Some(callback) => {
-                let callbacks = Callbacks::shared().map_err(|error| Fail::because(ZOA_SYSTEM, error.to_string()))?;
-                Some((callback, callbacks))
-            }
+            Some(_) => Some(Callbacks::shared().map_err(|error| Fail::because(ZOA_SYSTEM, error.to_string()))?),
         };
         let server_id = config.server_id.0.max(1);
         let server = Server::start(config).map_err(|error| failure(&error))?;
-        let address = server.addresses().first();
-        let server = Box::new(ServerBox {
-            head: HandleHead::new::<ServerBox>(),
-            hub: Arc::clone(server.hub()),
-            address: c_text(&address.map(ToString::to_string).unwrap_or_default()),
-            port: address.map_or(0, std::net::SocketAddr::port),
-            server_id,
-            server: RwLock::new(Some(server)),
-            ended: RwLock::new(None),
-            stopping: Mutex::new(()),
-            role,
-            load: Arc::new(QueueShare::new()),
-        });
-        server.tell_role(ZOA_ROLE_STANDALONE, 0);
+        let server = Box::new(ServerBox::new(Arc::new(server), server_id, false, callbacks));
+        if let Some(callback) = on_role {
+            server.tell_roles(callback);
+        }
         place.write(Box::into_raw(server).cast());
         Ok(())
     })
 }
 
-/// Waits until the server serves clients, up to `timeout_ms` (−1: for ever; at least 50, for it has to answer). A
-/// standalone server does as soon as it has started, unless something holds it up.
+/// Waits until the server answers, up to `timeout_ms` (−1: for ever; at least 50). It does as soon as it has started, unless
+/// something holds it up. Whether a member of an ensemble serves clients says `zoa_server_ready`.
 ///
 /// Any thread. Errors: `ZOA_CLOSED` after a stop; what ended the server, with the sentence, when it failed; `ZOA_TIMEOUT`;
 /// `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
@@ -266,6 +302,35 @@ pub unsafe extern "C" fn zoa_server_wait(server: *mut zoa_server, timeout_ms: i3
     }
 }
 
+/// Waits until clients are served, up to `timeout_ms` (−1: for ever; 0 only looks). A standalone server serves from its start; a
+/// member of an ensemble while it leads or follows a leader, and without one only reads, where `readonlymode.enabled` is on.
+///
+/// Any thread; does not wait for the server's loop. Errors: `ZOA_TIMEOUT` while it looks for a leader; `ZOA_CLOSED` after a stop;
+/// what ended the server, with the sentence, when it failed; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zoa_server_ready(server: *mut zoa_server, timeout_ms: i32) -> zoa_code {
+    // SAFETY: the caller gives NULL or a server.
+    unsafe {
+        with(server.cast_const().cast(), "server", |server: &ServerBox| {
+            let limit = limit(timeout_ms).unwrap_or(Duration::MAX);
+            if server.serving.wait(limit) {
+                return Ok(());
+            }
+            match server.serving.now().role {
+                ServerRole::Stopped => Err(Fail::new(ZOA_CLOSED)),
+                ServerRole::Failed => {
+                    let running = server.server.read().unwrap_or_else(PoisonError::into_inner);
+                    let running = running.as_ref().and_then(|running| running.failure(failure));
+                    let ended = server.ended.read().unwrap_or_else(PoisonError::into_inner);
+                    let ended = ended.clone().and_then(Result::err).map(|why| Fail::because(ZOA_SYSTEM, why));
+                    Err(running.or(ended).unwrap_or_else(|| Fail::new(ZOA_CLOSED)))
+                }
+                _ => Err(Fail::because(ZOA_TIMEOUT, "it looks for a leader; clients are refused until there is one")),
+            }
+        })
+    }
+}
+
 /// How the server is, in `status_out`, whose `struct_size` says how much fits. Also works on a server that has ended:
 /// then most numbers are 0.
 ///
@@ -285,8 +350,9 @@ pub unsafe extern "C" fn zoa_server_status(server: *const zoa_server, status_out
             let has_failed = running.as_ref().is_some_and(|running| running.failure(|_| ()).is_some());
             // Whoever stops it holds `ended` and wants `server`: never both the other way round.
             drop(running);
+            let state = server.serving.now();
             let role = if status.is_some() {
-                ZOA_ROLE_STANDALONE
+                role_number(state.role)
             } else if has_failed || matches!(*server.ended.read().unwrap_or_else(PoisonError::into_inner), Some(Err(_)))
             {
                 ZOA_ROLE_FAILED
@@ -314,7 +380,15 @@ pub unsafe extern "C" fn zoa_server_status(server: *const zoa_server, status_out
                 let engine = &status.engine;
                 answer.epoch = i64::from(engine.applied.epoch());
                 answer.last_zxid = engine.applied.0;
-                answer.leader_id = server.server_id;
+                answer.leader_id = match (state.role, state.leader) {
+                    (ServerRole::Standalone, _) => server.server_id,
+                    (_, leader) => leader.map_or(0, |leader| leader.0),
+                };
+                if let Some(ensemble) = &status.ensemble {
+                    let counts = ensemble.leading.map(|(counts, _)| counts.synced_followers + counts.synced_observers);
+                    answer.learners_in_sync = u32::try_from(counts.unwrap_or(0)).unwrap_or(u32::MAX);
+                    answer.quorum_size = u32::try_from(ensemble.voters / 2 + 1).unwrap_or(u32::MAX);
+                }
                 answer.sessions = u32::try_from(engine.sessions).unwrap_or(u32::MAX);
                 answer.znodes = engine.znodes as u64 + 1;
                 answer.watches = engine.watches as u64;
@@ -426,20 +500,24 @@ pub unsafe extern "C" fn zoa_server_pause(server: *mut zoa_server, duration_ms: 
     }
 }
 
-/// Gives leadership to another server, before a stop. A standalone server has no other to give it to.
+/// Gives leadership to another server: the leader takes nothing new, waits up to `timeout_ms` (−1: for ever) until another one has
+/// everything, steps down, and keeps out of the election that follows. Writes pause for that election and no longer; its clients
+/// connect anew. Returns once another server leads.
 ///
-/// Any thread. Errors: `ZOA_UNIMPLEMENTED` on a standalone server; `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`,
-/// `ZOA_FORKED`.
+/// Any thread; waits for the server's loop. Errors: `ZOA_UNIMPLEMENTED` on a standalone server; `ZOA_BAD_ARGUMENTS` where it does
+/// not lead; `ZOA_TIMEOUT` where no other server had everything in time, and it goes on leading, or where none was elected;
+/// `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zoa_server_handover(server: *mut zoa_server, timeout_ms: i32) -> zoa_code {
-    let _ = timeout_ms;
     // SAFETY: the caller gives NULL or a server.
     unsafe {
         with(server.cast_const().cast(), "server", |server: &ServerBox| {
-            if server.server.read().unwrap_or_else(PoisonError::into_inner).is_none() {
-                return Err(Fail::new(ZOA_CLOSED));
+            let running = server.server.read().unwrap_or_else(PoisonError::into_inner);
+            let running = running.as_ref().ok_or_else(|| Fail::new(ZOA_CLOSED))?;
+            if running.role().role == ServerRole::Standalone {
+                return Err(Fail::because(ZOA_UNIMPLEMENTED, "a standalone server has nobody to hand over to"));
             }
-            Err(Fail::because(ZOA_UNIMPLEMENTED, "a standalone server has nobody to hand over to"))
+            running.hand_over(limit(timeout_ms).unwrap_or(Duration::MAX)).map_err(|error| failure(&error))
         })
     }
 }
@@ -451,6 +529,9 @@ pub unsafe extern "C" fn zoa_server_handover(server: *mut zoa_server, timeout_ms
 /// clients any more, but ends and frees its file and addresses only when the disk has finished its write. What it had
 /// acknowledged is on disk in any case; what it had not may or may not be, as after a crash.
 ///
+/// A leader takes nothing new and waits up to half a second until another member has everything, so that writes pause for an
+/// election and no longer.
+///
 /// Any thread, callbacks included. Errors: `ZOA_TIMEOUT`: it goes on stopping, call again; what went wrong in closing the
 /// file, or had ended the server before; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 #[unsafe(no_mangle)]
@@ -459,7 +540,7 @@ pub unsafe extern "C" fn zoa_server_stop(server: *mut zoa_server, timeout_ms: i3
     unsafe { with(server.cast_const().cast::<c_void>(), "server", |server: &ServerBox| server.stop(timeout_ms)) }
 }
 
-/// Stops the server if it runs, and frees it. NULL is fine. Its clients may be freed before or after. Returns within two
+/// Stops the server if it runs, unless it is a member of `zoa_ensemble_server`, and frees it. NULL is fine. Its clients may be freed before or after. Returns within two
 /// seconds; where the disk hangs longer, the server ends by itself as said at `zoa_server_stop`.
 ///
 /// Any thread, once no thread uses the server; not from its own `zoa_role_fn`.
@@ -468,8 +549,12 @@ pub unsafe extern "C" fn zoa_server_free(server: *mut zoa_server) {
     guard(|| {
         // SAFETY: the caller gives NULL or a server that nobody uses any more.
         if let Some(server) = unsafe { take::<ServerBox>(server.cast()) } {
-            let _ = server.finish();
-            if let Some((_, callbacks)) = &server.role {
+            if !server.is_member {
+                let _ = server.finish();
+            }
+            if let Some(callbacks) = &server.callbacks {
+                // One that the disk holds up ends later, and tells nobody.
+                server.serving.listen(None);
                 callbacks.queue().settle(&server.load, None);
             }
         }

@@ -17,6 +17,11 @@ use super::client::{
 };
 use super::codes::{ZOA_OK, ZOA_PANIC, zoa_code};
 use super::config::{zoa_config_free, zoa_config_load, zoa_config_new, zoa_config_on_role, zoa_config_set};
+use super::ensemble::{
+    zoa_ensemble_cut, zoa_ensemble_free, zoa_ensemble_heal, zoa_ensemble_hosts, zoa_ensemble_kill, zoa_ensemble_leader,
+    zoa_ensemble_pause, zoa_ensemble_restart, zoa_ensemble_resume, zoa_ensemble_server, zoa_ensemble_start,
+    zoa_ensemble_stop, zoa_ensemble_wait, zoa_ensemble_wipe,
+};
 use super::guard::zoa_last_error;
 use super::log::{zoa_log_to, zoa_log_to_queue};
 use super::operations::{
@@ -32,8 +37,8 @@ use super::result::{
 };
 use super::server::{
     zoa_server_address, zoa_server_command, zoa_server_disconnect, zoa_server_expire, zoa_server_free,
-    zoa_server_handover, zoa_server_pause, zoa_server_start, zoa_server_status, zoa_server_stop, zoa_server_wait,
-    zoa_text_free,
+    zoa_server_handover, zoa_server_pause, zoa_server_ready, zoa_server_start, zoa_server_status, zoa_server_stop,
+    zoa_server_wait, zoa_text_free,
 };
 
 thread_local! {
@@ -90,6 +95,18 @@ fn a_panic_at_any_entry_becomes_a_code() {
         ("zoa_config_new", &|| unsafe { zoa_config_new(null_mut()) }),
         ("zoa_config_on_role", &|| unsafe { zoa_config_on_role(null_mut(), None, null_mut()) }),
         ("zoa_config_set", &|| unsafe { zoa_config_set(null_mut(), null(), null()) }),
+        ("zoa_ensemble_cut", &|| unsafe { zoa_ensemble_cut(null_mut(), 1) }),
+        ("zoa_ensemble_heal", &|| unsafe { zoa_ensemble_heal(null_mut(), 1) }),
+        ("zoa_ensemble_kill", &|| unsafe { zoa_ensemble_kill(null_mut(), 1) }),
+        ("zoa_ensemble_leader", &|| unsafe { zoa_ensemble_leader(null_mut(), null_mut()) }),
+        ("zoa_ensemble_pause", &|| unsafe { zoa_ensemble_pause(null_mut(), 1) }),
+        ("zoa_ensemble_restart", &|| unsafe { zoa_ensemble_restart(null_mut(), 1) }),
+        ("zoa_ensemble_resume", &|| unsafe { zoa_ensemble_resume(null_mut(), 1) }),
+        ("zoa_ensemble_server", &|| unsafe { zoa_ensemble_server(null_mut(), 1, null_mut()) }),
+        ("zoa_ensemble_start", &|| unsafe { zoa_ensemble_start(null(), 3, null_mut()) }),
+        ("zoa_ensemble_stop", &|| unsafe { zoa_ensemble_stop(null_mut()) }),
+        ("zoa_ensemble_wait", &|| unsafe { zoa_ensemble_wait(null_mut(), 0) }),
+        ("zoa_ensemble_wipe", &|| unsafe { zoa_ensemble_wipe(null_mut(), 1) }),
         ("zoa_log_to", &|| unsafe { zoa_log_to(0, None, null_mut()) }),
         ("zoa_log_to_queue", &|| unsafe { zoa_log_to_queue(0, null_mut(), None, null_mut()) }),
         ("zoa_pending_wait", &|| unsafe { zoa_pending_wait(null_mut(), 0, null_mut()) }),
@@ -101,6 +118,7 @@ fn a_panic_at_any_entry_becomes_a_code() {
         ("zoa_server_expire", &|| unsafe { zoa_server_expire(null_mut(), 0) }),
         ("zoa_server_handover", &|| unsafe { zoa_server_handover(null_mut(), 0) }),
         ("zoa_server_pause", &|| unsafe { zoa_server_pause(null_mut(), 0) }),
+        ("zoa_server_ready", &|| unsafe { zoa_server_ready(null_mut(), 0) }),
         ("zoa_server_start", &|| unsafe { zoa_server_start(null(), null_mut()) }),
         ("zoa_server_status", &|| unsafe { zoa_server_status(null(), null_mut()) }),
         ("zoa_server_stop", &|| unsafe { zoa_server_stop(null_mut(), 0) }),
@@ -112,6 +130,12 @@ fn a_panic_at_any_entry_becomes_a_code() {
         }),
         ("zoa_config_free", &|| unsafe {
             zoa_config_free(null_mut());
+        }),
+        ("zoa_ensemble_free", &|| unsafe {
+            zoa_ensemble_free(null_mut());
+        }),
+        ("zoa_ensemble_hosts", &|| unsafe {
+            zoa_ensemble_hosts(null());
         }),
         ("zoa_pending_free", &|| unsafe {
             zoa_pending_free(null_mut());

@@ -192,6 +192,11 @@ impl EnsemblePart {
         self.is_leaving = true;
     }
 
+    /// It does not stop after all, or leads no more.
+    pub(super) fn stay(&mut self) {
+        self.is_leaving = false;
+    }
+
     /// Whether nothing is lost when it stops now, and no other member has to wait for what only this one has.
     pub(super) fn may_leave(&self) -> bool {
         self.zab.may_leave()

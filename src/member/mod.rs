@@ -279,6 +279,13 @@ impl<S: EngineSeat> Member<S> {
         leads
     }
 
+    /// It is not about to stop any more: what it decides goes out again.
+    pub fn stay(&mut self) {
+        if let Some((ensemble, _)) = self.ensemble() {
+            ensemble.stay();
+        }
+    }
+
     /// Whether a leader may stop: what it proposed is committed and applied, and another voter has all of it and knows that, so
     /// that the others only have to elect it.
     pub fn may_leave(&self) -> bool {

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::engine::{CloseReason, Duty, EngineSettings, LogSpace};
 use crate::four_letter::{Whitelist, Word};
 use crate::ids::{Millis, ServerId, SessionId, WallMillis};
-use crate::member::{EngineSeat as _, JoinSettings, LogSpaceChanged, Member};
+use crate::member::{EngineSeat as _, EnsembleStatus, JoinSettings, LogSpaceChanged, Member};
 use crate::store::{LogWrite, LogWritten};
 use crate::{Error, engine};
 
@@ -30,6 +30,7 @@ mod expiring;
 mod hearing;
 mod hosting;
 mod intake;
+pub mod leaving;
 mod lingering;
 mod link;
 mod listening;
@@ -54,6 +55,7 @@ use answer::Answer;
 use expiring::Expirings;
 use hearing::LoopDelay;
 use hosting::Hosting;
+use leaving::{HandOver, HandedOver};
 use lingering::Lingering;
 use link::ClientSocket;
 use listening::ClientPorts;
@@ -96,6 +98,8 @@ pub enum Command {
     Resume,
     /// End as a killed process does: nothing more is written, nobody is told.
     Kill,
+    /// Lead no more, once another member has everything, but wait for that no longer than this.
+    HandOver(Duration, Answer<HandedOver>),
     /// Nothing comes from the other members any more and nothing gets to them, or it does again; answered when that begins.
     CutOff(bool, Answer<()>),
 }
@@ -105,6 +109,8 @@ pub enum Command {
 pub struct Status {
     /// The engine's numbers.
     pub engine: engine::EngineStatus,
+    /// What a member of an ensemble tells about itself.
+    pub ensemble: Option<EnsembleStatus>,
     /// The store's numbers.
     pub store: crate::store::StoreStats,
     /// Milliseconds since the start.
@@ -174,6 +180,8 @@ pub struct Peer {
     is_killed: bool,
     /// It leads and is to stop: as soon as another has everything, and then in any case.
     leaves_by: Option<Millis>,
+    /// Its leadership is given away.
+    hand_over: Option<HandOver>,
     next_sweep: Millis,
     fsync_max_seen_us: u64,
     file_bytes_seen: u64,
@@ -244,6 +252,7 @@ impl Peer {
             role_told: RoleState::default(),
             is_killed: false,
             leaves_by: None,
+            hand_over: None,
             next_sweep: Millis(SWEEP_MS),
             fsync_max_seen_us: 0,
             file_bytes_seen: 0,
@@ -367,12 +376,12 @@ impl Peer {
             return Ok(TurnEnd::Stop);
         }
         self.serve_members(now)?;
-        if let Some(by) = self.leaves_by {
-            // Its clients' requests stay where they are, and come to another server.
-            if now >= by || self.member.may_leave() {
-                return Ok(TurnEnd::Stop);
-            }
-        } else {
+        self.serve_hand_over(now);
+        if self.leaves_by.is_some_and(|by| now >= by || self.member.may_leave()) {
+            return Ok(TurnEnd::Stop);
+        }
+        // Its clients' requests stay where they are, and come to another server.
+        if !self.takes_nothing() {
             self.take_in(has_connections, (reported, reported >= EVENTS_MAX), now);
         }
         let Peer { member, locals, started, network, .. } = self;
@@ -436,6 +445,9 @@ impl Peer {
         if let Some(by) = self.leaves_by {
             return Duration::from_millis(by.since(now).min(LEAVE_POLL_MS));
         }
+        if self.hand_over.is_some() {
+            return Duration::from_millis(LEAVE_POLL_MS);
+        }
         let has_input = !self.work.is_empty() || !self.locals.may_sleep();
         if self.member.goes_on() || has_input {
             return Duration::ZERO;
@@ -464,11 +476,12 @@ impl Peer {
             match command {
                 Command::Stop if self.leaves_by.is_some() => {}
                 Command::Stop => {
-                    if !self.member.begin_leaving() {
+                    if !self.begin_to_leave() {
                         return false;
                     }
-                    log::info!("this server leads and is to stop: it waits until another has everything");
-                    self.leaves_by = Some(self.time().0.plus(LEAVE_MS));
+                }
+                Command::HandOver(limit, answer) => {
+                    self.begin_to_hand_over(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX / 2), answer);
                 }
                 Command::Expire(session, reply) => {
                     self.expirings.push(session, reply);
@@ -488,13 +501,7 @@ impl Peer {
                     self.is_killed = true;
                     return false;
                 }
-                Command::CutOff(is_cut_off, begun) => {
-                    let (now, _) = self.time();
-                    if let Some(network) = &mut self.network {
-                        network.cut_off(now, is_cut_off);
-                    }
-                    begun.give(());
-                }
+                Command::CutOff(is_cut_off, begun) => self.cut_off(is_cut_off, begun),
                 Command::Whitelist(whitelist) => self.config.whitelist = whitelist,
                 Command::Word(word, reply) => {
                     reply.give(self.word_text(word, &[]));
@@ -504,6 +511,7 @@ impl Peer {
                     let (now, _) = self.time();
                     let status = Status {
                         engine: self.member.engine.status(),
+                        ensemble: self.member.ensemble_status(now),
                         store: self.member.store.stats(),
                         uptime_ms: now.0,
                         input_total: self.input_total,
@@ -519,9 +527,20 @@ impl Peer {
         true
     }
 
+    fn cut_off(&mut self, is_cut_off: bool, begun: Answer<()>) {
+        let (now, _) = self.time();
+        if let Some(network) = &mut self.network {
+            network.cut_off(now, is_cut_off);
+        }
+        begun.give(());
+    }
+
     /// Freezes; false when asked to stop meanwhile.
     fn pause(&mut self, duration: Duration) -> bool {
-        log::info!("pausing for {} ms on request", duration.as_millis());
+        match duration {
+            Duration::MAX => log::info!("pausing until told to go on"),
+            duration => log::info!("pausing for {} ms on request", duration.as_millis()),
+        }
         let (begun, mut duration) = (Instant::now(), duration);
         loop {
             match self.commands.recv_timeout(duration.saturating_sub(begun.elapsed())) {
@@ -531,6 +550,7 @@ impl Peer {
                     return false;
                 }
                 Ok(Command::Resume) => return true,
+                Ok(Command::CutOff(is_cut_off, begun)) => self.cut_off(is_cut_off, begun),
                 Ok(Command::Pause(more, answer)) => {
                     answer.give(());
                     duration = duration.saturating_add(more);

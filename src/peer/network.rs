@@ -37,6 +37,13 @@ impl Network {
         self.links.cut_off(is_cut_off);
     }
 
+    /// Ends all connections with other members, and keeps out of their way until it is not [cut off](Network::cut_off) any more.
+    pub(super) fn withdraw(&mut self, now: Millis) {
+        self.ballots.end_all(now);
+        self.links.end_all();
+        self.cut_off(now, true);
+    }
+
     /// A socket has something to tell; false when the event is not of ours.
     pub(super) fn event(&mut self, event: &Event) -> bool {
         if Ballots::owns(event.token()) {

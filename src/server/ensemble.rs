@@ -1,56 +1,21 @@
 //! A whole ensemble in this process, whose members can be killed, started again, paused and cut off: for tests, and to try
 //! things out. Each member is a [`Server`] like any other.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::options::EnsembleOptions;
+use super::places::{MemberPlace, places, temporary_folder};
 use super::{RoleState, Server, ServerRole};
 use crate::Error;
 use crate::client::Client;
-use crate::config::{Config, PeerAddress, Role, ServerLine};
 use crate::error::{Code, Failure};
-use crate::ids::ServerId;
-use crate::process::Owned;
-use crate::store::{hold_port, make_folder};
 
 /// Most members of one ensemble.
 const SIZE_MAX: usize = 64;
-/// An ensemble serves within this time unless told otherwise.
-const LIMIT: Duration = Duration::from_secs(60);
 /// Where nothing tells of a change, members are looked at again after so long.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-/// How an ensemble is made.
-///
-/// [`Ensemble`] has an example.
-#[derive(Clone, Debug)]
-pub struct EnsembleOptions {
-    /// Where the members' folders lie, `1`, `2` and so on; made where it is missing, and kept. `None` is a temporary folder,
-    /// which goes with the ensemble.
-    pub folder: Option<PathBuf>,
-    /// What all members are told. Folder, number, ports and server lines are the ensemble's own business; `initLimit` and
-    /// `syncLimit` are 10 s and 2 s where they are not set.
-    pub config: Config,
-    /// How long it may take until all members serve.
-    pub limit: Duration,
-}
-
-impl Default for EnsembleOptions {
-    /// Ticks of 100 ms, sessions from 200 ms to two minutes, as many connections as come, all four-letter words.
-    fn default() -> EnsembleOptions {
-        let config = Config {
-            tick_time_ms: 100,
-            min_session_timeout_ms: Some(200),
-            max_session_timeout_ms: Some(120_000),
-            max_client_cnxns: 0,
-            whitelist: crate::four_letter::Whitelist::parse("*"),
-            ..Config::default()
-        };
-        EnsembleOptions { folder: None, config, limit: LIMIT }
-    }
-}
 
 /// So many members in this process, on 127.0.0.1, each with a folder, three ports and threads of its own.
 ///
@@ -104,14 +69,7 @@ pub struct Ensemble {
     running: Mutex<Vec<Option<RunningMember>>>,
 }
 
-/// What is a member's own, whether or not it runs.
-struct MemberPlace {
-    config: Config,
-    address: String,
-    /// Its ports, so that nobody else gets them.
-    _ports: [Owned<TcpListener>; 3],
-}
-
+/// A member that runs, and what was done to it.
 struct RunningMember {
     server: Arc<Server>,
     is_paused: bool,
@@ -271,7 +229,10 @@ impl Ensemble {
                     state.role.serves() && (state.leader, state.epoch) == (leader.leader, leader.epoch)
                 })
             };
-            let Some((_, missing, seen)) = states.iter().find(|(.., state)| !is_so(state)) else {
+            // Who leads fewer has not noticed yet.
+            let is_majority = states.iter().filter(|(.., state)| is_so(state)).count() > self.size() / 2;
+            let missing = states.iter().find(|(.., state)| !is_so(state));
+            let Some((_, missing, seen)) = missing.or(states.first().filter(|_| !is_majority)) else {
                 if states.is_empty() {
                     return Err(refused("no member runs that could serve".to_owned()));
                 }
@@ -280,7 +241,8 @@ impl Ensemble {
             let left = limit.saturating_sub(begun.elapsed());
             let has_ended = states.iter().any(|(_, server, _)| server.wait_for(Duration::ZERO));
             if left.is_zero() || has_ended {
-                let said: Vec<String> = states.iter().filter(|(.., state)| !is_so(state)).map(described).collect();
+                let missing = states.iter().filter(|(.., state)| !is_majority || !is_so(state));
+                let said: Vec<String> = missing.map(described).collect();
                 let said =
                     format!("after {} ms not all members serve: {}", begun.elapsed().as_millis(), said.join("; "));
                 return Err(Failure::because(Code::Timeout, said).into());
@@ -342,6 +304,38 @@ impl Ensemble {
         let server = Arc::new(Server::start(self.places[place].config.clone())?);
         running[place] = Some(RunningMember { server, is_paused: false, is_cut: false });
         Ok(())
+    }
+
+    /// Takes a member that does not run its data: it begins anew, and is sent everything by the others.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use zoarium::{Ensemble, Error};
+    ///
+    /// let ensemble = Ensemble::start(3)?;
+    /// ensemble.client()?.create("/kept", b"")?;
+    /// ensemble.kill(2)?;
+    /// ensemble.wipe(2)?;
+    /// ensemble.restart(2)?;
+    /// ensemble.wait_until_serving(Duration::from_secs(30))?;
+    /// let client = ensemble.member(2).expect("it runs").client()?;
+    /// assert!(client.exists("/kept")?.is_some());
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Code::BadArguments`] where there is no such member or it runs; [`Error::Folder`].
+    pub fn wipe(&self, member: u64) -> Result<(), Error> {
+        let place = self.place_of(member)?;
+        let running = self.lock();
+        if running[place].is_some() {
+            return Err(refused(format!("member {member} runs")));
+        }
+        let file = self.places[place].config.file();
+        match std::fs::remove_file(&file) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::Folder { path: file, source }),
+            _ => Ok(()),
+        }
     }
 
     /// Has a member stand still, as a machine that swaps: its connections stay, nobody is answered, until
@@ -415,11 +409,12 @@ impl Ensemble {
     ///
     /// # Errors
     /// What ended a member, if that was a failure; as [`Server::stop`].
-    pub fn stop(mut self) -> Result<(), Error> {
+    pub fn stop(self) -> Result<(), Error> {
         self.end()
     }
 
-    fn end(&mut self) -> Result<(), Error> {
+    /// The same of an ensemble that others may use; none of its members runs from then on.
+    pub(crate) fn end(&self) -> Result<(), Error> {
         let leader = self.leader();
         let running: Vec<Option<RunningMember>> = self.lock().iter_mut().map(Option::take).collect();
         let mut servers: Vec<(u64, Arc<Server>)> =
@@ -466,48 +461,6 @@ impl std::fmt::Debug for Ensemble {
     }
 }
 
-/// The configurations of so many members. All ports are held before the first line is written.
-fn places(size: usize, config: &Config, folder: &Path) -> Result<Vec<MemberPlace>, Error> {
-    let mut ports = Vec::new();
-    for _ in 0..size {
-        let held = || Ok::<_, std::io::Error>([hold_port()?, hold_port()?, hold_port()?].map(Owned::new));
-        ports.push(held().map_err(Error::system("hold a port for a member"))?);
-    }
-    let mut config = config.clone();
-    let ticks = |ms: u64| Some((ms / config.tick_time_ms.max(1)).max(2));
-    config.ensemble.init_limit = config.ensemble.init_limit.or(ticks(10_000));
-    config.ensemble.sync_limit = config.ensemble.sync_limit.or(ticks(2_000));
-    config.client_hosts = vec!["127.0.0.1".to_owned()];
-    config.ensemble.servers.clear();
-    let port_of = |held: &Owned<TcpListener>| {
-        held.local_addr().map(|address| address.port()).map_err(Error::system("look at a port that is held"))
-    };
-    for (id, [quorum, election, _]) in (1..).map(ServerId).zip(&ports) {
-        let (quorum_port, election_port) = (port_of(quorum)?, port_of(election)?);
-        let addresses = vec![PeerAddress { host: "127.0.0.1".to_owned(), quorum_port, election_port }];
-        config.ensemble.servers.insert(id, ServerLine { id, addresses, role: Role::Participant, client: None });
-    }
-    let place = |(id, ports): (ServerId, [Owned<TcpListener>; 3])| {
-        let client_port = port_of(&ports[2])?;
-        let data_dir = folder.join(id.to_string());
-        let config = Config { server_id: id, client_port, data_dir, ..config.clone() };
-        Ok(MemberPlace { config, address: format!("127.0.0.1:{client_port}"), _ports: ports })
-    };
-    (1..).map(ServerId).zip(ports).map(place).collect()
-}
-
-/// A new folder that only its owner may look into.
-fn temporary_folder() -> Result<PathBuf, Error> {
-    let mut name = [0; 8];
-    getrandom::fill(&mut name).map_err(|error| Error::System {
-        what: "get random numbers",
-        source: std::io::Error::other(error.to_string()),
-    })?;
-    let folder = std::env::temp_dir().join(format!("zoarium-ensemble-{:016x}", u64::from_le_bytes(name)));
-    make_folder(&folder).map_err(|source| Error::Folder { path: folder.clone(), source })?;
-    Ok(folder)
-}
-
 /// Stops a server that others may hold as well, and tells how that went.
 fn stopped(server: &Server) -> Result<(), Error> {
     server.request_stop();
@@ -524,6 +477,7 @@ fn described((member, server, state): &(u64, Arc<Server>, RoleState)) -> String 
         (ServerRole::ReadOnly, _) => "looks for a leader, and answers reads".to_owned(),
         (ServerRole::Stopped, _) => "was stopped".to_owned(),
         (ServerRole::Failed, _) => server.failure(|error| format!("has failed: {error}")).unwrap_or_default(),
+        (ServerRole::Leading, _) => "leads no majority".to_owned(),
         (_, Some(leader)) => format!("follows {leader}, which does not lead any more"),
         (_, None) => "is a server by itself".to_owned(),
     };

@@ -14,14 +14,18 @@ use crate::error::{Code, Failure};
 use crate::four_letter::{Whitelist, Word};
 use crate::ids::SessionId;
 use crate::peer::answer::{Answer, Unanswered, question};
+use crate::peer::leaving::HandedOver;
 use crate::peer::local::Hub;
 use crate::peer::serving::Serving;
 pub use crate::peer::serving::{RoleState, ServerRole};
 use crate::peer::{Command, Peer, Status};
 
 mod ensemble;
+mod options;
+mod places;
 
-pub use ensemble::{Ensemble, EnsembleOptions};
+pub use ensemble::Ensemble;
+pub use options::EnsembleOptions;
 
 /// A running peer. Dropping it stops it.
 ///
@@ -213,9 +217,14 @@ impl Server {
         self.serving.now()
     }
 
+    /// The same, for whoever waits or listens longer than it lives.
+    pub(crate) fn serving(&self) -> &Arc<Serving> {
+        &self.serving
+    }
+
     /// Has `told` called with what the server is now, and with each change from now on, its end the last; in place of what was
-    /// called so far. It runs on the server's own thread, which waits for it: it should be short, and must not ask this server
-    /// anything that waits.
+    /// called so far. It runs on the server's own thread, which waits for it: it should be short, must not ask this server
+    /// anything that waits, and not call this here.
     ///
     /// [`Ensemble`] has an example.
     pub fn on_role(&self, told: impl FnMut(RoleState) + Send + 'static) {
@@ -282,6 +291,38 @@ impl Server {
     pub fn pause(&self, duration: Duration) {
         // Where there is no answer it has ended, or stands still already.
         let _ = self.ask(Duration::from_secs(10), |begun| Command::Pause(duration, begun));
+    }
+
+    /// Gives leadership away: the leader takes nothing new, waits until another member has everything, steps down, and keeps out
+    /// of the election that follows. Writes pause for that election and no longer; clients of this server connect anew. Returns
+    /// once another member leads.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use zoarium::{Ensemble, Error};
+    ///
+    /// let ensemble = Ensemble::start(3)?;
+    /// let leader = ensemble.leader().expect("all serve");
+    /// ensemble.member(leader).expect("it runs").hand_over(Duration::from_secs(30))?;
+    /// assert_ne!(ensemble.leader(), Some(leader));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Code::BadArguments`] where it does not lead, or is a server by itself; [`Code::Timeout`] where no other member had
+    /// everything within `limit`, and it goes on leading, or where none was elected; [`Code::Closed`].
+    pub fn hand_over(&self, limit: Duration) -> Result<(), Error> {
+        let answer = self.ask(limit.saturating_add(Duration::from_secs(10)), |answer| Command::HandOver(limit, answer));
+        match answer? {
+            HandedOver::Done => Ok(()),
+            HandedOver::DoesNotLead => {
+                Err(Failure::because(Code::BadArguments, "this server leads nobody, and has nothing to hand over")
+                    .into())
+            }
+            HandedOver::Late => {
+                Err(Failure::because(Code::Timeout, "no other server could take the leadership over in time").into())
+            }
+        }
     }
 
     /// Ends a pause.

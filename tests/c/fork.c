@@ -106,6 +106,7 @@ static void inherited(void) {
   TRUE(zoa_server_address(server) == NULL);
   IS(zoa_server_command(server, "ruok", &text), ZOA_FORKED);
   IS(zoa_server_handover(server, -1), ZOA_FORKED);
+  IS(zoa_server_ready(server, -1), ZOA_FORKED);
   IS(zoa_server_stop(server, -1), ZOA_FORKED);
   IS(zoa_client_open(server, NULL, &other), ZOA_FORKED);
   IS(zoa_client_wait(client, -1), ZOA_FORKED);

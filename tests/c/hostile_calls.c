@@ -460,7 +460,8 @@ static const char *with_server(zoa_server *server) {
   zoa_session session = ZOA_SESSION_INIT;
   if (below(2) && zoa_client_session(pick(CLIENT, &used), &session) == ZOA_OK) id = session.id;
   if (used) leave(used);
-  switch (below(9)) {
+  switch (below(10)) {
+    case 8: name = "ready", zoa_server_ready(server, soon()); break;
     case 0: name = "server_wait", zoa_server_wait(server, soon()); break;
     case 1: {
       void *room = below(16) ? sized(&status, sizeof status) : NULL;

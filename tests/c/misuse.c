@@ -74,6 +74,21 @@ static void all_null(void) {
   TRUE(zoa_server_address(NULL) == NULL);
   IS(zoa_server_command(NULL, NULL, NULL), ZOA_NULL_ARGUMENT);
   IS(zoa_server_handover(NULL, 0), ZOA_NULL_ARGUMENT);
+  IS(zoa_server_ready(NULL, 0), ZOA_NULL_ARGUMENT);
+  IS(zoa_ensemble_start(NULL, 3, NULL), ZOA_NULL_ARGUMENT);
+  TRUE(zoa_ensemble_hosts(NULL) == NULL);
+  IS(zoa_ensemble_wait(NULL, 0), ZOA_NULL_ARGUMENT);
+  IS(zoa_ensemble_leader(NULL, NULL), ZOA_NULL_ARGUMENT);
+  IS(zoa_ensemble_server(NULL, 1, NULL), ZOA_NULL_ARGUMENT);
+  IS(zoa_ensemble_kill(NULL, 1), ZOA_NULL_ARGUMENT);
+  IS(zoa_ensemble_restart(NULL, 1), ZOA_NULL_ARGUMENT);
+  IS(zoa_ensemble_wipe(NULL, 1), ZOA_NULL_ARGUMENT);
+  IS(zoa_ensemble_pause(NULL, 1), ZOA_NULL_ARGUMENT);
+  IS(zoa_ensemble_resume(NULL, 1), ZOA_NULL_ARGUMENT);
+  IS(zoa_ensemble_cut(NULL, 1), ZOA_NULL_ARGUMENT);
+  IS(zoa_ensemble_heal(NULL, 1), ZOA_NULL_ARGUMENT);
+  IS(zoa_ensemble_stop(NULL), ZOA_NULL_ARGUMENT);
+  zoa_ensemble_free(NULL);
   IS(zoa_server_stop(NULL, 0), ZOA_NULL_ARGUMENT);
   IS(zoa_client_open(NULL, NULL, NULL), ZOA_NULL_ARGUMENT);
   IS(zoa_client_wait(NULL, 0), ZOA_NULL_ARGUMENT);
@@ -135,6 +150,7 @@ int main(int argc, char **argv) {
   IS(zoa_server_start(config, &second), ZOA_IN_USE);
   TRUE(second == NULL);
   IS(zoa_server_wait(server, 0), ZOA_OK);
+  IS(zoa_server_ready(server, 0), ZOA_OK);
   IS(zoa_server_handover(server, 0), ZOA_UNIMPLEMENTED);
   IS(zoa_server_command(server, "????", &text), ZOA_BAD_ARGUMENTS);
   IS(zoa_server_command(server, "ruok", NULL), ZOA_NULL_ARGUMENT);
@@ -146,6 +162,7 @@ int main(int argc, char **argv) {
   IS(zoa_client_wait((zoa_client *)config, 0), ZOA_BAD_HANDLE);
   IS(zoa_client_wait((zoa_client *)server, 0), ZOA_BAD_HANDLE);
   IS(zoa_server_stop((zoa_server *)config, 0), ZOA_BAD_HANDLE);
+  IS(zoa_ensemble_stop((zoa_ensemble *)server), ZOA_BAD_HANDLE);
   IS(zoa_client_open((zoa_server *)config, NULL, &client), ZOA_BAD_HANDLE);
   zoa_client_free((zoa_client *)server);
   zoa_result_free((zoa_result *)config);

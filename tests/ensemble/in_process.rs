@@ -163,6 +163,11 @@ fn a_leader_that_is_cut_off_is_replaced_without_being_told_and_follows_once_it_i
 fn a_follower_that_is_cut_off_or_paused_keeps_nobody_up_and_catches_up() {
     let ensemble = Ensemble::start(3).unwrap();
     let follower = follower(&ensemble);
+    // One that stands still can be cut off as well, and nobody waits for it.
+    ensemble.pause(follower).unwrap();
+    ensemble.cut(follower).unwrap();
+    ensemble.heal(follower).unwrap();
+    ensemble.resume(follower).unwrap();
     for (name, cut) in [("/cut", true), ("/paused", false)] {
         if cut {
             ensemble.cut(follower).unwrap()
@@ -251,4 +256,29 @@ fn a_member_that_cannot_start_leaves_nothing_behind() {
     let error = Ensemble::start_with(3, options).unwrap_err();
     assert!(error.to_string().contains(folder.to_str().unwrap()), "{error}");
     std::fs::remove_file(&folder).unwrap();
+}
+
+#[test]
+fn leadership_is_handed_over_and_no_session_or_write_is_lost() {
+    let ensemble = Ensemble::start(3).unwrap();
+    let old = ensemble.leader().unwrap();
+    let server = ensemble.member(old).unwrap();
+    let follower = follower(&ensemble);
+    let refused = ensemble.member(follower).unwrap().hand_over(LIMIT).unwrap_err();
+    assert_eq!(refused.code(), Code::BadArguments);
+    let acknowledged = acknowledged_under(&ensemble, "handed", || server.hand_over(LIMIT).unwrap());
+    let state = server.role();
+    assert!(state.role == ServerRole::Following && state.leader.is_some_and(|leader| leader.0 != old), "{state:?}");
+    ensemble.wait_until_serving(LIMIT).unwrap();
+    assert_has(&server.client().unwrap(), &acknowledged);
+
+    // With nobody to take it over whoever asked is told so, and all goes on later.
+    let leader = ensemble.leader().unwrap();
+    let server = ensemble.member(leader).unwrap();
+    (1..=3).filter(|member| *member != leader).for_each(|member| ensemble.pause(member).unwrap());
+    let error = server.hand_over(Duration::from_millis(100)).unwrap_err();
+    assert_eq!(error.code(), Code::Timeout);
+    (1..=3).filter(|member| *member != leader).for_each(|member| ensemble.resume(member).unwrap());
+    ensemble.wait_until_serving(LIMIT).unwrap();
+    ensemble.client().unwrap().create("/goes-on", b"").unwrap();
 }

@@ -1,5 +1,8 @@
 //! The programs of `examples/`: both tell the same story.
 
+#[path = "../../examples/ensemble.rs"]
+#[allow(dead_code, reason = "its main is for those who run it")]
+mod ensemble;
 #[path = "../../examples/lock_queue.rs"]
 #[allow(dead_code, reason = "a program of its own")]
 mod lock_queue;
@@ -19,4 +22,17 @@ fn the_lock_queue_tells_the_same_story_with_and_without_futures() {
     ];
     assert_eq!(lock_queue::run("test").unwrap(), story);
     assert_eq!(lock_queue_tokio::run("test-tokio").unwrap(), story);
+}
+
+#[test]
+fn the_ensemble_of_the_example_goes_on_without_its_leader_and_takes_it_back() {
+    let story = [
+        "members that serve: 3",
+        "the leader was killed, and another one leads: true",
+        "/kept holds \"by two of three\"",
+        "the killed member is back: Following",
+        "cut off, it is Looking",
+        "healed, it has \"without one\"",
+    ];
+    assert_eq!(ensemble::run().unwrap(), story);
 }

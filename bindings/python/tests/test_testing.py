@@ -201,12 +201,12 @@ def test_nothing_of_it_is_imported_before_it_is_used(tmp_path):
     assert code == 0, said
 
 
-def test_an_ensemble_says_what_it_lacks(monkeypatch):
+def test_an_ensemble_of_processes_says_what_it_lacks(monkeypatch):
     monkeypatch.setenv("ZOARIUM_BINARY", "")
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("zoarium._tool._PACKAGED", "/nowhere/zoarium")
     with pytest.raises(testing.NoToolError, match="ZOARIUM_BINARY"):
-        testing.Ensemble(3)
+        testing.ProcessEnsemble(3)
 
 
 # ---- faults ----------------------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ class Server:
         self._folder: str | None = None
         self._process = os.getpid()
         if members is not None:
-            raise NotImplementedError("members: ensembles cannot be started from Python yet; a server is standalone")
+            raise NotImplementedError("members: a member's configuration is a config_file; zoarium.testing.Ensemble is a whole ensemble")
         settings: dict[str, Setting] = {_camel(key): value for key, value in keys.items()}
         settings.update(config or {})
         if client_port is None and config_file is None:
@@ -73,25 +73,32 @@ class Server:
         except BaseException:
             self._remove_folder()
             raise
+        self._take(handle)
+        _servers.add(self)
+        hook_multiprocessing()
+
+    @staticmethod
+    def _start(settings: dict[str, Setting], config_file: str | os.PathLike[str] | None, handle: c_void_p) -> None:
+        config = make_config(settings, config_file)
+        try:
+            check(_abi.zoa_server_start(config, byref(handle)))
+        finally:
+            _abi.zoa_config_free(config)
+
+    @classmethod
+    def of_handle(cls, handle: c_void_p) -> Server:
+        """A server that was started by the library's C interface; the handle becomes this object's."""
+        server = cls.__new__(cls)
+        server._folder = None
+        server._process = os.getpid()
+        server._take(handle)
+        return server
+
+    def _take(self, handle: c_void_p) -> None:
         self._handle = handle
         address: bytes = _abi.zoa_server_address(handle)
         #: Where clients connect, ``"127.0.0.1:40211"``.
         self.address: str = address.decode()
-        _servers.add(self)
-        _hook_multiprocessing()
-
-    @staticmethod
-    def _start(settings: dict[str, Setting], config_file: str | os.PathLike[str] | None, handle: c_void_p) -> None:
-        config = c_void_p()
-        check(_abi.zoa_config_new(byref(config)))
-        try:
-            if config_file is not None:
-                check(_abi.zoa_config_load(config, os.fspath(config_file).encode()))
-            for key, value in settings.items():
-                check(_abi.zoa_config_set(config, key.encode(), _text(value).encode()))
-            check(_abi.zoa_server_start(config, byref(handle)))
-        finally:
-            _abi.zoa_config_free(config)
 
     @property
     def handle(self) -> c_void_p:
@@ -148,6 +155,15 @@ class Server:
         from .aio import Opening
 
         return Opening(self, 15.0, auth_data, timeout=timeout, chroot=chroot, read_only=False, resume=resume, new_session=new_session)
+
+    def wait(self, timeout: float = 60.0) -> None:
+        """Waits until clients are served: at once, unless it is a member of an ensemble, which needs a leader first."""
+        deadline = _inbox.deadline_of(timeout)
+        while True:
+            left = deadline - monotonic()
+            code = _abi.zoa_server_ready(self._handle, int(max(0, min(100, left * 1000))))
+            if code != _abi.ZOA_TIMEOUT or left <= 0:
+                return _check(code)
 
     def status(self) -> Status:
         """How it is, also when it has ended."""
@@ -236,6 +252,21 @@ def running() -> list[Server]:
     return list(_servers)
 
 
+def make_config(settings: Mapping[str, Setting], config_file: str | os.PathLike[str] | None = None) -> c_void_p:
+    """The library's handle of these settings, to be freed."""
+    config = c_void_p()
+    check(_abi.zoa_config_new(byref(config)))
+    try:
+        if config_file is not None:
+            check(_abi.zoa_config_load(config, os.fspath(config_file).encode()))
+        for key, value in settings.items():
+            check(_abi.zoa_config_set(config, key.encode(), _text(value).encode()))
+    except BaseException:
+        _abi.zoa_config_free(config)
+        raise
+    return config
+
+
 def _camel(key: str) -> str:
     """A key as ``zoo.cfg`` spells it.
 
@@ -283,7 +314,7 @@ def _check(code: int) -> None:
 _is_hooked = 0
 
 
-def _hook_multiprocessing() -> None:
+def hook_multiprocessing() -> None:
     """Children of ``multiprocessing`` end without ``atexit``; their servers are to be stopped all the same."""
     global _is_hooked
     util = sys.modules.get("multiprocessing.util")

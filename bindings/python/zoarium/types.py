@@ -296,7 +296,7 @@ class Status(NamedTuple):
     epoch: int
     #: Its last transaction.
     last_zxid: int
-    #: The leader's number; its own when standalone.
+    #: The leader's number; its own when standalone, 0 while there is none.
     leader_id: int
     #: The port clients connect to.
     client_port: int
@@ -310,9 +310,9 @@ class Status(NamedTuple):
     data_bytes: int
     #: Bytes of the data file.
     file_bytes: int
-    #: Learners that are up to date; 0 when standalone.
+    #: Learners of a leader that are up to date; 0 when it does not lead.
     learners_in_sync: int
-    #: Votes that make a quorum; 1 when standalone.
+    #: Servers that make a quorum, where each has one vote; 1 when standalone.
     quorum_size: int
     #: Requests taken and not answered.
     outstanding: int

@@ -6,6 +6,7 @@
 mod bench;
 mod check;
 mod describe;
+mod dev;
 mod export;
 mod import;
 mod inspect;
@@ -50,6 +51,7 @@ const EXAMPLES: &str = "\
 Examples:
   zoarium serve                        a server on its own: ./zoarium-data, 127.0.0.1, port 2181
   zoarium serve zoo.cfg                a ZooKeeper server's configuration, unedited
+  zoarium dev --peers 3                a throw-away ensemble, whose leader you can kill
   zoarium check /etc/zookeeper/conf/zoo.cfg
                                        what each setting of that file means here, and what is ignored
   zoarium inspect zoarium-data         what is in a data file, transactions as lines
@@ -68,6 +70,7 @@ enum Subcommands {
     Inspect(inspect::InspectArguments),
     Import(import::ImportArguments),
     Export(export::ExportArguments),
+    Dev(dev::DevArguments),
 }
 
 fn main() -> ExitCode {
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Subcommands::Inspect(arguments) => inspect::run(&arguments),
         Subcommands::Import(arguments) => import::run(&arguments),
         Subcommands::Export(arguments) => export::run(&arguments),
+        Subcommands::Dev(arguments) => dev::run(&arguments, cli.volume),
     };
     if out::is_lost() && code == ExitCode::SUCCESS { ExitCode::from(exit::REFUSED) } else { code }
 }

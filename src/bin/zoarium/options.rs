@@ -37,7 +37,7 @@ pub(crate) struct ConfigOptions {
     strict: bool,
 }
 
-fn parse_property(text: &str) -> Result<(String, String), String> {
+pub(crate) fn parse_property(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, _)) if key.trim().is_empty() => Err("the key is missing".to_owned()),
         Some((key, value)) => Ok((key.trim().to_owned(), value.trim().to_owned())),

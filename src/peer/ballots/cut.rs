@@ -10,6 +10,13 @@ impl Ballots {
         if !std::mem::replace(&mut self.is_cut_off, is_cut_off) || is_cut_off {
             return;
         }
+        self.end_all(now);
+        // Others may have connected meanwhile.
+        self.door.ready();
+    }
+
+    /// Ends all connections.
+    pub fn end_all(&mut self, now: Millis) {
         let mut links: Vec<(usize, ServerId)> = Vec::new();
         let mut dials: Vec<(usize, ServerId)> = Vec::new();
         for (slot, used) in self.slots.iter_mut().enumerate() {
@@ -21,13 +28,11 @@ impl Ballots {
             }
         }
         for (slot, peer) in links {
-            self.lost(now, slot, peer, "the network was cut", 0);
+            self.lost(now, slot, peer, "it is ended by this side", 0);
         }
         for (slot, peer) in dials {
             self.free(slot);
             self.failed(now, peer);
         }
-        // Others may have connected meanwhile.
-        self.door.ready();
     }
 }

@@ -12,6 +12,13 @@ impl QuorumLinks {
             return;
         }
         self.silenced.clear();
+        self.end_all();
+        // Others may have connected meanwhile.
+        self.door.ready();
+    }
+
+    /// Ends all connections.
+    pub fn end_all(&mut self) {
         let mut ended = Vec::new();
         for used in &mut self.slots {
             match used {
@@ -22,10 +29,8 @@ impl QuorumLinks {
             }
         }
         for link in ended {
-            self.end(link, "the network was cut".to_owned());
+            self.end(link, "it is ended by this side".to_owned());
         }
-        // Others may have connected meanwhile.
-        self.door.ready();
     }
 
     /// Dials get no answer.

@@ -6,10 +6,12 @@ installed. Without it::
     with zoarium.testing.start_server() as server, zoarium.testing.fresh_client(server) as zk:
         ...
 
-An ensemble of real processes, to be killed, paused and started again::
+An ensemble in this process, whose members are killed, started again, paused and cut off::
 
     with zoarium.testing.Ensemble(3) as ensemble, ensemble.client() as zk:
         ensemble.kill(ensemble.leader)
+
+:class:`ProcessEnsemble` is the same of real processes.
 
 Tests that were written on kazoo's harness change one import: ``from zoarium.testing import KazooTestCase``.
 
@@ -25,8 +27,9 @@ from .faults import drop, expire, pause
 from .servers import ENVIRONMENT, OutsideServer, TestServer, fresh_client, fresh_path, start_server
 
 if TYPE_CHECKING:
-    from .ensemble import Ensemble, NoToolError
+    from .ensemble import Ensemble
     from .harness import KazooTestCase, KazooTestHarness
+    from .processes import NoToolError, ProcessEnsemble
 
 __all__ = [
     "ENVIRONMENT",
@@ -35,6 +38,7 @@ __all__ = [
     "KazooTestHarness",
     "NoToolError",
     "OutsideServer",
+    "ProcessEnsemble",
     "TestServer",
     "drop",
     "expire",
@@ -51,8 +55,12 @@ def __getattr__(name: str) -> Any:
         from . import harness
 
         return getattr(harness, name)
-    if name in ("Ensemble", "NoToolError"):
-        from . import ensemble
+    if name == "Ensemble":
+        from .ensemble import Ensemble
 
-        return getattr(ensemble, name)
+        return Ensemble
+    if name in ("ProcessEnsemble", "NoToolError"):
+        from . import processes
+
+        return getattr(processes, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Ensembles of real processes, to be killed, paused and started again by tests.
+"""Ensembles in this process, whose members tests kill, start again, pause and cut off.
 
     with Ensemble(3) as ensemble, ensemble.client() as zk:
         zk.create("/a")
@@ -6,93 +6,47 @@
         ensemble.wait()
         assert zk.retry(zk.exists, "/a")
 
-Each member is a process of the command line tool, ``zoarium serve``, with a data folder of its own; what it has synced is
-what a killed one keeps. Members are named by their numbers in the configuration, from 1 on.
+Each member is a server with a data folder, ports and threads of its own; what it has synced is what a killed one keeps. Members
+are named by their numbers in the configuration, from 1 on. :class:`~zoarium.testing.ProcessEnsemble` has the same members as
+real processes, which cannot be cut off.
 """
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import os
-import random
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
 import weakref
-from time import monotonic, sleep
-from typing import Callable, Iterable, Mapping, Union
+from ctypes import byref, c_uint64, c_void_p
+from time import monotonic
+from typing import Callable, Iterable, Mapping
 
-from .._tool import find_tool
+from .. import _abi, _inbox
+from .._life import Life, life
+from .._log import wire_logging
 from ..client import Client, connect
-from ..errors import TimedOutError
+from ..errors import check, failure
+from ..server import Server, Setting, hook_multiprocessing, make_config
 
-#: What a configuration key may be set to.
-Setting = Union[str, int, bool]
-
-#: Ports of an ensemble lie above this one: below those that systems give to whoever connects, so nobody gets one by chance.
-_PORTS_FROM = 20_000
-_PORTS_TO = 29_000
-#: Holding it means that the whole address is this ensemble's.
-_CLAIM_PORT = 19_999
-
-_DEFAULTS: dict[str, Setting] = {
-    "tickTime": 200,
-    "initLimit": 20,
-    "syncLimit": 10,
-    "maxClientCnxns": 0,
-    "minSessionTimeout": 400,
-    "maxSessionTimeout": 120_000,
-    "4lw.commands.whitelist": "*",
-    "admin.enableServer": False,
+#: What ZooKeeper calls the roles of members that serve.
+_MODES = {
+    "leading": "leader",
+    "following": "follower",
+    "observing": "observer",
+    "standalone": "standalone",
+    "read-only": "read-only",
 }
 
+#: Ensembles that have to be stopped at the interpreter's end.
 _ensembles: weakref.WeakSet[Ensemble] = weakref.WeakSet()
-
-
-class NoToolError(RuntimeError):
-    """The command line tool, which members are processes of, is not there."""
-
-
-def _claim_address() -> tuple[str, socket.socket]:
-    """An address of this machine's own network that no other ensemble uses, and what keeps it so.
-
-    All of 127.0.0.0/8 is this machine. On an address of one's own no port has to be raced for: whoever asks for a free one
-    gets it on another address.
-    """
-    while True:
-        host = f"127.{random.randint(1, 254)}.{random.randint(0, 254)}.{random.randint(1, 254)}"
-        claim = socket.socket()
-        try:
-            claim.bind((host, _CLAIM_PORT))
-            claim.listen(1)
-        except OSError:
-            claim.close()
-            continue
-        return host, claim
-
-
-def _word(address: str, word: str, limit: float = 1.0) -> str:
-    """What a member answers to a four-letter word; nothing when it does not."""
-    host, _, port = address.rpartition(":")
-    answer = b""
-    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), limit) as connection:
-        connection.sendall(word.encode())
-        while more := connection.recv(65536):
-            answer += more
-    return answer.decode(errors="replace")
 
 
 class Ensemble:
     """So many members, all of them serving when this returns.
 
-    `config` are further keys of ``zoo.cfg`` for all members. `data_dir` is where their folders lie; without one that is a
-    temporary folder, which goes in the end. `timeout` is how long it may take until they serve, in seconds.
+    `config` are further keys of ``zoo.cfg`` for all members. `data_dir` is where their folders lie, ``1``, ``2`` and so on;
+    without one that is a temporary folder, which goes in the end. `timeout` is how long :attr:`leader`, :meth:`wait` and
+    clients wait unless told otherwise, in seconds.
 
-    Raises :class:`NoToolError` when the command line tool is not found, :class:`~zoarium.TimedOutError` when they do not
-    serve in time.
+    Raises :class:`~zoarium.BadArgumentsError` for what cannot be, :class:`~zoarium.TimedOutError` when they do not serve within a minute.
     """
 
     def __init__(
@@ -105,131 +59,80 @@ class Ensemble:
     ) -> None:
         if size < 1:
             raise ValueError(f"an ensemble has at least one member, not {size}")
-        tool = find_tool()
-        if tool is None:
-            raise NoToolError(
-                "the command line tool zoarium is neither in this package nor on the path: set ZOARIUM_BINARY"
-            )
-        self._tool = tool
+        self._handle = c_void_p()
+        self._process = os.getpid()
         self._timeout = timeout
-        self._is_temporary = data_dir is None
-        self._folder = tempfile.mkdtemp(prefix="zoarium-ensemble-") if data_dir is None else os.fspath(data_dir)
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._away: set[int] = set()
         self._paused: set[int] = set()
-        self._host, self._claim = _claim_address()
         #: The members' numbers.
         self.members = range(1, size + 1)
-        first = random.randrange(_PORTS_FROM, _PORTS_TO - 3 * size)
-        self._ports = {member: first + 3 * at for at, member in enumerate(self.members)}
-        _ensembles.add(self)
+        settings = dict(config or {})
+        if data_dir is not None:
+            settings["dataDir"] = data_dir
+        handle = c_void_p()
+        wire_logging()
+        keys = make_config(settings)
         try:
-            for member in self.members:
-                self._configure(member, {**_DEFAULTS, **(config or {})})
-            for member in self.members:
-                self._spawn(member)
-            self.wait(timeout)
-        except BaseException:
-            self.stop()
-            raise
-
-    def _configure(self, member: int, settings: Mapping[str, Setting]) -> None:
-        data = os.path.join(self._folder, str(member), "data")
-        os.makedirs(data, exist_ok=True)
-        with open(os.path.join(data, "myid"), "w") as file:
-            file.write(f"{member}\n")
-        host, _, port = self.address_of(member).rpartition(":")
-        keys: dict[str, Setting] = {"dataDir": data, "clientPort": port, "clientPortAddress": host, **settings}
-        if len(self.members) > 1:
-            for other, at in self._ports.items():
-                keys[f"server.{other}"] = f"{self._host}:{at + 1}:{at + 2}"
-        with open(self._config(member), "w") as file:
-            for key, value in keys.items():
-                file.write(f"{key}={str(value).lower() if isinstance(value, bool) else value}\n")
-
-    def _config(self, member: int) -> str:
-        return os.path.join(self._folder, str(member), "zoo.cfg")
-
-    def _log(self, member: int) -> str:
-        return os.path.join(self._folder, str(member), "log")
-
-    def _spawn(self, member: int) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ZOARIUM_")}
-        with open(self._log(member), "ab") as log:
-            self._processes[member] = subprocess.Popen(
-                [self._tool, "serve", self._config(member)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                # Ctrl-C is for the tests: they end the members.
-                start_new_session=True,
-            )
+            check(_abi.zoa_ensemble_start(keys, size, byref(handle)))
+        finally:
+            _abi.zoa_config_free(keys)
+        self._handle = handle
+        hosts: bytes = _abi.zoa_ensemble_hosts(handle)
+        #: A connect string of all members.
+        self.address: str = hosts.decode()
+        _ensembles.add(self)
+        hook_multiprocessing()
 
     # ---- what is known ----
 
-    @property
-    def address(self) -> str:
-        """A connect string of all members."""
-        return ",".join(self.address_of(member) for member in self.members)
-
     def address_of(self, member: int) -> str:
         """Where clients of one member connect; the same each time it runs."""
-        return f"{self._host}:{self._ports[member]}"
+        self._known(member)
+        return self.address.split(",")[member - 1]
 
     @property
     def running(self) -> list[int]:
         """The members that run, paused ones among them."""
-        return [member for member in self.members if member in self._processes]
+        return [member for member in self.members if member not in self._away]
+
+    def member(self, member: int) -> Server:
+        """The server that a member is, until it is killed: for clients past the socket, its status, and what tests do to
+        sessions."""
+        self._runs(member)
+        handle = c_void_p()
+        check(_abi.zoa_ensemble_server(self._handle, member, byref(handle)))
+        return Server.of_handle(handle)
 
     def role(self, member: int) -> str | None:
         """``"leader"``, ``"follower"``, ``"standalone"`` …; ``None`` while it serves nobody."""
-        if member not in self._processes or member in self._paused:
+        self._known(member)
+        if member in self._away or member in self._paused:
             return None
-        for line in _word(self.address_of(member), "srvr").splitlines():
-            if line.startswith("Mode: "):
-                return line[len("Mode: ") :]
-        return None
+        return _MODES.get(self.member(member).status().role)
 
     def command(self, member: int, word: str) -> str:
         """A member's answer to a four-letter word such as ``"mntr"``."""
-        return _word(self.address_of(member), word, 10.0)
+        return self.member(member).command(word)
 
     @property
     def leader(self) -> int:
         """The member that leads, once one does."""
-        found: list[int] = []
-
-        def leads() -> bool:
-            found[:] = [member for member in self.members if self.role(member) in ("leader", "standalone")]
-            return len(found) == 1
-
-        self._until(leads, "no member leads", self._timeout)
-        return found[0]
-
-    def logs(self, member: int) -> str:
-        """What a member has said."""
-        with open(self._log(member), errors="replace") as file:
-            return file.read()
+        found = c_uint64()
+        deadline = _inbox.deadline_of(self._timeout)
+        while True:
+            check(_abi.zoa_ensemble_leader(self._handle, byref(found)))
+            if found.value:
+                return found.value
+            self.wait(max(0.0, deadline - monotonic()))
 
     def wait(self, timeout: float | None = None) -> None:
-        """Waits until all members that run, and are not paused, serve, and one of them leads."""
-
-        def serve() -> bool:
-            for member, process in self._processes.items():
-                if process.poll() is not None:
-                    raise RuntimeError(f"member {member} has ended by itself, with {process.returncode}:\n{self.logs(member)}")
-            roles = [self.role(member) for member in self.running if member not in self._paused]
-            return None not in roles and sum(role in ("leader", "standalone") for role in roles) == 1
-
-        self._until(serve, "not all members serve", self._timeout if timeout is None else timeout)
-
-    def _until(self, condition: Callable[[], bool], complaint: str, timeout: float) -> None:
-        deadline = monotonic() + timeout
-        while not condition():
-            if monotonic() > deadline:
-                said = "".join(f"\nmember {member}:\n{self.logs(member)[-2000:]}" for member in self.running)
-                raise TimedOutError(f"{complaint} after {timeout} s{said}")
-            sleep(0.005)
+        """Waits until all members serve that run and are neither paused nor cut off, and one of them leads."""
+        deadline = _inbox.deadline_of(self._timeout if timeout is None else timeout)
+        while True:
+            left = deadline - monotonic()
+            code = _abi.zoa_ensemble_wait(self._handle, int(max(0, min(100, left * 1000))))
+            if code != _abi.ZOA_TIMEOUT or left <= 0:
+                return check(code)
 
     def client(
         self,
@@ -241,7 +144,7 @@ class Ensemble:
         auth_data: Iterable[tuple[str, str]] = (),
         new_session: bool = False,
     ) -> Client:
-        """A client of all members, or of one."""
+        """A client of all members, or of one, over TCP. :meth:`member` has clients past the socket."""
         return connect(
             self.address if member is None else self.address_of(member),
             timeout=timeout,
@@ -255,61 +158,70 @@ class Ensemble:
     # ---- what is done to members ----
 
     def kill(self, member: int) -> None:
-        """Ends a member at once, as a loss of power of its process: it keeps what it has synced."""
-        process = self._processes.pop(member, None)
-        if process is None:
-            raise ValueError(f"member {member} does not run")
+        """Ends a member as ``kill -9`` ends a process: it keeps what it has synced, and says goodbye to nobody."""
+        self._runs(member)
+        self._act(_abi.zoa_ensemble_kill, member)
+        self._away.add(member)
         self._paused.discard(member)
-        process.kill()
-        process.wait()
 
     def restart(self, member: int) -> None:
         """Starts a member that does not run, with the data and addresses it had; :meth:`wait` until it serves."""
-        if member not in self.members:
-            raise ValueError(f"there is no member {member}")
-        if member in self._processes:
-            raise ValueError(f"member {member} runs")
-        self._spawn(member)
+        self._is_away(member)
+        self._act(_abi.zoa_ensemble_restart, member)
+        self._away.discard(member)
 
     def pause(self, member: int) -> None:
         """Stops a member where it is, as a machine that swaps: its connections stay, nobody is answered."""
-        self._signal(member, signal.SIGSTOP)
+        self._runs(member)
+        self._act(_abi.zoa_ensemble_pause, member)
         self._paused.add(member)
 
     def resume(self, member: int) -> None:
         """Lets a paused member go on."""
-        self._signal(member, signal.SIGCONT)
+        self._runs(member)
+        self._act(_abi.zoa_ensemble_resume, member)
         self._paused.discard(member)
 
-    def _signal(self, member: int, number: signal.Signals) -> None:
-        if member not in self._processes:
-            raise ValueError(f"member {member} does not run")
-        self._processes[member].send_signal(number)
+    def cut(self, member: int) -> None:
+        """Cuts a member off from the others, as where a cable is pulled: nobody is told. Its clients reach it all the same."""
+        self._runs(member)
+        self._act(_abi.zoa_ensemble_cut, member)
+
+    def heal(self, member: int) -> None:
+        """Connects a member with the others again."""
+        self._runs(member)
+        self._act(_abi.zoa_ensemble_heal, member)
 
     def wipe(self, member: int) -> None:
         """Takes a member that does not run its data: it begins anew, and gets everything from the others."""
-        if member in self._processes:
+        self._is_away(member)
+        self._act(_abi.zoa_ensemble_wipe, member)
+
+    def _act(self, what: Callable[[c_void_p, int], int], member: int) -> None:
+        check(what(self._handle, member))
+
+    def _known(self, member: int) -> None:
+        if member not in self.members:
+            raise ValueError(f"there is no member {member}")
+
+    def _runs(self, member: int) -> None:
+        self._known(member)
+        if member in self._away:
+            raise ValueError(f"member {member} does not run")
+
+    def _is_away(self, member: int) -> None:
+        self._known(member)
+        if member not in self._away:
             raise ValueError(f"member {member} runs")
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(os.path.join(self._folder, str(member), "data", "zoarium.db"))
 
     def stop(self) -> None:
         """Ends all members, and removes their data if those are temporary. Stopping twice is fine."""
-        processes, self._processes = self._processes, {}
-        for process in processes.values():
-            # A paused one hears of it when it goes on.
-            process.terminate()
-            process.send_signal(signal.SIGCONT)
-        for process in processes.values():
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self._paused.clear()
-        self._claim.close()
-        if self._is_temporary:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._process != os.getpid():
+            return
+        self._away.update(self.members)
+        code = _abi.zoa_ensemble_stop(self._handle)
+        if code:
+            raise failure(code)
 
     def __enter__(self) -> Ensemble:
         return self
@@ -320,11 +232,18 @@ class Ensemble:
     def __repr__(self) -> str:
         return f"<zoarium.testing.Ensemble {self.address}, {len(self.running)} of {len(self.members)} run>"
 
+    def __del__(self, _life: Life = life) -> None:
+        handle = self.__dict__.get("_handle")
+        if handle and not _life.is_ending and self._process == os.getpid():
+            _abi.zoa_ensemble_free(handle)
 
-def _stop_all() -> None:
+
+def _stop_all(_deadline: float) -> None:
     for ensemble in list(_ensembles):
-        with contextlib.suppress(Exception):
+        try:
             ensemble.stop()
+        except Exception:
+            pass
 
 
-atexit.register(_stop_all)
+_inbox.at_exit.append(_stop_all)

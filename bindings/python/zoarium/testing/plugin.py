@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, Iterator
+from typing import Callable, Iterator
 
 import pytest
 
 from ..client import Client
 from . import servers
-from .ensemble import Ensemble, NoToolError
+from .ensemble import Ensemble
 from .servers import TestServer
 
 
@@ -51,14 +51,7 @@ def zk_address(zk_server: TestServer, zk_path: str) -> str:
 
 @pytest.fixture
 def zk_ensemble() -> Iterator[Callable[..., Ensemble]]:
-    """Makes ensembles of so many members, with the arguments of :class:`zoarium.testing.Ensemble`; ends them all. Where the
-    command line tool is not there, the test is skipped."""
+    """Makes ensembles of so many members in this process, with the arguments of :class:`zoarium.testing.Ensemble`; ends them
+    all."""
     with contextlib.ExitStack() as stack:
-
-        def make(size: int = 3, **options: Any) -> Ensemble:
-            try:
-                return stack.enter_context(Ensemble(size, **options))
-            except NoToolError as error:
-                pytest.skip(str(error))
-
-        yield make
+        yield lambda size=3, **options: stack.enter_context(Ensemble(size, **options))
