@@ -60,7 +60,8 @@ class World:
     def __init__(self, folder, kinds, arguments):
         self.kinds, self.arguments = kinds, arguments
         self.chance = random.Random(arguments.seed)
-        settings = [f"maxSessionTimeout={SESSION_MS}"]
+        # Ours keeps a short log; ZooKeeper takes no notice of these keys.
+        settings = [f"maxSessionTimeout={SESSION_MS}", "zoarium.logWindow=4M", "zoarium.followerWindow=1M"]
         self.cluster = cluster.Cluster(folder, kinds, observers=1, settings=settings, tick_ms=arguments.tick)
         self.members = self.cluster.members
         self.observer = max(self.members)
