@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::ids::Zxid;
+use crate::ids::{ServerId, Zxid};
 use crate::records::Stat;
 use crate::records::txn::{Payload, Txn, decode_txn};
 use crate::sim::Wrong;
@@ -20,8 +20,9 @@ const NO_NODE: i32 = -101;
 /// A write that a client has sent and of which nothing is committed yet.
 pub(super) struct SentWrite {
     pub request: SimRequest,
-    /// The connection, of all that there were.
+    /// The connection, of all that there were, and the member at its other end.
     pub conn: u64,
+    pub at: ServerId,
     /// The highest zxid that anybody had been acknowledged when it was sent (G-01).
     pub floor: i64,
 }
@@ -69,6 +70,8 @@ pub(super) struct Canon {
     pub closing: BTreeSet<i64>,
     /// Whether writes may be refused for want of room.
     pub may_refuse: bool,
+    /// Who was established in which epoch (S-07).
+    pub leaders: BTreeMap<u32, ServerId>,
     /// The last connection of each session over which a write came that had its effect (G-02).
     spoken: BTreeMap<i64, u64>,
     /// States that were reached.
@@ -89,6 +92,7 @@ impl Canon {
             ended: BTreeMap::new(),
             closing: BTreeSet::new(),
             may_refuse,
+            leaders: BTreeMap::new(),
             spoken: BTreeMap::new(),
             marks: BTreeMap::new(),
         };
@@ -277,8 +281,8 @@ impl Canon {
         }
         let mut earlier = self.sent.range((session, i32::MIN)..(session, xid)).map(|(_, earlier)| earlier);
         match earlier.find(|earlier| earlier.conn == sent.conn) {
-            // Without room a leader refuses some, which leave no trace.
-            Some(_) if self.may_refuse => Ok(sent),
+            // Without room a leader refuses some of its own clients', which leave no trace; a learner waits for one.
+            Some(at) if self.may_refuse && self.leaders.get(&zxid.epoch()) == Some(&at.at) => Ok(sent),
             Some(skipped) => Err(format!("G-02: {zxid} before {:?} of the same connection", skipped.request)),
             None => Ok(sent),
         }

@@ -238,7 +238,7 @@ impl Cluster {
     }
 
     fn established(&mut self, id: ServerId, epoch: u32) -> Result<(), Wrong> {
-        if let Some(other) = self.leaders.insert(epoch, id) {
+        if let Some(other) = self.canon.leaders.insert(epoch, id) {
             return Err(format!("S-07: epoch {epoch} is led by {id} and was led by {other}"));
         }
         let log = &self.machines[&id].log;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::agenda::Happening;
-use super::member::{self, Opened, SimProcess, ToldToCut};
-use super::network::Place;
+use super::member::{self, Incoming, Opened, SimProcess, ToldToCut};
+use super::network::{Place, Travelling};
 use super::swarm::FaultKind;
 use super::{Cluster, ProcessEnd};
 use crate::ids::{self, Millis, ServerId, Zxid};
@@ -49,6 +49,7 @@ impl Cluster {
             }
             FaultKind::Isolate => self.isolate(any),
             FaultKind::IsolateLeader => self.isolate(leader),
+            FaultKind::Depose => self.leader() == Some(leader) && self.depose(leader),
             FaultKind::Halves => {
                 let part: Vec<ServerId> = members.iter().copied().filter(|_| self.rng.chance(2)).collect();
                 let rest = members.iter().filter(|id| !part.contains(id));
@@ -198,6 +199,22 @@ impl Cluster {
             _ => others.iter().flat_map(|other| [(me, *other), (*other, me)]).collect(),
         };
         !pairs.is_empty() && self.block(pairs, &format!("{id} is cut off"))
+    }
+
+    /// A leader is cut off, and its learners find that out at once while it does not: they elect another one, and for a while its
+    /// clients have two to choose from (F-16, G-04).
+    fn depose(&mut self, leader: ServerId) -> bool {
+        let others: Vec<ServerId> = self.swarm.members().into_iter().filter(|other| *other != leader).collect();
+        for other in &others {
+            if let Some(stream) = self.net.quorum_stream(Place::Member(leader), Place::Member(*other)) {
+                self.net.swallow(stream);
+                self.comes(*other, Incoming::Stream(stream, Travelling::End));
+            }
+        }
+        let us = self.swarm.ticks_us(self.swarm.sync_limit + 1 + self.rng.below(10));
+        let line = format!("{leader} is cut off, and its learners know that");
+        self.block_for(self.pairs_with_others(&[leader]), &line, us);
+        !others.is_empty()
     }
 
     /// As many voters as can be missed are cut off for a while, so that they lack what is committed meanwhile. When they are back,

@@ -236,7 +236,8 @@ impl KazooClient {
             }
         };
         if request.is_write() {
-            let sent = super::canon::SentWrite { request: request.clone(), conn: self.conn, floor: canon.acked };
+            let (request, conn, at) = (request.clone(), self.conn, self.servers[0]);
+            let sent = super::canon::SentWrite { request, conn, at, floor: canon.acked };
             canon.sent.insert((self.session, xid), sent);
         }
         let bytes = framed(&request.encode(xid));

@@ -169,7 +169,7 @@ impl Cluster {
             }
             (Standing::Following { votes: true, .. }, _) => self.story.count("mark: a follower leaves its leader"),
             (_, Standing::Leading { epoch }) => {
-                let last = self.leaders.iter().next_back().map(|(epoch, leader)| (*epoch, *leader));
+                let last = self.canon.leaders.iter().next_back().map(|(epoch, leader)| (*epoch, *leader));
                 if last.is_some_and(|(_, leader)| leader == id) {
                     self.story.count("mark: the same member leads the next epoch");
                 }
@@ -248,7 +248,7 @@ impl Cluster {
                 if others.into_iter().any(|other| matches!(other.standing, Standing::Leading { .. })) {
                     self.story.count("mark: two think that they lead");
                 }
-                if self.leaders.keys().next_back().is_some_and(|last| epoch > last + 1) {
+                if self.canon.leaders.keys().next_back().is_some_and(|last| epoch > last + 1) {
                     self.story.count("mark: an epoch is left out");
                 }
                 if logged > committed {
@@ -267,7 +267,7 @@ impl Cluster {
             Standing::Leading { epoch } => epoch,
             Standing::Following { epoch, .. } => {
                 self.story.count("mark: a follower applies first");
-                let leader = self.leaders.get(&epoch).and_then(|leader| self.machines.get(leader));
+                let leader = self.canon.leaders.get(&epoch).and_then(|leader| self.machines.get(leader));
                 if leader.is_some_and(|leader| leader.logged() < zxid) {
                     self.story.count("mark: committed without the leader's own disk");
                 }

@@ -90,8 +90,6 @@ struct Cluster {
     conns: u64,
     canon: Canon,
     story: Story,
-    /// Who was established in which epoch (S-07).
-    leaders: BTreeMap<u32, ServerId>,
     /// Decisions that were looked at.
     judged: BTreeSet<Zxid>,
     blocks: u64,
@@ -179,7 +177,6 @@ impl Cluster {
             conns: 0,
             canon: Canon::new(swarm.faults.contains(&FaultKind::DiskFull)),
             story: Story::default(),
-            leaders: BTreeMap::new(),
             judged: BTreeSet::new(),
             blocks: 0,
             blocked: BTreeMap::new(),

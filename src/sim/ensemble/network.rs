@@ -249,6 +249,13 @@ impl SimNet {
         }
     }
 
+    /// Whatever is sent over the connection from now on is lost, and nobody hears of that.
+    pub(super) fn swallow(&mut self, id: u64) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.is_cut = true;
+        }
+    }
+
     /// The connection is lost at some byte; each end hears of that in its own time, or never.
     pub(super) fn cut(&mut self, agenda: &mut Agenda, id: u64) -> [bool; 2] {
         let mut hears = [false; 2];

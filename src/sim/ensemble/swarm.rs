@@ -13,6 +13,7 @@ pub(super) enum FaultKind {
     OneWay,
     Isolate,
     IsolateLeader,
+    Depose,
     Halves,
     SlowPath,
     Kill,
@@ -34,12 +35,13 @@ pub(super) enum FaultKind {
     WallClock,
 }
 
-const FAULTS: [FaultKind; 24] = [
+const FAULTS: [FaultKind; 25] = [
     FaultKind::CutStream,
     FaultKind::CutFollower,
     FaultKind::OneWay,
     FaultKind::Isolate,
     FaultKind::IsolateLeader,
+    FaultKind::Depose,
     FaultKind::Halves,
     FaultKind::SlowPath,
     FaultKind::Kill,
@@ -70,6 +72,7 @@ impl FaultKind {
             FaultKind::OneWay => "fault: one path blocked",
             FaultKind::Isolate => "fault: member isolated",
             FaultKind::IsolateLeader => "fault: leader isolated",
+            FaultKind::Depose => "fault: leader deposed and not told",
             FaultKind::Halves => "fault: partition",
             FaultKind::SlowPath => "fault: slow path",
             FaultKind::Kill => "fault: killed",

@@ -14,6 +14,7 @@ use crate::ids::{LinkId, Millis, ServerId};
 use crate::member::{Member, MemberFailure};
 use crate::records::peer::{PacketType, QuorumPacket};
 use crate::store::LogWritten;
+use crate::store::tests::sim_disk::Trap;
 use crate::zab::ZabEvent;
 
 /// A packet's data at most, as the sockets have it.
@@ -451,6 +452,12 @@ impl Cluster {
                 Deed::Hear(link) => {
                     if let Some(socket) = quorum_socket(process, link) {
                         socket.is_raw = true;
+                    }
+                    // The switch to another state is one of few moments; a power cut that comes anywhere hardly meets it.
+                    let is_cut = self.swarm.faults.contains(&FaultKind::DiesInDiskCall) && self.healed_at.is_none();
+                    if is_cut && self.rng.chance(4) {
+                        let calls = self.rng.below(40);
+                        self.machines[&id].disk.set_trap(calls, Trap::Crash);
                     }
                 }
                 Deed::Heard(link, rest) => {
