@@ -406,9 +406,7 @@ impl Leader {
         learner.heard_at = own.now;
         for (zxid, txn) in txns.iter().filter(|(zxid, _)| *zxid <= committed) {
             if *zxid > learner.sent {
-                own.send(link, PacketType::PROPOSAL, *zxid, Arc::clone(txn));
-                own.send_bare(link, PacketType::COMMIT, *zxid);
-                (learner.sent, learner.told) = (*zxid, *zxid);
+                learner.send_committed(own, link, *zxid, Arc::clone(txn));
             }
         }
         if learner.sent >= own.history.base() {
@@ -466,16 +464,15 @@ impl Leader {
         let last = if learner.is_observer || forgets { committed } else { own.history.last() };
         let missing: Vec<_> = own.history.between(learner.sent, last).cloned().collect();
         for (zxid, txn) in missing {
-            if failpoint::on(Failpoint::SentTwice) && zxid > committed {
+            if zxid <= committed {
+                learner.send_committed(own, link, zxid, txn);
+                continue;
+            }
+            if failpoint::on(Failpoint::SentTwice) {
                 own.send(link, PacketType::PROPOSAL, zxid, Arc::clone(&txn));
             }
             own.send(link, PacketType::PROPOSAL, zxid, txn);
-            if zxid <= committed {
-                own.send_bare(link, PacketType::COMMIT, zxid);
-                learner.told = zxid;
-            } else {
-                learner.untold.push_back(zxid);
-            }
+            learner.untold.push_back(zxid);
             learner.sent = zxid;
         }
         // Commits on the way to a learner count from here: what it has acknowledged by its history needs none.

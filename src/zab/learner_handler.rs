@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::own::Own;
-use super::{LinkId, ZabSettings};
+use super::{LinkId, Payload, ZabSettings};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::records::peer::PacketType;
@@ -96,6 +96,18 @@ impl LearnerHandler {
             LearnerStage::AwaitAck if self.installs => INSTALL_LIMITS * settings.init_ms(),
             _ => settings.init_ms(),
         }
+    }
+
+    /// Sends it, over `link`, a transaction of its history that is committed. An observer whose history has ended is informed of it,
+    /// as of those to come: no COMMIT comes between NEWLEADER and UPTODATE.
+    pub(super) fn send_committed(&mut self, own: &mut Own, link: LinkId, zxid: Zxid, txn: Payload) {
+        if self.has_history {
+            own.send(link, PacketType::INFORM, zxid, txn);
+        } else {
+            own.send(link, PacketType::PROPOSAL, zxid, txn);
+            own.send_bare(link, PacketType::COMMIT, zxid);
+        }
+        (self.sent, self.told) = (zxid, zxid);
     }
 
     /// Tells it, over `link`, of the commits it was not told of.
