@@ -49,7 +49,7 @@ def test_settings_are_the_keys_of_zoo_cfg(tmp_path):
 
 
 def test_what_does_not_exist_yet_says_so():
-    with pytest.raises(NotImplementedError, match="ensembles cannot be started from Python yet"):
+    with pytest.raises(NotImplementedError, match="a config_file; zoarium.testing.Ensemble is a whole ensemble"):
         zoarium.Server(members={1: "a", 2: "b"})
 
 
