@@ -80,8 +80,19 @@ impl History {
 
     /// Those above `after`, up to `upto`, that are in memory, in order.
     pub fn between(&self, after: Zxid, upto: Zxid) -> impl Iterator<Item = &(Zxid, Payload)> {
-        let begin = self.ring.partition_point(|(zxid, _)| *zxid <= after);
-        self.ring.range(begin..).take_while(move |(zxid, _)| *zxid <= upto)
+        self.ring.range(self.behind(after)..).take_while(move |(zxid, _)| *zxid <= upto)
+    }
+
+    /// The place in the ring of the first above `after`. Without holes the counter says it, within one epoch.
+    fn behind(&self, after: Zxid) -> usize {
+        let counted =
+            self.ring.back().filter(|(last, _)| last.epoch() == after.epoch()).and_then(|(last, _)| {
+                self.ring.len().checked_sub(last.counter().checked_sub(after.counter())? as usize)
+            });
+        match counted {
+            Some(at) if at > 0 && self.ring[at - 1].0 == after => at,
+            _ => self.ring.partition_point(|(zxid, _)| *zxid <= after),
+        }
     }
 
     /// The transaction that follows `after`, if it is in memory.
@@ -94,7 +105,7 @@ impl History {
         if zxid < self.base {
             return None;
         }
-        let behind = self.ring.partition_point(|(at, _)| *at <= zxid);
+        let behind = self.behind(zxid);
         Some(behind.checked_sub(1).map_or(self.base, |index| self.ring[index].0))
     }
 
@@ -189,6 +200,21 @@ mod tests {
         assert_eq!(history.push(Zxid::new(7, 1), Payload::from([])), Ok(()));
         let mut end = History::at(Zxid::new(1, u32::MAX));
         assert!(end.push(Zxid::new(2, 0), Payload::from([])).is_err(), "the counter does not run into the epoch");
+    }
+
+    #[test]
+    fn what_is_behind_a_zxid_is_found_by_its_counter_as_by_a_search() {
+        let mut history = filled(3);
+        history.push(Zxid::new(4, 1), Payload::from([])).unwrap();
+        history.push(Zxid::new(4, 2), Payload::from([])).unwrap();
+        for epoch in 0..6 {
+            for counter in [0, 1, 2, 3, 4, 9, u32::MAX] {
+                let after = Zxid::new(epoch, counter);
+                let expected = history.ring.iter().filter(|(zxid, _)| *zxid <= after).count();
+                assert_eq!(history.behind(after), expected, "{after}");
+            }
+        }
+        assert_eq!(History::at(z(3)).behind(z(3)), 0);
     }
 
     #[test]

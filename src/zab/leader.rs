@@ -610,9 +610,10 @@ impl Leader {
                         && learner.acked >= head
                 })
             };
-            let is_enough = |voter| voter != me && has_head(voter) && failpoint::on(Failpoint::OneIsQuorum);
-            let voters = own.settings.quorums.voters();
-            if !own.settings.quorums.is_quorum_of(has_head) && !voters.into_iter().any(is_enough) {
+            let quorums = &own.settings.quorums;
+            let is_enough = |voter| voter != me && has_head(voter);
+            let one_has = || failpoint::on(Failpoint::OneIsQuorum) && quorums.voters().into_iter().any(is_enough);
+            if !quorums.is_quorum_of(has_head) && !one_has() {
                 break;
             }
             own.history.commit(head);
