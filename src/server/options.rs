@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Error;
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::four_letter::Whitelist;
 
 /// An ensemble serves within this time unless told otherwise.
@@ -65,6 +65,8 @@ impl Default for EnsembleOptions {
             max_session_timeout_ms: Some(120_000),
             max_client_cnxns: 0,
             whitelist: Whitelist::parse("*"),
+            // As for a server with a configuration file.
+            limits: Limits { tree_bytes_max: None, ..Limits::default() },
             ..Config::default()
         };
         EnsembleOptions { folder: None, config, limit: LIMIT }
