@@ -142,6 +142,13 @@ impl Serving {
         drop(self.changed.wait_timeout_while(self.lock(), limit, waits));
     }
 
+    /// Waits until the server has ended, but no longer than `limit`; whether it has.
+    pub fn wait_for_end(&self, limit: Duration) -> bool {
+        let waits = |state: &mut RoleState| !state.is_over();
+        let waited = self.changed.wait_timeout_while(self.lock(), limit, waits).unwrap_or_else(PoisonError::into_inner);
+        waited.0.is_over()
+    }
+
     /// Has this called with what it is now, and with each change from now on, on the loop's thread; in place of what was
     /// called so far, which is not called any more once this returns.
     pub fn listen(&self, mut told: Option<RoleFn>) {
@@ -183,11 +190,13 @@ mod tests {
         let serving = Serving::default();
         let (first, told_first) = mpsc::channel();
         serving.set(FOLLOWS);
+        assert!(!serving.wait_for_end(Duration::ZERO));
         serving.listen(Some(Box::new(move |state| first.send(state.role).unwrap())));
         serving.set(RoleState::default());
         let (second, told_second) = mpsc::channel();
         serving.listen(Some(Box::new(move |state| second.send(state.role).unwrap())));
         serving.end(true);
+        assert!(serving.wait_for_end(Duration::ZERO));
         serving.listen(None);
         assert_eq!(told_first.iter().collect::<Vec<_>>(), [ServerRole::Following, ServerRole::Looking]);
         assert_eq!(told_second.iter().collect::<Vec<_>>(), [ServerRole::Looking, ServerRole::Failed]);

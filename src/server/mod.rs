@@ -339,7 +339,8 @@ impl Server {
     /// [`Ensemble`] has an example.
     pub fn kill(&self) -> bool {
         self.tell(Command::Kill);
-        self.ended.wait(Some(STOP_WAIT))
+        // What it is to its clients is told last.
+        self.ended.wait(Some(STOP_WAIT)) && self.serving.wait_for_end(STOP_WAIT)
     }
 
     /// Cuts a member of an ensemble off from the others: nothing that they send arrives, nothing gets to them, and nobody is

@@ -158,7 +158,8 @@ def test_a_hundred_of_them_leave_no_thread_descriptor_or_file(tmp_path, monkeypa
             before = (len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")))
     gc.collect()
     assert os.listdir(tmp_path) == []
-    assert len(os.listdir("/proc/self/fd")) == before[0]
+    # What a killed member's disk had under way ends by itself.
+    eventually(lambda: len(os.listdir("/proc/self/fd")) <= before[0])
     eventually(lambda: len(os.listdir("/proc/self/task")) <= before[1])
     took.sort()
     print(f"3 members serve after {took[50] * 1000:.0f} ms (median of 101), {took[-1] * 1000:.0f} ms at most")

@@ -79,6 +79,8 @@ pub(crate) struct Connection {
     filled: usize,
     /// When each request on its way was made.
     sent: VecDeque<Instant>,
+    /// Pings that are not answered yet.
+    pings: u32,
     next_xid: i32,
     awaited_xid: i32,
 }
@@ -104,6 +106,7 @@ impl Connection {
             input: vec![0; READ_SIZE],
             filled: 0,
             sent: VecDeque::new(),
+            pings: 0,
             next_xid: 1,
             awaited_xid: 1,
         })
@@ -154,7 +157,7 @@ impl Connection {
     fn judge(&mut self, (xid, err): (i32, i32), batch: &mut ReplyBatch) -> Result<(), BenchError> {
         match xid {
             XID_EVENT => batch.events += 1,
-            XID_PING => {}
+            XID_PING => self.pings = self.pings.saturating_sub(1),
             _ => return self.judge_reply(xid, err, batch),
         }
         Ok(())
@@ -199,7 +202,8 @@ pub(crate) fn run(
         run.top_up(rank, link, work, outstanding, start)?;
     }
     let (mut last, mut pinged) = (start, start);
-    while links.iter().any(|link| !link.sent.is_empty()) || run.events_due > 0 {
+    // Whoever uses the connection afterwards must not find the answer to a ping on it.
+    while links.iter().any(|link| !link.sent.is_empty() || link.pings > 0) || run.events_due > 0 {
         poll.poll(&mut events, Some(SILENCE))?;
         if events.is_empty() {
             return Err(format!("no reply for {} s", SILENCE.as_secs()).into());
@@ -208,6 +212,7 @@ pub(crate) fn run(
             pinged = last;
             for link in links.iter_mut().filter(|link| link.sent.is_empty()) {
                 link.out.extend_from_slice(&PING);
+                link.pings += 1;
                 link.flush()?;
             }
         }
