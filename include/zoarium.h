@@ -1193,12 +1193,12 @@ zoa_code zoa_server_disconnect(struct zoa_server *server,
 zoa_code zoa_server_pause(struct zoa_server *server,
                           int32_t duration_ms);
 
-// Gives leadership to another server: the leader takes nothing new, waits up to `timeout_ms` (−1: for ever) until another one has
-// everything, steps down, and keeps out of the election that follows. Writes pause for that election and no longer; its clients
+// Gives leadership to another server: the leader takes nothing new for half a second at a stretch, waits up to `timeout_ms` (−1: for
+// ever) until another one has everything, steps down, and keeps out of the election that follows. Writes pause for that election and no longer; its clients
 // connect anew. Returns once another server leads.
 //
 // Any thread; waits for the server's loop. Errors: `ZOA_UNIMPLEMENTED` on a standalone server; `ZOA_BAD_ARGUMENTS` where it does
-// not lead; `ZOA_TIMEOUT` where no other server had everything in time, and it goes on leading, or where none was elected;
+// not lead, or no other server votes; `ZOA_TIMEOUT` where no other server had everything in time, and it goes on leading, or where none was elected;
 // `ZOA_CLOSED`; `ZOA_NULL_ARGUMENT`, `ZOA_BAD_HANDLE`, `ZOA_FORKED`.
 zoa_code zoa_server_handover(struct zoa_server *server,
                              int32_t timeout_ms);
@@ -1218,8 +1218,9 @@ zoa_code zoa_server_handover(struct zoa_server *server,
 zoa_code zoa_server_stop(struct zoa_server *server,
                          int32_t timeout_ms);
 
-// Stops the server if it runs, unless it is a member of `zoa_ensemble_server`, and frees it. NULL is fine. Its clients may be freed before or after. Returns within two
-// seconds; where the disk hangs longer, the server ends by itself as said at `zoa_server_stop`.
+// Stops the server if it runs, unless it is a member of `zoa_ensemble_server`, and frees it. NULL is fine. Its clients may be
+// freed before or after. Returns within two seconds; where the disk hangs longer, the server ends by itself as said at
+// `zoa_server_stop`.
 //
 // Any thread, once no thread uses the server; not from its own `zoa_role_fn`.
 void zoa_server_free(struct zoa_server *server);

@@ -190,7 +190,7 @@ fn read(store: &mut Store, after: Zxid, cursor: Option<LogCursor>) -> Result<Log
         Ok(piece) => Ok(piece),
         // It took too long, or the room was needed.
         Err(StoreError::LogReleased) => Ok((None, Vec::new(), None)),
-        // The state in memory is whole, and this server ends by it no sooner than it would have to.
+        // The state in memory is whole: what is damaged here matters to this server only when it starts again.
         Err(damage @ (StoreError::Corrupt { .. } | StoreError::Io { .. })) => {
             log::error!("the log cannot be read for a learner, which is sent the state: {damage}");
             Ok((None, Vec::new(), None))

@@ -2,6 +2,7 @@
 //! and no longer.
 
 use super::answer::Answer;
+use super::ensemble::has_other_voters;
 use super::{LEAVE_MS, Peer};
 use crate::ids::Millis;
 use crate::zab::Standing;
@@ -16,6 +17,8 @@ pub enum HandedOver {
     Done,
     /// This one does not lead.
     DoesNotLead,
+    /// No other member votes.
+    NobodyElse,
     /// No other member had everything in time, or none was elected: this one goes on leading, or does again.
     Late,
 }
@@ -24,9 +27,31 @@ pub enum HandedOver {
 #[derive(Debug)]
 pub(super) struct HandOver {
     by: Millis,
-    /// Since when it keeps out of the election.
-    out_until: Option<Millis>,
+    stage: HandOverStage,
     answer: Answer<HandedOver>,
+}
+
+/// How far a hand-over is, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HandOverStage {
+    /// Nothing new is taken until another member has everything.
+    Waits(Millis),
+    /// That took too long at a stretch: clients and their pings come first for a while.
+    Rests(Millis),
+    /// It keeps out of the election.
+    Out(Millis),
+}
+
+impl HandOverStage {
+    /// The same or the next one, while this member leads and no other one has everything. A disk of theirs that stands still must
+    /// not cost the sessions that ping here.
+    fn going_on(self, now: Millis) -> HandOverStage {
+        match self {
+            HandOverStage::Waits(until) if now >= until => HandOverStage::Rests(now.plus(LEAVE_MS)),
+            HandOverStage::Rests(until) if now >= until => HandOverStage::Waits(now.plus(LEAVE_MS)),
+            stage => stage,
+        }
+    }
 }
 
 impl Peer {
@@ -45,14 +70,20 @@ impl Peer {
         if self.hand_over.is_some() || !matches!(self.member.standing(), Some(Standing::Leading { .. })) {
             return answer.give(HandedOver::DoesNotLead);
         }
+        if !has_other_voters(&self.config) {
+            return answer.give(HandedOver::NobodyElse);
+        }
         log::info!("this server is to hand its leadership over: it waits until another has everything");
         self.member.begin_leaving();
-        self.hand_over = Some(HandOver { by: self.time().0.plus(limit_ms), out_until: None, answer });
+        let (now, _) = self.time();
+        let stage = HandOverStage::Waits(now.plus(LEAVE_MS));
+        self.hand_over = Some(HandOver { by: now.plus(limit_ms), stage, answer });
     }
 
     /// Whether requests of clients stay where they are, because this server is about to lead no more.
     pub(super) fn takes_nothing(&self) -> bool {
-        self.leaves_by.is_some() || self.hand_over.as_ref().is_some_and(|hand_over| hand_over.out_until.is_none())
+        let waits = |hand_over: &HandOver| matches!(hand_over.stage, HandOverStage::Waits(_));
+        self.leaves_by.is_some() || self.hand_over.as_ref().is_some_and(waits)
     }
 
     fn stay(&mut self) {
@@ -67,20 +98,8 @@ impl Peer {
         let Some(mut hand_over) = self.hand_over.take() else { return };
         let standing = self.member.standing();
         let leads = matches!(standing, Some(Standing::Leading { .. }));
-        match (hand_over.out_until, &mut self.network) {
-            // It has lost its followers: they elect one of them.
-            (None, _) if !leads => hand_over.out_until = Some(now),
-            (None, Some(network)) if self.member.may_leave() => {
-                log::info!("another server has everything: this one leads no more");
-                network.withdraw(now);
-                hand_over.out_until = Some(now.plus(KEEPS_OUT_MS));
-            }
-            (None, _) if now >= hand_over.by => {
-                log::warn!("no other server has everything: this one goes on leading");
-                self.stay();
-                return hand_over.answer.give(HandedOver::Late);
-            }
-            (Some(until), Some(network)) if now >= until => {
+        match (hand_over.stage, &mut self.network) {
+            (HandOverStage::Out(until), Some(network)) if now >= until => {
                 network.cut_off(now, false);
                 self.stay();
                 if matches!(standing, Some(Standing::Following { .. })) {
@@ -91,8 +110,47 @@ impl Peer {
                     return hand_over.answer.give(HandedOver::Late);
                 }
             }
-            _ => {}
+            (HandOverStage::Out(_), _) => {}
+            // It has lost its followers: they elect one of them.
+            _ if !leads => hand_over.stage = HandOverStage::Out(now),
+            (HandOverStage::Waits(_), Some(network)) if self.member.may_leave() => {
+                log::info!("another server has everything: this one leads no more");
+                network.withdraw(now);
+                hand_over.stage = HandOverStage::Out(now.plus(KEEPS_OUT_MS));
+            }
+            _ if now >= hand_over.by => {
+                log::warn!("no other server has everything: this one goes on leading");
+                self.stay();
+                return hand_over.answer.give(HandedOver::Late);
+            }
+            (stage, _) => {
+                hand_over.stage = stage.going_on(now);
+                match hand_over.stage {
+                    HandOverStage::Rests(_) => self.stay(),
+                    _ => drop(self.member.begin_leaving()),
+                }
+            }
         }
         self.hand_over = Some(hand_over);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_with_a_hand_over_takes_requests_again_at_least_every_half_second() {
+        // G-10, R-24
+        let mut stage = HandOverStage::Waits(Millis(1500));
+        let mut waited = Vec::new();
+        for now in (1000..3000).step_by(100) {
+            stage = stage.going_on(Millis(now));
+            waited.push(matches!(stage, HandOverStage::Waits(_)));
+        }
+        let (first, rest) = waited.split_at(10);
+        assert_eq!(first, [[true; 5], [false; 5]].concat());
+        assert_eq!(rest, first);
+        assert_eq!(HandOverStage::Out(Millis(1)).going_on(Millis(9)), HandOverStage::Out(Millis(1)));
     }
 }

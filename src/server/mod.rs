@@ -309,7 +309,7 @@ impl Server {
     /// ```
     ///
     /// # Errors
-    /// [`Code::BadArguments`] where it does not lead, or is a server by itself; [`Code::Timeout`] where no other member had
+    /// [`Code::BadArguments`] where it does not lead, is a server by itself, or no other member votes; [`Code::Timeout`] where no other member had
     /// everything within `limit`, and it goes on leading, or where none was elected; [`Code::Closed`].
     pub fn hand_over(&self, limit: Duration) -> Result<(), Error> {
         let answer = self.ask(limit.saturating_add(Duration::from_secs(10)), |answer| Command::HandOver(limit, answer));
@@ -317,6 +317,10 @@ impl Server {
             HandedOver::Done => Ok(()),
             HandedOver::DoesNotLead => {
                 Err(Failure::because(Code::BadArguments, "this server leads nobody, and has nothing to hand over")
+                    .into())
+            }
+            HandedOver::NobodyElse => {
+                Err(Failure::because(Code::BadArguments, "no other server votes: there is nobody to hand over to")
                     .into())
             }
             HandedOver::Late => {

@@ -205,12 +205,15 @@ impl DevEnsemble {
     }
 
     fn bring_back(&mut self, member: u64) -> Result<(), Error> {
-        match std::mem::replace(&mut self.away[member as usize - 1], Away::No) {
-            Away::No => Ok(()),
-            Away::Killed => self.ensemble.restart(member),
+        let away = &mut self.away[member as usize - 1];
+        match away {
+            Away::No => {}
+            Away::Killed => self.ensemble.restart(member)?,
             // One that stands still may be cut off as well.
-            Away::Paused | Away::Cut => self.ensemble.resume(member).and_then(|()| self.ensemble.heal(member)),
+            Away::Paused | Away::Cut => self.ensemble.resume(member).and_then(|()| self.ensemble.heal(member))?,
         }
+        *away = Away::No;
+        Ok(())
     }
 
     /// What happened, and who leads once that has been found out.
