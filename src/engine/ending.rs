@@ -17,7 +17,7 @@ pub(super) struct EndingSessions(BTreeMap<SessionId, Vec<Requester>>);
 
 impl Engine {
     /// Whether the end of a session is under way.
-    pub(super) fn is_ending(&self, session: SessionId) -> bool {
+    pub(crate) fn is_ending(&self, session: SessionId) -> bool {
         self.state.sessions.get(session).is_some_and(|session| session.closing)
     }
 

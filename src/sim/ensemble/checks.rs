@@ -533,7 +533,7 @@ impl Cluster {
         }
         let mut heard = |bytes: &[u8], by| {
             if let Some(session) = bytes.first_chunk::<8>() {
-                process.heard.insert(i64::from_be_bytes(*session), (heard_at, by));
+                process.hears_of(i64::from_be_bytes(*session), heard_at, by);
             }
         };
         match packet.kind {
@@ -548,7 +548,7 @@ impl Cluster {
     pub(super) fn heard_client(&self, process: &mut SimProcess, stream: u64) {
         let client = self.clients.iter().find(|client| client.stream() == Some(stream));
         if let Some(session) = client.and_then(|client| client.greeted_session()) {
-            process.heard.insert(session, (process.sessions_us(self.agenda.now), "its client"));
+            process.hears_of(session, process.sessions_us(self.agenda.now), "its client");
         }
     }
 }

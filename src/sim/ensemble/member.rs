@@ -7,7 +7,7 @@ use super::agenda::Happening;
 use super::network::Travelling;
 use super::swarm::Swarm;
 use crate::engine::{ConnId, Engine, EngineSettings, ReplicatedState};
-use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
+use crate::ids::{LinkId, Millis, ServerId, SessionId, WallMillis, Zxid};
 use crate::member::{Loading, Member};
 use crate::records::peer::{Notification, PacketType};
 use crate::records::txn::Payload;
@@ -128,6 +128,14 @@ impl SimProcess {
     /// The time that counts for sessions.
     pub(super) fn sessions_us(&self, now_us: u64) -> u64 {
         now_us.saturating_sub(self.granted_us)
+    }
+
+    /// A sign of life of a session. One whose end is proposed has none: where no PROPOSAL leaves, since nobody else votes, the end
+    /// is looked at when it is committed, and what came meanwhile was too late.
+    pub(super) fn hears_of(&mut self, session: i64, at_us: u64, by: &'static str) {
+        if !self.member.engine.is_ending(SessionId(session)) {
+            self.heard.insert(session, (at_us, by));
+        }
     }
 
     /// The time at which somebody listens.
