@@ -18,7 +18,7 @@ const BURST: usize = 2000;
 
 #[test]
 fn a_leader_that_is_stopped_in_a_burst_wakes_up_and_acknowledges_expires_and_shows_nothing_of_the_past() {
-    // G-04, G-10, L-04
+    // SC-23, G-04, G-10, L-04
     let cluster = Cluster::start(3);
     let old = cluster.leader();
     let short = ConnectOptions { timeout_ms: TIMEOUT_MS, ..options() };

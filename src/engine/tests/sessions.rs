@@ -138,7 +138,7 @@ fn a_silent_session_expires_and_a_pinging_one_does_not() {
 
 #[test]
 fn a_create_behind_the_end_of_its_session_is_refused() {
-    // SC-37, S-28: both are decided before either is applied.
+    // SC-37, SC-44, S-28: both are decided before either is applied.
     let mut world = World::new();
     let conn = world.client();
     world.request(conn, OpCode::CloseSession, &());

@@ -1,6 +1,7 @@
 //! Three members in memory: engine, zab and store as they ship, with a queue for a network.
 
 mod net;
+mod scenarios;
 mod voting;
 
 use net::{Session, World};
@@ -164,7 +165,7 @@ fn a_member_whose_disk_is_new_is_sent_the_state() {
 
 #[test]
 fn a_state_that_takes_longer_to_send_than_a_member_may_be_silent_arrives() {
-    // L-03, L-09: its bytes are a sign of life for both ends.
+    // SC-33, L-03, L-09: its bytes are a sign of life for both ends.
     let (mut world, clients) = serving();
     for number in 0..450 {
         assert_eq!(world.create(clients[number % 3], &format!("/n{number}"), &[number as u8; 7000], 0), OK);
@@ -200,7 +201,7 @@ fn without_a_quorum_nothing_is_acknowledged_and_all_is_there_when_it_is_back() {
 
 #[test]
 fn what_only_a_dead_leader_had_is_dropped_when_it_comes_back() {
-    // S-15, S-21: by TRUNC where nothing was written since, by the whole state where something was.
+    // SC-11, SC-12, S-15, S-21: by TRUNC where nothing was written since, by the whole state where something was.
     for is_written_since in [false, true] {
         let (mut world, clients) = serving();
         assert_eq!(world.create(clients[0], "/kept", b"x", 0), OK);
@@ -267,7 +268,7 @@ fn no_epoch_begins_twice_though_nothing_was_written_in_it() {
 
 #[test]
 fn a_log_is_cut_only_when_no_write_of_it_is_under_way() {
-    // S-15: the end of an idle log is being marked, slowly, when a leader wants it cut.
+    // SC-07, S-15: the end of an idle log is being marked, slowly, when a leader wants it cut.
     let (mut world, clients) = serving();
     let leader = world.leader().unwrap();
     let followers = world.followers();

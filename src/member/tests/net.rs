@@ -44,6 +44,8 @@ pub(super) struct Net {
     pub raw_piece: usize,
     /// Who is sent states that cannot be read.
     pub spoils: Option<ServerId>,
+    /// How far each member's wall clock is off, ms.
+    pub wall_jumps: BTreeMap<ServerId, i64>,
     /// A member that nobody reaches and that reaches nobody.
     apart: Option<ServerId>,
 }
@@ -131,7 +133,8 @@ struct Wires<'n> {
 
 impl Host for Wires<'_> {
     fn time(&self) -> (Millis, WallMillis) {
-        (Millis(self.now), WallMillis(1_700_000_000_000 + self.now as i64))
+        let jumped = self.net.wall_jumps.get(&self.me).copied().unwrap_or(0);
+        (Millis(self.now), WallMillis(1_700_000_000_000 + self.now as i64 + jumped))
     }
 
     fn now_us(&self) -> u64 {
@@ -510,6 +513,14 @@ impl World {
         encode(&CreateRequest { path: path.into(), data: Buffer::new(b""), acl, flags: 0 }, &mut payload);
         self.offer(client.server, client.conn, &payload);
         self.step();
+    }
+
+    /// Asks for the end of the session and does not wait for it.
+    pub(super) fn send_close(&mut self, client: Session) {
+        self.xid += 1;
+        let mut payload = Vec::new();
+        encode(&RequestHeader { xid: self.xid, op: OpCode::CloseSession.to_i32() }, &mut payload);
+        self.offer(client.server, client.conn, &payload);
     }
 
     /// It is to stop; whether it leads.

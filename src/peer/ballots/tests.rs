@@ -147,6 +147,7 @@ fn servers_are_linked_whoever_dials_and_hear_each_other() {
 
 #[test]
 fn there_is_one_connection_for_a_pair_and_the_larger_id_opened_it() {
+    // SC-34
     let mut nodes = ensemble(&[1, 2]);
     nodes[0].link(&[2]);
     nodes[1].link(&[1]);
@@ -180,6 +181,7 @@ fn the_newest_ballot_alone_is_sent_again_on_a_new_connection() {
 
 #[test]
 fn a_server_is_redialled_at_least_every_second_while_others_go_on() {
+    // SC-28, SC-65
     let mut nodes = ensemble(&[1, 2, 3]);
     // Somebody who listens and never says anything, and a name that does not exist.
     let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -210,6 +212,7 @@ fn a_server_is_redialled_at_least_every_second_while_others_go_on() {
 
 #[test]
 fn a_smaller_id_is_called_back_where_it_announces_itself() {
+    // SC-30
     let mut node = Node::<Ballots>::new(ElectionSettings { takes_strangers: true, ..settings(5) });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();

@@ -58,6 +58,7 @@ fn a_new_file_takes_the_largest_record_at_once() {
 // S-40 to S-43 while the first extent is not whole.
 #[test]
 fn a_small_new_file_survives_crashes_like_any_other() {
+    // SC-54
     for seed in seeds(40) {
         let options = StoreOptions {
             extent_size: 64 << 10,

@@ -93,6 +93,7 @@ fn a_snapshot_with_other_entries_than_the_superblock_names_is_not_loaded() {
 // S-40: the older snapshot needs the log after it; without that it must not pass for the state.
 #[test]
 fn a_snapshot_whose_log_is_gone_is_not_taken_in_place_of_one_that_is_damaged() {
+    // SC-50
     let (image, _) = with_two_snapshots();
     let sb = superblock(&image);
     let newer = usize::from(sb.snapshots[1].unwrap().id > sb.snapshots[0].unwrap().id);

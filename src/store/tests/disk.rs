@@ -193,3 +193,13 @@ fn a_port_that_is_held_is_listened_on_again_and_again_and_given_to_nobody_else()
     let others: Vec<TcpListener> = (0..200).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     assert!(others.iter().all(|other| other.local_addr().unwrap() != address));
 }
+
+#[test]
+fn a_file_that_is_long_enough_is_left_as_it_is() {
+    let folder = Folder::new();
+    let disk = opened(&folder);
+    for len in [1 << 20, 1 << 19, 0] {
+        disk.grow(len).unwrap();
+        assert_eq!(disk.len().unwrap(), 1 << 20);
+    }
+}

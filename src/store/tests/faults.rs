@@ -102,6 +102,7 @@ fn open(disk: &Arc<SimDisk>) -> Result<Store, StoreError> {
 // F-09, R-22: a full disk is an answer, and goes away when space returns.
 #[test]
 fn a_full_disk_refuses_cleanly_and_works_again_when_space_returns() {
+    // SC-53
     let disk = Arc::new(SimDisk::new(1));
     disk.set_room(1000);
     assert!(matches!(open(&disk), Err(StoreError::Full { .. })));

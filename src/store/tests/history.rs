@@ -345,6 +345,7 @@ impl World {
 // D-08, S-08, S-15, S-40, G-16, L-10
 #[test]
 fn what_is_cut_read_and_installed_is_so_after_any_crash() {
+    // SC-13, SC-52
     let (mut cuts, mut refused, mut installed, mut read, mut snapshots, mut released) = (0, 0, 0, 0, 0, 0);
     for seed in seeds(60) {
         let mut world = World::new(seed);
@@ -363,6 +364,7 @@ fn what_is_cut_read_and_installed_is_so_after_any_crash() {
 
 #[test]
 fn planted_bugs_of_cutting_and_installing_are_found() {
+    // SC-14
     let mut missed = Vec::new();
     for bug in [
         Failpoint::TruncKeepsSnapshot,

@@ -1,5 +1,6 @@
 //! The store against a plain model: on real files, on simulated disks that crash, fill up and rot.
 
+mod asked;
 mod birth;
 mod covered;
 mod crafted;

@@ -339,6 +339,7 @@ fn an_election_ends_once_all_agree_that_can_be_reached_else_a_moment_later() {
 
 #[test]
 fn the_candidate_of_a_quorum_is_beaten_by_a_better_one() {
+    // SC-29
     let own = vote(2, 1, 1);
     let mut election = Election::of(5, 2, own);
     election.looks(1, own);
@@ -458,6 +459,7 @@ fn a_candidate_that_is_lost_is_left_for_a_new_round() {
 
 #[test]
 fn who_joins_a_working_ensemble_follows_the_leader_that_says_so_and_that_a_quorum_follows() {
+    // SC-26
     use PeerState::{Following, Leading, Observing};
     let leader = vote(3, 4, 1);
     let begun = || Election::of(5, 1, vote(1, 9, 9));

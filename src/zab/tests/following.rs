@@ -152,7 +152,7 @@ fn an_epoch_is_promised_once_it_is_on_the_own_disk_and_never_below_what_was_acce
 
 #[test]
 fn the_history_is_on_disk_before_the_epoch_and_the_epoch_before_the_acknowledgement() {
-    // D-02, D-03, S-12, ZOOKEEPER-4685
+    // SC-04, SC-05, D-02, D-03, S-12, ZOOKEEPER-4685
     let mut member = Member::new(1..=5).promised();
     member.hears(PacketType::DIFF, new(2));
     for zxid in [new(1), new(2)] {
@@ -587,6 +587,7 @@ fn the_next_election_waits_for_what_the_disk_still_does() {
 
 #[test]
 fn a_log_that_cannot_be_written_ends_the_role_and_takes_no_more() {
+    // SC-55
     let mut member = Member::new(1..=5).serving();
     member.hears_txn(PacketType::PROPOSAL, new(1));
     member.zab.begin_append().unwrap();

@@ -216,6 +216,7 @@ fn a_newer_connection_of_a_server_takes_the_place_of_the_older_one() {
 
 #[test]
 fn a_leader_to_be_gives_up_when_too_few_come_in_time_and_the_time_begins_anew_at_each_step() {
+    // SC-18
     let mut member = Member::elected(1..=5);
     assert_eq!(member.zab.poll_timeout(), member.now.plus(TICK_MS / 2));
     member.passes(INIT_MS - 1);

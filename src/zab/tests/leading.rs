@@ -180,6 +180,7 @@ fn who_does_not_answer_or_does_not_acknowledge_loses_its_connection_and_nobody_e
 // EP: the low half of a zxid must not run over into the epoch.
 #[test]
 fn a_leader_whose_counter_is_nearly_used_up_begins_a_new_epoch_when_nothing_is_under_way() {
+    // SC-21
     for (counter, ends) in [(0xffff_ffef, false), (0xffff_fff0, true), (0xffff_fffd, true)] {
         let mut lead = Lead::new(Zxid::new(1, 5));
         lead.lives(10, 2, PacketType::FOLLOWERINFO);
@@ -213,6 +214,7 @@ fn what_a_learner_has_for_the_engine_comes_with_its_name() {
 // A million znodes take longer to install than a small `initLimit` is.
 #[test]
 fn a_learner_that_installs_a_state_is_waited_for_longer_than_one_that_lacks_little() {
+    // SC-22
     let mut lead = Lead::new(Zxid::new(1, 5));
     lead.joins(10, 2, PacketType::FOLLOWERINFO);
     lead.joins(11, 3, PacketType::FOLLOWERINFO);
@@ -262,6 +264,7 @@ impl Lead {
 // Found with a million znodes refilled under load: more than memory keeps was committed while the state was installed.
 #[test]
 fn a_follower_that_took_long_to_acknowledge_is_told_of_every_commit() {
+    // SC-17
     let mut lead = Lead::new(Zxid::new(1, 5));
     lead.joins(10, 2, PacketType::FOLLOWERINFO);
     lead.done.clear();

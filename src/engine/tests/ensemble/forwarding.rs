@@ -136,7 +136,7 @@ fn every_request_is_answered_by_a_follower_and_a_leader_as_by_a_server_alone() {
 
 #[test]
 fn pipelined_requests_are_answered_in_order_whoever_is_asked() {
-    // G-02: all sent at once. Reads between the writes see what is in front of them and not what is behind.
+    // SC-56, G-02: all sent at once. Reads between the writes see what is in front of them and not what is behind.
     let (expected, engine) = alone(true);
     for member in [0, 1] {
         let (bytes, mut ensemble) = by_way_of(member, true);
