@@ -27,7 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("engine", &["digests", "jute", "records", "tree", "watches", "session", "four_letter"]),
     ("zab", &["records"]),
     ("member", &["engine", "records", "store", "four_letter", "zab"]),
-    ("config", &["Error", "digests", "session", "store", "four_letter"]),
+    ("config", &["Error", "digests", "records", "session", "store", "four_letter"]),
     ("client", &["Error", "engine", "error", "jute", "peer", "process", "records", "resolve"]),
     ("recipes", &["Error", "client", "error", "records"]),
     ("raw", &["client", "jute", "records"]),

@@ -109,7 +109,7 @@ fn hosts(value: &str) -> Option<Vec<String>> {
     if hosts.iter().any(|host| host.is_empty() || host.contains(char::is_whitespace)) {
         return None;
     }
-    if hosts.iter().any(|host| super::servers::is_any_address(host)) {
+    if hosts.iter().any(|host| crate::records::servers::is_any_address(host)) {
         return Some(Vec::new());
     }
     Some(hosts.iter().map(|host| host.trim_start_matches('[').trim_end_matches(']').to_owned()).collect())

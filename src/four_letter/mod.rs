@@ -15,7 +15,7 @@ pub use date::{civil, java_date};
 pub use dump::{Dump, SessionsDump, WatchSummary, dump, hash, wchc, wchp, wchs};
 pub use monitor::{LeaderStatus, MonitorCounter, MonitorStatus, Percentiles, Summary, mntr};
 pub use numbers::{Latency, SizeSummary, Spread, java_address};
-pub use status::{ConfStatus, Environment, Membership, Mode, ServerStatus, conf, dirs, envi, srvr, stat};
+pub use status::{ConfMembership, ConfStatus, Environment, Mode, ServerStatus, conf, dirs, envi, srvr, stat};
 pub use whitelist::{Whitelist, Word, is_allowed, refused};
 
 use crate::ids::WallMillis;

@@ -122,12 +122,12 @@ pub struct ConfStatus {
     /// This server's number.
     pub server_id: u64,
     /// The ensemble, when there is one.
-    pub membership: Option<Membership>,
+    pub membership: Option<ConfMembership>,
 }
 
 /// The ensemble's part of `conf`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Membership {
+pub struct ConfMembership {
     /// Ticks.
     pub init_limit: u64,
     /// Ticks.

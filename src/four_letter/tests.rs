@@ -130,7 +130,7 @@ clientPortListenBacklog=-1
 serverId=0
 ";
     assert_eq!(conf(&status), alone);
-    status.membership = Some(Membership {
+    status.membership = Some(ConfMembership {
         init_limit: 10,
         sync_limit: 5,
         election_port: 3888,

@@ -8,7 +8,7 @@ use super::place::HostPort;
 use super::quorum_links::QuorumSettings;
 use crate::Error;
 use crate::config::{Config, PeerAddress, Role, ServerLine};
-use crate::four_letter::Membership;
+use crate::four_letter::ConfMembership;
 use crate::ids::ServerId;
 use crate::zab::{Groups, Majority, Quorum, Quorums, ZabSettings, election_wait_max_ms};
 
@@ -95,10 +95,10 @@ pub fn has_other_voters(config: &Config) -> bool {
 }
 
 /// What `conf` tells of the ensemble; `None` for a server that is alone.
-pub fn membership(config: &Config) -> Option<Membership> {
+pub fn membership(config: &Config) -> Option<ConfMembership> {
     let line = own_line(config).ok().filter(|_| !config.ensemble.is_standalone())?;
     let address = line.addresses.first()?;
-    Some(Membership {
+    Some(ConfMembership {
         init_limit: config.ensemble.init_limit.unwrap_or(0),
         sync_limit: config.ensemble.sync_limit.unwrap_or(0),
         election_port: address.election_port,

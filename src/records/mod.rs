@@ -9,10 +9,12 @@ use crate::jute::Text;
 pub mod codes;
 pub mod connect;
 pub mod javasnap;
+pub mod membership;
 pub mod multi;
 pub mod peer;
 pub mod replies;
 pub mod requests;
+pub mod servers;
 pub mod txn;
 
 pub use codes::{CreateMode, ErrorCode, EventType, OpCode};

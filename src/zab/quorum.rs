@@ -108,20 +108,20 @@ impl Quorum {
     }
 }
 
-/// The configurations in force: the committed one and, while a change of it is under way, the one that comes.
+/// The configurations in force: the committed one and, while a change of it is under way, what comes.
 /// What needs a quorum then needs one of each.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Quorums {
     /// The configuration that is committed.
     pub committed: Quorum,
-    /// The one that was proposed and is not committed yet.
-    pub next: Option<Quorum>,
+    /// Those that were proposed and are not known to be committed.
+    pub next: Vec<Quorum>,
 }
 
 impl Quorums {
     /// One configuration alone.
     pub fn of(committed: Quorum) -> Quorums {
-        Quorums { committed, next: None }
+        Quorums { committed, next: Vec::new() }
     }
 
     fn all(&self) -> impl Iterator<Item = &Quorum> {
@@ -202,7 +202,7 @@ mod tests {
         let majority = |voters| Quorum::Majority(Majority::new(ids(voters)));
         let mut quorums = Quorums::of(majority(&[1, 2, 3]));
         assert!(quorums.is_quorum_of(has(&[1, 2])));
-        quorums.next = Some(majority(&[3, 4, 5]));
+        quorums.next.push(majority(&[3, 4, 5]));
         assert!(!quorums.is_quorum_of(has(&[1, 2])), "the new one is not asked");
         assert!(!quorums.is_quorum_of(has(&[3, 4])), "the old one is not asked");
         assert!(quorums.is_quorum_of(has(&[2, 3, 4])));

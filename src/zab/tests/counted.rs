@@ -38,7 +38,7 @@ fn votes_are_weighed_by_the_configuration_that_gives_them_the_most() {
     assert!(!even.is_quorum_of(has(&[1, 2])) && even.is_quorum_of(has(&[1, 2, 4, 5])), "one group of two is no quorum");
     let majority = Quorum::Majority(Majority::new(ids(&[1, 9])));
     assert_eq!([1, 2, 9].map(|id| majority.weight(ServerId(id))), [1, 0, 1]);
-    let both = Quorums { committed: old, next: Some(majority) };
+    let both = Quorums { committed: old, next: vec![majority] };
     assert_eq!([1, 2, 3, 9, 7].map(|id| both.weight(ServerId(id))), [1, 5, 1, 1, 0]);
     assert!(both.is_voter(ServerId(9)) && both.is_voter(ServerId(4)) && !both.is_voter(ServerId(7)));
     assert_eq!(both.voters(), ids(&[1, 2, 3, 4, 5, 9]));

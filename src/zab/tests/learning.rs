@@ -15,7 +15,7 @@ fn own() -> Own {
     let settings = ZabSettings {
         me: ServerId(1),
         is_participant: true,
-        quorums: Quorums { committed: Quorum::Majority(Majority::new(voters)), next: None },
+        quorums: Quorums { committed: Quorum::Majority(Majority::new(voters)), next: Vec::new() },
         config: "".into(),
         tick_ms: 100,
         init_limit: 10,
