@@ -216,6 +216,9 @@ impl Engine {
             self.session_ended(header.session);
             self.end_is_certain(header.session);
         }
+        if header.op == OpCode::Reconfig.to_i32() {
+            self.note_config();
+        }
         self.decider.applied(self.state.applied, self.work.deciding.is_some());
     }
 }

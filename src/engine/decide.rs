@@ -12,9 +12,7 @@ use crate::failpoint::{self, Failpoint};
 use crate::ids::SessionId;
 use crate::jute::{FIELD_SIZE_MAX, Text};
 use crate::path;
-use crate::records::requests::{
-    CreateRequest, CreateTtlRequest, PathVersionRequest, ReconfigRequest, SetAclRequest, SetDataRequest,
-};
+use crate::records::requests::{CreateRequest, CreateTtlRequest, PathVersionRequest, SetAclRequest, SetDataRequest};
 use crate::records::txn::{
     CheckVersionTxn, CloseSessionTxn, CreateContainerTxn, CreateTtlTxn, CreateTxn, DeleteTxn, SetAclTxn, SetDataTxn,
     Txn,
@@ -66,10 +64,6 @@ impl Decider {
             OpCode::Delete => self.delete(ground, caller, parse(body)?),
             OpCode::SetData => self.set_data(ground, caller, parse(body)?),
             OpCode::SetAcl => self.set_acl(ground, caller, parse(body)?),
-            OpCode::Reconfig => {
-                parse::<ReconfigRequest<'_>>(body)?;
-                self.reconfig(ground, caller)
-            }
             _ => Err(ErrorCode::Unimplemented),
         };
         Ok(txn?)
@@ -299,15 +293,6 @@ impl Decider {
         }
         expect_version(request.version, node.version)?;
         Ok(Txn::Check(CheckVersionTxn { path: request.path, version: node.version.wrapping_add(1) }))
-    }
-
-    /// As a standalone server answers.
-    fn reconfig(&self, ground: &Ground<'_>, caller: &Caller) -> Result<Txn<'static>, ErrorCode> {
-        if !ground.settings.reconfig_enabled {
-            return Err(ErrorCode::ReconfigDisabled);
-        }
-        ground.is_live(caller)?;
-        Err(ErrorCode::Unimplemented)
     }
 
     /// The end of a session: one transaction with everything it owns (G-11).

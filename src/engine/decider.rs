@@ -14,6 +14,7 @@ use super::state::ReplicatedState;
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{SessionId, WallMillis, Zxid};
 use crate::path;
+use crate::records::membership::ReconfigView;
 use crate::records::txn::{Payload, Proposal, Txn, TxnHeader, encode_txn};
 use crate::records::{Acl, ErrorCode};
 use crate::tree::AclList;
@@ -27,6 +28,7 @@ pub(super) struct Ground<'g> {
     /// As applied.
     pub state: &'g ReplicatedState,
     pub remote: &'g Remote,
+    pub reconfig_view: Option<&'g ReconfigView>,
     pub duty: Duty,
     /// What a decision costs is added here.
     pub spent: &'g Spent,
@@ -80,6 +82,8 @@ pub(super) struct Decider {
     pub proposals: Vec<Proposal>,
     /// The last transaction proposed.
     proposed: Zxid,
+    /// A reconfiguration that was decided and is not in force yet.
+    reconfiguring: Option<Zxid>,
     /// The list nearly every znode has.
     open_acl: Arc<AclList>,
     /// Where a transaction is encoded, before it is given exactly the memory it needs.
@@ -96,6 +100,7 @@ impl Decider {
             log_budget: u64::MAX,
             proposals: Vec::new(),
             proposed: applied,
+            reconfiguring: None,
             open_acl: Arc::new(AclList::new(&[Acl::open()])),
             scratch: Vec::new(),
         }
@@ -106,6 +111,7 @@ impl Decider {
         self.proposals.clear();
         self.outstanding.clear();
         self.barrier = None;
+        self.reconfiguring = None;
         self.proposed = zxid;
     }
 
@@ -116,8 +122,23 @@ impl Decider {
 
     /// Where the next transaction stands. In an ensemble a new epoch begins before a counter is used up; alone, it runs over
     /// into the epoch, as ZooKeeper's does.
-    fn next(&self) -> Zxid {
+    pub(super) fn next(&self) -> Zxid {
         self.proposed.next().unwrap_or(Zxid(self.proposed.0 + 1))
+    }
+
+    /// The transaction at `zxid` is a reconfiguration: there is no other until it is in force.
+    pub(super) fn begins_reconfiguring(&mut self, zxid: Zxid) {
+        self.reconfiguring = Some(zxid);
+    }
+
+    /// Whether one was decided and is not in force yet.
+    pub(super) fn is_reconfiguring(&self) -> bool {
+        self.reconfiguring.is_some()
+    }
+
+    /// The configuration of this version is in force.
+    pub(super) fn reconfigured_upto(&mut self, version: Zxid) {
+        self.reconfiguring.take_if(|zxid| *zxid <= version);
     }
 
     /// Nothing is decided until the next transaction is applied, which is about to be proposed.

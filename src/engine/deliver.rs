@@ -7,9 +7,9 @@ use super::watching::Firing;
 use super::{Duty, Engine};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{SessionId, Zxid};
-use crate::jute::encode;
+use crate::jute::{Buffer, encode};
 use crate::records::multi::MultiHeader;
-use crate::records::replies::{ErrorReply, PathStatReply, StatReply};
+use crate::records::replies::{DataReply, ErrorReply, PathStatReply, StatReply};
 use crate::records::txn::{Txn, TxnHeader};
 use crate::records::{ErrorCode, OpCode};
 use crate::tree::Applied;
@@ -116,6 +116,11 @@ impl Engine {
             Applied::Error(code) => *code,
             _ => ErrorCode::Ok,
         };
+        if let (Applied::DataSet(stat), Some(OpCode::Reconfig)) = (outcome, OpCode::from_i32(header.op)) {
+            let data = self.config_data();
+            return self
+                .reply_with(header, code, |_, out| encode(&DataReply { data: Buffer::new(&data), stat: *stat }, out));
+        }
         self.reply_with(header, code, |op, out| encode_outcome(op, outcome, out));
     }
 

@@ -123,6 +123,7 @@ impl Engine {
             true => Zxid(self.state.applied.0 - 1),
             false => self.state.applied.max(duty.epoch_start()),
         });
+        self.write_config();
         self.next_reaping = now.plus(self.settings.container_check_interval_ms);
         if matches!(duty, Duty::Decide { .. }) {
             self.end_what_nobody_owns();
@@ -153,6 +154,7 @@ impl Engine {
         self.remote.lay_down();
         self.ending = Default::default();
         self.visitors.leave();
+        self.reconfig_view = None;
         Ok(())
     }
 

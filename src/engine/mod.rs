@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use crate::ids::{Millis, WallMillis, Zxid};
 use crate::records::OpCode;
+use crate::records::membership::ReconfigView;
 pub use crate::records::txn::Proposal;
 use crate::session::Passwords;
 use crate::tree::Tree;
@@ -43,6 +44,7 @@ mod read;
 mod read_only;
 mod reading;
 mod receive;
+mod reconfig;
 mod remote;
 mod request;
 mod retell;
@@ -111,6 +113,10 @@ pub struct Engine {
     forward: forward::Forward,
     /// While it leads.
     remote: remote::Remote,
+    /// While it leads and members can change.
+    reconfig_view: Option<ReconfigView>,
+    /// The configuration in force: its version, and its text.
+    config: Option<(Zxid, String)>,
     /// The requesters that want to resume a session whose end is proposed.
     ending: ending::EndingSessions,
     /// While it is read-only.
@@ -138,6 +144,8 @@ impl Engine {
             packets: duty::Packets::new(),
             forward: forward::Forward::default(),
             remote: remote::Remote::default(),
+            reconfig_view: None,
+            config: None,
             ending: ending::EndingSessions::default(),
             visitors: read_only::Visitors::default(),
             newcomers: newcomers::Newcomers::default(),

@@ -36,6 +36,8 @@ pub struct EngineSettings {
     pub enforced_schemes: Vec<String>,
     /// Whether `reconfig` is answered with anything but "disabled".
     pub reconfig_enabled: bool,
+    /// Whether an ensemble is to have two voters at least.
+    pub standalone_enabled: bool,
     /// Time between looks at containers and TTL znodes, ms.
     pub container_check_interval_ms: u64,
     /// Containers and TTL znodes removed per minute at most.
@@ -62,6 +64,7 @@ impl Default for EngineSettings {
             super_digest: None,
             enforced_schemes: Vec::new(),
             reconfig_enabled: false,
+            standalone_enabled: true,
             container_check_interval_ms: 60_000,
             container_max_per_minute: 10_000,
             container_never_used_max_ms: 0,

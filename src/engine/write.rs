@@ -16,8 +16,8 @@ use crate::records::{ErrorCode, OpCode};
 impl Engine {
     /// The decider, and what its decisions stand on.
     pub(super) fn decider(&mut self) -> (&mut Decider, Ground<'_>) {
-        let Engine { decider, settings, state, remote, spent, duty, .. } = self;
-        (decider, Ground { settings, state, remote, spent, duty: *duty })
+        let Engine { decider, settings, state, remote, reconfig_view, spent, duty, .. } = self;
+        (decider, Ground { settings, state, remote, reconfig_view: reconfig_view.as_ref(), spent, duty: *duty })
     }
 
     /// Decides a write of a client and proposes the outcome.
@@ -50,6 +50,9 @@ impl Engine {
             let txn = self.decide_close(caller.session);
             self.propose_for(&caller, xid, op, &txn);
             return;
+        }
+        if op == OpCode::Reconfig {
+            return self.reconfig(&caller, xid, body);
         }
         let (decider, ground) = self.decider();
         match decider.decide(&ground, &caller, op, body) {

@@ -622,6 +622,7 @@ fn settings_of(config: &Config) -> EngineSettings {
         super_digest: config.super_digest.as_ref().map(|secret| secret.expose().to_owned()),
         enforced_schemes: config.enforce_auth_schemes.clone(),
         reconfig_enabled: config.reconfig_enabled,
+        standalone_enabled: config.ensemble.standalone_enabled,
         container_check_interval_ms: config.container_check_interval_ms,
         container_max_per_minute: config.container_max_per_minute,
         container_never_used_max_ms: config.container_max_never_used_interval_ms,

@@ -25,6 +25,7 @@ mod large;
 mod limits;
 mod lives;
 mod long;
+mod reconfig;
 mod replies;
 mod sessions;
 mod states;
