@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::apply::{Given, apply, shown};
+use super::dynamic::{is_membership, version_of_name};
 use super::key::{Key, KeyKind};
 use super::keys::{self, FoundKey};
 use super::{Config, ConfigError, Fate, Limits, Note, Origin, properties};
@@ -163,6 +164,7 @@ impl Config {
             config.client_hosts.clear();
         }
         gathered.apply(&mut config)?;
+        gathered.settle_files(&mut config, file);
         let myid = gathered.settle(&mut config, file)?;
         Ok(Loaded { config, notes: gathered.notes, settings: gathered.settings, myid })
     }
@@ -257,7 +259,6 @@ impl Gathered {
         let Some(path) = self.given("dynamicConfigFile").filter(|path| !path.is_empty()).map(PathBuf::from) else {
             return Ok(());
         };
-        let is_membership = |name: &str| ["server.", "group.", "weight."].iter().any(|prefix| name.starts_with(prefix));
         if let Some(setting) = self.settings.iter().find(|setting| is_membership(&setting.name)) {
             return Err(ConfigError::Conflict(format!(
                 "{} ({}) may not be set beside dynamicConfigFile: the membership belongs into {}",
@@ -301,6 +302,19 @@ impl Gathered {
             self.notes.push(Note::WithoutEffect(ignored));
         }
         Ok(())
+    }
+
+    /// Of a dynamic file without a `version` the name tells it, as ZooKeeper names such files. Who the members are is kept in
+    /// files only if it came from there: what a program or the environment says would contradict them at the next start.
+    fn settle_files(&self, config: &mut Config, file: Option<&Path>) {
+        let ensemble = &mut config.ensemble;
+        if ensemble.version.is_none() {
+            ensemble.version = ensemble.dynamic_config_file.as_deref().and_then(version_of_name);
+        }
+        let mut members = self.settings.iter().filter(|setting| is_membership(&setting.name));
+        if members.all(|setting| matches!(setting.origin, Origin::File(..))) {
+            config.config_file = file.map(Path::to_owned);
+        }
     }
 
     /// What depends on more than one setting.

@@ -5,6 +5,7 @@
 //! from the caller.
 
 mod apply;
+pub mod dynamic;
 mod error;
 mod key;
 mod keys;
@@ -153,6 +154,9 @@ pub struct Config {
     /// `zoarium.logLevel`: how much the tool logs; `None` is its default, info. The library never sets it.
     pub log_level: Option<log::LevelFilter>,
 
+    /// The `zoo.cfg` that says who the members are. [`Config::load`] sets it where a file does and nothing else; a server whose
+    /// members change (`reconfigEnabled`) writes them beside it, and nowhere where there is none.
+    pub config_file: Option<PathBuf>,
     /// What only matters in an ensemble, kept as read.
     pub ensemble: EnsembleSettings,
     /// Bounds on every resource a client can use.
@@ -200,6 +204,7 @@ impl Default for Config {
             digest_enabled: true,
             enforce_auth_schemes: Vec::new(),
             log_level: None,
+            config_file: None,
             ensemble: EnsembleSettings::default(),
             limits: Limits::default(),
             storage: Storage::default(),

@@ -181,6 +181,11 @@ impl SignalWatcher {
         }
         self.config.log_level = config.log_level;
         self.config.whitelist = config.whitelist.clone();
+        // The members may have changed while it runs, and the files with them.
+        if config.reconfig_enabled {
+            self.config.ensemble = config.ensemble.clone();
+            (self.config.client_port, self.config.client_hosts) = (config.client_port, config.client_hosts.clone());
+        }
         if self.config != config {
             log::warn!("SIGHUP: log level and whitelist are taken over; other settings changed and need a restart");
         } else {
