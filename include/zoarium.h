@@ -147,9 +147,15 @@
 // Compare the version of `path` with `version`; only in a multi.
 #define ZOA_OP_CHECK 13
 
-// Change the ensemble: `path` is the list of servers that join, `data` the text of ids that leave; with `mode` 1 `path`
-// is a complete new list. `version` is the expected configuration. Brings data and stat. Servers of this version refuse it.
+// Change the ensemble: `path` is the list of servers that join (`server.4=host:2888:3888;2181`, commas between), `data` the text
+// of numbers that leave; with `mode` 1 `path` is a complete new list. `config_version` is the configuration expected. Brings
+// data and stat of the new one. Errors: `ZOA_RECONFIG_DISABLED`, `ZOA_NO_AUTH` for all but the super user, `ZOA_BAD_VERSION`,
+// `ZOA_BAD_ARGUMENTS`, `ZOA_NEW_CONFIG_NO_QUORUM`, `ZOA_RECONFIG_IN_PROGRESS`; `ZOA_UNIMPLEMENTED` from a server that is alone.
 #define ZOA_OP_RECONFIG 16
+
+// Who the members of the ensemble are: text and stat of `/zookeeper/config`, whatever the chroot. `path` and `watch` are not used.
+// Brings data and stat.
+#define ZOA_OP_CONFIG 2004
 
 // Whether a watch of kind `mode` (1 children, 2 data, 3 any, 4 persistent, 5 recursive) is set on `path`.
 #define ZOA_OP_CHECK_WATCHES 17
@@ -443,6 +449,8 @@ typedef struct zoa_op {
   zoa_watch_fn watch;
   // Handed to `watch`; it must live until that was called, or the client is freed.
   void *watch_data;
+  // For `ZOA_OP_RECONFIG`: the version of the configuration expected, the number behind `version=` in its text; 0 for any.
+  int64_t config_version;
 } zoa_op;
 
 // Gets a result, where callbacks run. It is yours to free.

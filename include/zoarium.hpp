@@ -1062,6 +1062,23 @@ class Op {
   static Op ephemerals(std::string_view path = "/") { return Op(ZOA_OP_EPHEMERALS, path); }
   // The session's identities.
   static Op who_am_i() { return Op(ZOA_OP_WHO_AM_I, ""); }
+  // Text and stat of /zookeeper/config: who the members of the ensemble are.
+  static Op config() { return Op(ZOA_OP_CONFIG, ""); }
+  // Changes the members of the ensemble: `joining` are servers (server.4=host:2888:3888;2181, commas between), `leaving` numbers.
+  // `version` is the configuration expected, 0 for any. The result has text and stat of the new one.
+  static Op reconfig(std::string_view joining, std::string_view leaving = {}, std::int64_t version = 0) {
+    Op op(ZOA_OP_RECONFIG, joining);
+    op.keep(Bytes(leaving.data(), leaving.size()));
+    op.op_.config_version = version;
+    return op;
+  }
+  // The same with all members anew.
+  static Op reconfig_to(std::string_view members, std::int64_t version = 0) {
+    Op op(ZOA_OP_RECONFIG, members);
+    op.op_.mode = 1;
+    op.op_.config_version = version;
+    return op;
+  }
   // Whatever zoarium.h has besides: `op` is copied with the path, data and ACL that it names, without its watch.
   static Op from(const zoa_op &op) {
     Op made(op.kind, op.path == nullptr ? std::string_view() : std::string_view(op.path), op.version);
@@ -1069,6 +1086,7 @@ class Op {
     if (op.data != nullptr) made.keep(Bytes(op.data, op.len));
     made.op_.mode = op.mode;
     made.op_.ttl_ms = op.ttl_ms;
+    made.op_.config_version = op.config_version;
     for (std::size_t at = 0; op.acl != nullptr && at < op.acl_count; ++at) {
       made.acl_.push_back(Acl{op.acl[at].perms, op.acl[at].scheme, op.acl[at].id});
     }
@@ -1349,6 +1367,13 @@ class Client {
     return detail::checked(zoa_client_sync(get(), text.c_str()));
   }
 
+  // Who the members of the ensemble are, whatever the chroot.
+  Expected<Result> try_config() noexcept { return try_call(Op::config()); }
+  // Changes them; see Op::reconfig.
+  Expected<Result> try_reconfig(std::string_view joining, std::string_view leaving = {}, std::int64_t version = 0) noexcept {
+    return try_call(Op::reconfig(joining, leaving, version));
+  }
+
   // ACL and stat of a znode.
   Expected<Result> try_acl(std::string_view path) noexcept {
     return at(path, [&](const char *text, zoa_result **result) { return zoa_client_acl(get(), text, result); });
@@ -1446,6 +1471,10 @@ class Client {
     return try_children(path, std::forward<F>(told)).value();
   }
   void sync(std::string_view path = "/") { try_sync(path).value(); }
+  Result config() { return try_config().value(); }
+  Result reconfig(std::string_view joining, std::string_view leaving = {}, std::int64_t version = 0) {
+    return try_reconfig(joining, leaving, version).value();
+  }
   Result acl(std::string_view path) { return try_acl(path).value(); }
   void set_acl(std::string_view path, std::vector<Acl> acl, std::int32_t version = any_version) {
     try_set_acl(path, std::move(acl), version).value();

@@ -238,7 +238,7 @@ pub use client::handle;
 pub use client::handle::{Event, Resume, SessionInfo, State, WatchMode};
 pub use client::{
     Acl, AsyncClient, AsyncWatch, Client, ClientOptions, CreateOptions, Created, Multi, MultiRead, Near, Pending,
-    Permissions, ReadResult, Watch, WatchEnd, WatchGuard, WriteResult,
+    Permissions, ReadResult, Reconfig, Watch, WatchEnd, WatchGuard, WriteResult,
 };
 pub use code::Outcome;
 pub use config::{

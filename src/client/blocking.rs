@@ -7,7 +7,7 @@ use super::call;
 use super::call::ANY;
 use super::ensuring::Ensuring;
 use super::session::ClientSession;
-use super::types::{Acl, CreateOptions, Created};
+use super::types::{Acl, CreateOptions, Created, Reconfig};
 use crate::Error;
 use crate::client::handle::{SessionInfo, State};
 use crate::records::Stat;
@@ -270,6 +270,29 @@ impl Client {
     /// What became of the session.
     pub fn who_am_i(&self) -> Result<Vec<(String, String)>, Error> {
         self.session.run(call::who_am_i(), self.limit)
+    }
+
+    /// Who the members of the ensemble are: the text of `/zookeeper/config`, whatever the chroot, and its stat. Each line is
+    /// `server.N=host:quorumPort:electionPort:role;clientPort`; the last one is `version=`, in hexadecimal. Empty where the server
+    /// is alone. [`Reconfig`] has an example.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn config(&self) -> Result<(Vec<u8>, Stat), Error> {
+        self.session.run(call::config(), self.limit)
+    }
+
+    /// Changes the members of the ensemble; returns the new configuration once it is in force, as [`Client::config`] does.
+    /// [`Reconfig`] has an example.
+    ///
+    /// # Errors
+    /// [`Code::ReconfigDisabled`](crate::Code::ReconfigDisabled) unless the servers have `reconfigEnabled=true`,
+    /// [`Code::NoAuth`](crate::Code::NoAuth) for all but the super user, [`Code::BadVersion`](crate::Code::BadVersion),
+    /// [`Code::BadArguments`](crate::Code::BadArguments) for members that cannot be,
+    /// [`Code::NewConfigNoQuorum`](crate::Code::NewConfigNoQuorum) where too few of the new voters follow,
+    /// [`Code::ReconfigInProgress`](crate::Code::ReconfigInProgress), and those of [`Client::get`].
+    pub fn reconfig(&self, change: &Reconfig) -> Result<(Vec<u8>, Stat), Error> {
+        self.session.run(call::reconfig(change), self.limit)
     }
 
     /// Creates a znode and all that are missing above it, persistent and without data; what is there stays as it is.

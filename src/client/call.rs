@@ -1,6 +1,6 @@
 //! Verbs as values: what to send, and what its reply means. How it is sent is the caller's.
 
-use super::types::{Acl, CreateOptions, Created};
+use super::types::{Acl, CreateOptions, Created, Reconfig};
 use crate::client::handle::{Chroot, Reply};
 use crate::code;
 use crate::error::{Code, Failure};
@@ -21,6 +21,8 @@ pub(super) struct Call<T> {
     pub(super) op: OpCode,
     /// Its record, with the server's paths. Of a plain read it is made where it has to be sent.
     body: Vec<u8>,
+    /// Its record is there whatever the operation: no chroot is put in front of its path.
+    is_made: bool,
     pub(super) reading: ReplyReader<T>,
 }
 
@@ -56,22 +58,29 @@ pub(super) type ReadFn<T> = fn(&[u8], &Chroot, &[String]) -> Read<T>;
 
 impl<T> Call<T> {
     fn new(op: OpCode, path: &str, body: Vec<u8>, read: ReadFn<T>) -> Call<T> {
-        Call { op, body, reading: ReplyReader { op, path: path.to_owned(), paths: Vec::new(), read, missing: None } }
+        Call {
+            op,
+            body,
+            is_made: false,
+            reading: ReplyReader { op, path: path.to_owned(), paths: Vec::new(), read, missing: None },
+        }
     }
 
     pub(super) fn of_parts(op: OpCode, body: Vec<u8>, paths: Vec<String>, read: ReadFn<T>) -> Call<T> {
-        Call { op, body, reading: ReplyReader { op, path: String::new(), paths, read, missing: None } }
+        Call { op, body, is_made: false, reading: ReplyReader { op, path: String::new(), paths, read, missing: None } }
     }
 
     /// Whether the handle knows a shorter way than a request: its record is made there.
     pub(super) fn is_plain_read(&self) -> bool {
-        matches!(self.op, OpCode::GetData | OpCode::Exists | OpCode::GetChildren2 | OpCode::GetAcl)
+        let is_read = matches!(self.op, OpCode::GetData | OpCode::Exists | OpCode::GetChildren2 | OpCode::GetAcl);
+        is_read && !self.is_made
     }
 
     /// Its record.
     pub(super) fn into_record(self, chroot: &Chroot) -> (Vec<u8>, ReplyReader<T>) {
         let path = chroot.outer(&self.reading.path);
         let body = match self.op {
+            _ if self.is_made => self.body,
             OpCode::GetAcl => encoded(&PathRequest { path: path.as_ref().into() }),
             _ if self.is_plain_read() => encoded(&PathWatchRequest { path: path.as_ref().into(), watch: false }),
             _ => self.body,
@@ -203,6 +212,18 @@ pub(super) fn get(path: &str) -> Call<(Vec<u8>, Stat)> {
         let reply: DataReply<'_> = record(body).read()?;
         Ok((reply.data.0.unwrap_or_default().to_vec(), reply.stat))
     })
+}
+
+/// The configuration's znode, which has no chroot in front of it.
+pub(super) fn config() -> Call<(Vec<u8>, Stat)> {
+    let body = encoded(&PathWatchRequest { path: crate::path::CONFIG.into(), watch: false });
+    Call { body, is_made: true, ..get(crate::path::CONFIG) }
+}
+
+pub(super) fn reconfig(change: &Reconfig) -> Call<(Vec<u8>, Stat)> {
+    let mut call = get(crate::path::CONFIG);
+    call.reading.op = OpCode::Reconfig;
+    Call { op: OpCode::Reconfig, body: encoded(&change.record()), is_made: true, ..call }
 }
 
 pub(super) fn exists(path: &str) -> Call<Option<Stat>> {

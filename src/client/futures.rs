@@ -7,7 +7,7 @@ use super::call::ANY;
 use super::ensuring::Ensuring;
 use super::pending::Pending;
 use super::session::ClientSession;
-use super::types::{Acl, CreateOptions, Created};
+use super::types::{Acl, CreateOptions, Created, Reconfig};
 use crate::Error;
 use crate::client::handle::{Chroot, SessionInfo, State};
 use crate::error::Failure;
@@ -127,6 +127,17 @@ impl AsyncClient {
     /// it. As [`Client::sync`](crate::Client::sync), with the example at [`AsyncClient`].
     pub fn sync(&self, path: &str) -> Pending<()> {
         self.session.send(call::sync(self.session.chroot(), path))
+    }
+
+    /// Who the members of the ensemble are. As [`Client::config`](crate::Client::config), with the example at
+    /// [`Reconfig`].
+    pub fn config(&self) -> Pending<(Vec<u8>, Stat)> {
+        self.session.send(call::config())
+    }
+
+    /// Changes the members of the ensemble. As [`Client::reconfig`](crate::Client::reconfig), with the example at [`Reconfig`].
+    pub fn reconfig(&self, change: &Reconfig) -> Pending<(Vec<u8>, Stat)> {
+        self.session.send(call::reconfig(change))
     }
 
     /// The paths of the ephemeral znodes of this session that begin with `prefix`. As [`Client::ephemerals`](crate::Client::ephemerals), with the

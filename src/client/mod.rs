@@ -28,5 +28,5 @@ pub use multi::{Multi, MultiRead, ReadResult, WriteResult};
 pub use options::ClientOptions;
 pub use pending::Pending;
 pub(crate) use session::{ClientSession, ListenerGuard};
-pub use types::{Acl, CreateOptions, Created, Permissions};
+pub use types::{Acl, CreateOptions, Created, Permissions, Reconfig};
 pub use watch::{AsyncWatch, Watch, WatchEnd, WatchGuard};

@@ -4,6 +4,8 @@ use std::ops::BitOr;
 use std::time::Duration;
 
 use crate::error::{Code, Failure};
+use crate::jute::Text;
+use crate::records::requests::ReconfigRequest;
 use crate::records::{self, CreateMode, Stat, perms};
 
 /// What an entry of an ACL permits. Combined with `|`; the example is at [`Acl`].
@@ -208,4 +210,93 @@ pub struct Created {
     pub path: String,
     /// Its stat right after that.
     pub stat: Stat,
+}
+
+/// A change of an ensemble's members, for [`Client::reconfig`](crate::Client::reconfig): servers that join and leave, or all members
+/// anew. A server that joins and is a member already moves or changes its role.
+///
+/// ```
+/// use std::time::Duration;
+/// use zoarium::{Code, Config, Ensemble, EnsembleOptions, Error, Reconfig};
+///
+/// let usual = EnsembleOptions::default();
+/// let config = Config { reconfig_enabled: true, skip_acl: true, ..usual.config };
+/// let ensemble = Ensemble::start_with(3, EnsembleOptions { config, ..usual })?;
+/// let client = ensemble.client()?;
+/// let (before, stat) = client.config()?;
+/// assert!(String::from_utf8_lossy(&before).contains("server.3=") && stat.version == -1);
+///
+/// // An observer that is not started yet joins, if nobody was quicker; then it leaves again.
+/// let version = stat.mzxid;
+/// let joins = Reconfig::new().joining("server.4=127.0.0.1:28884:38884:observer;21814").at_version(version);
+/// let (now, _) = client.reconfig(&joins)?;
+/// assert!(String::from_utf8_lossy(&now).contains("server.4="));
+/// assert_eq!(client.reconfig(&joins).unwrap_err().code(), Code::BadVersion);
+/// let (after, _) = client.reconfig(&Reconfig::new().leaving([4]))?;
+/// assert!(!String::from_utf8_lossy(&after).contains("server.4="));
+///
+/// // A complete list says the same as the one that is there.
+/// let members = String::from_utf8_lossy(&after).into_owned();
+/// client.reconfig(&Reconfig::members(&members))?;
+/// # drop(client);
+/// ensemble.stop()?;
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconfig {
+    joining: Option<String>,
+    leaving: Option<String>,
+    members: Option<String>,
+    version: i64,
+}
+
+impl Reconfig {
+    /// Nobody joins or leaves, at any version. [`Reconfig`] has an example.
+    pub fn new() -> Reconfig {
+        Reconfig { joining: None, leaving: None, members: None, version: -1 }
+    }
+
+    /// These are the members, whoever they were: lines `server.N=…`, `group.N=…` and `weight.N=…`. [`Reconfig`] has an example.
+    pub fn members(members: &str) -> Reconfig {
+        Reconfig { members: Some(members.to_owned()), ..Reconfig::new() }
+    }
+
+    /// This server joins, or moves: `server.4=host:2888:3888:participant;2181`. [`Reconfig`] has an example.
+    pub fn joining(mut self, server: &str) -> Reconfig {
+        self.joining = Some(self.joining.map_or_else(|| server.to_owned(), |all| format!("{all},{server}")));
+        self
+    }
+
+    /// These servers leave. Numbers that are no members count for nothing. [`Reconfig`] has an example.
+    pub fn leaving(mut self, servers: impl IntoIterator<Item = u64>) -> Reconfig {
+        let servers: Vec<String> = servers.into_iter().map(|server| server.to_string()).collect();
+        self.leaving = Some(servers.join(","));
+        self
+    }
+
+    /// Only if the configuration in force has this version: the `mzxid` of its stat. [`Reconfig`] has an example.
+    pub fn at_version(mut self, version: i64) -> Reconfig {
+        self.version = version;
+        self
+    }
+
+    pub(super) fn record(&self) -> ReconfigRequest<'_> {
+        ReconfigRequest {
+            joining: nullable(&self.joining),
+            leaving: nullable(&self.leaving),
+            new_members: nullable(&self.members),
+            config_id: self.version,
+        }
+    }
+}
+
+/// What is not given is null: an empty list of members is one without members.
+fn nullable(text: &Option<String>) -> Text<'_> {
+    Text(text.as_deref().map(Into::into))
+}
+
+impl Default for Reconfig {
+    fn default() -> Reconfig {
+        Reconfig::new()
+    }
 }

@@ -7,7 +7,7 @@ use super::codes::*;
 use super::guard::{Fail, Fallible, SizedStruct, bytes, path, sized, text};
 use super::result::zoa_acl;
 use crate::client::handle::Chroot;
-use crate::jute::{Buffer, encode, encoded};
+use crate::jute::{Buffer, Text, encode, encoded};
 use crate::records::multi::MultiHeader;
 use crate::records::requests::{
     CreateRequest, CreateTtlRequest, PathRequest, PathVersionRequest, PathWatchRequest, ReconfigRequest, SetAclRequest,
@@ -35,9 +35,14 @@ pub const ZOA_OP_SYNC: i32 = 9;
 pub const ZOA_OP_CHILDREN: i32 = 12;
 /// Compare the version of `path` with `version`; only in a multi.
 pub const ZOA_OP_CHECK: i32 = 13;
-/// Change the ensemble: `path` is the list of servers that join, `data` the text of ids that leave; with `mode` 1 `path`
-/// is a complete new list. `version` is the expected configuration. Brings data and stat. Servers of this version refuse it.
+/// Change the ensemble: `path` is the list of servers that join (`server.4=host:2888:3888;2181`, commas between), `data` the text
+/// of numbers that leave; with `mode` 1 `path` is a complete new list. `config_version` is the configuration expected. Brings
+/// data and stat of the new one. Errors: `ZOA_RECONFIG_DISABLED`, `ZOA_NO_AUTH` for all but the super user, `ZOA_BAD_VERSION`,
+/// `ZOA_BAD_ARGUMENTS`, `ZOA_NEW_CONFIG_NO_QUORUM`, `ZOA_RECONFIG_IN_PROGRESS`; `ZOA_UNIMPLEMENTED` from a server that is alone.
 pub const ZOA_OP_RECONFIG: i32 = 16;
+/// Who the members of the ensemble are: text and stat of `/zookeeper/config`, whatever the chroot. `path` and `watch` are not used.
+/// Brings data and stat.
+pub const ZOA_OP_CONFIG: i32 = 2004;
 /// Whether a watch of kind `mode` (1 children, 2 data, 3 any, 4 persistent, 5 recursive) is set on `path`.
 pub const ZOA_OP_CHECK_WATCHES: i32 = 17;
 /// Paths of this session's ephemeral znodes that begin with `path` (NULL: all). Brings names.
@@ -95,6 +100,8 @@ pub struct zoa_op {
     pub watch: zoa_watch_fn,
     /// Handed to `watch`; it must live until that was called, or the client is freed.
     pub watch_data: *mut c_void,
+    /// For `ZOA_OP_RECONFIG`: the version of the configuration expected, the number behind `version=` in its text; 0 for any.
+    pub config_version: i64,
 }
 
 // SAFETY: zeros are NULL and 0 in all of its fields.
@@ -116,6 +123,7 @@ impl zoa_op {
             acl_count: 0,
             watch: None,
             watch_data: std::ptr::null_mut(),
+            config_version: 0,
         }
     }
 }
@@ -156,17 +164,24 @@ pub(super) unsafe fn request(op: &zoa_op, chroot: &Chroot) -> Fallible<PreparedR
                 (OpCode::SetAcl, encoded(&request))
             }
             ZOA_OP_RECONFIG => {
-                let leaving = bytes(op.data, op.len)?.unwrap_or_default();
-                let leaving = std::str::from_utf8(leaving).map_err(|_| Fail::new(ZOA_BAD_UTF8))?;
-                let servers = about.as_deref().unwrap_or_default();
-                let (joining, new_members) = if op.mode == 1 { ("", servers) } else { (servers, "") };
+                let leaving = bytes(op.data, op.len)?;
+                let leaving = leaving.map(std::str::from_utf8).transpose().map_err(|_| Fail::new(ZOA_BAD_UTF8))?;
+                let servers = about.as_deref();
+                // To a server an empty list of members is one without members: what is not given is null.
+                let (joining, new_members) = if op.mode == 1 { (None, servers) } else { (servers, None) };
+                let text = |text: Option<&str>| {
+                    text.filter(|text| !text.is_empty()).map_or(Text(None), |text| text.to_owned().into())
+                };
                 let request = ReconfigRequest {
-                    joining: joining.into(),
-                    leaving: leaving.into(),
-                    new_members: new_members.into(),
-                    config_id: i64::from(op.version),
+                    joining: text(joining),
+                    leaving: text(leaving.filter(|_| op.mode != 1)),
+                    new_members: if op.mode == 1 { new_members.unwrap_or_default().into() } else { Text(None) },
+                    config_id: if op.config_version == 0 { i64::from(op.version) } else { op.config_version },
                 };
                 (OpCode::Reconfig, encoded(&request))
+            }
+            ZOA_OP_CONFIG => {
+                (OpCode::GetData, encoded(&PathWatchRequest { path: crate::path::CONFIG.into(), watch: false }))
             }
             ZOA_OP_CHECK_WATCHES => {
                 let path = chroot.outer(path(op.path)?);

@@ -65,6 +65,7 @@ ZOA_OP_SYNC = 9
 ZOA_OP_CHILDREN = 12
 ZOA_OP_CHECK = 13
 ZOA_OP_RECONFIG = 16
+ZOA_OP_CONFIG = 2004
 ZOA_OP_CHECK_WATCHES = 17
 ZOA_OP_EPHEMERALS = 103
 ZOA_OP_COUNT = 104
@@ -231,6 +232,7 @@ class Op(Structure):
         ("acl_count", c_size_t),
         ("watch", WatchFn),
         ("watch_data", c_void_p),
+        ("config_version", c_int64),
     ]
 
 

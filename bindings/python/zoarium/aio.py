@@ -331,6 +331,7 @@ class Client(AioRecipes, Session):
     set_acls = awaited(Operations.set_acls)
     sync = awaited(Operations.sync)
     reconfig = awaited(Operations.reconfig)
+    get_config = awaited(Operations.get_config)
     who_am_i = awaited(Operations.who_am_i)
     get_ephemerals = awaited(Operations.get_ephemerals)
     get_all_children_number = awaited(Operations.get_all_children_number)

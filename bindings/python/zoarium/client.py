@@ -85,6 +85,8 @@ class Client(Recipes, Watching):
     sync_async = sending(Operations.sync)
     reconfig = blocking(Operations.reconfig)
     reconfig_async = sending(Operations.reconfig)
+    get_config = blocking(Operations.get_config)
+    get_config_async = sending(Operations.get_config)
     who_am_i = blocking(Operations.who_am_i)
     who_am_i_async = sending(Operations.who_am_i)
     get_ephemerals = blocking(Operations.get_ephemerals)

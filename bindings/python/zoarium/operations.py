@@ -186,7 +186,13 @@ class Operations:
         new_members: str | None = None,
         from_config: int = -1,
     ) -> Request[Node]:
-        """Changes the ensemble; returns the new configuration."""
+        """Changes the members of the ensemble; returns the new configuration, text and stat, once it is in force.
+
+        `joining` is `server.4=host:2888:3888:participant;2181`, several with commas between, `leaving` numbers with commas
+        between, `new_members` a complete list; `from_config` is the version that the configuration must have, the `mzxid` of its
+        stat. Raises :class:`NoAuthError` for all but the super user, :class:`BadVersionError`, :class:`BadArgumentsError`,
+        :class:`NewConfigNoQuorumError`, :class:`ReconfigInProcessError`, :class:`ReconfigDisabledError`.
+        """
         request: Request[Node] = Request(_abi.ZOA_OP_RECONFIG)
         request.convert = _requests.node
         op = request.op
@@ -198,7 +204,13 @@ class Operations:
             op.path = (joining or "").encode()
             data = (leaving or "").encode()
             op.data, op.len = data, len(data)
-        op.version = from_config
+        op.config_version = from_config
+        return request
+
+    def get_config(self: Any) -> Request[Node]:
+        """Who the members of the ensemble are: text and stat of ``/zookeeper/config``, whatever the chroot."""
+        request: Request[Node] = Request(_abi.ZOA_OP_CONFIG)
+        request.convert = _requests.node
         return request
 
     def who_am_i(self: Any) -> Request[list[Id]]:
