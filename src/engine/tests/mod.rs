@@ -13,6 +13,7 @@ use crate::records::{Acl, ErrorCode, EventType, OpCode, perms};
 
 mod accounts;
 mod answers;
+mod behind;
 mod bounds;
 mod cost;
 mod edges;

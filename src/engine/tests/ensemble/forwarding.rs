@@ -326,3 +326,31 @@ fn a_request_is_a_sign_of_life_though_no_ping_is_answered() {
     }
     assert!(ensemble.engine(0).has_session(session));
 }
+
+#[test]
+fn a_write_that_cannot_be_read_is_answered_by_the_follower_and_never_forwarded() {
+    // L-02: the leader would have to answer it with a transaction.
+    let mut ensemble = Ensemble::new(2);
+    let client = ensemble.client(1);
+    let writes = [
+        OpCode::Create,
+        OpCode::Create2,
+        OpCode::CreateContainer,
+        OpCode::CreateTtl,
+        OpCode::Delete,
+        OpCode::SetData,
+        OpCode::SetAcl,
+    ];
+    for op in writes {
+        ensemble.request(client, op, &());
+        assert_eq!(ensemble.engine(1).in_flight(), 0, "{op} was forwarded");
+        let codes: Vec<ErrorCode> = ensemble.frames(client).iter().map(Frame::code).collect();
+        assert_eq!(codes, [ErrorCode::MarshallingError], "{op}");
+    }
+    for waiting in 1..=3 {
+        ensemble.request(client, OpCode::Create, &create(&format!("/n{waiting}"), 0));
+        assert_eq!(ensemble.engine(1).in_flight(), waiting);
+    }
+    ensemble.carry();
+    assert_eq!((ensemble.frames(client).len(), ensemble.engine(1).in_flight()), (3, 0));
+}

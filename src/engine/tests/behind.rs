@@ -1,0 +1,43 @@
+//! What comes behind something that was decided and is not applied yet.
+
+use super::*;
+
+#[test]
+fn what_comes_behind_the_decided_removal_of_a_container_finds_it_gone() {
+    // S-21
+    let mut world = World::new();
+    let client = world.client();
+    assert_eq!(world.create(client, "/parent", 0).code(), ErrorCode::Ok);
+    assert_eq!(world.call(client, OpCode::CreateContainer, &create("/parent/c", 4)).code(), ErrorCode::Ok);
+    assert_eq!(world.create(client, "/parent/c/used", 0).code(), ErrorCode::Ok);
+    assert_eq!(world.delete(client, "/parent/c/used").code(), ErrorCode::Ok);
+    let mut seconds = 0;
+    while !world.engine.has_proposals() {
+        assert!(world.exists(client, "/parent/c", false) && seconds < 1000, "it is never decided");
+        seconds += 1;
+        world.now = world.now.plus(1000);
+        world.engine.set_time(world.now, WallMillis(1_700_000_000_000 + world.now.0 as i64));
+        while world.engine.tick() {}
+    }
+    world.request(client, OpCode::Create, &create("/parent/c/late", 0));
+    world.request(client, OpCode::CreateContainer, &create("/parent/c", 4));
+    world.request(client, OpCode::Create, &create("/parent/c/again", 0));
+    world.commit();
+    let codes: Vec<ErrorCode> = world.frames(client).iter().map(Frame::code).collect();
+    assert_eq!(codes, [ErrorCode::NoNode, ErrorCode::Ok, ErrorCode::Ok]);
+    world.engine.tree().check().unwrap();
+    let parent = world.engine.tree().lookup("/parent").unwrap();
+    assert_eq!(world.engine.tree().stat(parent).cversion, 3, "made, removed, made again");
+}
+
+#[test]
+fn a_session_is_known_from_its_beginning_to_its_end() {
+    let mut world = World::new();
+    let client = world.client();
+    let session = world.session(client);
+    assert!(world.engine.has_session(session) && !world.engine.has_session(SessionId(session.0 + 1)));
+    world.request(client, OpCode::CloseSession, &());
+    assert!(world.engine.has_session(session), "its end is not applied");
+    world.commit();
+    assert!(!world.engine.has_session(session));
+}
