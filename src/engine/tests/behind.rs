@@ -41,3 +41,25 @@ fn a_session_is_known_from_its_beginning_to_its_end() {
     world.commit();
     assert!(!world.engine.has_session(session));
 }
+
+#[test]
+fn what_comes_behind_a_decided_write_is_decided_as_if_it_were_applied() {
+    // S-20: all of it is on its way at once.
+    let mut world = World::new();
+    let client = world.client();
+    let delete = |path| PathVersionRequest { path, version: -1 };
+    world.request(client, OpCode::Create, &create("/p", 0));
+    world.request(client, OpCode::Create, &create("/p/c", 0));
+    world.request(client, OpCode::Delete, &delete("/p".into()));
+    world.request(client, OpCode::Delete, &delete("/p/c".into()));
+    world.request(client, OpCode::Create, &create("/p/s-", 2));
+    world.request(client, OpCode::Delete, &delete("/p/s-0000000001".into()));
+    world.request(client, OpCode::Delete, &delete("/p".into()));
+    world.request(client, OpCode::Create, &create("/e", 1));
+    world.request(client, OpCode::Create, &create("/e/below", 0));
+    world.commit();
+    let codes: Vec<ErrorCode> = world.frames(client).iter().map(Frame::code).collect();
+    use ErrorCode::{NoChildrenForEphemerals, NotEmpty, Ok};
+    assert_eq!(codes, [Ok, Ok, NotEmpty, Ok, Ok, Ok, Ok, Ok, NoChildrenForEphemerals]);
+    world.engine.tree().check().unwrap();
+}
