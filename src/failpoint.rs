@@ -8,6 +8,16 @@ pub(crate) enum Failpoint {
     // ---- The ensemble -------------------------------------------------------------------------------------------
     /// A follower acknowledges what it has received (S-12).
     FollowerAcksBeforeSync,
+    /// A configuration that is proposed has no say before it is committed.
+    NextNotAsked,
+    /// What a new leader says of its configuration is not remembered.
+    ToldConfigForgotten,
+    /// What others say of the configuration in force is not heard.
+    GossipNotHeard,
+    /// A leader that another configuration does not have as its leader goes on committing.
+    DemotedLeaderCommits,
+    /// A member does not read in its log what is proposed there.
+    LoggedConfigForgotten,
     /// A follower acknowledges its history before that is on its disk (D-02).
     EpochBeforeHistory,
     /// A follower acknowledges its history before its epoch is on its disk (D-03).

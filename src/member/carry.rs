@@ -22,10 +22,13 @@ use super::numbers::{EnsembleStatus, Numbers};
 use super::{EngineSeat, Host, JoinSettings, Loading, MemberFailure, MemberParts};
 use crate::engine::{Duty, Outgoing, ReplicatedState, StateHearing};
 use crate::ids::{LinkId, Millis, Zxid};
+use crate::records::membership::ReconfigView;
 use crate::records::peer::{PacketType, QuorumPacket};
 use crate::records::txn::Proposal;
 use crate::store::{MemberState, SnapshotDone, Soundness, Store, StoreError};
-use crate::zab::{History, MemberRecord, Standing, Start, VotingRight, Zab, ZabAction, ZabEvent, ZabSettings};
+use crate::zab::{
+    ConfigChange, Configs, History, MemberRecord, Standing, Start, VotingRight, Zab, ZabAction, ZabEvent, ZabSettings,
+};
 use logging::{Keeping, kept};
 use pace::DialPace;
 use words::{tell_right, why_silent, words};
@@ -79,7 +82,7 @@ pub(super) struct EnsemblePart {
     /// A record that is to be kept, or is being kept.
     keeping: Option<Keeping>,
     /// An installation that waits until the write under way is over: its run, where the state ends, and what is kept with it.
-    to_install: Option<(u64, Zxid, MemberRecord)>,
+    to_install: Option<(u64, Zxid, Box<MemberState>)>,
     /// When reads are answered without a leader, while there is none and that is allowed.
     read_only_at: Option<Millis>,
     /// How long there must be none for that; `None` where it is not allowed.
@@ -170,6 +173,16 @@ impl EnsemblePart {
             voters: self.zab.voter_count(),
             leading: counts.map(|counts| (counts, self.numbers.age_ms(now))),
         }
+    }
+
+    /// What must be known before another configuration may be proposed here.
+    pub(super) fn reconfig_view(&self) -> Option<ReconfigView> {
+        self.zab.reconfig_view()
+    }
+
+    /// The configurations of the ensemble, where they may change.
+    pub(super) fn configs(&self) -> Option<&Configs> {
+        self.zab.configs()
     }
 
     /// What this member is to its clients.
@@ -322,8 +335,8 @@ impl EnsemblePart {
                 self.feeding.forget(parts, link);
                 host.close(link);
             }
-            ZabAction::Keep { run, record } => {
-                self.keeping = Some(Keeping::new(run, record));
+            ZabAction::Keep { run, record, configs } => {
+                self.keeping = Some(Keeping::new(run, record, configs));
                 let kept = self.go_on_keeping(parts)?;
                 self.follow_ups.extend(kept);
             }
@@ -353,10 +366,13 @@ impl EnsemblePart {
                     self.follow_ups.push_back(ZabEvent::Installed { run, is_done: false });
                 }
             }
-            ZabAction::Install { run, at, record } if parts.store.is_rearranging() => {
-                self.to_install = Some((run, at, record));
+            ZabAction::Install { run, at, record, configs } => {
+                let state = kept(parts.store, record, configs.as_deref());
+                match parts.store.is_rearranging() {
+                    true => self.to_install = Some((run, at, Box::new(state))),
+                    false => self.install(parts, run, at, state)?,
+                }
             }
-            ZabAction::Install { run, at, record } => self.install(parts, run, at, record)?,
             ZabAction::Replay { upto } => self.replay(parts, upto)?,
             ZabAction::Deliver { upto } => {
                 let txns = self.zab.txns(self.taken, upto);
@@ -391,6 +407,12 @@ impl EnsemblePart {
             }
             ZabAction::Confirmed { token } => parts.engine.confirmed(token),
             ZabAction::Stand(standing) => self.stand(parts, host, standing)?,
+            ZabAction::Configured { configs, change } => {
+                if let ConfigChange::Activated { is_in_log: false } = change {
+                    parts.engine.configured(&configs.committed);
+                }
+                host.configured(&configs, change);
+            }
         }
         Ok(())
     }
@@ -576,7 +598,7 @@ impl EnsemblePart {
         parts: &mut MemberParts<'_, S>,
         run: u64,
         at: Zxid,
-        record: MemberRecord,
+        state: MemberState,
     ) -> Result<(), MemberFailure> {
         let Some(Receiving::State(heard)) = self.receiving.take() else {
             self.follow_ups.push_back(ZabEvent::Installed { run, is_done: false });
@@ -586,7 +608,7 @@ impl EnsemblePart {
         assert!(heard.applied() == at, "a state of {} is installed as that of {at}", heard.applied());
         parts.snapshots.abort(parts.engine, parts.store);
         // It has a leader's whole history then, whatever it had before.
-        let state = MemberState { soundness: Soundness::Sound, ..kept(parts.store, record) };
+        let state = MemberState { soundness: Soundness::Sound, ..state };
         match Installing::begin(heard, parts.store, run, &state) {
             Ok(installing) => {
                 self.installing = Some(installing);

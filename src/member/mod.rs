@@ -11,12 +11,14 @@ use std::ops::DerefMut;
 use crate::engine::{Damage, Duty, Engine, EngineSettings, LogSpace, ReplicatedState};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
+use crate::records::membership::ReconfigView;
 use crate::records::peer::{Notification, QuorumPacket};
 use crate::records::txn::Proposal;
 use crate::store::{LogWrite, LogWritten, Record, SpaceLevel, Store, StoreError};
-use crate::zab::{self, Broadcast, Majority, Standing, ZabEvent};
+use crate::zab::{self, Broadcast, ConfigChange, Configs, Majority, Standing, ZabEvent};
 
 mod carry;
+mod configs;
 mod feeding;
 mod installing;
 mod numbers;
@@ -26,6 +28,7 @@ mod snapshots;
 mod tests;
 
 use carry::EnsemblePart;
+pub use configs::configs_at_start;
 pub use numbers::{EnsembleStatus, Numbers};
 pub use recovery::Loading;
 pub use snapshots::{Slices, SnapshotTaking};
@@ -84,6 +87,10 @@ pub trait Host {
 
     /// The stream has ended; these bytes are behind its end, and packets again.
     fn heard(&mut self, _link: LinkId, _rest: &[u8]) {}
+
+    /// The ensemble's configuration is another one, or is about to be: where the others are reached from now on, and what is to be
+    /// written into files that people read. What must be durable of it is in the store.
+    fn configured(&mut self, _configs: &Configs, _change: ConfigChange) {}
 
     /// Hands to the system what is queued, before a sync.
     fn flush(&mut self) {}
@@ -233,6 +240,22 @@ impl<S: EngineSeat> Member<S> {
         }
     }
 
+    /// What must be known before this member may propose another configuration; `None` unless it leads and may.
+    pub fn reconfig_view(&self) -> Option<ReconfigView> {
+        match &self.agreement {
+            Agreement::Alone { .. } => None,
+            Agreement::Ensemble(ensemble) => ensemble.reconfig_view(),
+        }
+    }
+
+    /// The configurations of the ensemble, where they may change.
+    pub fn configs(&self) -> Option<&Configs> {
+        match &self.agreement {
+            Agreement::Alone { .. } => None,
+            Agreement::Ensemble(ensemble) => ensemble.configs(),
+        }
+    }
+
     /// What this member of an ensemble tells about itself; `None` for a server that is alone.
     pub fn ensemble_status(&self, now: Millis) -> Option<EnsembleStatus> {
         match &self.agreement {
@@ -304,6 +327,8 @@ impl<S: EngineSeat> Member<S> {
     /// room for the log is another than it was.
     pub fn pace(&mut self) -> Option<LogSpaceChanged> {
         self.store.set_state_size(self.engine.snapshot_estimate());
+        let view = self.reconfig_view();
+        self.engine.set_reconfig_view(view);
         let budget = self.store.log_budget(self.engine.tree().snapshot_preimage_bytes() as u64);
         // What was decided in earlier turns, while a write was under way or a long transaction was applied, is not in
         // the log yet and has had its part of the room.

@@ -30,6 +30,7 @@ pub fn zab_settings(config: &Config) -> Result<ZabSettings, Error> {
         tick_ms: config.tick_time_ms,
         init_limit: limit("initLimit", config.ensemble.init_limit)?,
         sync_limit: limit("syncLimit", config.ensemble.sync_limit)?,
+        reconfig: None,
     })
 }
 

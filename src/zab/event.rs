@@ -1,5 +1,6 @@
 //! What a [`Zab`](super::Zab) is told, and what it asks for.
 
+use super::reconfig::{ConfigChange, Configs};
 use crate::ids::{LinkId, ServerId, Zxid};
 use crate::records::peer::{Notification, QuorumPacket};
 use crate::records::txn::Payload;
@@ -224,6 +225,8 @@ pub enum ZabAction {
         run: u64,
         /// What to keep.
         record: MemberRecord,
+        /// And the configurations with it, where they may change.
+        configs: Option<Box<Configs>>,
     },
     /// Append what the log lacks up to `upto` (from [`Zab::txns`](super::Zab::txns)), sync, then say [`ZabEvent::Synced`].
     Append {
@@ -254,6 +257,8 @@ pub enum ZabAction {
         at: Zxid,
         /// To be kept with it.
         record: MemberRecord,
+        /// And the configurations, where they may change.
+        configs: Option<Box<Configs>>,
     },
     /// Forget a state heard and not installed.
     Unhear,
@@ -315,4 +320,11 @@ pub enum ZabAction {
     },
     /// What this member is from now on.
     Stand(Standing),
+    /// The ensemble's configuration has changed, or is about to.
+    Configured {
+        /// As they are now.
+        configs: Box<Configs>,
+        /// What became of one.
+        change: ConfigChange,
+    },
 }

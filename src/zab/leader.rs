@@ -13,6 +13,10 @@ use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, decode_epoch_ack, leader_info};
 
+mod succession;
+
+use succession::Succession;
+
 /// The highest epoch: zxids are signed.
 const EPOCH_MAX: u32 = i32::MAX as u32;
 
@@ -55,6 +59,7 @@ pub(super) struct Leader {
     learners: BTreeMap<LinkId, LearnerHandler>,
     next_ping: Millis,
     confirm: Confirm,
+    succession: Succession,
 }
 
 impl Leader {
@@ -72,6 +77,7 @@ impl Leader {
             learners: BTreeMap::new(),
             next_ping: own.now.plus(own.settings.tick_ms / 2),
             confirm: Confirm::default(),
+            succession: Succession::default(),
         };
         let (me, accepted) = (own.settings.me, own.record.accepted_epoch);
         leader.info(own, me, accepted, true)?;
@@ -120,7 +126,9 @@ impl Leader {
 
     /// When to call [`Leader::timeout`].
     pub(super) fn poll_timeout(&self) -> Millis {
-        if self.phase < LeaderPhase::Broadcasting { self.next_ping.min(self.deadline) } else { self.next_ping }
+        let due =
+            if self.phase < LeaderPhase::Broadcasting { self.next_ping.min(self.deadline) } else { self.next_ping };
+        self.succession.poll_timeout().map_or(due, |at| due.min(at))
     }
 
     /// A learner has connected.
@@ -194,6 +202,10 @@ impl Leader {
             self.drop_learner(own, link, Leaving::Protocol("an impossible server or epoch"));
             return Ok(());
         }
+        if own.configs().is_some_and(|configs| info.config_version > configs.seen().version.0) {
+            self.drop_learner(own, link, Leaving::Ahead);
+            return Ok(());
+        }
         let older = self.learners.iter().find(|(at, other)| **at != link && other.is_server(info.server));
         if let Some(older) = older.map(|(at, _)| *at) {
             self.drop_learner(own, older, Leaving::Replaced);
@@ -248,7 +260,7 @@ impl Leader {
     /// Why the role ends.
     pub(super) fn kept(&mut self, own: &mut Own) -> Result<(), RoleEnd> {
         match self.phase {
-            LeaderPhase::Accepting => {
+            LeaderPhase::Accepting if own.record.accepted_epoch == self.epoch => {
                 self.phase = LeaderPhase::AwaitEpochAcks;
                 self.deadline = own.now.plus(own.settings.init_ms());
                 let waiting = self.links(|learner| learner.stage == LearnerStage::AwaitEpoch);
@@ -256,7 +268,7 @@ impl Leader {
                 self.epoch_acks.insert(own.settings.me);
                 self.count_epoch_acks(own);
             }
-            LeaderPhase::Entering => {
+            LeaderPhase::Entering if own.record.current_epoch == self.epoch => {
                 self.phase = LeaderPhase::Synchronizing;
                 self.deadline = own.now.plus(own.settings.init_ms());
                 self.history_acks.insert(own.settings.me);
@@ -265,6 +277,7 @@ impl Leader {
                 }
                 self.count_history_acks(own)?;
             }
+            LeaderPhase::Broadcasting => own.deliver(),
             _ => {}
         }
         Ok(())
@@ -312,6 +325,7 @@ impl Leader {
         let quorum = &own.settings.quorums.committed;
         if self.phase == LeaderPhase::AwaitEpochAcks && quorum.is_quorum_of(|voter| self.epoch_acks.contains(&voter)) {
             self.phase = LeaderPhase::Entering;
+            own.found_config(self.epoch_start());
             own.keep(MemberRecord { current_epoch: self.epoch, ..own.record });
         }
     }
@@ -406,7 +420,7 @@ impl Leader {
         learner.heard_at = own.now;
         for (zxid, txn) in txns.iter().filter(|(zxid, _)| *zxid <= committed) {
             if *zxid > learner.sent {
-                learner.send_committed(own, link, *zxid, Arc::clone(txn));
+                learner.send_committed(own, link, (*zxid, Arc::clone(txn)), &self.succession.leaders);
             }
         }
         if learner.sent >= own.history.base() {
@@ -465,7 +479,7 @@ impl Leader {
         let missing: Vec<_> = own.history.between(learner.sent, last).cloned().collect();
         for (zxid, txn) in missing {
             if zxid <= committed {
-                learner.send_committed(own, link, zxid, txn);
+                learner.send_committed(own, link, (zxid, txn), &self.succession.leaders);
                 continue;
             }
             if failpoint::on(Failpoint::SentTwice) {
@@ -483,7 +497,7 @@ impl Leader {
             return self.up_to_date(own, link);
         }
         learner.stage = LearnerStage::AwaitAck;
-        let config: Payload = own.settings.config.as_bytes().into();
+        let config = own.newleader_config();
         own.send(link, PacketType::NEWLEADER, self.epoch_start(), config);
     }
 
@@ -525,6 +539,9 @@ impl Leader {
         own.history.commit(self.sync_point);
         own.replay();
         own.act(ZabAction::Stand(Standing::Leading { epoch: self.epoch }));
+        if let Some(new) = own.pending() {
+            self.activate(own, Zxid::ZERO, new);
+        }
         for link in self.links(|learner| learner.stage == LearnerStage::Live) {
             self.up_to_date(own, link);
         }
@@ -552,6 +569,10 @@ impl Leader {
     /// [`RoleEnd::CounterUsedUp`] when the epoch has no more zxids.
     pub(super) fn decided(&mut self, own: &mut Own, txns: Vec<(Zxid, Payload)>) -> Result<(), RoleEnd> {
         assert!(self.phase == LeaderPhase::Broadcasting, "decided by a leader that is not established");
+        // Decided before the engine was told that another one leads.
+        if self.succession.is_under_way() {
+            return Ok(());
+        }
         for (zxid, txn) in txns {
             assert!(zxid.epoch() == self.epoch, "{zxid} is not of the epoch {}", self.epoch);
             if zxid.counter() > Zxid::counter_last() && !failpoint::on(Failpoint::CounterRunsOver) {
@@ -559,6 +580,8 @@ impl Leader {
             }
             let pushed = own.history.push(zxid, Arc::clone(&txn));
             assert!(pushed.is_ok(), "the engine left a hole: {zxid} after {pushed:?}");
+            let noted = own.note_txn(zxid, &txn);
+            assert!(noted.is_ok(), "the engine decided a configuration that cannot be read, at {zxid}");
             for (link, learner) in &mut self.learners {
                 if learner.is_listed() && !learner.is_observer {
                     own.send(*link, PacketType::PROPOSAL, zxid, Arc::clone(&txn));
@@ -596,7 +619,9 @@ impl Leader {
             return;
         }
         let before = own.history.committed();
-        while let Some(head) = own.history.next_after(own.history.committed()) {
+        while !self.succession.is_under_way()
+            && let Some(head) = own.history.next_after(own.history.committed())
+        {
             let me = own.settings.me;
             let durable = own.history.durable();
             let has_head = |voter: ServerId| {
@@ -617,6 +642,9 @@ impl Leader {
                 break;
             }
             own.history.commit(head);
+            if let Some(new) = own.proposed_at(head) {
+                self.activate(own, head, new);
+            }
         }
         if own.history.committed() > before {
             let early = failpoint::on(Failpoint::CommitsBeforeUpToDate);
@@ -630,7 +658,7 @@ impl Leader {
     /// Tells a learner of the commits it was not told of.
     fn tell_commits(&mut self, own: &mut Own, link: LinkId) {
         let Some(learner) = self.learners.get_mut(&link) else { return };
-        learner.tell_commits(own, link);
+        learner.tell_commits(own, link, &self.succession.leaders);
     }
 
     fn end_of_counter(&self, own: &Own) -> Result<(), RoleEnd> {
@@ -698,7 +726,7 @@ impl Leader {
         // After a pause only one round: the others would ask about the past.
         self.next_ping = own.now.plus(own.settings.tick_ms / 2);
         self.drop_the_silent(own);
-        if self.phase == LeaderPhase::Broadcasting {
+        if self.phase == LeaderPhase::Broadcasting && !self.succession.is_under_way() {
             let me = own.settings.me;
             let is_heard = |voter: ServerId| {
                 voter == me || self.learners.values().any(|learner| learner.is_server(voter) && !learner.is_observer)

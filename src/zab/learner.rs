@@ -7,12 +7,16 @@ use super::own::{Own, RoleEnd};
 use super::{LinkId, Payload};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, ServerId, Zxid};
+use crate::records::membership::Membership;
 use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, epoch_ack};
 
 /// How often the leader's port is dialled: it may open a moment after the election.
 const DIALS_MAX: u32 = 5;
 /// The pause between two dials, ms.
 const DIAL_PAUSE_MS: u64 = 100;
+
+/// How long a member whose role ends by another configuration stays, so that whoever asked for that hears of it, ms.
+pub(super) const LEAVE_AFTER_MS: u64 = 20;
 
 /// How far a learner has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +56,8 @@ pub(super) enum LearnerPhase {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Learner {
     leader: ServerId,
+    /// What it is in this role, whatever a configuration to come says.
+    is_observer: bool,
     phase: LearnerPhase,
     link: Option<LinkId>,
     dials: u32,
@@ -68,14 +74,23 @@ pub(super) struct Learner {
     end: Zxid,
     /// Up to where this leader's proposals were acknowledged.
     acked: Zxid,
+    /// It did not win an election, so it may take a moment to know that it leads.
+    is_designated: bool,
+    /// The configuration that NEWLEADER had, until we are told to serve.
+    told: Option<Membership>,
+    /// Another configuration ends the role once this is applied; who leads then, if that was said.
+    leaving: Option<(Zxid, Option<ServerId>)>,
+    /// When it does.
+    leave_at: Option<Millis>,
 }
 
 impl Learner {
     /// Turns to the elected leader.
-    pub(super) fn begin(own: &mut Own, leader: ServerId) -> Learner {
+    pub(super) fn begin(own: &mut Own, leader: ServerId, is_designated: bool) -> Learner {
         own.act(ZabAction::Dial { to: leader });
         Learner {
             leader,
+            is_observer: !own.settings.is_participant,
             phase: LearnerPhase::Dialing,
             link: None,
             dials: 1,
@@ -87,6 +102,10 @@ impl Learner {
             installs: Zxid::ZERO,
             end: Zxid::ZERO,
             acked: Zxid::ZERO,
+            is_designated,
+            told: None,
+            leaving: None,
+            leave_at: None,
         }
     }
 
@@ -121,11 +140,12 @@ impl Learner {
 
     /// When to call [`Learner::timeout`].
     pub(super) fn poll_timeout(&self, own: &Own) -> Millis {
-        match (self.link, self.dial_at) {
+        let role_ends = match (self.link, self.dial_at) {
             (None, Some(at)) => at.min(self.deadline),
             (None, None) => self.deadline,
             _ => self.heard_at.plus(self.silence_max_ms(own) + 1),
-        }
+        };
+        self.leave_at.map_or(role_ends, |at| role_ends.min(at))
     }
 
     fn silence_max_ms(&self, own: &Own) -> u64 {
@@ -163,9 +183,23 @@ impl Learner {
         if self.phase != LearnerPhase::Dialing || self.link.is_some() {
             return Ok(());
         }
-        if self.dials >= DIALS_MAX {
+        if self.dials >= DIALS_MAX && !self.is_designated {
             return Err(RoleEnd::LeaderLost(Leaving::Silent));
         }
+        self.dial_at = Some(own.now.plus(DIAL_PAUSE_MS));
+        Ok(())
+    }
+
+    /// The connection to the leader is gone.
+    ///
+    /// # Errors
+    /// Why the role ends, unless the leader may not know yet that it is one.
+    pub(super) fn closed(&mut self, own: &Own) -> Result<(), RoleEnd> {
+        if !self.is_designated || self.phase > LearnerPhase::Greeting {
+            return Err(RoleEnd::LeaderLost(Leaving::RoleEnded));
+        }
+        self.link = None;
+        self.phase = LearnerPhase::Dialing;
         self.dial_at = Some(own.now.plus(DIAL_PAUSE_MS));
         Ok(())
     }
@@ -179,8 +213,8 @@ impl Learner {
         self.link = Some(link);
         self.phase = LearnerPhase::Greeting;
         self.heard_at = own.now;
-        let kind = if own.settings.is_participant { PacketType::FOLLOWERINFO } else { PacketType::OBSERVERINFO };
-        let info = LearnerInfo { server: own.settings.me, config_version: 0 };
+        let kind = if self.is_observer { PacketType::OBSERVERINFO } else { PacketType::FOLLOWERINFO };
+        let info = LearnerInfo { server: own.settings.me, config_version: own.config_version().0 };
         own.send(link, kind, Zxid::new(own.record.accepted_epoch, 0), info.encoded());
     }
 
@@ -195,6 +229,7 @@ impl Learner {
             own.close(link, Leaving::RoleEnded);
         }
         if self.phase == LearnerPhase::Hearing || self.received.take().is_some() {
+            own.unshelve(false);
             own.act(ZabAction::Unhear);
         }
     }
@@ -207,7 +242,7 @@ impl Learner {
         let Some(link) = self.link else { return Ok(()) };
         self.heard_at = own.now;
         let zxid = packet.zxid;
-        let is_observer = !own.settings.is_participant;
+        let is_observer = self.is_observer;
         let is_syncing = self.phase >= LearnerPhase::Truncating;
         match (packet.kind, self.phase) {
             (PacketType::LEADERINFO, LearnerPhase::Greeting) => self.promise(own, link, zxid.epoch())?,
@@ -226,10 +261,22 @@ impl Learner {
             (PacketType::SNAP, LearnerPhase::Promised) => {
                 self.phase = LearnerPhase::Hearing;
                 self.received = Some(History::at(zxid));
+                // What our own log proposes is nothing that the leader has.
+                own.shelve(Zxid(-1));
                 own.act(ZabAction::Hear { link });
             }
             (PacketType::PROPOSAL, _) if is_syncing => self.take(own, zxid, packet.data)?,
-            (PacketType::COMMIT | PacketType::COMMITANDACTIVATE, _) if is_syncing => self.commit(own, zxid)?,
+            (PacketType::COMMIT, _) if is_syncing => {
+                self.commit(own, zxid)?;
+                // What is committed before we are told to serve comes into force by what NEWLEADER had.
+                if self.phase >= LearnerPhase::Catching {
+                    self.activated(own, zxid, None);
+                }
+            }
+            (PacketType::COMMITANDACTIVATE, _) if is_syncing => {
+                self.commit(own, zxid)?;
+                self.activated(own, zxid, designated(packet.data()));
+            }
             (PacketType::INFORM, _) if is_observer && is_syncing => {
                 self.take(own, zxid, packet.data)?;
                 self.commit(own, zxid)?;
@@ -238,12 +285,15 @@ impl Learner {
                 // The designated leader is in front of the transaction.
                 self.take(own, zxid, packet.data().get(8..).map(Payload::from))?;
                 self.commit(own, zxid)?;
+                self.activated(own, zxid, designated(packet.data()));
             }
             (PacketType::NEWLEADER, LearnerPhase::Truncating | LearnerPhase::Hearing | LearnerPhase::Syncing) => {
+                self.hear_config(own, packet.data())?;
                 self.end_of_history(own, zxid)?;
             }
             (PacketType::UPTODATE, LearnerPhase::Acked) => {
                 self.phase = LearnerPhase::Catching;
+                self.activate_told(own);
                 self.serve(own, link);
             }
             (PacketType::PING, LearnerPhase::Catching | LearnerPhase::Serving) => {
@@ -292,13 +342,77 @@ impl Learner {
     pub(super) fn kept(&mut self, own: &mut Own) {
         let Some(link) = self.link else { return };
         match self.phase {
-            LearnerPhase::Promising => {
+            LearnerPhase::Promising if own.record.accepted_epoch == self.epoch => {
                 let current = own.record.current_epoch as i32;
                 self.acknowledge_epoch(own, link, current);
             }
-            LearnerPhase::Entering => self.acknowledge_history(own, link),
+            LearnerPhase::Entering if self.received.is_none() && own.record.current_epoch == self.epoch => {
+                self.acknowledge_history(own, link);
+            }
+            LearnerPhase::Catching => self.serve(own, link),
+            LearnerPhase::Serving => own.deliver(),
             _ => {}
         }
+    }
+
+    /// The configuration that NEWLEADER has; with reconfiguration switched off it means nothing.
+    fn hear_config(&mut self, own: &mut Own, text: &[u8]) -> Result<(), RoleEnd> {
+        if own.configs().is_none() || text.is_empty() {
+            return Ok(());
+        }
+        let told = std::str::from_utf8(text).ok().and_then(|text| Membership::parse(text).ok());
+        let Some(told) = told else { return Err(RoleEnd::LeaderBroke("a configuration that cannot be read")) };
+        own.told(&told);
+        self.told = Some(told);
+        Ok(())
+    }
+
+    /// We are told to serve: what the leader began with is committed, unless it was proposed since and waits for that.
+    fn activate_told(&mut self, own: &mut Own) {
+        let Some(told) = self.told.take() else { return };
+        let history = self.history(own);
+        let is_proposed =
+            told.version.counter() > 0 && told.version > history.committed() && told.version <= history.last();
+        if !is_proposed {
+            self.switch(own, told, None, Zxid::ZERO);
+        }
+    }
+
+    /// A reconfiguration is committed, and who leads by it, if that was said.
+    fn activated(&mut self, own: &mut Own, zxid: Zxid, leader: Option<ServerId>) {
+        if let Some(new) = own.proposed_at(zxid) {
+            self.switch(own, new, leader, zxid);
+        }
+    }
+
+    /// Another configuration is in force. By it our role may be another one, or our leader.
+    fn switch(&mut self, own: &mut Own, new: Membership, leader: Option<ServerId>, at: Zxid) {
+        let Some(configs) = own.configs() else { return };
+        if new.version <= configs.committed.version {
+            return;
+        }
+        let stays = match leader {
+            Some(leader) => leader == self.leader,
+            None => configs.committed.votes_at_same_place(&new, self.leader),
+        };
+        own.activate(new);
+        if !stays || own.settings.is_participant == self.is_observer {
+            self.leaving = Some((at, leader));
+        }
+    }
+
+    /// Ends the role once another configuration says so, that is durable, and what made it is applied.
+    ///
+    /// # Errors
+    /// The end of the role.
+    pub(super) fn leave_if_due(&mut self, own: &Own) -> Result<(), RoleEnd> {
+        let Some((after, leader)) = self.leaving else { return Ok(()) };
+        let is_applied = self.phase != LearnerPhase::Serving || own.history.delivered() >= after;
+        if !is_applied || !own.are_configs_kept() {
+            return Ok(());
+        }
+        let at = *self.leave_at.get_or_insert(own.now.plus(LEAVE_AFTER_MS));
+        if own.now >= at { Err(RoleEnd::Reconfigured { leader }) } else { Ok(()) }
     }
 
     fn truncate(&mut self, own: &mut Own, to: Zxid) -> Result<(), RoleEnd> {
@@ -308,6 +422,7 @@ impl Learner {
             return Err(RoleEnd::CannotTruncate);
         }
         self.phase = LearnerPhase::Truncating;
+        own.shelve(to);
         own.truncating = Some(to);
         let run = own.run;
         own.act(ZabAction::Truncate { run, to });
@@ -370,7 +485,8 @@ impl Learner {
         if zxid <= history.last() {
             return Ok(());
         }
-        history.push(zxid, txn).map_err(|_| RoleEnd::LeaderBroke("a hole in the history"))
+        history.push(zxid, txn.clone()).map_err(|_| RoleEnd::LeaderBroke("a hole in the history"))?;
+        own.note_txn(zxid, &txn)
     }
 
     fn commit(&mut self, own: &mut Own, zxid: Zxid) -> Result<(), RoleEnd> {
@@ -407,7 +523,8 @@ impl Learner {
                 self.installs = at;
                 let record = MemberRecord { current_epoch: self.epoch, ..own.record };
                 let run = own.run;
-                own.act(ZabAction::Install { run, at, record });
+                let configs = own.configs_to_install();
+                own.act(ZabAction::Install { run, at, record, configs });
                 self.phase = LearnerPhase::Entering;
             }
             None if self.phase == LearnerPhase::Truncating => self.phase = LearnerPhase::Settling,
@@ -435,6 +552,7 @@ impl Learner {
         own.pretends = None;
         own.right = VotingRight::Held;
         own.record.current_epoch = self.epoch;
+        own.configs_installed();
         if let Some(link) = self.link {
             self.acknowledge_history(own, link);
         }
@@ -466,7 +584,7 @@ impl Learner {
 
     fn acknowledge(&mut self, own: &mut Own, link: LinkId) {
         let early = failpoint::on(Failpoint::AckedBeforeHistory) && self.phase >= LearnerPhase::Settling;
-        if (self.phase < LearnerPhase::Acked && !early) || !own.settings.is_participant {
+        if (self.phase < LearnerPhase::Acked && !early) || self.is_observer {
             return;
         }
         let upto = match failpoint::on(Failpoint::FollowerAcksBeforeSync) {
@@ -500,14 +618,14 @@ impl Learner {
 
     /// Serves once everything that was committed when we were told to is applied.
     fn serve(&mut self, own: &mut Own, link: LinkId) {
-        if own.history.durable() < own.history.committed() {
+        if own.history.durable() < own.history.committed() || !own.are_configs_kept() {
             return;
         }
         own.replay();
         self.phase = LearnerPhase::Serving;
         // ZooKeeper sends it again, and its leader ignores it.
         own.send_bare(link, PacketType::ACK, Zxid::new(self.epoch, 0));
-        let votes = own.settings.is_participant;
+        let votes = !self.is_observer;
         own.act(ZabAction::Stand(Standing::Following { leader: self.leader, epoch: self.epoch, votes }));
     }
 
@@ -517,6 +635,11 @@ impl Learner {
             own.act(ZabAction::Send { link, packet });
         }
     }
+}
+
+/// Who leads from a reconfiguration on, as its commit says.
+fn designated(data: &[u8]) -> Option<ServerId> {
+    data.get(..8).and_then(|leader| leader.try_into().ok()).map(|leader| ServerId(u64::from_be_bytes(leader)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A learner, as its leader knows it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::own::Own;
 use super::{LinkId, Payload, ZabSettings};
@@ -100,9 +100,15 @@ impl LearnerHandler {
 
     /// Sends it, over `link`, a transaction of its history that is committed. An observer whose history has ended is informed of it,
     /// as of those to come: no COMMIT comes between NEWLEADER and UPTODATE.
-    pub(super) fn send_committed(&mut self, own: &mut Own, link: LinkId, zxid: Zxid, txn: Payload) {
+    pub(super) fn send_committed(
+        &mut self,
+        own: &mut Own,
+        link: LinkId,
+        (zxid, txn): (Zxid, Payload),
+        leaders: &BTreeMap<Zxid, ServerId>,
+    ) {
         if self.has_history {
-            own.send(link, PacketType::INFORM, zxid, txn);
+            inform(own, link, zxid, txn, leaders);
         } else {
             own.send(link, PacketType::PROPOSAL, zxid, txn);
             own.send_bare(link, PacketType::COMMIT, zxid);
@@ -110,14 +116,14 @@ impl LearnerHandler {
         (self.sent, self.told) = (zxid, zxid);
     }
 
-    /// Tells it, over `link`, of the commits it was not told of.
-    pub(super) fn tell_commits(&mut self, own: &mut Own, link: LinkId) {
+    /// Tells it, over `link`, of the commits it was not told of. `leaders`: of reconfigurations among them, who leads by each.
+    pub(super) fn tell_commits(&mut self, own: &mut Own, link: LinkId, leaders: &BTreeMap<Zxid, ServerId>) {
         let committed = own.history.committed();
         if self.is_observer {
             assert!(self.told >= own.history.base(), "an observer is to be told what memory does not have");
             let newly: Vec<_> = own.history.between(self.told, committed).cloned().collect();
             for (zxid, txn) in newly {
-                own.send(link, PacketType::INFORM, zxid, txn);
+                inform(own, link, zxid, txn, leaders);
                 (self.sent, self.told) = (zxid, zxid);
             }
             return;
@@ -127,9 +133,23 @@ impl LearnerHandler {
         }
         while let Some(zxid) = self.untold.front().copied().filter(|zxid| *zxid <= committed) {
             self.untold.pop_front();
-            own.send_bare(link, PacketType::COMMIT, zxid);
+            match leaders.get(&zxid) {
+                Some(leader) => own.send(link, PacketType::COMMITANDACTIVATE, zxid, leader.0.to_be_bytes()[..].into()),
+                None => own.send_bare(link, PacketType::COMMIT, zxid),
+            }
             self.told = zxid;
         }
         assert!(self.told >= committed, "{committed} is committed to a learner that was not sent it");
+    }
+}
+
+/// Tells an observer of a transaction that is committed; of a reconfiguration with who leads by it, in front.
+fn inform(own: &mut Own, link: LinkId, zxid: Zxid, txn: Payload, leaders: &BTreeMap<Zxid, ServerId>) {
+    match leaders.get(&zxid) {
+        Some(leader) => {
+            let data = [&leader.0.to_be_bytes()[..], &txn].concat();
+            own.send(link, PacketType::INFORMANDACTIVATE, zxid, data.into());
+        }
+        None => own.send(link, PacketType::INFORM, zxid, txn),
     }
 }

@@ -4,6 +4,7 @@
 //! carries it out. A server that is alone has [`Broadcast`] only, as a quorum of one.
 
 mod broadcast;
+mod configured;
 mod confirm;
 mod election;
 mod event;
@@ -15,6 +16,7 @@ mod newcomer;
 mod own;
 mod plan;
 mod quorum;
+mod reconfig;
 #[cfg(test)]
 mod tests;
 mod vote;
@@ -32,11 +34,13 @@ pub use newcomer::{Silence, VotingRight};
 use own::Own;
 pub use own::{RoleEnd, ZabSettings};
 pub use quorum::{Groups, Majority, Quorum, Quorums};
+pub use reconfig::{ConfigChange, Configs};
 pub use vote::Vote;
 
 use crate::failpoint::{self, Failpoint};
 pub use crate::ids::LinkId;
 use crate::ids::{Millis, ServerId, Zxid};
+use crate::records::membership::ReconfigView;
 use crate::records::peer::{Notification, PeerState, QuorumPacket};
 pub use crate::records::txn::{Payload, Proposal};
 
@@ -101,10 +105,12 @@ impl Zab {
         let current_epoch = start.record.current_epoch.max(epoch);
         let accepted_epoch = start.record.accepted_epoch.max(current_epoch);
         let election = LeaderElection::new(settings.me, settings.tick_ms);
-        // Who has no vote has none to lose.
-        let has_none = !settings.is_participant || failpoint::on(Failpoint::NewFileVotes);
+        // Who has no vote has none to lose, unless it may be given one.
+        let has_none =
+            (!settings.is_participant && settings.reconfig.is_none()) || failpoint::on(Failpoint::NewFileVotes);
         let right = if has_none { VotingRight::Held } else { start.right };
-        let own = Own {
+        let reconfig = configured::begin(settings.reconfig.clone());
+        let mut own = Own {
             settings,
             right,
             counts: false,
@@ -114,6 +120,9 @@ impl Zab {
             now,
             appending: None,
             keeping: None,
+            keep_next: None,
+            reconfig,
+            designated: None,
             truncating: None,
             uncut: None,
             // Of what is left of a log that was damaged nothing is to stay.
@@ -122,6 +131,7 @@ impl Zab {
             is_failed: false,
             actions: VecDeque::new(),
         };
+        own.follow_configs();
         let role = ZabRole::Looking { has_begun: false };
         let mut zab = Zab { own, election, role, final_vote: Vote::nobody(), waiting: BTreeMap::new(), ending: None };
         zab.look();
@@ -167,7 +177,7 @@ impl Zab {
         };
         let is_free = self.own.appending.is_none() && self.own.truncating.is_none() && !self.own.is_failed;
         let last = self.own.history.last();
-        if !may_append || !is_free || last <= self.own.history.durable() {
+        if !may_append || !is_free || self.own.awaits_config() || last <= self.own.history.durable() {
             return None;
         }
         self.own.appending = Some(last);
@@ -228,8 +238,22 @@ impl Zab {
     pub fn silence(&self) -> Option<Silence> {
         match self.own.right {
             VotingRight::Held => None,
+            _ if !self.own.votes() => None,
             _ => self.election.silence(&self.own.settings.quorums),
         }
+    }
+
+    /// What a leader has to know before another configuration may be proposed; `None` for a member that could not propose one.
+    pub fn reconfig_view(&self) -> Option<ReconfigView> {
+        match &self.role {
+            ZabRole::Leading(leader) => leader.reconfig_view(&self.own),
+            _ => None,
+        }
+    }
+
+    /// The configurations, where they may change.
+    pub fn configs(&self) -> Option<&Configs> {
+        self.own.configs()
     }
 
     /// How many vote.
@@ -283,6 +307,7 @@ impl Zab {
                     own.history = *uncut;
                     own.asks_for_state(Zxid::ZERO);
                 }
+                own.unshelve(is_done);
                 match &mut self.role {
                     ZabRole::Learning(learner) if run == own.run => learner.truncated(own, is_done),
                     _ => Ok(()),
@@ -334,7 +359,17 @@ impl Zab {
                 Ok(())
             }
         }
+        .and_then(|()| self.leave_if_due())
         .and_then(|()| self.begin_if_settled())
+    }
+
+    /// Another configuration is in force, and by it the role ends.
+    fn leave_if_due(&mut self) -> Result<(), RoleEnd> {
+        match &mut self.role {
+            ZabRole::Looking { .. } => Ok(()),
+            ZabRole::Leading(leader) => leader.leave_if_due(&self.own),
+            ZabRole::Learning(learner) => learner.leave_if_due(&self.own),
+        }
     }
 
     fn with_leader(&mut self, deed: impl FnOnce(&mut Leader, &mut Own)) {
@@ -358,6 +393,9 @@ impl Zab {
                 learner.end(&mut self.own);
             }
         }
+        if let RoleEnd::Reconfigured { leader } = ending {
+            self.own.designated = leader;
+        }
         self.ending = Some(ending);
         self.own.act(ZabAction::Stand(Standing::Looking));
         if failpoint::on(Failpoint::TailApplied) {
@@ -369,6 +407,8 @@ impl Zab {
 
     fn look(&mut self) {
         self.own.run += 1;
+        self.own.keep_next = None;
+        self.own.keep_on();
         self.role = ZabRole::Looking { has_begun: false };
         // Whether it succeeds or not cannot be told before the outcome of durable work under way is known.
         let _ = self.begin_if_settled();
@@ -385,9 +425,15 @@ impl Zab {
         };
         let last = self.own.history.last();
         self.own.history.cut(durable);
+        self.own.shelve(durable);
+        self.own.unshelve(true);
         self.own.history.forget_commits();
         self.role = ZabRole::Looking { has_begun: true };
-        let own_vote = match self.own.settings.is_participant {
+        if let Some(leader) = self.own.designated {
+            self.decided(Vote { leader, zxid: durable, peer_epoch: i64::from(self.own.record.current_epoch) });
+            return Ok(());
+        }
+        let own_vote = match self.own.votes() {
             true => Vote {
                 leader: self.own.settings.me,
                 zxid: match () {
@@ -399,7 +445,8 @@ impl Zab {
             },
             false => Vote::nobody(),
         };
-        let ask = self.election.begin(self.own.now, own_vote, self.own.right, &self.own.settings.quorums);
+        let right = if self.own.votes() { self.own.right } else { VotingRight::Held };
+        let ask = self.election.begin(self.own.now, own_vote, right, &self.own.settings.quorums);
         self.carry_out(ask);
         Ok(())
     }
@@ -444,8 +491,11 @@ impl Zab {
     }
 
     fn decided(&mut self, vote: Vote) {
+        let is_designated = self.own.designated.take().is_some();
         self.final_vote = vote;
-        self.own.counts = self.election.may_count_for(&vote, &self.own.settings.quorums);
+        self.own.counts = self.own.right == VotingRight::Held
+            || !self.own.settings.is_participant
+            || (self.own.votes() && self.election.may_count_for(&vote, &self.own.settings.quorums));
         self.own.run += 1;
         if vote.leader == self.own.settings.me {
             match Leader::begin(&mut self.own) {
@@ -456,7 +506,7 @@ impl Zab {
                 Err(ending) => self.end_role(ending),
             }
         } else {
-            self.role = ZabRole::Learning(Box::new(Learner::begin(&mut self.own, vote.leader)));
+            self.role = ZabRole::Learning(Box::new(Learner::begin(&mut self.own, vote.leader, is_designated)));
             for link in std::mem::take(&mut self.waiting).into_keys() {
                 self.own.close(link, Leaving::NotLeading);
             }
@@ -502,6 +552,9 @@ impl Zab {
     }
 
     fn ballot(&mut self, from: ServerId, notification: &Notification) {
+        if matches!(self.role, ZabRole::Looking { .. }) && self.own.hear_config(&notification.config) {
+            return self.look();
+        }
         if !self.own.settings.quorums.is_voter(from) {
             // Observers and joiners find the leader by asking; their votes count nowhere (S-11). What we proposed in the last
             // election is no answer: we may say less or more in the next.
@@ -580,7 +633,7 @@ impl Zab {
                 leader.closed(&mut self.own, link);
                 Ok(())
             }
-            ZabRole::Learning(learner) if learner.is_link(link) => Err(RoleEnd::LeaderLost(Leaving::RoleEnded)),
+            ZabRole::Learning(learner) if learner.is_link(link) => learner.closed(&self.own),
             _ => Ok(()),
         }
     }
@@ -606,11 +659,13 @@ impl Zab {
     fn kept(&mut self, run: u64) -> Result<(), RoleEnd> {
         if let Some(record) = self.own.keeping.take() {
             self.own.record = record;
+            self.own.configs_kept();
             // Behind the whole history of the leader of that epoch.
             if record.current_epoch > 0 && self.own.right == VotingRight::OnceAllAreHeard {
                 self.own.right = VotingRight::Held;
             }
         }
+        self.own.keep_on();
         if run != self.own.run {
             return Ok(());
         }

@@ -6,6 +6,7 @@ use super::event::{Leaving, MemberRecord, ZabAction};
 use super::history::History;
 use super::newcomer::{SILENT, VotingRight};
 use super::quorum::Quorums;
+use super::reconfig::{Configs, Reconfig};
 use super::{LinkId, Payload};
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::records::peer::{PacketType, QuorumPacket};
@@ -27,6 +28,8 @@ pub struct ZabSettings {
     pub init_limit: u64,
     /// `syncLimit`: ticks of silence, or of lagging.
     pub sync_limit: u64,
+    /// The configurations to begin with, where they may change; role, voters and text follow from them then, now and later.
+    pub reconfig: Option<Configs>,
 }
 
 impl ZabSettings {
@@ -56,6 +59,11 @@ pub enum RoleEnd {
     DiskFailed,
     /// Our log cannot be made to end where the leader's does: the next leader is asked for its state.
     CannotTruncate,
+    /// Another configuration is in force, in which this member has another role or another leader.
+    Reconfigured {
+        /// Who leads from now on, if that was said: there is no election then.
+        leader: Option<ServerId>,
+    },
 }
 
 /// This member's own.
@@ -79,6 +87,12 @@ pub(super) struct Own {
     pub(super) appending: Option<Zxid>,
     /// Other durable work that was asked for and not reported yet.
     pub(super) keeping: Option<MemberRecord>,
+    /// What is to be kept once that is over.
+    pub(super) keep_next: Option<MemberRecord>,
+    /// The configurations, where they may change.
+    pub(super) reconfig: Option<Box<Reconfig>>,
+    /// Who leads next, without an election.
+    pub(super) designated: Option<ServerId>,
     /// A truncation under way.
     pub(super) truncating: Option<Zxid>,
     /// The history as it was before that, should it come to nothing.
@@ -117,16 +131,41 @@ impl Own {
 
     /// Makes epochs durable. They never fall (S-08), and one change is under way at a time.
     pub(super) fn keep(&mut self, record: MemberRecord) {
-        assert!(self.keeping.is_none(), "two records are being kept at once");
+        // A configuration may be on its way there, asked for by nobody who waits.
+        let is_free = self.keep_next.is_none() && (self.keeping.is_none() || self.reconfig.is_some());
+        assert!(is_free, "two records are being kept at once");
         assert!(
             record.accepted_epoch >= self.record.accepted_epoch && record.current_epoch >= self.record.current_epoch,
             "an epoch falls: {record:?} after {:?}",
             self.record
         );
         assert!(record.current_epoch <= record.accepted_epoch, "an epoch was not accepted before: {record:?}");
+        match self.keeping {
+            Some(_) => self.keep_next = Some(record),
+            None => self.begin_keeping(record),
+        }
+    }
+
+    fn begin_keeping(&mut self, record: MemberRecord) {
         self.keeping = Some(record);
+        let configs = self.reconfig.as_mut().map(|reconfig| {
+            reconfig.begin_keeping();
+            Box::new(reconfig.configs.clone())
+        });
         let run = self.run;
-        self.act(ZabAction::Keep { run, record });
+        self.act(ZabAction::Keep { run, record, configs });
+    }
+
+    /// Keeps what has come up since the last record was begun.
+    pub(super) fn keep_on(&mut self) {
+        if self.keeping.is_some() {
+            return;
+        }
+        if let Some(record) = self.keep_next.take() {
+            self.begin_keeping(record);
+        } else if self.reconfig.as_ref().is_some_and(|reconfig| !reconfig.is_asked_for()) {
+            self.begin_keeping(self.record);
+        }
     }
 
     /// The next leader is to send its state: every leader does to a member whose log ends here, unless its own does as well.
@@ -148,7 +187,7 @@ impl Own {
 
     /// Applies what has become deliverable, with answers to clients.
     pub(super) fn deliver(&mut self) {
-        if let Some(upto) = self.history.deliverable() {
+        if let Some(upto) = self.answerable() {
             self.history.deliver(upto);
             self.act(ZabAction::Deliver { upto });
         }

@@ -1,9 +1,11 @@
 //! What is to be durable: what the leader decides, appended to our log, and the record that is kept beside it.
 
 use super::EnsemblePart;
+use crate::ids::Zxid;
 use crate::member::{EngineSeat, Host, MemberFailure, MemberParts};
-use crate::store::{LogWrite, MemberState, Record, Store, StoreError};
-use crate::zab::{MemberRecord, Standing, ZabEvent};
+use crate::records::membership::Membership;
+use crate::store::{KeptConfig, LogWrite, MemberState, Record, Store, StoreError};
+use crate::zab::{Configs, MemberRecord, Standing, ZabEvent};
 
 /// How long an append that found no room waits before it is tried again, ms.
 const FULL_PAUSE_MS: u64 = 200;
@@ -12,14 +14,15 @@ const FULL_PAUSE_MS: u64 = 200;
 pub(super) struct Keeping {
     run: u64,
     record: MemberRecord,
+    configs: Option<Box<Configs>>,
     /// It is on its way, and not behind another write of the superblock any more.
     is_begun: bool,
 }
 
 impl Keeping {
     /// Not begun.
-    pub(super) fn new(run: u64, record: MemberRecord) -> Keeping {
-        Keeping { run, record, is_begun: false }
+    pub(super) fn new(run: u64, record: MemberRecord, configs: Option<Box<Configs>>) -> Keeping {
+        Keeping { run, record, configs, is_begun: false }
     }
 }
 
@@ -132,9 +135,9 @@ impl EnsemblePart {
             self.handle(parts, host, ZabEvent::Truncated { run, is_done })?;
         }
         if !parts.store.is_rearranging()
-            && let Some((run, at, record)) = self.to_install.take()
+            && let Some((run, at, state)) = self.to_install.take()
         {
-            self.install(parts, run, at, record)?;
+            self.install(parts, run, at, *state)?;
         }
         match self.appending {
             Some((run, upto)) if parts.store.last_zxid() >= upto => {
@@ -152,7 +155,7 @@ impl EnsemblePart {
     ) -> Result<Option<ZabEvent>, MemberFailure> {
         let Some(keeping) = &mut self.keeping else { return Ok(None) };
         if !parts.store.is_rearranging() && !keeping.is_begun {
-            parts.store.keep(&kept(parts.store, keeping.record))?;
+            parts.store.keep(&kept(parts.store, keeping.record, keeping.configs.as_deref()))?;
             keeping.is_begun = true;
         }
         let is_over = keeping.is_begun && !parts.store.is_rearranging();
@@ -161,11 +164,24 @@ impl EnsemblePart {
     }
 }
 
-/// What is kept with this record.
-pub(super) fn kept(store: &Store, record: MemberRecord) -> MemberState {
-    MemberState {
+/// What is kept with this record and these configurations; without them, those that the file has stay.
+pub(super) fn kept(store: &Store, record: MemberRecord, configs: Option<&Configs>) -> MemberState {
+    let mut state = MemberState {
         accepted_epoch: record.accepted_epoch.into(),
         current_epoch: record.current_epoch.into(),
         ..store.member_state().clone()
+    };
+    if let Some(configs) = configs {
+        state.config = text_of(&configs.committed);
+        state.config_seen = configs.told.as_ref().map(text_of).unwrap_or_default();
+    }
+    state
+}
+
+/// What a file says without a version stays the file's.
+fn text_of(config: &Membership) -> KeptConfig {
+    match config.version {
+        Zxid::ZERO => KeptConfig::default(),
+        version => KeptConfig { version: version.0, text: config.to_string().into_bytes() },
     }
 }

@@ -40,7 +40,10 @@ impl DialPace {
         self.ended_at = now;
         let is_early = self.follows_since.take().is_none_or(|since| now.since(since) < STEADY_MS);
         self.in_vain = match ending {
-            RoleEnd::NoQuorum | RoleEnd::CounterUsedUp | RoleEnd::LeaderLost(Leaving::Silent) => 0,
+            RoleEnd::NoQuorum
+            | RoleEnd::CounterUsedUp
+            | RoleEnd::Reconfigured { .. }
+            | RoleEnd::LeaderLost(Leaving::Silent) => 0,
             _ if !is_early => 1,
             _ => self.in_vain.saturating_add(1),
         };

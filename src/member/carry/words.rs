@@ -44,6 +44,12 @@ pub(super) fn words(ending: &RoleEnd) -> String {
         RoleEnd::CannotTruncate => {
             "this member's log cannot be made to end where the leader's does: it asks for the whole state".to_owned()
         }
+        RoleEnd::Reconfigured { leader: Some(leader) } => {
+            format!("another configuration is in force, in which server {leader} leads this member")
+        }
+        RoleEnd::Reconfigured { leader: None } => {
+            "another configuration is in force, in which this member or its leader is something else".to_owned()
+        }
         RoleEnd::DiskFailed => "what the leader asked for could not be carried out on this member's file".to_owned(),
     }
 }

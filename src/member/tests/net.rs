@@ -307,6 +307,7 @@ impl World {
             tick_ms: TICK_MS,
             init_limit: 10,
             sync_limit: 5,
+            reconfig: None,
         };
         self.net.inboxes.insert(id, VecDeque::new());
         let joining = JoinSettings { trusts_new_file: self.trusts_new_file, ..JoinSettings::default() };

@@ -271,5 +271,6 @@ pub(super) fn zab_settings(swarm: &Swarm, id: ServerId) -> ZabSettings {
         tick_ms: swarm.tick_ms,
         init_limit: swarm.init_limit,
         sync_limit: swarm.sync_limit,
+        reconfig: None,
     }
 }

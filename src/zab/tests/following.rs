@@ -455,7 +455,7 @@ impl Member {
 
     fn installs(&mut self) -> Option<(u64, Zxid, MemberRecord)> {
         let found = self.done.iter().position(|action| matches!(action, ZabAction::Install { .. }))?;
-        let ZabAction::Install { run, at, record } = self.done.remove(found) else { return None };
+        let ZabAction::Install { run, at, record, .. } = self.done.remove(found) else { return None };
         Some((run, at, record))
     }
 }

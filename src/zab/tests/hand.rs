@@ -50,6 +50,7 @@ impl Member {
             tick_ms: TICK_MS,
             init_limit: 10,
             sync_limit: 5,
+            reconfig: None,
         };
         let (first, last) = (*counters.start(), Zxid::new(2, *counters.end()));
         let mut history = History::at(Zxid::new(2, first - 1));
@@ -120,7 +121,7 @@ impl Member {
     /// The record that is to be kept; the disk has it then.
     pub(super) fn kept(&mut self) -> Option<MemberRecord> {
         let asked = self.done.iter().rposition(|action| matches!(action, ZabAction::Keep { .. }))?;
-        let ZabAction::Keep { run, record } = self.done.remove(asked) else { return None };
+        let ZabAction::Keep { run, record, .. } = self.done.remove(asked) else { return None };
         self.tell(ZabEvent::Kept { run });
         Some(record)
     }

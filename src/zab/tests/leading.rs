@@ -36,6 +36,7 @@ impl Lead {
             tick_ms: TICK_MS,
             init_limit: 10,
             sync_limit: 5,
+            reconfig: None,
         };
         let record = MemberRecord { accepted_epoch: last.epoch(), current_epoch: last.epoch() };
         let zab =

@@ -20,6 +20,7 @@ fn own() -> Own {
         tick_ms: 100,
         init_limit: 10,
         sync_limit: 5,
+        reconfig: None,
     };
     Own {
         settings,
@@ -31,6 +32,9 @@ fn own() -> Own {
         now: Millis(0),
         appending: None,
         keeping: None,
+        keep_next: None,
+        reconfig: None,
+        designated: None,
         truncating: None,
         installing: false,
         is_failed: false,
@@ -49,7 +53,7 @@ fn keep(own: &mut Own, learner: &mut Learner) {
 fn a_learner_answers_pings_from_the_moment_it_is_told_to_serve() {
     // The leader counts them from there: one left out would put off every `sync` by a ping from then on.
     let (mut own, z) = (own(), |counter| Zxid::new(1, counter));
-    let mut learner = Learner::begin(&mut own, ServerId(2));
+    let mut learner = Learner::begin(&mut own, ServerId(2), false);
     learner.opened(&mut own, LINK);
     let txn = || Some([7].into());
     let packet = |kind, zxid, data| QuorumPacket { kind, zxid, data, authinfo: None };

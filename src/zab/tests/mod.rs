@@ -9,6 +9,7 @@ mod hand;
 mod leading;
 mod learning;
 mod meeting;
+mod reconfiguring;
 mod small;
 mod world;
 
@@ -24,6 +25,7 @@ fn shape_of(seed: u64) -> Shape {
     Shape {
         voters: [3, 3, 3, 5, 5, 2, 4, 1][rng.below(8) as usize],
         observers: [0, 0, 1, 2][rng.below(4) as usize],
+        joiners: 0,
         faults: [0, 1, 3, 8][rng.below(4) as usize],
         log_len: [5, 50, 100_000][rng.below(3) as usize],
         seconds: 5 + rng.below(20),
@@ -65,7 +67,8 @@ fn ensembles_keep_one_history_whatever_happens() {
 fn a_leader_that_hears_nobody_and_is_heard_is_replaced() {
     // L-01
     for seed in 0..5 {
-        let mut world = World::new(seed, Shape { voters: 3, observers: 0, faults: 0, log_len: 100, seconds: 5 });
+        let mut world =
+            World::new(seed, Shape { voters: 3, observers: 0, joiners: 0, faults: 0, log_len: 100, seconds: 5 });
         let (first, second) = world.deafen_the_leader();
         assert!(second.is_some_and(|second| second != first), "seed {seed}: {first} was followed by {second:?}");
     }

@@ -11,6 +11,7 @@ use crate::zab::*;
 
 mod checks;
 mod network;
+mod reconfiguring;
 
 pub(super) type Txns = Vec<(Zxid, Payload)>;
 
@@ -19,6 +20,9 @@ pub(super) type Txns = Vec<(Zxid, Payload)>;
 pub(super) struct Shape {
     pub(super) voters: u64,
     pub(super) observers: u64,
+    /// Servers that no configuration has at first. With some the configuration changes while the world lives; with none that is
+    /// switched off.
+    pub(super) joiners: u64,
     /// Faults per virtual second, about; 0 for a calm world.
     pub(super) faults: u64,
     /// Transactions that a log keeps for learners; the rest only a snapshot has.
@@ -58,6 +62,7 @@ struct Disk {
     /// The whole history, from the first transaction.
     history: Txns,
     record: MemberRecord,
+    configs: Option<Configs>,
 }
 
 impl Disk {
@@ -70,9 +75,9 @@ impl Disk {
 #[derive(Clone, Debug)]
 enum Work {
     Append { run: u64, upto: Zxid, txns: Txns },
-    Keep { run: u64, record: MemberRecord },
+    Keep { run: u64, record: MemberRecord, configs: Option<Box<Configs>> },
     Truncate { run: u64, to: Zxid },
-    Install { run: u64, at: Zxid, record: MemberRecord, state: Txns },
+    Install { run: u64, at: Zxid, record: MemberRecord, configs: Option<Box<Configs>>, state: Txns },
 }
 
 struct Node {
@@ -131,6 +136,7 @@ enum Happens {
     SnapshotStreamed { node: usize, life: u64, link: LinkId },
     Records { node: usize, life: u64, link: LinkId, after: Zxid },
     Writes,
+    Reconfigures,
     Fault,
     Starts { node: usize },
 }
@@ -139,6 +145,10 @@ pub(super) struct World {
     pub(super) shape: Shape,
     now: u64,
     rng: Rng,
+    /// For what changes the configuration, so that worlds without that are what they were.
+    config_rng: Rng,
+    /// Who votes by the newest configuration that is committed.
+    in_force: Vec<ServerId>,
     nodes: Vec<Node>,
     conns: Vec<Conn>,
     heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
@@ -168,7 +178,7 @@ const TICK_MS: u64 = 100;
 impl World {
     pub(super) fn new(seed: u64, shape: Shape) -> World {
         let rng = Rng::new(seed);
-        let count = (shape.voters + shape.observers) as usize;
+        let count = (shape.voters + shape.observers + shape.joiners) as usize;
         let nodes = (0..count).map(|index| Node {
             id: ServerId(index as u64 + 1),
             zab: None,
@@ -185,6 +195,8 @@ impl World {
             counter: 0,
         });
         let mut world = World {
+            in_force: (1..=shape.voters).map(ServerId).collect(),
+            config_rng: Rng::new(seed ^ 0xc0f1_65ed),
             shape,
             now: 1,
             rng,
@@ -210,6 +222,9 @@ impl World {
         }
         world.after(500, Happens::Writes);
         world.after(1_000, Happens::Fault);
+        if world.shape.joiners > 0 {
+            world.after(700, Happens::Reconfigures);
+        }
         world
     }
 
@@ -365,6 +380,7 @@ impl World {
             }
             Happens::Records { node, life, link, after } if self.alive(node, life) => self.records(node, link, after),
             Happens::Writes => self.writes(),
+            Happens::Reconfigures => self.reconfigure(),
             Happens::Fault => self.fault(),
             _ => {}
         }
@@ -378,6 +394,7 @@ impl World {
             return;
         }
         let voters: Vec<ServerId> = (1..=self.shape.voters).map(ServerId).collect();
+        let reconfig = self.configs_at_start(node);
         let me = &mut self.nodes[node];
         let settings = ZabSettings {
             me: me.id,
@@ -387,6 +404,7 @@ impl World {
             tick_ms: TICK_MS,
             init_limit: 10,
             sync_limit: 5,
+            reconfig,
         };
         // Everything logged is applied, as after a real start; the newest are in memory for learners.
         me.applied = me.disk.history.clone();
@@ -469,6 +487,9 @@ impl World {
         let ending = self.nodes[node].zab.as_mut().and_then(Zab::take_ending);
         if let Some(ending) = ending {
             self.count("role ended");
+            if let RoleEnd::Reconfigured { leader } = ending {
+                self.count(if leader.is_some() { "designated leader taken" } else { "leader left by NEWLEADER" });
+            }
             let is_planned = ending == RoleEnd::LeaderBroke("the state it sent was not whole");
             self.check(is_planned || !matches!(ending, RoleEnd::LeaderBroke(_)), "protocol", || {
                 format!("{}: {ending:?}", self.nodes[node].id)
@@ -519,8 +540,9 @@ impl World {
                 me.disk.history.extend(txns);
                 ZabEvent::Synced { run, upto }
             }
-            Work::Keep { run, record } => {
+            Work::Keep { run, record, configs } => {
                 me.disk.record = record;
+                me.disk.configs = configs.map(|configs| *configs);
                 ZabEvent::Kept { run }
             }
             Work::Truncate { run, to } => {
@@ -532,10 +554,11 @@ impl World {
                 }
                 ZabEvent::Truncated { run, is_done }
             }
-            Work::Install { run, at, record, state } => {
+            Work::Install { run, at, record, configs, state } => {
                 assert_eq!(state.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid), at, "what is installed");
                 me.disk.history = state.clone();
                 me.disk.record = record;
+                me.disk.configs = configs.map(|configs| *configs);
                 me.applied = state;
                 me.heard = None;
                 ZabEvent::Installed { run, is_done: true }
@@ -585,16 +608,16 @@ impl World {
                     self.break_conn(conn);
                 }
             }
-            ZabAction::Keep { run, record } => self.begin_work(node, Work::Keep { run, record }),
+            ZabAction::Keep { run, record, configs } => self.begin_work(node, Work::Keep { run, record, configs }),
             ZabAction::Append { .. } => {}
             ZabAction::Truncate { run, to } => {
                 self.count("truncation");
                 self.begin_work(node, Work::Truncate { run, to });
             }
-            ZabAction::Install { run, at, record } => {
+            ZabAction::Install { run, at, record, configs } => {
                 self.count("installation");
                 let state = self.nodes[node].heard.clone().unwrap_or_default();
-                self.begin_work(node, Work::Install { run, at, record, state });
+                self.begin_work(node, Work::Install { run, at, record, configs, state });
             }
             ZabAction::Hear { .. } => self.nodes[node].heard = Some(Vec::new()),
             ZabAction::Unhear => self.nodes[node].heard = None,
@@ -623,6 +646,7 @@ impl World {
                 self.check(newest <= epoch, "G-04", || format!("epoch {epoch} confirmed, {newest} had begun"));
             }
             ZabAction::FromLearner { .. } | ZabAction::FromLeader(_) | ZabAction::LearnerGone { .. } => {}
+            ZabAction::Configured { configs, change } => self.configured(node, &configs, change),
             ZabAction::Stand(standing) => self.stand(node, standing),
         }
     }

@@ -21,6 +21,7 @@ impl World {
             tick_ms: TICK_MS,
             init_limit: 5,
             sync_limit: 2,
+            reconfig: None,
         };
         // Everything logged is applied, as after a real start; the newest are in memory for learners.
         me.applied.clone_from(&me.disk.history);
@@ -136,10 +137,10 @@ impl World {
                     self.close(conn, end);
                 }
             }
-            ZabAction::Keep { run, record } => self.node(node).works.push_back(Work::Keep { run, record }),
+            ZabAction::Keep { run, record, .. } => self.node(node).works.push_back(Work::Keep { run, record }),
             ZabAction::Append { .. } => {}
             ZabAction::Truncate { run, to } => self.node(node).works.push_back(Work::Truncate { run, to }),
-            ZabAction::Install { run, at, record } => {
+            ZabAction::Install { run, at, record, .. } => {
                 let me = self.node(node);
                 let state = me.heard.clone().unwrap_or_default();
                 me.works.push_back(Work::Install { run, at, record, state });
@@ -165,6 +166,7 @@ impl World {
                 self.send(node, link, QuorumPacket::with_data(PacketType::PING, zxid, Arc::from([])));
             }
             ZabAction::Confirmed { .. } => self.check_confirmed(node, self.nodes[node].asked),
+            ZabAction::Configured { .. } => {}
             ZabAction::FromLearner { .. } | ZabAction::FromLeader(_) | ZabAction::LearnerGone { .. } => {}
             ZabAction::Stand(standing) => {
                 let me = self.node(node);

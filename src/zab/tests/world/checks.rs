@@ -1,8 +1,10 @@
 //! The checkers: what is looked at from outside, after every step.
 
 use super::World;
-use crate::ids::Zxid;
+use crate::ids::{ServerId, Zxid};
+use crate::records::membership::Membership;
 use crate::records::peer::{PacketType, QuorumPacket};
+use crate::zab::Standing;
 
 impl World {
     /// S-01, S-02, S-11: what serves has applied a piece of the one history, and what is new in it a quorum has on disk.
@@ -20,12 +22,25 @@ impl World {
         for entry in &applied[common..] {
             let last = self.canonical.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
             self.check(entry.0 > last, "S-05", || format!("{} is committed after {last}", entry.0));
-            let holders = (0..self.shape.voters as usize)
-                .filter(|voter| self.nodes[*voter].disk.history.get(self.canonical.len()) == Some(entry))
-                .count();
-            self.check(holders as u64 * 2 > self.shape.voters, "S-11", || {
-                format!("{} is committed and {holders} have it on disk", entry.0)
+            let has =
+                |id: &&ServerId| self.nodes[id.0 as usize - 1].disk.history.get(self.canonical.len()) == Some(entry);
+            let next = Membership::of_txn(&entry.1).ok().flatten().map(|next| next.voters().collect::<Vec<_>>());
+            for voters in [Some(&self.in_force), next.as_ref()].into_iter().flatten() {
+                let holders = voters.iter().filter(has).count();
+                self.check(holders * 2 > voters.len(), "S-11", || {
+                    format!("{} is committed and {holders} of {voters:?} have it on disk", entry.0)
+                });
+            }
+            let (id, standing) = (self.nodes[node].id, self.nodes[node].standing);
+            let may_commit = self.in_force.contains(&id) || !matches!(standing, Standing::Leading { .. });
+            let is_first = self.established.get(&entry.0.epoch()) == Some(&id);
+            self.check(may_commit || !is_first, "demoted", || {
+                format!("{id} commits {} and is no voter of {:?}", entry.0, self.in_force)
             });
+            if let Some(next) = next {
+                self.in_force = next;
+                self.count("reconfiguration committed");
+            }
             self.canonical.push(entry.clone());
         }
     }
@@ -42,10 +57,9 @@ impl World {
         self.check(holes.is_none(), "S-13", || format!("{} has a hole at {:?}", me.id, holes.map(|pair| pair[1].0)));
         let Some(last) = self.canonical.last() else { return };
         let index = self.canonical.len() - 1;
-        let lacking = (0..self.shape.voters as usize)
-            .filter(|voter| self.nodes[*voter].disk.history.get(index) != Some(last))
-            .count() as u64;
-        self.check(lacking * 2 <= self.shape.voters, "S-10", || format!("{} is lost on {lacking} disks", last.0));
+        let lacks = |id: &&ServerId| self.nodes[id.0 as usize - 1].disk.history.get(index) != Some(last);
+        let lacking = self.in_force.iter().filter(lacks).count();
+        self.check(lacking * 2 <= self.in_force.len(), "S-10", || format!("{} is lost on {lacking} disks", last.0));
     }
 
     /// S-12 and the gates: what leaves says nothing that is not on our disk.
@@ -62,7 +76,9 @@ impl World {
             }
             PacketType::ACKEPOCH => {
                 // A member whose log cannot be cut asks for the state by an end that it does not have.
-                let asks = self.refuses_truncations && packet.zxid <= Zxid::ZERO;
+                // One without a vote whose file is new, and that may have had one, says nothing.
+                let is_silent = self.shape.joiners > 0 && packet.zxid == Zxid(-1);
+                let asks = (self.refuses_truncations && packet.zxid <= Zxid::ZERO) || is_silent;
                 self.check(packet.zxid == disk.last() || asks, "D-06", || {
                     format!("{} {packet}, has {}", me.id, disk.last())
                 });
