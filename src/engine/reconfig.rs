@@ -141,7 +141,9 @@ fn changed(seen: &Membership, request: &ReconfigRequest<'_>) -> Result<Membershi
         let code = match why {
             MembershipError::Leaving(_) => ErrorCode::MarshallingError,
             // ZooKeeper's parser of whole configurations does not expect these.
-            MembershipError::NoVoters if is_whole => ErrorCode::MarshallingError,
+            MembershipError::NoVoters if is_whole && !request.new_members.as_str().is_empty() => {
+                ErrorCode::MarshallingError
+            }
             MembershipError::NotANumber(_) if !is_whole => ErrorCode::MarshallingError,
             _ => ErrorCode::BadArguments,
         };

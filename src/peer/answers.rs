@@ -178,7 +178,7 @@ impl Peer {
             client_port_listen_backlog: config.client_port_listen_backlog,
             // A server that is alone has none, whatever `myid` says.
             server_id: if config.ensemble.is_standalone() { 0 } else { config.server_id.0 },
-            membership: ensemble::membership(config),
+            membership: ensemble::conf_members(config, self.members.as_ref()),
         }
     }
 

@@ -7,6 +7,7 @@
 //! connections that have not said who they are give way to newer ones, a server sends so much in a second and no more, and
 //! of its notifications only the newest is kept.
 
+mod changed;
 mod conn;
 mod cut;
 #[cfg(test)]

@@ -65,6 +65,11 @@ impl Door {
         }
     }
 
+    /// At these places after others, tried without end: see [`Door::new`].
+    pub(super) fn moved(what: &'static str, token: Token, places: &[HostPort]) -> Door {
+        Door::new(what, token, places, 0)
+    }
+
     /// Where it listens by now.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()

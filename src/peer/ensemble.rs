@@ -9,15 +9,19 @@ use super::quorum_links::QuorumSettings;
 use crate::Error;
 use crate::config::{Config, PeerAddress, Role, ServerLine};
 use crate::four_letter::ConfMembership;
-use crate::ids::ServerId;
-use crate::zab::{Groups, Majority, Quorum, Quorums, ZabSettings, election_wait_max_ms};
+use crate::ids::{ServerId, Zxid};
+use crate::records::membership::Membership;
+use crate::zab::{Configs, Groups, Majority, Quorum, Quorums, ZabSettings, election_wait_max_ms};
+
+/// Where servers listen.
+pub type Places = BTreeMap<ServerId, Vec<HostPort>>;
 
 /// What [`Zab`](crate::zab::Zab) is set up with.
 ///
 /// # Errors
 /// [`Error::Config`] when there is no line for this server, or a limit is missing: [`Config::load`] refuses such a
 /// configuration, but not every configuration was loaded.
-pub fn zab_settings(config: &Config) -> Result<ZabSettings, Error> {
+pub fn zab_settings(config: &Config, reconfig: Option<Configs>) -> Result<ZabSettings, Error> {
     let line = own_line(config)?;
     let limit = |name: &str, value: Option<u64>| {
         value.ok_or_else(|| Error::Config(format!("{name} is needed beside several server lines")))
@@ -30,7 +34,7 @@ pub fn zab_settings(config: &Config) -> Result<ZabSettings, Error> {
         tick_ms: config.tick_time_ms,
         init_limit: limit("initLimit", config.ensemble.init_limit)?,
         sync_limit: limit("syncLimit", config.ensemble.sync_limit)?,
-        reconfig: None,
+        reconfig,
     })
 }
 
@@ -89,14 +93,66 @@ fn quorum(config: &Config) -> Quorum {
     Quorum::Groups(Groups::new(ensemble.groups.values().map(voters), &ensemble.weights))
 }
 
+/// Who the members are, as the configuration says.
+pub fn members(config: &Config) -> Membership {
+    let ensemble = &config.ensemble;
+    Membership {
+        version: Zxid(ensemble.version.unwrap_or(0)),
+        servers: ensemble.servers.clone(),
+        groups: ensemble.groups.clone(),
+        weights: ensemble.weights.clone(),
+    }
+}
+
+/// Puts these members into the configuration; where the own line says where clients connect, that counts. A server that is not
+/// listed any more keeps its own line: it is where it was.
+pub fn adopt(config: &mut Config, members: &Membership) {
+    let me = config.server_id;
+    let own = config.ensemble.servers.get(&me).cloned();
+    config.ensemble.servers.clone_from(&members.servers);
+    config.ensemble.groups.clone_from(&members.groups);
+    config.ensemble.weights.clone_from(&members.weights);
+    config.ensemble.version = Some(members.version.0);
+    match members.servers.get(&me).map(|line| &line.client) {
+        Some(Some(client)) => {
+            config.client_port = client.port;
+            config.client_hosts = client.host.clone().into_iter().collect();
+        }
+        Some(None) => {}
+        None => config.ensemble.servers.extend(own.map(|line| (me, line))),
+    }
+}
+
+/// Where the other members are reached, for elections and by learners: where the newest configuration says, and, until that is in
+/// force, where they were.
+pub fn others_of(configs: &Configs, me: ServerId) -> (Places, Places) {
+    // The newest first.
+    let pending = [&configs.logged, &configs.told];
+    let all: Vec<&Membership> = pending.into_iter().flatten().chain([&configs.committed]).collect();
+    let at = |port: fn(&PeerAddress) -> u16| {
+        let mut found = Places::new();
+        for line in all.iter().flat_map(|members| members.servers.values()).filter(|line| line.id != me) {
+            let known = found.entry(line.id).or_default();
+            for place in places(line, port) {
+                if !known.contains(&place) {
+                    known.push(place);
+                }
+            }
+        }
+        found
+    };
+    (at(|address| address.election_port), at(|address| address.quorum_port))
+}
+
 /// Whether the others can elect a leader without this server, as far as the configuration goes.
 pub fn has_other_voters(config: &Config) -> bool {
     let quorums = quorum(config);
     quorums.voters().into_iter().any(|voter| voter != config.server_id && quorums.weight(voter) > 0)
 }
 
-/// What `conf` tells of the ensemble; `None` for a server that is alone.
-pub fn membership(config: &Config) -> Option<ConfMembership> {
+/// What `conf` tells of the ensemble; `None` for a server that is alone. `committed`: the configuration in force, where that can
+/// change.
+pub fn conf_members(config: &Config, committed: Option<&Membership>) -> Option<ConfMembership> {
     let line = own_line(config).ok().filter(|_| !config.ensemble.is_standalone())?;
     let address = line.addresses.first()?;
     Some(ConfMembership {
@@ -105,7 +161,7 @@ pub fn membership(config: &Config) -> Option<ConfMembership> {
         election_port: address.election_port,
         quorum_port: address.quorum_port,
         observer: line.role == Role::Observer,
-        text: text(config),
+        text: committed.map_or_else(|| text(config), Membership::to_string),
     })
 }
 
@@ -181,7 +237,7 @@ mod tests {
             ("cnxTimeout", "700"),
         ];
         let config = config(&[&COMMON[..], &lines].concat());
-        let zab = zab_settings(&config).unwrap();
+        let zab = zab_settings(&config, None).unwrap();
         assert_eq!((zab.me, zab.is_participant, zab.init_ms(), zab.sync_ms()), (ServerId(1), true, 20_000, 10_000));
         assert_eq!(zab.quorums.voters(), [ServerId(1), ServerId(2)]);
         assert_eq!(
@@ -217,7 +273,7 @@ mod tests {
             ("version", "1f"),
         ];
         let config = config(&[&COMMON[..], &lines].concat());
-        let zab = zab_settings(&config).unwrap();
+        let zab = zab_settings(&config, None).unwrap();
         assert!(!zab.is_participant && matches!(zab.quorums.committed, Quorum::Groups(_)));
         assert_eq!(zab.quorums.voters(), [1, 2, 3].map(ServerId));
         assert!(zab.quorums.is_quorum_of(|id| [1, 3].contains(&id.0)));

@@ -9,6 +9,7 @@ use crate::engine::Engine;
 use crate::ids::{LinkId, Millis, ServerId, WallMillis};
 use crate::member::{Host, MemberFailure};
 use crate::records::peer::{Notification, QuorumPacket};
+use crate::zab::{ConfigChange, Configs};
 
 /// The parts of a peer that its member needs while it works.
 pub(super) struct Hosting<'p> {
@@ -87,6 +88,13 @@ impl Host for Hosting<'_> {
     fn heard(&mut self, link: LinkId, rest: &[u8]) {
         if let Some(network) = &mut self.network {
             network.links.heard(link, rest);
+        }
+    }
+
+    fn configured(&mut self, configs: &Configs, change: ConfigChange) {
+        let (now, _) = self.time();
+        if let Some(network) = &mut self.network {
+            network.configured(now, configs, change);
         }
     }
 

@@ -11,6 +11,7 @@ use mio::{Interest, Registry, Token};
 
 use super::Peer;
 use super::hearing::backlog;
+use super::moving::Moving;
 use super::tokens::{LISTENERS, LISTENERS_MAX};
 use crate::Error;
 use crate::config::Config;
@@ -55,7 +56,7 @@ impl Counts {
 }
 
 pub(super) struct ClientPorts {
-    listeners: Vec<Owned<TcpListener>>,
+    pub(super) listeners: Vec<Owned<TcpListener>>,
     pub counts: Counts,
     /// Connections refused for being too many.
     pub rejected: u64,
@@ -64,6 +65,8 @@ pub(super) struct ClientPorts {
     reserve: Option<File>,
     retry_at: Option<Millis>,
     last_complaint: Option<Millis>,
+    /// Where it is to listen instead.
+    pub(super) moving: Option<Moving>,
 }
 
 impl ClientPorts {
@@ -90,6 +93,7 @@ impl ClientPorts {
             reserve: File::open("/dev/null").ok(),
             retry_at: None,
             last_complaint: None,
+            moving: None,
         })
     }
 
@@ -103,7 +107,7 @@ impl ClientPorts {
     }
 
     pub(super) fn poll_timeout(&self, now: Millis) -> Option<u64> {
-        self.retry_at.map(|at| at.since(now))
+        self.retry_at.into_iter().chain(self.moves_at()).min().map(|at| at.since(now))
     }
 
     fn complain(&mut self, now: Millis, line: &str) {
@@ -131,7 +135,7 @@ impl ClientPorts {
     }
 }
 
-fn bind(address: SocketAddr, backlog: usize) -> Result<TcpListener, Error> {
+pub(super) fn bind(address: SocketAddr, backlog: usize) -> Result<TcpListener, Error> {
     let listener = bind_any(address)?;
     // All clients reconnect at once after a stall, and one that finds the queue full tries again only a second later.
     if let Err(error) = crate::store::listen(listener.as_fd(), backlog) {

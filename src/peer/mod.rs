@@ -16,14 +16,18 @@ use crate::engine::{CloseReason, Duty, EngineSettings, LogSpace};
 use crate::four_letter::{Whitelist, Word};
 use crate::ids::{Millis, ServerId, SessionId, WallMillis};
 use crate::member::{EngineSeat as _, EnsembleStatus, JoinSettings, LogSpaceChanged, Member};
+use crate::records::membership::Membership;
 use crate::store::{LogWrite, LogWritten};
+use crate::zab::Configs;
 use crate::{Error, engine};
 
 pub mod answer;
 mod answers;
 pub mod ballots;
+mod configuring;
 mod dial;
 mod door;
+mod dynamic;
 pub mod ensemble;
 mod environment;
 mod expiring;
@@ -36,6 +40,7 @@ mod link;
 mod listening;
 pub mod local;
 mod members;
+mod moving;
 mod network;
 pub mod place;
 mod pool;
@@ -52,6 +57,8 @@ mod wire;
 mod word_memory;
 
 use answer::Answer;
+use configuring::Begun;
+use dynamic::DynamicWriter;
 use expiring::Expirings;
 use hearing::LoopDelay;
 use hosting::Hosting;
@@ -151,6 +158,10 @@ pub struct Peer {
     listening: ClientPorts,
     /// The sockets of an ensemble.
     network: Option<Network>,
+    /// The configuration in force, where it can change.
+    members: Option<Membership>,
+    /// Keeps it in files.
+    writer: DynamicWriter,
     /// By the engine's slot.
     links: Vec<Option<ClientSocket>>,
     /// Clients in this process.
@@ -193,7 +204,7 @@ impl Peer {
     ///
     /// # Errors
     /// [`Error`] when the folder, the file or an address cannot be used.
-    pub fn open(config: Config, commands: Receiver<Command>) -> Result<Peer, Error> {
+    pub fn open(mut config: Config, commands: Receiver<Command>) -> Result<Peer, Error> {
         let mut seeds = [0; 16];
         getrandom::fill(&mut seeds).map_err(|error| Error::System {
             what: "get random numbers",
@@ -203,6 +214,10 @@ impl Peer {
         let mut settings = settings_of(&config);
         let me = settings.server_id;
         let link_limits = LinkLimits::of(&settings);
+        let seeds = [low, high];
+        let begun = Begun::if_members_change(&config, &settings, seeds)?;
+        let file_version = config.ensemble.version.unwrap_or(0);
+        let mut configs = begun.as_ref().and_then(|begun| begun.configs(&mut config));
         // Before the file: a server that finds the port taken makes no file.
         let poll = Poll::new().map_err(Error::system("create the event queue"))?;
         let waker = mio::Waker::new(poll.registry(), WAKER).map_err(Error::system("create the waker"))?;
@@ -214,7 +229,16 @@ impl Peer {
         };
 
         let started = Instant::now();
-        let (store, state) = recovery::recover(&config, &settings, [low, high])?;
+        let begun = match begun {
+            Some(begun) => begun,
+            None => {
+                let (store, state) = recovery::recover(&config, &settings, seeds)?;
+                let begun = Begun { store, state };
+                configs = begun.configs(&mut config);
+                begun
+            }
+        };
+        let Begun { store, state } = begun;
         // A write above what the log takes is refused before it is proposed. Refused by the log, it would take along all that were
         // proposed with it, and no reply could say that it did not happen.
         settings.limits.record_size_max = usize::try_from(store.max_record()).unwrap_or(usize::MAX);
@@ -235,6 +259,8 @@ impl Peer {
             expirings: Expirings::default(),
             listening,
             network,
+            members: configs.as_ref().map(|configs| configs.committed.clone()),
+            writer: DynamicWriter::default(),
             links: Vec::new(),
             locals: Locals::new(hub),
             lingering: Lingering::default(),
@@ -260,7 +286,14 @@ impl Peer {
         };
         let (now, wall) = peer.time();
         peer.hearing.woke(now);
-        peer.start(now, wall)?;
+        if let Some(members) = peer.members.clone() {
+            peer.member.engine.configured(&members);
+            // They were not written when it came into force.
+            if members.version.0 > file_version {
+                peer.keep_in_files(&members);
+            }
+        }
+        peer.start(now, wall, configs)?;
         peer.tell_role();
         peer.file_bytes_seen = peer.member.store.stats().file_bytes;
         let addresses: Vec<String> = peer.addresses().iter().map(SocketAddr::to_string).collect();
@@ -275,13 +308,13 @@ impl Peer {
     }
 
     /// Serves alone, or looks for a leader.
-    fn start(&mut self, now: Millis, wall: WallMillis) -> Result<(), Error> {
+    fn start(&mut self, now: Millis, wall: WallMillis, configs: Option<Configs>) -> Result<(), Error> {
         let Peer { member, locals, started, network, config, .. } = self;
         if network.is_none() {
             member.start(now, wall);
             return Ok(());
         }
-        let settings = ensemble::zab_settings(config)?;
+        let settings = ensemble::zab_settings(config, configs)?;
         let is_initialized = recovery::take_initialize(config)?;
         let joining = JoinSettings {
             is_read_only: config.read_only_mode,
@@ -401,6 +434,7 @@ impl Peer {
         member.take_snapshot(&mut hosting)?;
         self.tell_role();
         let (now, wall) = self.time();
+        self.follow_members(now);
         self.member.engine.set_time(now, wall);
         self.send_output();
         self.expirings.answer(&self.member.engine);
@@ -600,7 +634,9 @@ impl Peer {
         log::info!("stopping at zxid {}", self.member.engine.applied());
         self.member.engine.close_all(&CloseReason::Stopping);
         self.send_output();
-        self.member.store.close().map_err(|error| Error::from(error).in_file(&self.config.file()))
+        let closed = self.member.store.close();
+        self.writer.finish();
+        closed.map_err(|error| Error::from(error).in_file(&self.config.file()))
     }
 }
 

@@ -11,11 +11,17 @@ use super::quorum_links::QuorumLinks;
 use crate::Error;
 use crate::config::Config;
 use crate::ids::Millis;
+use crate::records::membership::Membership;
+use crate::zab::{ConfigChange, Configs};
 
 /// The sockets of the election and of the quorum port.
 pub(super) struct Network {
     pub ballots: Ballots,
     pub links: QuorumLinks,
+    /// As the members are now: who and where.
+    config: Config,
+    /// The configuration that came into force since the loop last looked.
+    activated: Option<Membership>,
 }
 
 impl Network {
@@ -27,7 +33,29 @@ impl Network {
         Ok(Network {
             ballots: Ballots::new(ensemble::election_settings(config)?, registry, Arc::clone(waker))?,
             links: QuorumLinks::new(ensemble::quorum_settings(config)?, registry, Arc::clone(waker))?,
+            config: config.clone(),
+            activated: None,
         })
+    }
+
+    /// The members have changed, or are about to: from now on others are reached at their new places. What came into force is
+    /// where this server listens.
+    pub(super) fn configured(&mut self, now: Millis, configs: &Configs, change: ConfigChange) {
+        if let ConfigChange::Activated { .. } = change {
+            ensemble::adopt(&mut self.config, &configs.committed);
+            self.activated = Some(configs.committed.clone());
+        }
+        let (election, quorum) = ensemble::others_of(configs, self.config.server_id);
+        // A server that has no line any more stays where it is.
+        let settings = (ensemble::election_settings(&self.config), ensemble::quorum_settings(&self.config));
+        let (Ok(ballots), Ok(links)) = settings else { return };
+        self.ballots.change(now, ballots.listen, ballots.announced, election);
+        self.links.change(links.listen, quorum);
+    }
+
+    /// The configuration that came into force since this was last asked.
+    pub(super) fn take_activated(&mut self) -> Option<Membership> {
+        self.activated.take()
     }
 
     /// From now on nothing comes from other members and nothing gets to them, as where a cable is pulled; or it does again, over

@@ -3,6 +3,7 @@
 //! Packets have no length around them, and behind a SNAP the same bytes go on as the stream of a state. So what comes is
 //! kept as bytes until it is asked for, one packet at a time, and the member that hears a stream says where it ends.
 
+mod changed;
 mod cut;
 mod link;
 mod output;

@@ -7,7 +7,9 @@ more than one election.
     tests/clients/reconfig.py --members zookeeper,zookeeper,zookeeper   # the baseline
     tests/clients/reconfig.py --steps move,grow --keep
 
-Steps: `move`: the members move one by one to other ports and folders, the leader too. `grow`: two members join. `roles`: a
+Steps: `move`: the members move one by one to other ports and folders, the leader too. `stale`: a member that starts with the files
+of before, in which the others are elsewhere, goes by the record in its own file and writes the files again; one that cannot write
+them goes on. `grow`: two members join. `roles`: a
 follower becomes an observer and votes again. `shrink`: two members leave, the leader not. `leader`: the leader is removed, and
 joins again. While sessions of kazoo create, count and hold ephemerals, each is told the new addresses. What is held against
 what was acknowledged, and how, is said in cluster.py.
@@ -28,7 +30,7 @@ import cluster
 import servers
 from reconfig_compare import SUPER
 
-STEPS = ["move", "grow", "roles", "shrink", "leader"]
+STEPS = ["move", "stale", "grow", "roles", "shrink", "leader"]
 SETTINGS = ["reconfigEnabled=true", SUPER, "maxSessionTimeout=60000"]
 
 
@@ -198,6 +200,39 @@ class Changing:
                 self.lines[number] = line
 
             self.one_step(f"member {number} moves", deed)
+
+    def stale(self):
+        if any(kind != "zoarium" for kind in self.kinds):
+            return
+        leader = self.cluster.await_service()
+        number = next(number for number in sorted(self.members) if number != leader)
+        member = self.members[number]
+
+        def deed():
+            member.stop()
+            shutil.copy(f"{member.config}.bak", member.config)
+            member.start()
+            self.cluster.await_service(members=[member])
+            end = time.monotonic() + 10
+            while "dynamicConfigFile=" not in member.config.read_text():
+                if time.monotonic() > end:
+                    raise Wrong(f"member {number} has not written its files again\n{member.log_tail()}")
+                time.sleep(0.05)
+
+        self.one_step(f"member {number} starts with old files", deed)
+
+        def barred():
+            # The file that is to name the new one is not there.
+            shutil.move(member.config, f"{member.config}.away")
+            self.change()
+            end = time.monotonic() + 10
+            while "is not in the files beside" not in (member.folder / "server.log").read_text(errors="replace"):
+                if time.monotonic() > end:
+                    raise Wrong(f"member {number} does not say that it cannot write its files\n{member.log_tail()}")
+                time.sleep(0.05)
+            shutil.move(f"{member.config}.away", member.config)
+
+        self.one_step(f"member {number} cannot write its files", barred)
 
     def grow(self):
         for number in (max(self.members) + 1, max(self.members) + 2):

@@ -393,3 +393,42 @@ fn a_connection_on_which_an_asked_server_stays_silent_is_given_up_for_a_new_one(
     });
     assert_eq!(nodes[1].ups(1), [true]);
 }
+
+/// A place that nobody listens at.
+fn free_place() -> HostPort {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    HostPort { host: "127.0.0.1".to_owned(), port }
+}
+
+#[test]
+fn who_is_no_member_any_more_loses_its_connection_and_who_joins_is_dialled() {
+    let mut nodes = ensemble(&[1, 2, 3, 4]);
+    nodes[2].link(&[1, 2]);
+    until_all(&mut nodes, "two are connected", |nodes| {
+        nodes[2].sockets.is_linked(ServerId(1)) && nodes[2].sockets.is_linked(ServerId(2))
+    });
+    let here = settings(3);
+    let others = BTreeMap::from([1, 4].map(|id| (ServerId(id), vec![place(&nodes[id as usize - 1])])));
+    let now = nodes[2].now();
+    nodes[2].sockets.change(now, here.listen, here.announced, others);
+    assert!(nodes[2].sockets.is_linked(ServerId(1)) && !nodes[2].sockets.is_linked(ServerId(2)));
+    nodes[2].link(&[1, 2, 4]);
+    until_all(&mut nodes, "the one that joined is connected", |nodes| nodes[2].sockets.is_linked(ServerId(4)));
+    assert!(!nodes[2].sockets.is_linked(ServerId(2)), "it was asked for and is no member");
+}
+
+#[test]
+fn a_server_that_moves_listens_at_its_new_place_alone_and_is_found_there() {
+    let mut nodes = ensemble(&[1, 2]);
+    let (old, new) = (place(&nodes[0]), free_place());
+    let now = nodes[0].now();
+    let other = BTreeMap::from([(ServerId(2), vec![place(&nodes[1])])]);
+    nodes[0].sockets.change(now, vec![new.clone()], vec![new.clone()], other);
+    until(&mut nodes[0], "it listens again", |node| !node.sockets.addresses().is_empty());
+    assert_eq!(place(&nodes[0]), new);
+    assert!(TcpStream::connect(("127.0.0.1", old.port)).is_err(), "nobody listens where it was");
+    let (now, here) = (nodes[1].now(), settings(2));
+    nodes[1].sockets.change(now, here.listen, here.announced, BTreeMap::from([(ServerId(1), vec![old, new])]));
+    nodes[1].link(&[1]);
+    until_all(&mut nodes, "it is found", |nodes| nodes[1].sockets.is_linked(ServerId(1)));
+}

@@ -350,3 +350,28 @@ fn a_learner_that_breaks_the_protocol_loses_its_link_alone() {
         is_closed(&third)
     });
 }
+
+#[test]
+fn a_quorum_port_that_moves_keeps_its_connections_and_takes_whom_the_new_members_name() {
+    let (mut nodes, to_learner, to_leader) = joined();
+    let old = place(&nodes[0]);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let new = HostPort { host: "127.0.0.1".to_owned(), port };
+    let nobody = HostPort { host: "127.0.0.1".to_owned(), port: 1 };
+    nodes[0].sockets.change(vec![new.clone()], BTreeMap::from([(ServerId(7), vec![nobody.clone()])]));
+    until(&mut nodes[0], "it listens again", |node| !node.sockets.addresses().is_empty());
+    assert_eq!(place(&nodes[0]), new);
+    assert!(TcpStream::connect(("127.0.0.1", old.port)).is_err(), "nobody listens where it was");
+    // The learner is no member any more: whether it goes is decided elsewhere.
+    nodes[1].sockets.send(to_leader, &info(2));
+    until_all(&mut nodes, "the connection carries on", |nodes| nodes[0].packets(to_learner).len() == 1);
+    // Dialled by its old members the learner would not be found; by the new ones it is.
+    let (seventh, places) = (Node::<QuorumLinks>::new(settings(7)), BTreeMap::from([(ServerId(1), vec![nobody, new])]));
+    nodes.push(seventh);
+    nodes[2].sockets.change(settings(7).listen, places);
+    nodes[2].dial(1);
+    until_all(&mut nodes, "the new port is reached", |nodes| !nodes[2].opened().is_empty());
+    let link = nodes[2].opened()[0];
+    nodes[2].sockets.send(link, &info(7));
+    until_all(&mut nodes, "the new member is taken in", |nodes| !nodes[0].opened().is_empty());
+}
