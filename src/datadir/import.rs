@@ -96,9 +96,10 @@ pub fn import(
     for (at, log) in logs.iter().enumerate() {
         reading.read(log, at + 1 == logs.len(), progress)?;
     }
-    let LogReading { state, applied, computed, .. } = reading;
+    let LogReading { state, applied, computed, doubted, .. } = reading;
     let is_checked = computed.is_some();
     computed.map_or(Ok(()), |digest| compare(&state, digest))?;
+    doubted.map_or(Ok(()), Err)?;
     check_epochs(&folder, state.applied())?;
     Ok(Import { state, folder, snapshot, applied, is_checked })
 }
@@ -136,6 +137,9 @@ struct LogReading {
     expected: Option<TreeDigest>,
     /// The digest of the tree as it is now, as the server computed it.
     computed: Option<TreeDigest>,
+    /// The snapshot's digest was another one, and none was equal since. The server writes the digest of the last transaction that it
+    /// has applied whole, and a snapshot that was taken meanwhile can have effects of the one after that.
+    doubted: Option<DatadirError>,
 }
 
 impl LogReading {
@@ -146,6 +150,7 @@ impl LogReading {
             has_snapshot: false,
             expected: None,
             computed: None,
+            doubted: None,
         }
     }
 
@@ -205,8 +210,13 @@ impl LogReading {
             _ => self.computed = None,
         }
         if let Some(expected) = self.expected.take_if(|expected| expected.zxid == zxid) {
-            compare(&self.state, expected)?;
-            self.computed.get_or_insert(expected);
+            match compare(&self.state, expected) {
+                Ok(()) => _ = self.computed.get_or_insert(expected),
+                Err(error) => self.doubted = Some(error),
+            }
+        } else if self.doubted.is_some() && self.computed.is_some_and(|computed| compare(&self.state, computed).is_ok())
+        {
+            self.doubted = None;
         }
         Ok(())
     }

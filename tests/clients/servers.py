@@ -82,7 +82,10 @@ def _is_free(port):
 
 
 class Server:
-    """One server on `folder`, which survives `kill` and `start`: same data, same port."""
+    """One server on `folder`, which survives `kill` and `start`: same data, same port.
+
+    Its kind is `zoarium`, or `zookeeper`, with a line of releases if it is not the usual one: `zookeeper-3.6`.
+    """
 
     def __init__(self, kind, folder, settings=()):
         self.kind = kind
@@ -105,7 +108,8 @@ class Server:
             self.command = [str(zoarium_binary()), "serve", str(self.config)]
         else:
             main_class = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-            self.command = ["java", "-cp", zookeeper_classpath(), main_class, str(self.config)]
+            version = kind.removeprefix("zookeeper").removeprefix("-") or None
+            self.command = ["java", "-cp", zookeeper_classpath(version), main_class, str(self.config)]
 
     @property
     def address(self):
