@@ -1,6 +1,6 @@
 // zoarium.hpp: zoarium.h for C++17. Header only; link the same library.
 //
-// Config, Server, Client, Queue and Result own a handle of the C interface and give it up in their destructor. They can
+// Config, Server, Ensemble, Client, Queue and Result own a handle of the C interface and give it up in their destructor. They can
 // be moved and not copied; get() lends the handle for calls of zoarium.h, release() hands it over. What zoarium.h says of
 // a function (threads, order, limits) holds for the verb of the same name here.
 //
@@ -963,6 +963,96 @@ class Server {
   // Before the server: what is declared first goes last.
   std::shared_ptr<detail::RoleListener> listener_;
   detail::Owner<zoa_server, zoa_server_free> server_;
+};
+
+// ---- ensemble --------------------------------------------------------------------------------------------------------------
+
+// So many servers in this process that replicate, for tests and for hosts that want to survive a full disk. Members are named
+// by their numbers, from 1 on. Its destructor stops them all; clients and servers that were asked of it may outlive it.
+class Ensemble {
+ public:
+  Ensemble() noexcept = default;
+  // Takes the handle over.
+  explicit Ensemble(zoa_ensemble *ensemble) noexcept : ensemble_(ensemble) {}
+
+  zoa_ensemble *get() const noexcept { return ensemble_.get(); }
+  zoa_ensemble *release() noexcept { return ensemble_.release(); }
+
+  // Starts so many members; all of them serve then. Short ticks and a temporary folder.
+  static Expected<Ensemble> try_start(std::uint32_t size) noexcept { return started(nullptr, size); }
+
+  // The same with settings of one's own. "dataDir" is where the members' folders lie, "1", "2" and so on; they stay.
+  static Expected<Ensemble> try_start(std::uint32_t size, const Config &config) noexcept { return started(config.get(), size); }
+
+  // Where clients connect: the addresses of all members. Lives as long as the ensemble.
+  std::string_view hosts() const noexcept {
+    const char *const hosts = zoa_ensemble_hosts(get());
+    return hosts == nullptr ? std::string_view() : std::string_view(hosts);
+  }
+
+  // Waits until all members serve that run and are neither paused nor cut off, and one of them leads the others.
+  Expected<void> try_wait(milliseconds timeout = forever) noexcept {
+    return detail::checked(zoa_ensemble_wait(get(), detail::limit(timeout)));
+  }
+
+  // The member that leads; nothing while there is none.
+  Expected<std::optional<std::uint64_t>> try_leader() const noexcept {
+    std::uint64_t member = 0;
+    const zoa_code code = zoa_ensemble_leader(get(), &member);
+    if (code != ZOA_OK) return Failure::last(code);
+    return member == 0 ? std::optional<std::uint64_t>() : std::optional<std::uint64_t>(member);
+  }
+
+  // The server that a member is, until it is killed. Letting go of it does not stop the member.
+  Expected<Server> try_server(std::uint64_t member) noexcept {
+    zoa_server *server = nullptr;
+    const zoa_code code = zoa_ensemble_server(get(), member, &server);
+    if (code != ZOA_OK) return Failure::last(code);
+    return Server(server);
+  }
+
+  // Ends a member as kill -9 ends a process.
+  Expected<void> try_kill(std::uint64_t member) noexcept { return detail::checked(zoa_ensemble_kill(get(), member)); }
+  // Starts a member that does not run, with the data and addresses it had.
+  Expected<void> try_restart(std::uint64_t member) noexcept { return detail::checked(zoa_ensemble_restart(get(), member)); }
+  // Takes a member that does not run its data.
+  Expected<void> try_wipe(std::uint64_t member) noexcept { return detail::checked(zoa_ensemble_wipe(get(), member)); }
+  // Has a member stand still, until try_resume: its connections stay, and nobody is answered.
+  Expected<void> try_pause(std::uint64_t member) noexcept { return detail::checked(zoa_ensemble_pause(get(), member)); }
+  Expected<void> try_resume(std::uint64_t member) noexcept { return detail::checked(zoa_ensemble_resume(get(), member)); }
+  // Cuts a member off from the others, until try_heal. Its clients reach it all the same.
+  Expected<void> try_cut(std::uint64_t member) noexcept { return detail::checked(zoa_ensemble_cut(get(), member)); }
+  Expected<void> try_heal(std::uint64_t member) noexcept { return detail::checked(zoa_ensemble_heal(get(), member)); }
+
+  // Stops all members, and tells what the destructor would keep to itself.
+  Expected<void> try_stop() noexcept { return detail::checked(zoa_ensemble_stop(get())); }
+
+#if ZOARIUM_EXCEPTIONS
+  explicit Ensemble(std::uint32_t size) : Ensemble(try_start(size).value()) {}
+  Ensemble(std::uint32_t size, const Config &config) : Ensemble(try_start(size, config).value()) {}
+
+  void wait(milliseconds timeout = forever) { try_wait(timeout).value(); }
+  std::optional<std::uint64_t> leader() const { return try_leader().value(); }
+  Server server(std::uint64_t member) { return try_server(member).value(); }
+  void kill(std::uint64_t member) { try_kill(member).value(); }
+  void restart(std::uint64_t member) { try_restart(member).value(); }
+  void wipe(std::uint64_t member) { try_wipe(member).value(); }
+  void pause(std::uint64_t member) { try_pause(member).value(); }
+  void resume(std::uint64_t member) { try_resume(member).value(); }
+  void cut(std::uint64_t member) { try_cut(member).value(); }
+  void heal(std::uint64_t member) { try_heal(member).value(); }
+  void stop() { try_stop().value(); }
+#endif
+
+ private:
+  static Expected<Ensemble> started(const zoa_config *config, std::uint32_t size) noexcept {
+    zoa_ensemble *ensemble = nullptr;
+    const zoa_code code = zoa_ensemble_start(config, size, &ensemble);
+    if (code != ZOA_OK) return Failure::last(code);
+    return Ensemble(ensemble);
+  }
+
+  detail::Owner<zoa_ensemble, zoa_ensemble_free> ensemble_;
 };
 
 // ---- queue -----------------------------------------------------------------------------------------------------------------

@@ -555,6 +555,44 @@ static void without_a_handler_an_exception_is_terminate(const std::string &folde
   CHECK(waitpid(child, &how, 0) == child && WIFEXITED(how) && WEXITSTATUS(how) == 42);
 }
 
+static void an_ensemble_goes_on_without_its_leader() {
+  CHECK(zoa::Ensemble::try_start(0).code() == ZOA_BAD_ARGUMENTS);
+  zoa::Config keys;
+  keys.set("tickTime", "50");
+  CHECK(zoa::Ensemble(1, keys).server(1).command("conf").find("tickTime=50\n") != std::string::npos);
+  zoa::Client late;
+  zoa::Server dead;
+  {
+    zoa::Ensemble ensemble(3);
+    zoa::Client client = zoa::Client::connect(ensemble.hosts());
+    client.create("/kept", "by a majority");
+    const std::uint64_t lost = ensemble.leader().value();
+    dead = ensemble.server(lost);
+    ensemble.kill(lost);
+    CHECK(ensemble.try_kill(lost).code() == ZOA_BAD_ARGUMENTS && ensemble.try_server(lost).code() == ZOA_BAD_ARGUMENTS);
+    ensemble.wait(60s);
+    const std::uint64_t leader = ensemble.leader().value();
+    CHECK(leader != lost && dead.try_command("ruok").code() == ZOA_CLOSED);
+    late = zoa::Client(ensemble.server(leader));
+    CHECK(late.get("/kept").data() == "by a majority");
+    ensemble.wipe(lost);
+    ensemble.restart(lost);
+    ensemble.wait(60s);
+    CHECK(ensemble.server(lost).status().role == ZOA_ROLE_FOLLOWING);
+    ensemble.cut(lost);
+    ensemble.heal(lost);
+    ensemble.pause(lost);
+    ensemble.wait(60s);
+    ensemble.resume(lost);
+    ensemble.wait(60s);
+    zoa::Ensemble moved = std::move(ensemble);
+    CHECK(ensemble.get() == nullptr && !moved.hosts().empty());
+    moved.stop();
+    CHECK(moved.try_leader().code() == ZOA_CLOSED);
+  }
+  CHECK(late.try_get("/kept").code() == ZOA_CLOSED);
+}
+
 int main(int argc, char **argv) {
   Tally roles;
   std::atomic<int> lines{0};
@@ -588,6 +626,7 @@ int main(int argc, char **argv) {
     sessions_are_resumed(server);
     over_tcp_it_is_the_same(server);
     sessions_are_cut_and_expired(server);
+    an_ensemble_goes_on_without_its_leader();
 
     const std::string folder = argc > 1 ? argv[1] : "wrapper-data";
     a_forked_child_begins_anew(client, folder + "-child");
