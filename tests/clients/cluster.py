@@ -281,7 +281,7 @@ class Session(threading.Thread):
                 continue
             self.rests.clear()
             serial += 1
-            deed = self.random.choice([self.create, self.sequence, self.count, self.hold])
+            deed = self.random.choice(self.deeds())
             try:
                 deed(f"{self.number}-{serial}")
                 if self.gap:
@@ -294,6 +294,10 @@ class Session(threading.Thread):
             except KazooException as error:
                 self.surprises.append(f"{deed.__name__} {serial}: {error!r}")
                 self.is_over.wait(0.05)
+
+    def deeds(self):
+        """What it does, by chance."""
+        return [self.create, self.sequence, self.count, self.hold]
 
     def asked(self, name, future):
         """Waits for an answer; without one the outcome is unknown."""
@@ -485,8 +489,8 @@ def prepare(cluster):
     setup.close()
 
 
-def begin_sessions(cluster, count, seed, gap=0):
-    sessions = [Session(number, cluster.hosts, seed, gap) for number in range(count)]
+def begin_sessions(cluster, count, seed, gap=0, kind=Session):
+    sessions = [kind(number, cluster.hosts, seed, gap) for number in range(count)]
     for session in sessions:
         session.connect()
         session.start()

@@ -7,7 +7,7 @@
     tests/clients/mixed.py --worlds 1          # one of them
 
 The member of which there is one is number 2, so that each kind can be made to lead: of members with equal histories the largest
-number is elected. An observer of the other kind than number 3 is there too. Under the load of `cluster.py`, first with
+number is elected. An observer of the other kind than number 3 is there too. Under the load of `locking.py`, first with
 each kind as the leader:
 
 - a follower of the other kind is killed and comes back, and is sent what it lacks (DIFF);
@@ -16,7 +16,7 @@ each kind as the leader:
   other kind, which lets it cut that off (TRUNC).
 
 Which way a member joined is read from the leader's counters and from the member's log. Then faults of `cluster.py` until there were
-enough changes of leader. At the end the checks of `cluster.py` hold, and no member of ZooKeeper's has ended by itself or
+enough changes of leader. At the end the checks of `locking.py` hold, and no member of ZooKeeper's has ended by itself or
 says that a digest does not match.
 """
 
@@ -36,6 +36,7 @@ import time
 import traceback
 
 import cluster
+import locking
 import raw
 import servers
 
@@ -214,11 +215,13 @@ class World:
 
     def run(self):
         self.leader = self.cluster.start()
-        cluster.prepare(self.cluster)
+        locking.prepare(self.cluster)
         client = raw.Client(self.members[self.leader].client_port)
         client.demand(raw.CREATE, raw.create("/burst"))
         client.close()
-        self.sessions = cluster.begin_sessions(self.cluster, self.arguments.sessions, self.arguments.seed, self.arguments.gap)
+        self.sessions = cluster.begin_sessions(
+            self.cluster, self.arguments.sessions, self.arguments.seed, self.arguments.gap, locking.Session
+        )
         families = ["zookeeper", "zoarium"]
         for leads in families:
             other = families[1 - families.index(leads)]
@@ -232,16 +235,17 @@ class World:
             self.await_service()
         time.sleep(0.3)
         cluster.end_load(self.sessions)
-        wrong, tree = cluster.check(self.cluster, self.sessions)
+        wrong, tree = locking.check(self.cluster, self.sessions)
         for member in self.members.values():
             if member.kind.startswith("zookeeper"):
                 log = (member.folder / "server.log").read_text(errors="replace")
                 wrong += [f"digests: member {member.number}: {line}" for line in log.splitlines() if MISMATCH.search(line)][:3]
-        told = sum(len(one.acknowledged) + one.counted for one in self.sessions)
+        told = sum(len(one.acknowledged) + one.counted + one.guarded for one in self.sessions)
         if told == 0:
             wrong.append("lost: nothing was acknowledged at all")
-        print(f"  {told} writes acknowledged, {self.changes} changes of leader, {len(tree)} znodes on each of {len(self.members)} members",
-              flush=True)
+        locked = sum(one.guarded for one in self.sessions)
+        print(f"  {told} writes acknowledged, {locked} of them under the lock, {self.changes} changes of leader, {len(tree)} znodes "
+              f"on each of {len(self.members)} members", flush=True)
         return wrong
 
     def end(self):
@@ -277,7 +281,8 @@ def main():
         apache = next(kind for kind in kinds if kind.startswith("zookeeper"))
         folder = pathlib.Path(tempfile.mkdtemp(prefix="zoarium-mixed-"))
         begin = time.monotonic()
-        print(f"{', '.join(kinds[:3])}, and an observer: {kinds[3]}; seed {arguments.seed}, in {folder}", flush=True)
+        instead = f"; {apache} in the place of ours" if arguments.apache else ""
+        print(f"{', '.join(kinds[:3])}, and an observer: {kinds[3]}{instead}; seed {arguments.seed}, in {folder}", flush=True)
         world = None
         try:
             servers.zookeeper_classpath(apache.partition("-")[2])
