@@ -17,6 +17,8 @@ use crate::records::peer::{Notification, PeerState};
 const LINGER_MS: u64 = 200;
 /// The first wait for answers, ms (`fastleader.minNotificationInterval`).
 const RESEND_MIN_MS: u64 = 200;
+/// Who has no vote and says the same again is told the same again once in so many ms: more often than it asks by itself.
+const ANSWER_GAP_MS: u64 = 100;
 
 /// The longest wait for answers, ms, where a tick takes so long.
 pub fn wait_max_ms(tick_ms: u64) -> u64 {
@@ -58,6 +60,15 @@ pub(super) enum Ask {
     Decided(Vote),
 }
 
+/// What a server without a vote was told, in which round of its own, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Answer {
+    at: Millis,
+    round: i64,
+    told_round: i64,
+    proposal: Vote,
+}
+
 /// One member's part in elections; lives as long as the process, because rounds must grow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct LeaderElection {
@@ -80,6 +91,8 @@ pub(super) struct LeaderElection {
     shunned: BTreeMap<ServerId, Millis>,
     /// Who could not be reached in this election.
     unreachable: BTreeSet<ServerId>,
+    /// Who has no vote and is in a later round than ours, and the last answer to it.
+    answered: BTreeMap<ServerId, Answer>,
     wait_ms: u64,
     /// The longest wait, ms.
     wait_max_ms: u64,
@@ -105,6 +118,7 @@ impl LeaderElection {
             heard: BTreeSet::new(),
             shunned: BTreeMap::new(),
             unreachable: BTreeSet::new(),
+            answered: BTreeMap::new(),
             wait_ms: RESEND_MIN_MS,
             wait_max_ms: wait_max_ms(tick_ms),
             resend_at: Millis(0),
@@ -268,6 +282,22 @@ impl LeaderElection {
         Ask::TellAndDial
     }
 
+    /// Whether a server without a vote, which looks for a leader as we do, is answered. One of ZooKeeper's that is in a later round
+    /// than ours answers each answer with what it has said before, and a voter takes no round from it: that would go on as fast as
+    /// the network takes it.
+    pub(super) fn answers(&mut self, now: Millis, observer: ServerId, round: i64) -> bool {
+        let answer = Answer { at: now, round, told_round: self.told_round(), proposal: self.proposal };
+        if round <= answer.told_round {
+            return true;
+        }
+        self.answered.retain(|_, last| now.since(last.at) < ANSWER_GAP_MS);
+        let is_said = self.answered.get(&observer).is_some_and(|last| Answer { at: now, ..*last } == answer);
+        if !is_said {
+            self.answered.insert(observer, answer);
+        }
+        !is_said
+    }
+
     /// A voter's notification. Those of others must not come here: they are answered and not counted (S-11).
     pub(super) fn ballot(&mut self, now: Millis, from: ServerId, ballot: &Notification, quorums: &Quorums) -> Ask {
         self.unreachable.remove(&from);
@@ -424,6 +454,7 @@ impl LeaderElection {
         let back = |at: Millis| Millis(at.0.saturating_sub(ms).next_multiple_of(step));
         self.shunned.values_mut().for_each(|until| *until = back(*until));
         self.shunned.retain(|_, until| *until > now);
+        self.answered.values_mut().for_each(|answer| answer.at = back(answer.at));
         self.resend_at = back(self.resend_at);
         self.wins_at = self.wins_at.map(back);
         self.gives_up_at = back(self.gives_up_at);

@@ -558,8 +558,14 @@ impl Zab {
         if !self.own.settings.quorums.is_voter(from) {
             // Observers and joiners find the leader by asking; their votes count nowhere (S-11). What we proposed in the last
             // election is no answer: we may say less or more in the next.
-            let is_between = matches!(self.role, ZabRole::Looking { has_begun: false });
-            if notification.state == PeerState::Looking && !is_between {
+            let is_answered = match self.role {
+                _ if notification.state != PeerState::Looking => false,
+                ZabRole::Looking { has_begun } => {
+                    has_begun && self.election.answers(self.own.now, from, notification.round)
+                }
+                ZabRole::Leading(_) | ZabRole::Learning(_) => true,
+            };
+            if is_answered {
                 self.tell(from);
             }
             return;

@@ -111,3 +111,30 @@ fn who_looks_is_told_whom_this_member_leads_or_follows_with_the_epoch_once_it_wo
     assert_eq!(looking.zab.leading(), None);
     assert!(looking.zab.learner_counts().is_none());
 }
+
+#[test]
+fn an_observer_that_answers_every_answer_is_not_answered_without_end() {
+    // One of ZooKeeper's does while its round is later than ours, which we do not take from it.
+    let mut looking = Member::new(1..=5);
+    let later = Notification { round: 40, leader: ServerId(9), ..looking.vote_told(1).unwrap() };
+    let asks = |looking: &mut Member, from: u64, notification: &Notification| {
+        looking.done.clear();
+        looking.tell(ZabEvent::Ballot { from: ServerId(from), notification: notification.clone() });
+        looking.vote_told(from).is_some()
+    };
+    let mut answers = 0;
+    for _ in 0..300 {
+        answers += usize::from(asks(&mut looking, 9, &later));
+        looking.now = looking.now.plus(1);
+    }
+    assert_eq!(answers, 3, "in 300 ms");
+    // Another one is answered all the same, and so is whoever says something else, or asks in our own round.
+    assert!(asks(&mut looking, 8, &later) && !asks(&mut looking, 8, &later));
+    assert!(asks(&mut looking, 8, &Notification { round: 41, ..later.clone() }));
+    let ours = Notification { round: 1, ..later.clone() };
+    assert!(asks(&mut looking, 8, &ours) && asks(&mut looking, 8, &ours));
+    let mut leading = Member::established(1..=5);
+    for _ in 0..3 {
+        assert!(asks(&mut leading, 9, &later));
+    }
+}
