@@ -20,7 +20,7 @@ ORDER = """
     recipes.barrier recipes.cache recipes.counter recipes.lock recipes.election recipes.party
     recipes.lease recipes.partitioner recipes.queue recipes.semaphore recipes.watchers recipes recipes.aio
     offers client aio server _tool
-    testing.servers testing.ensemble testing.processes testing.faults testing.harness testing.plugin testing
+    testing.servers testing._members testing.ensemble testing.processes testing.faults testing.harness testing.plugin testing
     __main__ __init__
 """.split()
 

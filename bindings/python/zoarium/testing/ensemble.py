@@ -17,14 +17,14 @@ import os
 import weakref
 from ctypes import byref, c_uint64, c_void_p
 from time import monotonic
-from typing import Callable, Iterable, Mapping
+from typing import Callable, Mapping
 
 from .. import _abi, _inbox
 from .._life import Life, life
 from .._log import wire_logging
-from ..client import Client, connect
 from ..errors import check, failure
 from ..server import Server, Setting, hook_multiprocessing, make_config
+from ._members import Members
 
 #: What ZooKeeper calls the roles of members that serve.
 _MODES = {
@@ -39,7 +39,7 @@ _MODES = {
 _ensembles: weakref.WeakSet[Ensemble] = weakref.WeakSet()
 
 
-class Ensemble:
+class Ensemble(Members):
     """So many members, all of them serving when this returns.
 
     `config` are further keys of ``zoo.cfg`` for all members. `data_dir` is where their folders lie, ``1``, ``2`` and so on;
@@ -64,7 +64,6 @@ class Ensemble:
         self._timeout = timeout
         self._away: set[int] = set()
         self._paused: set[int] = set()
-        #: The members' numbers.
         self.members = range(1, size + 1)
         settings = dict(config or {})
         if data_dir is not None:
@@ -78,21 +77,22 @@ class Ensemble:
             _abi.zoa_config_free(keys)
         self._handle = handle
         hosts: bytes = _abi.zoa_ensemble_hosts(handle)
-        #: A connect string of all members.
-        self.address: str = hosts.decode()
+        self._hosts = hosts.decode()
         _ensembles.add(self)
         hook_multiprocessing()
 
     # ---- what is known ----
 
+    @property
+    def address(self) -> str:
+        return self._hosts
+
     def address_of(self, member: int) -> str:
-        """Where clients of one member connect; the same each time it runs."""
         self._known(member)
         return self.address.split(",")[member - 1]
 
     @property
     def running(self) -> list[int]:
-        """The members that run, paused ones among them."""
         return [member for member in self.members if member not in self._away]
 
     def member(self, member: int) -> Server:
@@ -133,27 +133,6 @@ class Ensemble:
             code = _abi.zoa_ensemble_wait(self._handle, int(max(0, min(100, left * 1000))))
             if code != _abi.ZOA_TIMEOUT or left <= 0:
                 return check(code)
-
-    def client(
-        self,
-        chroot: str | None = None,
-        *,
-        member: int | None = None,
-        timeout: float = 10.0,
-        resume: tuple[int, bytes] | None = None,
-        auth_data: Iterable[tuple[str, str]] = (),
-        new_session: bool = False,
-    ) -> Client:
-        """A client of all members, or of one, over TCP. :meth:`member` has clients past the socket."""
-        return connect(
-            self.address if member is None else self.address_of(member),
-            timeout=timeout,
-            connect_timeout=self._timeout,
-            chroot=chroot,
-            resume=resume,
-            auth_data=auth_data,
-            new_session=new_session,
-        )
 
     # ---- what is done to members ----
 
@@ -215,22 +194,12 @@ class Ensemble:
             raise ValueError(f"member {member} runs")
 
     def stop(self) -> None:
-        """Ends all members, and removes their data if those are temporary. Stopping twice is fine."""
         if self._process != os.getpid():
             return
         self._away.update(self.members)
         code = _abi.zoa_ensemble_stop(self._handle)
         if code:
             raise failure(code)
-
-    def __enter__(self) -> Ensemble:
-        return self
-
-    def __exit__(self, *_raised: object) -> None:
-        self.stop()
-
-    def __repr__(self) -> str:
-        return f"<zoarium.testing.Ensemble {self.address}, {len(self.running)} of {len(self.members)} run>"
 
     def __del__(self, _life: Life = life) -> None:
         handle = self.__dict__.get("_handle")

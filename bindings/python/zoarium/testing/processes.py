@@ -23,11 +23,11 @@ import subprocess
 import tempfile
 import weakref
 from time import monotonic, sleep
-from typing import Callable, Iterable, Mapping, Union
+from typing import Callable, Mapping, Union
 
 from .._tool import find_tool
-from ..client import Client, connect
 from ..errors import TimedOutError
+from ._members import Members
 
 #: What a configuration key may be set to.
 Setting = Union[str, int, bool]
@@ -85,7 +85,7 @@ def _word(address: str, word: str, limit: float = 1.0) -> str:
     return answer.decode(errors="replace")
 
 
-class ProcessEnsemble:
+class ProcessEnsemble(Members):
     """So many members, all of them serving when this returns.
 
     `config` are further keys of ``zoo.cfg`` for all members. `data_dir` is where their folders lie; without one that is a
@@ -117,7 +117,6 @@ class ProcessEnsemble:
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._paused: set[int] = set()
         self._host, self._claim = _claim_address()
-        #: The members' numbers.
         self.members = range(1, size + 1)
         first = random.randrange(_PORTS_FROM, _PORTS_TO - 3 * size)
         self._ports = {member: first + 3 * at for at, member in enumerate(self.members)}
@@ -169,16 +168,13 @@ class ProcessEnsemble:
 
     @property
     def address(self) -> str:
-        """A connect string of all members."""
         return ",".join(self.address_of(member) for member in self.members)
 
     def address_of(self, member: int) -> str:
-        """Where clients of one member connect; the same each time it runs."""
         return f"{self._host}:{self._ports[member]}"
 
     @property
     def running(self) -> list[int]:
-        """The members that run, paused ones among them."""
         return [member for member in self.members if member in self._processes]
 
     def role(self, member: int) -> str | None:
@@ -231,27 +227,6 @@ class ProcessEnsemble:
                 raise TimedOutError(f"{complaint} after {timeout} s{said}")
             sleep(0.005)
 
-    def client(
-        self,
-        chroot: str | None = None,
-        *,
-        member: int | None = None,
-        timeout: float = 10.0,
-        resume: tuple[int, bytes] | None = None,
-        auth_data: Iterable[tuple[str, str]] = (),
-        new_session: bool = False,
-    ) -> Client:
-        """A client of all members, or of one."""
-        return connect(
-            self.address if member is None else self.address_of(member),
-            timeout=timeout,
-            connect_timeout=self._timeout,
-            chroot=chroot,
-            resume=resume,
-            auth_data=auth_data,
-            new_session=new_session,
-        )
-
     # ---- what is done to members ----
 
     def kill(self, member: int) -> None:
@@ -294,7 +269,6 @@ class ProcessEnsemble:
             os.remove(os.path.join(self._folder, str(member), "data", "zoarium.db"))
 
     def stop(self) -> None:
-        """Ends all members, and removes their data if those are temporary. Stopping twice is fine."""
         processes, self._processes = self._processes, {}
         for process in processes.values():
             # A paused one hears of it when it goes on.
@@ -310,15 +284,6 @@ class ProcessEnsemble:
         self._claim.close()
         if self._is_temporary:
             shutil.rmtree(self._folder, ignore_errors=True)
-
-    def __enter__(self) -> ProcessEnsemble:
-        return self
-
-    def __exit__(self, *_raised: object) -> None:
-        self.stop()
-
-    def __repr__(self) -> str:
-        return f"<zoarium.testing.ProcessEnsemble {self.address}, {len(self.running)} of {len(self.members)} run>"
 
 
 def _stop_all() -> None:
