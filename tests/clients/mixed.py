@@ -15,8 +15,8 @@ each kind as the leader:
 - the leader is killed just after all others, so that only its log has what it proposed last, and comes back to a leader of the
   other kind, which lets it cut that off (TRUNC).
 
-Which way a member joined is read from the leader's counters and from the member's log. Then faults of `cluster.py` until there were
-enough changes of leader. At the end the checks of `locking.py` hold, and no member of ZooKeeper's has ended by itself or
+A member of ours that is left alone is read-only. Which way a member joined is read from the leader's counters and from the
+member's log. Then faults of `cluster.py` until there were enough changes of leader. At the end the checks of `locking.py` hold, and no member of ZooKeeper's has ended by itself or
 says that a digest does not match.
 """
 
@@ -51,6 +51,7 @@ CUTS = {"zoarium": "it is dropped from the log", "zookeeper": "Truncating log to
 MISMATCH = re.compile(r"digest (is |are )?(mismatch|not match)|mismatch.*digest", re.I)
 TRIES = 8
 SESSION_MS = 120_000
+NOT_READ_ONLY = -119
 
 
 class Wrong(Exception):
@@ -62,7 +63,8 @@ class World:
         self.kinds, self.arguments = kinds, arguments
         self.chance = random.Random(arguments.seed)
         # Ours keeps a short log; ZooKeeper takes no notice of these keys.
-        settings = [f"maxSessionTimeout={SESSION_MS}", "zoarium.logWindow=4M", "zoarium.followerWindow=1M"]
+        settings = [f"maxSessionTimeout={SESSION_MS}", "zoarium.logWindow=4M", "zoarium.followerWindow=1M",
+                    "readonlymode.enabled=true"]
         self.cluster = cluster.Cluster(folder, kinds, observers=1, settings=settings, tick_ms=arguments.tick)
         self.members = self.cluster.members
         self.observer = max(self.members)
@@ -213,6 +215,28 @@ class World:
         self.joins(learner, counter, much)
         self.shows(f"{self.kinds[learner - 1]} was away for 90 MB, is led by {self.kinds[leader - 1]} and joins by {'SNAP' if counter else 'what it gives'}")
 
+    def alone(self):
+        """A member of ours that is left alone serves those that only read, until the others are back."""
+        number = next(number for number in (1, 2, 3) if self.is_of(number, "zoarium"))
+        member, others = self.members[number], self.others(number)
+        for other in others:
+            other.kill()
+        end = time.monotonic() + 20
+        while member.mode() != "read-only":
+            if time.monotonic() > end:
+                raise Wrong(f"member {number} is alone, and not read-only: {member.mode() or 'it serves nobody'}")
+            time.sleep(0.05)
+        reader = raw.Client(member.client_port, read_only=True)
+        reader.demand(raw.GET_DATA, raw.read("/burst"))
+        code, _ = reader.call(raw.SET_DATA, raw.set_data("/burst", b""))
+        reader.drop()
+        if code != NOT_READ_ONLY:
+            raise Wrong(f"member {number} is read-only, and answers a write with {code}")
+        for other in others:
+            other.start()
+        self.await_service()
+        self.shows(f"{self.kinds[number - 1]} is alone and read-only")
+
     def run(self):
         self.leader = self.cluster.start()
         locking.prepare(self.cluster)
@@ -229,6 +253,9 @@ class World:
             if self.arguments.changes > 10:
                 self.above_the_window(leads)
             self.cut(leads, other)
+        if not self.arguments.apache:
+            # ZooKeeper's takes that key from its command line only.
+            self.alone()
         while self.changes < self.arguments.changes:
             fault = self.chance.choice(["kill-leader", "stop-leader", "pause-leader", "kill-all"])
             print(f"  {self.changes} changes; {cluster.strike(self.cluster, fault, self.chance, 3)}", flush=True)

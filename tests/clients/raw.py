@@ -72,8 +72,8 @@ def frame(xid, op, body=b""):
     return struct.pack(">iii", 8 + len(body), xid, op) + body
 
 
-def handshake(timeout_ms, session=0, password=NO_PASSWORD):
-    payload = struct.pack(">iqiq", 0, 0, timeout_ms, session) + buffer(password) + b"\0"
+def handshake(timeout_ms, session=0, password=NO_PASSWORD, read_only=False):
+    payload = struct.pack(">iqiq", 0, 0, timeout_ms, session) + buffer(password) + bytes([read_only])
     return buffer(payload)
 
 
@@ -100,14 +100,15 @@ def connect(port, source=None, wait=30, host="127.0.0.1"):
 class Client:
     """One connection with a session. Replies are taken in order; watch events do not come, for none are set."""
 
-    def __init__(self, port, timeout_ms=10_000, session=0, password=NO_PASSWORD, source=None, wait=90, host="127.0.0.1"):
+    def __init__(self, port, timeout_ms=10_000, session=0, password=NO_PASSWORD, source=None, wait=90, host="127.0.0.1",
+                 read_only=False):
         self.link = connect(port, source, wait, host)
         self.wait = wait
         self.xid = 0
         # The state that the last reply was of.
         self.zxid = 0
         self.input = bytearray()
-        self.link.sendall(handshake(timeout_ms, session, password))
+        self.link.sendall(handshake(timeout_ms, session, password, read_only))
         self.timeout_ms, self.session, self.password = parse_handshake(self._frame(time.monotonic() + wait))
 
     def send(self, op, body=b""):

@@ -3,6 +3,7 @@
 
     tests/clients/transfer.py                  # all cases
     tests/clients/transfer.py gz torn          # those whose names contain one of these
+    tests/clients/transfer.py million          # 1,000,000 znodes, with times
 
 With $ZOA_ZOOKEEPER_CLASSPATH the same runs against another version, from 3.4 on.
 
@@ -12,6 +13,7 @@ it writes with Zoarium, runs `zoarium export`, starts ZooKeeper on that, and com
 """
 
 import argparse
+import hashlib
 import importlib.util
 import logging
 import os
@@ -26,6 +28,7 @@ import threading
 import time
 import traceback
 
+import raw
 import servers
 
 SESSION_SECONDS = 300
@@ -33,6 +36,8 @@ AUTH = ("digest", "mover:secret")
 # Writes per thread: with a snapshot after every 50 or so, some are taken while others go on.
 WRITES = 250
 THREADS = 4
+GET_ACL, GET_CHILDREN = 6, 8
+MILLION_SECONDS_MAX = 10
 
 
 def client(address, **more):
@@ -357,7 +362,76 @@ def broken(work):
     assert "not overwritten" not in text
 
 
+def sums(address_port):
+    """How many znodes there are, and one number for all of them: data, stat and ACL of each, asked for in batches."""
+    reader = raw.Client(address_port, timeout_ms=40_000)
+    count, total, left = 0, 0, ["/"]
+    while left:
+        batch, left = left[-1000:], left[:-1000]
+        for path in batch:
+            reader.send(raw.GET_DATA, raw.read(path))
+            reader.send(GET_ACL, raw.text(path))
+        parents = []
+        for path in batch:
+            (code, data), (refusal, acl) = reader.receive(), reader.receive()
+            if code or refusal:
+                raise AssertionError(f"{path}: {code}, {refusal}")
+            total ^= int.from_bytes(hashlib.blake2b(path.encode() + data + acl, digest_size=16).digest(), "big")
+            count += 1
+            # The number of children stands before the last zxid.
+            if struct.unpack(">i", data[-12:-8])[0] > 0:
+                parents.append(path)
+        for path in parents:
+            reader.send(GET_CHILDREN, raw.read(path))
+        for path in parents:
+            code, names = reader.receive()
+            at = 4
+            for _ in range(struct.unpack(">i", names[:4])[0]):
+                length = struct.unpack(">i", names[at:at + 4])[0]
+                left.append(f"{path.rstrip('/')}/{names[at + 4:at + 4 + length].decode()}")
+                at += 4 + length
+    reader.close()
+    return count, total
+
+
+def million(work):
+    """A million znodes in snapshot and log: import within ten seconds, and the same znodes by the original beside it."""
+    theirs = servers.Server("zookeeper", work / "theirs", ["maxSessionTimeout=300000", "snapCount=1000"])
+    theirs.start()
+    try:
+        filler = raw.Client(theirs.port, timeout_ms=300_000)
+        filler.demand(raw.CREATE, raw.create("/full"))
+        filler.fill("/full", 1_000_000)
+        filler.close()
+        before = sums(theirs.port)
+    finally:
+        theirs.kill()
+    begin = time.monotonic()
+    print(run("import", theirs.folder / "data", "--to", work / "ours/data"), end="")
+    took = time.monotonic() - begin
+    ours = servers.Server("zoarium", work / "ours", ["maxSessionTimeout=300000"])
+    ours.start()
+    try:
+        after = sums(ours.port)
+    finally:
+        ours.stop()
+    print(f"imported in {took:.1f} s")
+    assert before == after and before[0] > 1_000_000, (before, after)
+    begin = time.monotonic()
+    print(run("export", work / "ours/data", "--to", work / "back/data"), end="")
+    print(f"exported in {time.monotonic() - begin:.1f} s")
+    back = servers.Server("zookeeper", work / "back", ["maxSessionTimeout=300000"])
+    back.start(patience=120)
+    try:
+        assert sums(back.port) == after
+    finally:
+        back.stop()
+    assert took <= MILLION_SECONDS_MAX, f"{took:.1f} s"
+
+
 CASES = [plain, gz, snappy, without_digests, two_folders, broken]
+# Not without being named: it takes minutes.
+LONG = [million]
 
 
 def main():
@@ -383,7 +457,7 @@ def main():
         print(f"SKIPPED transfer: {missing}")
         print("0 passed, 0 failed, 1 skipped")
         return
-    for case in CASES:
+    for case in [*CASES, *(LONG if arguments.names else [])]:
         if arguments.names and not any(name in case.__name__ for name in arguments.names):
             continue
         begin = time.monotonic()
