@@ -1,4 +1,4 @@
-//! Writing a folder that ZooKeeper starts from: one snapshot, and the epochs of a member.
+//! Writing a folder that ZooKeeper starts from: a snapshot, the log of a member behind it, and its epochs.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -10,10 +10,13 @@ use adler2::Adler32;
 use super::error::{DatadirError, random_seed};
 use super::folder::VERSION;
 use super::snapshot::{FORMAT, SEAL_END, SNAPSHOT_MAGIC};
+use super::txn_log::TxnLogWriter;
 use crate::engine::{EngineSettings, ReplicatedState};
-use crate::ids::Zxid;
+use crate::ids::{SessionId, Zxid};
 use crate::member::Loading;
-use crate::store::{make_folder, read_only};
+use crate::records::ErrorCode;
+use crate::records::txn::{Txn, TxnHeader, encode_txn};
+use crate::store::{Replay, make_folder, read_only};
 use crate::tree::Walked;
 
 /// Steps over the tree, and bytes, between two writes.
@@ -29,18 +32,24 @@ pub struct Exported {
     pub snapshot: PathBuf,
     /// Its bytes.
     pub bytes: u64,
-    /// The last transaction in it.
+    /// Transactions in the log behind it.
+    pub logged: u64,
+    /// The last transaction.
     pub zxid: Zxid,
-    /// Znodes in it.
+    /// Znodes at the end.
     pub znodes: usize,
-    /// Sessions in it.
+    /// Sessions at the end.
     pub sessions: usize,
-    /// The tree's digest as ZooKeeper 3.6 and later compute it.
+    /// The tree's digest at the end, as ZooKeeper 3.6 and later compute it.
     pub digest: u64,
 }
 
 /// Writes the state in our file at `file`, which no server may have open, to `folder` as a data folder of ZooKeeper's. The file
 /// is not changed. `progress` hears how many bytes of the snapshot were written.
+///
+/// What a server wrote that was alone becomes one snapshot. What a member of an ensemble has behind its own last snapshot becomes a log:
+/// of a member that was killed, the last of it may be on no other one, and who leads then has ZooKeeper cut it off, which it can
+/// from a log alone.
 ///
 /// The snapshot ends behind its first seal: every version from 3.4 on starts from it, whatever its settings.
 ///
@@ -51,8 +60,6 @@ pub fn export(file: &Path, folder: &Path, progress: &mut dyn FnMut(u64)) -> Resu
     if home.symlink_metadata().is_ok() {
         return Err(DatadirError::Exists { path: home });
     }
-    let mut state = ReplicatedState::new(&EngineSettings::default(), random_seed()?);
-    let (kept, report) = read_only(file, &mut Loading::into(&mut state)).map_err(DatadirError::store(file))?;
     // Whole under another name, so that ZooKeeper never finds a part of it.
     let mut name = home.file_name().unwrap_or_default().to_owned();
     name.push(".export");
@@ -61,23 +68,21 @@ pub fn export(file: &Path, folder: &Path, progress: &mut dyn FnMut(u64)) -> Resu
         // Of an export that was cut short, or that goes on: only its owner knows.
         return Err(DatadirError::Exists { path: begun });
     }
+    let was_there = folder.exists();
     make_folder(&begun).map_err(DatadirError::io("create the folder", &begun))?;
-    let written = write_folder(&begun, &mut state, (kept.accepted_epoch, kept.current_epoch), progress);
-    let placed = written.and_then(|bytes| {
+    let written = write_folder(file, &begun, progress);
+    let placed = written.and_then(|mut exported| {
         fs::rename(&begun, &home).map_err(DatadirError::io("create the folder", &home))?;
-        sync(folder).map(|()| bytes)
+        exported.snapshot = home.join(exported.snapshot.file_name().unwrap_or_default());
+        sync(folder).map(|()| exported)
     });
     if placed.is_err() {
         let _ = fs::remove_dir_all(&begun);
+        if !was_there {
+            let _ = fs::remove_dir(folder);
+        }
     }
-    Ok(Exported {
-        snapshot: home.join(name_of(&state)),
-        bytes: placed?,
-        zxid: report.last_zxid,
-        znodes: state.tree().node_count(),
-        sessions: state.session_count(),
-        digest: state.tree().zookeeper_digest(),
-    })
+    placed
 }
 
 fn name_of(state: &ReplicatedState) -> String {
@@ -93,21 +98,45 @@ fn create(path: &Path) -> Result<File, DatadirError> {
     created.map_err(DatadirError::io("create", path))
 }
 
-/// Writes everything; how many bytes the snapshot has.
-fn write_folder(
-    folder: &Path,
-    state: &mut ReplicatedState,
-    (accepted, current): (u64, u64),
-    progress: &mut dyn FnMut(u64),
-) -> Result<u64, DatadirError> {
+/// Writes everything.
+fn write_folder(file: &Path, folder: &Path, progress: &mut dyn FnMut(u64)) -> Result<Exported, DatadirError> {
+    let mut state = ReplicatedState::new(&EngineSettings::default(), random_seed()?);
+    let mut telling = Telling { state: &mut state, folder, behind: None, failed: None, progress };
+    let read = read_only(file, &mut telling);
+    let Telling { behind, failed, .. } = telling;
+    failed.map_or(Ok(()), Err)?;
+    let (kept, report) = read.map_err(DatadirError::store(file))?;
+    let ((snapshot, bytes), logged) = match behind {
+        // The mark is none of the transactions.
+        Some(Behind { snapshot, log }) => (snapshot, log.finish()? - 1),
+        None => (write_snapshot(folder, &mut state, progress)?, 0),
+    };
     // ZooKeeper does not start when the last transaction is of a later epoch than the current one.
-    let current = current.max(u64::from(state.applied().epoch()));
-    for (name, epoch) in [("acceptedEpoch", accepted.max(current)), ("currentEpoch", current)] {
+    let current = kept.current_epoch.max(u64::from(state.applied().epoch()));
+    for (name, epoch) in [("acceptedEpoch", kept.accepted_epoch.max(current)), ("currentEpoch", current)] {
         let path = folder.join(name);
         let mut file = create(&path)?;
         let written = file.write_all(epoch.to_string().as_bytes()).and_then(|()| file.sync_all());
         written.map_err(DatadirError::io("write", &path))?;
     }
+    sync(folder)?;
+    Ok(Exported {
+        snapshot,
+        bytes,
+        logged,
+        zxid: report.last_zxid,
+        znodes: state.tree().node_count(),
+        sessions: state.session_count(),
+        digest: state.tree().zookeeper_digest(),
+    })
+}
+
+/// Writes the state as it is now; where, and how many bytes.
+fn write_snapshot(
+    folder: &Path,
+    state: &mut ReplicatedState,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(PathBuf, u64), DatadirError> {
     let path = folder.join(name_of(state));
     let mut file = SealedWriter { file: create(&path)?, path: &path, seal: Adler32::new(), written: 0 };
     let mut piece = Vec::new();
@@ -128,8 +157,77 @@ fn write_folder(
     seal.extend_from_slice(&SEAL_END);
     file.write(&seal)?;
     file.file.sync_all().map_err(DatadirError::io("sync", &path))?;
-    sync(folder)?;
-    Ok(file.written)
+    let written = file.written;
+    Ok((path, written))
+}
+
+/// What stands in the log for the last transaction in the snapshot: ZooKeeper cuts a log behind the transaction that it is told, and
+/// behind the next one where that is not in it. It is never replayed, because the snapshot has it.
+fn mark(zxid: Zxid) -> Vec<u8> {
+    let txn = Txn::error(ErrorCode::RuntimeInconsistency);
+    let header = TxnHeader { session: SessionId::NONE, cxid: 0, zxid, time: 0, op: txn.op().to_i32() };
+    let mut bytes = Vec::new();
+    encode_txn(&header, &txn, &mut bytes);
+    bytes
+}
+
+/// The log of a member, and the snapshot before it.
+struct Behind {
+    snapshot: (PathBuf, u64),
+    log: TxnLogWriter,
+}
+
+/// Reads our file into a state. What an epoch's leader has proposed is written to a log on the way, behind a snapshot of the state
+/// before it.
+struct Telling<'t> {
+    state: &'t mut ReplicatedState,
+    folder: &'t Path,
+    behind: Option<Behind>,
+    failed: Option<DatadirError>,
+    progress: &'t mut dyn FnMut(u64),
+}
+
+impl Telling<'_> {
+    fn log(&mut self, txn: &[u8]) -> Result<(), DatadirError> {
+        let behind = match &mut self.behind {
+            Some(behind) => behind,
+            none => {
+                let snapshot = write_snapshot(self.folder, self.state, self.progress)?;
+                let at = self.state.applied();
+                let path = self.folder.join(format!("log.{:x}", at.0));
+                let file = create(&path)?;
+                let mut log = TxnLogWriter::begin(path, file)?;
+                log.push(&mark(at))?;
+                none.insert(Behind { snapshot, log })
+            }
+        };
+        behind.log.push(txn)
+    }
+}
+
+impl Replay for Telling<'_> {
+    fn snapshot_begin(&mut self, zxid: Zxid) {
+        Loading::into(self.state).snapshot_begin(zxid);
+    }
+
+    fn snapshot_entry(&mut self, entry: &[u8]) -> Result<(), String> {
+        Loading::into(self.state).snapshot_entry(entry)
+    }
+
+    fn snapshot_end(&mut self) -> Result<(), String> {
+        Loading::into(self.state).snapshot_end()
+    }
+
+    fn txn(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), String> {
+        // A server that is alone has no epochs, and nobody to be overruled by.
+        if zxid.epoch() > 0 && self.failed.is_none() {
+            self.failed = self.log(txn).err();
+        }
+        match &self.failed {
+            Some(error) => Err(error.to_string()),
+            None => Loading::into(self.state).txn(zxid, txn),
+        }
+    }
 }
 
 /// A file that is written from front to back, with the checksum of all of it.

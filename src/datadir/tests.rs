@@ -15,7 +15,7 @@ use crate::records::Acl;
 use crate::records::javasnap::{StatPersisted, put_count, put_end_of_znodes, put_znode};
 use crate::records::txn::{CreateSessionTxn, CreateTxn, Txn, TxnHeader, encode_txn};
 use crate::store::tests::real::Folder;
-use crate::store::{StoreError, StoreOptions, read_only};
+use crate::store::{Record, Store, StoreError, StoreOptions, read_only};
 
 /// A log as ZooKeeper writes it, with zeros behind it, of a session and znodes `/n<counter>`.
 fn log(zxids: std::ops::RangeInclusive<i64>) -> (Vec<u8>, Vec<usize>) {
@@ -99,6 +99,60 @@ fn a_log_from_the_beginning_becomes_a_file_and_the_file_a_snapshot_with_the_same
     assert!(matches!(export(&file, &back, &mut |_| ()), Err(DatadirError::Exists { .. })));
     let again = read(&back).unwrap().write(&file, &StoreOptions::default(), &mut |_| ());
     assert!(matches!(again, Err(DatadirError::Exists { .. })), "{again:?}");
+}
+
+#[test]
+fn what_a_member_has_behind_its_snapshot_is_exported_as_a_log_that_can_be_cut() {
+    let folder = Folder::new();
+    let (theirs, file, back) =
+        (folder.path().join("theirs"), folder.path().join("zoarium.db"), folder.path().join("back"));
+    put(&theirs, "snapshot.0", &snapshot(NEW, |_| ()));
+    put(&theirs, "log.100000001", &log(0x1_0000_0001..=0x1_0000_0004).0);
+    read(&theirs).unwrap().write(&file, &StoreOptions::default(), &mut |_| ()).unwrap();
+    // What a leader has proposed further, when it is killed.
+    let (bytes, places) = log(0x1_0000_0005..=0x1_0000_0007);
+    let mut state = state_in(&file);
+    let (mut store, _) = Store::open(&file, &StoreOptions::default(), &mut Loading::into(&mut state)).unwrap();
+    for (at, zxid) in (0x1_0000_0005..=0x1_0000_0007).enumerate() {
+        let txn = &bytes[places[at] + 12..places[at + 1] - 1];
+        store.append(&[Record { zxid: Zxid(zxid), txn }]).unwrap();
+    }
+    drop(store);
+    let exported = export(&file, &back, &mut |_| ()).unwrap();
+    assert_eq!(exported.snapshot, back.join("version-2/snapshot.100000004"));
+    assert_eq!((exported.logged, exported.zxid), (3, Zxid(0x1_0000_0007)));
+    assert_eq!(digest(&back).unwrap(), (exported.zxid, state_in(&file).tree().digest()));
+    // Cut as ZooKeeper cuts it, between two transactions.
+    let name = "log.100000004";
+    let logged = fs::read(back.join("version-2").join(name)).unwrap();
+    assert!(logged.ends_with(&bytes[places[0]..places[3]]));
+    let mark = logged.len() - places[3];
+    for kept in 0..3 {
+        // ZooKeeper looks for the transaction behind which it cuts, and there must be one.
+        put(&back, name, &logged[..places[kept] + mark]);
+        let mut reader = txn_log::TxnLogReader::open(&back.join("version-2").join(name)).unwrap().unwrap();
+        let zxids = std::iter::from_fn(|| match reader.next().unwrap() {
+            txn_log::NextTxn::Txn(zxid) => Some(zxid.0),
+            other => (other != txn_log::NextTxn::End).then(|| panic!("{other:?}")),
+        });
+        let last = 0x1_0000_0004 + kept as i64;
+        assert_eq!(zxids.collect::<Vec<_>>(), (0x1_0000_0004..=last).collect::<Vec<_>>());
+        put(&theirs, "log.100000001", &log(0x1_0000_0001..=last).0);
+        assert_eq!(digest(&back).unwrap(), digest(&theirs).unwrap());
+    }
+    assert_eq!(fs::read(back.join("version-2/currentEpoch")).unwrap(), b"1");
+}
+
+#[test]
+fn nothing_is_left_of_an_export_of_a_file_that_is_damaged() {
+    let folder = Folder::new();
+    let (file, back) = (folder.path().join("zoarium.db"), folder.path().join("back"));
+    fs::write(&file, b"no file of ours").unwrap();
+    assert!(matches!(export(&file, &back, &mut |_| ()), Err(DatadirError::Store { .. })));
+    assert!(!back.exists());
+    fs::create_dir(&back).unwrap();
+    assert!(export(&file, &back, &mut |_| ()).is_err());
+    assert_eq!(fs::read_dir(&back).unwrap().count(), 0);
 }
 
 #[test]

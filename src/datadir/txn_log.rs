@@ -3,14 +3,17 @@
 //! The data ends where the file does, or with a length of 0, which is what the zeros read as that ZooKeeper writes ahead.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::DatadirError;
+use super::snapshot::FORMAT;
 use crate::ids::Zxid;
 
 const LOG_MAGIC: [u8; 4] = *b"ZKLG";
 const HEAD_LEN: usize = 16;
+/// Bytes that are written at once.
+const PIECE: usize = 1 << 20;
 /// The byte behind each transaction.
 const END_MARK: u8 = 0x42;
 /// Bytes of the checksum and the length.
@@ -21,6 +24,48 @@ const REST_MAX: u64 = 256 << 20;
 const LOOKS: usize = 16;
 /// Where the zxid stands in a transaction: behind the session and the request's number.
 const ZXID_AT: usize = 12;
+
+/// A log file that is written from front to back.
+pub(super) struct TxnLogWriter {
+    path: PathBuf,
+    file: BufWriter<File>,
+    /// Transactions so far.
+    pub(super) written: u64,
+}
+
+impl TxnLogWriter {
+    /// Begins one in `file`, which is new and at `path`.
+    pub(super) fn begin(path: PathBuf, file: File) -> Result<TxnLogWriter, DatadirError> {
+        let mut log = TxnLogWriter { path, file: BufWriter::with_capacity(PIECE, file), written: 0 };
+        let mut head = [0; HEAD_LEN];
+        head[..4].copy_from_slice(&LOG_MAGIC);
+        head[4..8].copy_from_slice(&FORMAT.to_be_bytes());
+        log.put(&head)?;
+        Ok(log)
+    }
+
+    /// Writes a transaction.
+    pub(super) fn push(&mut self, txn: &[u8]) -> Result<(), DatadirError> {
+        let length = i32::try_from(txn.len()).expect("a record of ours is smaller than a file of ours");
+        self.put(&u64::from(adler2::adler32_slice(txn)).to_be_bytes())?;
+        self.put(&length.to_be_bytes())?;
+        self.put(txn)?;
+        self.put(&[END_MARK])?;
+        self.written += 1;
+        Ok(())
+    }
+
+    /// All of it is on the disk.
+    pub(super) fn finish(self) -> Result<u64, DatadirError> {
+        let file = self.file.into_inner().map_err(io::IntoInnerError::into_error);
+        file.and_then(|file| file.sync_all()).map_err(DatadirError::io("write", &self.path))?;
+        Ok(self.written)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), DatadirError> {
+        self.file.write_all(bytes).map_err(DatadirError::io("write", &self.path))
+    }
+}
 
 /// The transactions of one log file, in order.
 pub(super) struct TxnLogReader {

@@ -11,7 +11,7 @@ use crate::exit;
 use crate::out::say;
 use crate::paint::complain;
 
-/// Write a data folder that ZooKeeper starts from: one snapshot, and the epochs of a member.
+/// Write a data folder that ZooKeeper starts from: a snapshot, the log of a member behind it, and its epochs.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -20,7 +20,8 @@ Examples:
 
 Stop the server first; its file stays as it is. Every ZooKeeper from 3.4 on starts from the snapshot: znodes, data,
 stats, ACLs, sessions, ephemerals, TTLs, containers and quotas are kept. The folder must not have a version-2
-yet. A member of an ensemble needs its myid there as well.
+yet. A member of an ensemble needs its myid there as well; what it has in its log becomes a log, which ZooKeeper can cut
+where the other members say so.
 
 Exit codes: 0 done; 1 the file is damaged or in use, or the folder cannot be written; 2 wrong usage.")]
 pub(crate) struct ExportArguments {
@@ -48,6 +49,9 @@ pub(crate) fn run(arguments: &ExportArguments) -> ExitCode {
             say!("state       {znodes} znodes; {sessions} sessions; last zxid {zxid}");
             say!("digest      {:#018x}, as ZooKeeper computes it", exported.digest);
             let (path, bytes) = (exported.snapshot.display(), exported.bytes);
+            if exported.logged > 0 {
+                say!("log         {} transactions behind the snapshot", exported.logged);
+            }
             say!("written     {path}, {bytes} bytes, in {:.1} s", begun.elapsed().as_secs_f64());
             ExitCode::SUCCESS
         }
