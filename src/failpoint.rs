@@ -10,8 +10,6 @@ pub(crate) enum Failpoint {
     FollowerAcksBeforeSync,
     /// A configuration that is proposed has no say before it is committed.
     NextNotAsked,
-    /// What a new leader says of its configuration is not remembered.
-    ToldConfigForgotten,
     /// What others say of the configuration in force is not heard.
     GossipNotHeard,
     /// A leader that another configuration does not have as its leader goes on committing.

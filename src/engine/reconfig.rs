@@ -86,6 +86,25 @@ impl Engine {
     }
 }
 
+#[cfg(test)]
+impl Engine {
+    /// Decides what `change` makes of the present configuration, as if a client had asked whom nobody answers; nothing if it may
+    /// not be changed now.
+    pub(crate) fn change_config(
+        &mut self,
+        change: impl FnOnce(&ReconfigView) -> Option<Membership>,
+    ) -> Option<Membership> {
+        let view = self.reconfig_view.as_ref()?;
+        let is_free = !self.decider.is_reconfiguring() && view.seen.version == view.committed.version;
+        let new = change(view).filter(|new| is_free && (view.has_quorum)(new, &view.in_sync))?;
+        let zxid = self.decider.next();
+        let new = new.with_version(zxid);
+        self.decider.begins_reconfiguring(zxid);
+        self.propose(SessionId::NONE, 0, &reconfig_txn(&new.to_string()));
+        Some(new)
+    }
+}
+
 impl Decider {
     /// The text of the configuration that a request makes. The first check that fails decides the error, in ZooKeeper's order.
     fn reconfig(&mut self, ground: &Ground<'_>, caller: &Caller, body: &[u8]) -> Result<String, DecisionRefused> {

@@ -94,7 +94,7 @@ impl Own {
     /// A leader has ended its history with this configuration. It is kept with the leader's epoch.
     pub(super) fn told(&mut self, told: &Membership) {
         let Some(reconfig) = &mut self.reconfig else { return };
-        if told.version < reconfig.configs.committed.version || failpoint::on(Failpoint::ToldConfigForgotten) {
+        if told.version < reconfig.configs.committed.version {
             return;
         }
         reconfig.configs.tell(told);

@@ -1,6 +1,7 @@
 //! Three members in memory: engine, zab and store as they ship, with a queue for a network.
 
 mod net;
+mod reconfiguring;
 mod scenarios;
 mod voting;
 

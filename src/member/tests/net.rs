@@ -5,16 +5,20 @@ use std::sync::Arc;
 
 use crate::engine::{ConnId, Engine, EngineSettings, ReplicatedState};
 use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
-use crate::jute::{Buffer, decode, encode};
-use crate::member::{Host, JoinSettings, Loading, Member};
+use crate::jute::{Buffer, Text, decode, encode};
+use crate::member::{Host, JoinSettings, Loading, Member, configs_at_start};
+use crate::path;
 use crate::records::connect::{ConnectRequest, ConnectResponse};
+use crate::records::membership::Membership;
 use crate::records::peer::{Notification, QuorumPacket};
 use crate::records::replies::ReplyHeader;
-use crate::records::requests::{CreateRequest, PathRequest, PathWatchRequest, RequestHeader, SetDataRequest};
+use crate::records::requests::{
+    CreateRequest, PathRequest, PathWatchRequest, ReconfigRequest, RequestHeader, SetDataRequest,
+};
 use crate::records::{Acl, OpCode};
 use crate::store::tests::sim_disk::SimDisk;
 use crate::store::{LogWrite, Store, StoreOptions};
-use crate::zab::{Majority, Quorum, Quorums, Standing, ZabEvent, ZabSettings};
+use crate::zab::{Configs, Majority, Quorum, Quorums, Standing, ZabEvent, ZabSettings};
 
 const TICK_MS: u64 = 100;
 /// A step of the common clock, ms.
@@ -229,6 +233,8 @@ pub(super) struct World {
     xid: i32,
     options: StoreOptions,
     observers: Vec<ServerId>,
+    /// What each member's configuration file says, where members may change.
+    files: BTreeMap<ServerId, Membership>,
     /// So many pieces of a state a member reads in a step; `None` for all.
     pub raw_per_step: Option<usize>,
     /// What the operator says of new files.
@@ -269,11 +275,54 @@ impl World {
             xid: 0,
             options,
             observers: (voters + 1..=count).map(ServerId).collect(),
+            files: BTreeMap::new(),
             raw_per_step: None,
             trusts_new_file: None,
             slow: BTreeMap::new(),
             writes: BTreeMap::new(),
         }
+    }
+
+    /// Of which nobody has started, and whose members may change.
+    pub(super) fn changing(voters: u64) -> World {
+        let mut world = World::idle(voters, 0);
+        let lines: Vec<String> =
+            (1..=voters).map(|id| format!("server.{id}=host{id}:1:2:participant;host{id}:3")).collect();
+        let file = Membership::parse(&lines.join("\n")).unwrap();
+        world.files = world.ids().into_iter().map(|id| (id, file.clone())).collect();
+        world
+    }
+
+    /// A new member starts whose file names those of the first and itself, as this line says.
+    pub(super) fn join(&mut self, id: ServerId, line: &str) {
+        let file = self.files.values().next().unwrap().changed(line, "").unwrap();
+        self.files.insert(id, file);
+        self.disks.insert(id, Arc::new(SimDisk::new(id.0)));
+        self.start(id);
+    }
+
+    /// The configurations that a member knows.
+    pub(super) fn configs(&self, id: ServerId) -> &Configs {
+        self.members[&id].configs().unwrap()
+    }
+
+    /// The error and the text that a request to reconfigure is answered with; `None` when the connection was closed.
+    pub(super) fn reconfigure(
+        &mut self,
+        client: Session,
+        joining: &str,
+        leaving: &str,
+        version: i64,
+    ) -> Option<(i32, String)> {
+        let request = ReconfigRequest {
+            joining: joining.into(),
+            leaving: leaving.into(),
+            new_members: Text(None),
+            config_id: version,
+        };
+        let (header, body) = self.call(client, OpCode::Reconfig, &request)?;
+        let length = body.first_chunk::<4>().map_or(0, |length| u32::from_be_bytes(*length) as usize);
+        Some((header.err, String::from_utf8(body.get(4..4 + length).unwrap_or_default().to_vec()).unwrap()))
     }
 
     pub(super) fn ids(&self) -> Vec<ServerId> {
@@ -291,6 +340,9 @@ impl World {
             tick_ms: TICK_MS,
             session_timeout_min_ms: 1000,
             session_timeout_max_ms: 20_000,
+            reconfig_enabled: !self.files.is_empty(),
+            standalone_enabled: false,
+            skip_acl: !self.files.is_empty(),
             ..EngineSettings::default()
         };
         let mut state = ReplicatedState::new(&settings, [id.0, 7]);
@@ -299,6 +351,14 @@ impl World {
         let mut member = Member::new(settings, state, store, Box::new);
         // As the peer does.
         member.store.set_writes_apart();
+        let reconfig = self.files.get(&id).map(|file| {
+            let tree = member.engine.tree();
+            let in_tree = tree.lookup(path::CONFIG).and_then(|node| tree.data(node));
+            configs_at_start(&member.store, in_tree.as_deref(), file.clone())
+        });
+        if let Some(configs) = &reconfig {
+            member.engine.configured(&configs.committed);
+        }
         let settings = ZabSettings {
             me: id,
             is_participant: !self.observers.contains(&id),
@@ -307,7 +367,7 @@ impl World {
             tick_ms: TICK_MS,
             init_limit: 10,
             sync_limit: 5,
-            reconfig: None,
+            reconfig,
         };
         self.net.inboxes.insert(id, VecDeque::new());
         let joining = JoinSettings { trusts_new_file: self.trusts_new_file, ..JoinSettings::default() };
@@ -614,13 +674,19 @@ impl World {
         all
     }
 
-    /// Every member has applied everything, and all hold the same.
+    /// Every member has applied everything.
     #[track_caller]
-    pub(super) fn all_agree(&mut self) {
+    pub(super) fn all_have_applied(&mut self) {
         self.until("everybody has applied everything", |world| {
             let ends: Vec<Zxid> = world.members.keys().map(|id| world.applied(*id)).collect();
             world.is_whole() && ends.iter().all(|end| *end == ends[0])
         });
+    }
+
+    /// And all hold the same.
+    #[track_caller]
+    pub(super) fn all_agree(&mut self) {
+        self.all_have_applied();
         let ids: Vec<ServerId> = self.members.keys().copied().collect();
         for id in &ids {
             self.engine(*id).tree().check().unwrap();

@@ -24,6 +24,8 @@ pub(super) enum Happening {
     ClientActs { client: usize },
     /// The fault driver's turn.
     Fault,
+    /// Somebody wants the members to be others.
+    MembersChange,
     /// A member is started.
     Starts { member: ServerId, life: u32 },
     /// A process is killed.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use crate::ids::{ServerId, Zxid};
 use crate::records::Stat;
+use crate::records::membership::Membership;
 use crate::records::txn::{Payload, Txn, decode_txn};
 use crate::sim::Wrong;
 use crate::sim::model::{Model, Touched, parent_of};
@@ -74,12 +75,15 @@ pub(super) struct Canon {
     pub leaders: BTreeMap<u32, ServerId>,
     /// The last connection of each session over which a write came that had its effect (G-02).
     spoken: BTreeMap<i64, u64>,
+    /// Who votes by the newest configuration that is committed, and its version.
+    pub voters: Vec<ServerId>,
+    pub config_version: Zxid,
     /// States that were reached.
     pub marks: BTreeMap<&'static str, u64>,
 }
 
 impl Canon {
-    pub(super) fn new(may_refuse: bool) -> Canon {
+    pub(super) fn new(may_refuse: bool, voters: &[ServerId]) -> Canon {
         let mut canon = Canon {
             model: Model::new(),
             txns: Vec::new(),
@@ -94,6 +98,8 @@ impl Canon {
             may_refuse,
             leaders: BTreeMap::new(),
             spoken: BTreeMap::new(),
+            voters: voters.to_vec(),
+            config_version: Zxid::ZERO,
             marks: BTreeMap::new(),
         };
         for path in canon.model.nodes.keys().cloned().collect::<Vec<_>>() {
@@ -113,6 +119,11 @@ impl Canon {
     pub(super) fn at(&self, zxid: Zxid) -> Option<&CommittedTxn> {
         let at = self.txns.binary_search_by_key(&zxid, |txn| txn.zxid).ok()?;
         self.txns.get(at)
+    }
+
+    /// Whether those who vote by the newest configuration are a quorum for whom this holds.
+    pub(super) fn is_quorum(&self, has: impl Fn(ServerId) -> bool) -> bool {
+        is_majority(&self.voters, has)
     }
 
     /// What was committed above `after`, up to `upto`.
@@ -204,6 +215,14 @@ impl Canon {
                     listed => self.model.end(session, listed.as_deref(), zxid.0)?,
                 }
             }
+            // Nobody asked for it, and the znode that tells it is each server's own.
+            Txn::Reconfig(_) => {
+                let config = Membership::of_txn(bytes).ok().flatten().filter(|config| config.version == zxid);
+                let config = config.ok_or_else(|| format!("S-03: {zxid} is no configuration"))?;
+                (self.voters, self.config_version) = (config.voters().collect(), zxid);
+                self.mark("mark: another configuration is committed");
+                Vec::new()
+            }
             _ => self.write(session, header.cxid, &txn, zxid, time)?,
         };
         self.model.zxid = zxid.0;
@@ -287,4 +306,9 @@ impl Canon {
             None => Ok(sent),
         }
     }
+}
+
+/// Whether this holds for more than half of them.
+pub(super) fn is_majority(voters: &[ServerId], has: impl Fn(ServerId) -> bool) -> bool {
+    2 * voters.iter().filter(|voter| has(**voter)).count() > voters.len()
 }

@@ -2,6 +2,7 @@
 //! not from what it believes.
 
 use super::agenda::Happening;
+use super::changing::watches;
 use super::member::{SimProcess, ToldToCut};
 use super::network::Place;
 use super::{Cluster, ProcessEnd};
@@ -26,7 +27,7 @@ impl Cluster {
         let before = std::mem::replace(&mut process.standing, standing);
         if standing != before {
             self.mark_standing(id, process, before);
-            self.stands(id, process, standing)?;
+            self.stands(id, process, before, standing)?;
         }
         // What it has applied when its role ends, it has applied in that role.
         if standing != Standing::Looking || before != Standing::Looking {
@@ -50,7 +51,11 @@ impl Cluster {
             let at = process.learners.get(&voter).copied().unwrap_or(0).max(process.leads_since);
             voter == id || local(listened - at) <= limit
         };
-        match self.swarm.is_quorum(is_heard) {
+        let is_enough = match process.member.configs() {
+            None => self.swarm.is_quorum(is_heard),
+            Some(configs) => watches(configs, id, is_heard),
+        };
+        match is_enough {
             true => Ok(()),
             false => Err(format!("L-04: {id} leads in epoch {epoch}, and has not heard of a quorum for long")),
         }
@@ -169,7 +174,7 @@ impl Cluster {
     pub(super) fn check_kept(&self) -> Result<(), Wrong> {
         let Some(last) = self.canon.txns.last() else { return Ok(()) };
         let lacks = |voter: ServerId| !self.machines[&voter].is_new() && !self.keeps(voter, last.zxid, &last.bytes);
-        if self.swarm.is_quorum(lacks) {
+        if self.canon.is_quorum(lacks) {
             return Err(format!("S-10, S-15, G-09: a quorum does not hold {}, which is committed", last.zxid));
         }
         Ok(())
@@ -207,11 +212,18 @@ impl Cluster {
     // -----------------------------------------------------------------------------------------------------------
     // Agreement
 
-    fn stands(&mut self, id: ServerId, process: &mut SimProcess, standing: Standing) -> Result<(), ProcessEnd> {
+    fn stands(
+        &mut self,
+        id: ServerId,
+        process: &mut SimProcess,
+        before: Standing,
+        standing: Standing,
+    ) -> Result<(), ProcessEnd> {
         let now = self.agenda.now;
         let at = process.member.applied();
         match standing {
             Standing::Looking => {
+                self.mark_removed(id, before);
                 self.story.count("a member looks for a leader");
                 self.story.tell(now, &format!("{id}: looks for a leader, at {at}"));
             }
@@ -248,11 +260,11 @@ impl Cluster {
             return Err(format!("S-09: {id} leads without {}, which is committed", last.zxid));
         }
         if let Some((zxid, bytes)) = log.last()
-            && !self.swarm.is_quorum(|voter| self.keeps(voter, *zxid, bytes))
+            && !self.canon.is_quorum(|voter| self.keeps(voter, *zxid, bytes))
         {
             return Err(format!("S-11, D-02: {id} leads from {zxid}, which no quorum has on disk"));
         }
-        if !self.swarm.is_quorum(|voter| self.machines[&voter].epochs.1 >= u64::from(epoch)) {
+        if !self.canon.is_quorum(|voter| self.machines[&voter].epochs.1 >= u64::from(epoch)) {
             return Err(format!("S-08, D-03: {id} leads in epoch {epoch}, which no quorum has on disk"));
         }
         Ok(())
@@ -283,9 +295,10 @@ impl Cluster {
 
     /// The first member has applied it.
     fn committed(&mut self, id: ServerId, process: &mut SimProcess, zxid: Zxid, bytes: &Payload) -> Result<(), Wrong> {
-        if !self.swarm.is_quorum(|voter| self.keeps(voter, zxid, bytes)) {
+        if !self.canon.is_quorum(|voter| self.keeps(voter, zxid, bytes)) {
             return Err(format!("S-11: {zxid} is applied and no quorum has it on disk to stay"));
         }
+        self.config_committed(id, process, zxid, bytes)?;
         // What an earlier leader decided may be committed by the election of the next one.
         if matches!(process.standing, Standing::Leading { epoch } if epoch == zxid.epoch()) {
             self.decided(id, process, bytes)?;
@@ -423,10 +436,10 @@ impl Cluster {
                 socket.proposed.push_back(zxid);
                 Ok(())
             }
-            PacketType::COMMIT if socket.is_ended && !socket.is_up => {
+            PacketType::COMMIT | PacketType::COMMITANDACTIVATE if socket.is_ended && !socket.is_up => {
                 Err(format!("S-14: {zxid} is committed to a learner that was not told to serve"))
             }
-            PacketType::COMMIT => match socket.proposed.pop_front() {
+            PacketType::COMMIT | PacketType::COMMITANDACTIVATE => match socket.proposed.pop_front() {
                 Some(oldest) if oldest == zxid => Ok(()),
                 oldest => Err(format!("S-14: {zxid} is committed to a learner, its oldest proposal is {oldest:?}")),
             },
@@ -462,7 +475,7 @@ impl Cluster {
         let before_in_log = at.ok().map(|at| at.checked_sub(1).map_or(Zxid::ZERO, |before| machine.log[before].0));
         match packet.kind {
             PacketType::TRUNC | PacketType::SNAP => socket.sent = Some(zxid),
-            PacketType::PROPOSAL | PacketType::INFORM if !machine.is_rotten => {
+            PacketType::PROPOSAL | PacketType::INFORM | PacketType::INFORMANDACTIVATE if !machine.is_rotten => {
                 let before = before_in_log.or((zxid.counter() > 1).then_some(Zxid(zxid.0 - 1)));
                 match socket.sent.replace(zxid) {
                     Some(sent) if zxid <= sent => {

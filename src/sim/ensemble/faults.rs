@@ -495,7 +495,7 @@ impl Cluster {
             applied,
             resumed_at: None,
         };
-        let settings = member::zab_settings(&self.swarm, id);
+        let settings = member::zab_settings(&self.swarm, id, &mut process.member);
         match self.call(id, &mut process, |member, host| member.join(host, settings, JoinSettings::default())) {
             Ok(()) => {}
             Err(ProcessEnd::Dies(why)) => return self.dies(id, process, why),

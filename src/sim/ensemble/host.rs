@@ -7,6 +7,7 @@ use crate::engine::Engine;
 use crate::ids::{LinkId, Millis, ServerId, WallMillis};
 use crate::member::Host;
 use crate::records::peer::{Notification, QuorumPacket};
+use crate::zab::{ConfigChange, Configs};
 
 /// One thing that was asked for.
 #[derive(Clone, Debug)]
@@ -19,6 +20,7 @@ pub(super) enum Deed {
     Close(LinkId),
     Hear(LinkId),
     Heard(LinkId, Vec<u8>),
+    Configured(ConfigChange),
 }
 
 /// The host of one call.
@@ -82,6 +84,10 @@ impl Host for DeedHost {
 
     fn close(&mut self, link: LinkId) {
         self.deeds.push(Deed::Close(link));
+    }
+
+    fn configured(&mut self, _configs: &Configs, change: ConfigChange) {
+        self.deeds.push(Deed::Configured(change));
     }
 
     fn hear(&mut self, link: LinkId) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::agenda::Happening;
+use super::changing;
 use super::network::Travelling;
 use super::swarm::Swarm;
 use crate::engine::{ConnId, Engine, EngineSettings, ReplicatedState};
@@ -249,6 +250,7 @@ pub(super) fn open(disk: &Arc<SimDisk>, swarm: &Swarm, id: ServerId, seed: u64) 
         tick_ms: tick,
         session_timeout_min_ms: (swarm.session_ticks.0 * tick) as i32,
         session_timeout_max_ms: (swarm.session_ticks.1 * tick) as i32,
+        reconfig_enabled: !swarm.joiners.is_empty(),
         ..EngineSettings::default()
     };
     let mut state = ReplicatedState::new(&settings, [seed, !seed]);
@@ -262,7 +264,8 @@ pub(super) fn open(disk: &Arc<SimDisk>, swarm: &Swarm, id: ServerId, seed: u64) 
 }
 
 /// What a member's part in the agreement is set up with.
-pub(super) fn zab_settings(swarm: &Swarm, id: ServerId) -> ZabSettings {
+pub(super) fn zab_settings(swarm: &Swarm, id: ServerId, member: &mut Member<Box<Engine>>) -> ZabSettings {
+    let reconfig = changing::configs_at_start(swarm, id, member);
     ZabSettings {
         me: id,
         is_participant: swarm.voters.contains(&id),
@@ -271,6 +274,6 @@ pub(super) fn zab_settings(swarm: &Swarm, id: ServerId) -> ZabSettings {
         tick_ms: swarm.tick_ms,
         init_limit: swarm.init_limit,
         sync_limit: swarm.sync_limit,
-        reconfig: None,
+        reconfig,
     }
 }

@@ -9,6 +9,7 @@
 
 mod agenda;
 mod canon;
+mod changing;
 mod checks;
 mod dialling;
 mod faults;
@@ -103,11 +104,20 @@ struct Cluster {
     less: Less,
     /// When all faults ended.
     healed_at: Option<u64>,
+    /// From what is drawn how the members change.
+    changes: Rng,
+    /// The leader is asked for other members in its next turn.
+    is_change_due: bool,
 }
 
 /// Runs one seed.
 pub(crate) fn run_seed(seed: u64) -> SeedOutcome {
     run_less(seed, &Less::default())
+}
+
+/// Runs one seed of an ensemble whose members change.
+pub(crate) fn run_changing_seed(seed: u64) -> SeedOutcome {
+    run_less(seed, &Less { changes: true, ..Less::default() })
 }
 
 /// Runs one seed, and leaves something out.
@@ -160,6 +170,8 @@ impl Cluster {
     fn new(seed: u64, less: Less) -> Cluster {
         let mut rng = Rng(seed);
         let swarm = Swarm::draw(&mut rng);
+        let mut changes = Rng(seed ^ 0xc0f1_65ed_0000_0001);
+        let swarm = if less.changes { swarm.changing(&mut changes) } else { swarm };
         let machines = swarm.members().into_iter().map(|id| (id, SimMachine::new(rng.next(), &swarm, &mut rng)));
         let machines = machines.collect();
         let (least, most) = swarm.session_ticks;
@@ -175,7 +187,7 @@ impl Cluster {
             machines,
             clients,
             conns: 0,
-            canon: Canon::new(swarm.faults.contains(&FaultKind::DiskFull)),
+            canon: Canon::new(swarm.faults.contains(&FaultKind::DiskFull), &swarm.voters),
             story: Story::default(),
             judged: BTreeSet::new(),
             blocks: 0,
@@ -184,6 +196,8 @@ impl Cluster {
             faults: Vec::new(),
             fault_seed: rng.next(),
             less,
+            changes,
+            is_change_due: false,
             healed_at: None,
             swarm,
             rng,
@@ -204,6 +218,9 @@ impl Cluster {
         }
         let first = self.swarm.ticks_us(4);
         self.agenda.at(first, &mut self.rng, Happening::Fault);
+        if !self.swarm.joiners.is_empty() {
+            self.agenda.at(first, &mut self.rng, Happening::MembersChange);
+        }
         self.until(self.swarm.trouble_us)?;
         self.settle()
     }
@@ -270,6 +287,10 @@ impl Cluster {
             }
             Happening::ClientActs { client } => self.client_acts(client),
             Happening::Fault => self.fault(),
+            Happening::MembersChange => {
+                self.members_change();
+                Ok(())
+            }
             Happening::Starts { member, .. } => {
                 if self.machines[&member].process.is_some() {
                     return Ok(());

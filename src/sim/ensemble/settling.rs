@@ -49,7 +49,7 @@ impl Cluster {
         }
         for id in self.swarm.members() {
             let Some(process) = self.machines.get(&id).and_then(|machine| machine.process.as_ref()) else { continue };
-            node::check_state(&process.member.engine, &self.canon.model)
+            node::check_state(&process.member.engine, &self.canon.model, !self.swarm.joiners.is_empty())
                 .map_err(|why| format!("{why} (member {id})"))?;
         }
         self.check_kept()

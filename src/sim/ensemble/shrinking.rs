@@ -12,6 +12,8 @@ const RUNS_MAX: u32 = 250;
 /// What is left out of a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Less {
+    /// Its members change: not less, but another run.
+    pub changes: bool,
     /// Numbers of faults that do not happen.
     pub faults: BTreeSet<u64>,
     /// Clients that never come.

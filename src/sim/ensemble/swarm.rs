@@ -101,6 +101,8 @@ impl FaultKind {
 pub(super) struct Swarm {
     pub voters: Vec<ServerId>,
     pub observers: Vec<ServerId>,
+    /// Servers that no configuration has at first; with some, it changes.
+    pub joiners: Vec<ServerId>,
     pub tick_ms: u64,
     pub init_limit: u64,
     pub sync_limit: u64,
@@ -157,6 +159,7 @@ impl Swarm {
         Swarm {
             voters: ids,
             observers,
+            joiners: Vec::new(),
             tick_ms,
             init_limit: 5 + rng.below(6),
             sync_limit: 2 + rng.below(4),
@@ -177,12 +180,23 @@ impl Swarm {
         }
     }
 
+    /// The same with members that change, drawn apart so that the rest is what it would be without. Nobody loses its disk: who votes
+    /// when it is new is another matter.
+    pub(super) fn changing(mut self, rng: &mut Rng) -> Swarm {
+        let count = (self.voters.len() + self.observers.len()) as u64;
+        self.joiners = (count + 1..=count + 1 + rng.below(3)).map(ServerId).collect();
+        self.faults.retain(|fault| !matches!(fault, FaultKind::Wipe | FaultKind::WipeBesideLaggard | FaultKind::Rot));
+        self
+    }
+
     pub(super) fn members(&self) -> Vec<ServerId> {
-        let mut all: Vec<ServerId> = self.voters.iter().chain(&self.observers).copied().collect();
+        let all = self.voters.iter().chain(&self.observers).chain(&self.joiners);
+        let mut all: Vec<ServerId> = all.copied().collect();
         all.sort_unstable();
         all
     }
 
+    /// Of those that vote at first.
     pub(super) fn is_quorum(&self, has: impl Fn(ServerId) -> bool) -> bool {
         2 * self.voters.iter().filter(|voter| has(**voter)).count() > self.voters.len()
     }

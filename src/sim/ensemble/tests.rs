@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::marks::{MARKS, RARE_MARKS};
-use super::run_seed;
 use super::shrinking::shrink;
+use super::{run_changing_seed, run_seed};
 use crate::failpoint::{self, Failpoint};
 
 fn number(name: &str) -> Option<u64> {
@@ -218,4 +218,71 @@ fn every_planted_bug_of_an_ensemble_is_found_by_the_checker_that_ought_to() {
         }
     }
     assert!(missed.is_empty() && tried > 0, "not found of {tried}: {missed:?}");
+}
+
+/// What is reached where members change.
+const CHANGES: &[&str] = &[
+    "mark: another configuration is committed",
+    "mark: a configuration is to be asked, too",
+    "mark: a configuration that was proposed is cut from the log",
+    "mark: a configuration is in force by its commit",
+    "mark: a configuration is in force as others say",
+    "mark: a configuration is in force by an epoch",
+    "mark: a half-done change is ended by the next leader",
+    "mark: a leader commits a configuration without itself",
+    "mark: a removed leader has stopped",
+];
+
+#[test]
+fn no_seed_finds_an_ensemble_whose_members_change_that_breaks_a_promise() {
+    // S-01 to S-16, G-01 to G-15, L-01 to L-07 while servers come, go, and change their role and their place.
+    let seeds = match number("ZOA_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 1..1 + number("ZOA_SIM_SEEDS").unwrap_or(8),
+    };
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut broken = Vec::new();
+    for seed in seeds.clone() {
+        let outcome = run_changing_seed(seed);
+        outcome.counts.iter().for_each(|(what, count)| *counts.entry(what).or_default() += count);
+        if let Some((why, transcript)) = outcome.wrong {
+            println!("seed {seed}: {}", why.chars().take(300).collect::<String>());
+            broken.push(format!("ZOA_SEED={seed} cargo test --lib members_change\n{transcript}\n{why}"));
+        }
+    }
+    counts
+        .iter()
+        .filter(|(what, _)| !what.starts_with("fault"))
+        .for_each(|(what, count)| println!("{count:>10}  {what}"));
+    assert!(broken.is_empty(), "{}", broken.join("\n\n"));
+    let missing: Vec<_> = CHANGES.iter().filter(|mark| !counts.contains_key(*mark)).collect();
+    assert!(missing.is_empty() || seeds.end - seeds.start < 100, "not reached: {missing:?}");
+}
+
+/// Each bug planted in the change of members, the IDs of the promises that it breaks, and a seed that finds it.
+const CHANGE_PLANTS: &[(Failpoint, &[&str], u64)] = &[
+    (Failpoint::NextNotAsked, &["S-11", "S-10", "D-03"], 1),
+    (Failpoint::DemotedLeaderCommits, &["S-11"], 1),
+    (Failpoint::GossipNotHeard, &["L-01"], 4),
+];
+
+#[test]
+fn every_bug_planted_in_the_change_of_members_is_found() {
+    let only = std::env::var("ZOA_SIM_PLANT").ok();
+    let mut missed = Vec::new();
+    for (plant, ids, known) in CHANGE_PLANTS {
+        let name = format!("{plant:?}");
+        if only.as_ref().is_some_and(|only| *only != name) {
+            continue;
+        }
+        let found = std::iter::once(*known).chain(1..=number("ZOA_SIM_PLANTS").unwrap_or(20)).find_map(|seed| {
+            let (why, _) = failpoint::with(*plant, || run_changing_seed(seed)).wrong?;
+            ids.iter().any(|id| why.split(':').next().is_some_and(|head| head.contains(id))).then_some((seed, why))
+        });
+        match found {
+            Some((seed, why)) => println!("{name:24} {seed:>5}  {}", why.chars().take(150).collect::<String>()),
+            None => missed.push(name),
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
 }

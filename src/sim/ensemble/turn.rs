@@ -175,6 +175,7 @@ impl Cluster {
         let granted = self.unheard_ms(process, local);
         process.member.engine.grant_back(granted);
         process.member.pace();
+        self.change_members(id, process);
         self.call(id, process, |member, host| member.wake(host))?;
         self.has_woken(id, process)?;
         while let Some(incoming) = process.inbox.pop_front() {
@@ -406,6 +407,7 @@ impl Cluster {
                 *fuse -= 1;
             }
             match deed {
+                Deed::Configured(change) => self.mark_change(process, change),
                 Deed::Ballot(to, notification) => {
                     self.check_ballot(id, &notification)?;
                     let voice = process.voices.entry(to).or_default();

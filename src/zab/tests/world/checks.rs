@@ -32,9 +32,9 @@ impl World {
                 });
             }
             let (id, standing) = (self.nodes[node].id, self.nodes[node].standing);
-            let may_commit = self.in_force.contains(&id) || !matches!(standing, Standing::Leading { .. });
-            let is_first = self.established.get(&entry.0.epoch()) == Some(&id);
-            self.check(may_commit || !is_first, "demoted", || {
+            // What it began with another one proposed.
+            let is_its_own = matches!(standing, Standing::Leading { epoch } if epoch == entry.0.epoch());
+            self.check(self.in_force.contains(&id) || !is_its_own, "demoted", || {
                 format!("{id} commits {} and is no voter of {:?}", entry.0, self.in_force)
             });
             if let Some(next) = next {
