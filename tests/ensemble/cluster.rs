@@ -15,10 +15,35 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The members, by number from 0 on, and their folder, which is removed in the end unless a test failed.
 pub(crate) struct Cluster {
     folder: PathBuf,
+    /// The clients' ports.
     ports: Vec<u16>,
+    /// Held for as long as the members may be started.
+    _block: TcpListener,
     members: Vec<Option<Child>>,
     /// A sync of a member's log can be made slow.
     has_slow_syncs: bool,
+}
+
+/// Where ports for members begin and end: below those that systems give to whoever asks for any, so that none is given away while a
+/// member is down.
+const PORTS: std::ops::Range<u16> = 11_000..19_000;
+/// Ports in one block. The first is held by the test that uses the others.
+const BLOCK: usize = 16;
+
+/// So many ports in a row that are this test's for as long as the listener lives, and the first of them.
+fn take_ports(count: usize) -> (TcpListener, u16) {
+    assert!(count < BLOCK, "a block is too small for {count} ports");
+    let blocks = PORTS.len() / BLOCK;
+    let begin = std::process::id() as usize;
+    for block in (0..blocks).map(|at| PORTS.start + (BLOCK * ((begin + at) % blocks)) as u16) {
+        let Ok(held) = TcpListener::bind(("127.0.0.1", block)) else { continue };
+        // Of somebody who does not know of this.
+        let are_free = (1..=count as u16).all(|at| TcpListener::bind(("127.0.0.1", block + at)).is_ok());
+        if are_free {
+            return (held, block + 1);
+        }
+    }
+    panic!("no {count} free ports in a row in {PORTS:?}");
 }
 
 /// What stands behind a member's word for it, as `srvr` says.
@@ -26,6 +51,7 @@ pub(crate) struct Cluster {
 pub(crate) enum Mode {
     Leader,
     Follower,
+    Observer,
     /// It does not serve, or does not run.
     None,
 }
@@ -35,6 +61,7 @@ pub(crate) fn mode_of(address: &str) -> Mode {
     match four_letter(address, "srvr", Duration::from_secs(2)) {
         Ok(text) if text.contains("Mode: leader") => Mode::Leader,
         Ok(text) if text.contains("Mode: follower") => Mode::Follower,
+        Ok(text) if text.contains("Mode: observer") => Mode::Observer,
         _ => Mode::None,
     }
 }
@@ -42,31 +69,39 @@ pub(crate) fn mode_of(address: &str) -> Mode {
 impl Cluster {
     /// `count` members that all serve.
     pub(crate) fn start(count: usize) -> Cluster {
-        Cluster::with(count, 10, false)
+        Cluster::with(count, 0, 10, false)
+    }
+
+    /// So many voters, and behind them one member without a vote.
+    pub(crate) fn with_observer(voters: usize) -> Cluster {
+        Cluster::with(voters + 1, 1, 10, false)
     }
 
     /// The same, of members whose next sync [`Cluster::slow_sync`] makes slow.
     pub(crate) fn with_slow_syncs(count: usize, sync_limit: u32) -> Cluster {
-        Cluster::with(count, sync_limit, true)
+        Cluster::with(count, 0, sync_limit, true)
     }
 
-    fn with(count: usize, sync_limit: u32, has_slow_syncs: bool) -> Cluster {
+    fn with(count: usize, observers: usize, sync_limit: u32, has_slow_syncs: bool) -> Cluster {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("ensemble-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = fs::remove_dir_all(&folder);
-        // Held until all are known, so that none is given twice.
-        let held: Vec<TcpListener> = (0..3 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let port = |at: usize| held[at].local_addr().unwrap().port();
+        let (block, first) = take_ports(3 * count);
+        let port = |at: usize| first + at as u16;
         let servers: String = (0..count)
-            .map(|at| format!("server.{}=127.0.0.1:{}:{}\n", at + 1, port(count + at), port(2 * count + at)))
+            .map(|at| {
+                let role = if at + observers < count { "participant" } else { "observer" };
+                format!("server.{}=127.0.0.1:{}:{}:{role}\n", at + 1, port(count + at), port(2 * count + at))
+            })
             .collect();
         for at in 0..count {
             let data = folder.join(format!("data{at}"));
             fs::create_dir_all(&data).unwrap();
             fs::write(data.join("myid"), format!("{}\n", at + 1)).unwrap();
+            let tick = std::env::var("ZOA_ENSEMBLE_TICK").unwrap_or_else(|_| "200".to_owned());
             let settings = format!(
-                "tickTime=200\ninitLimit=20\nsyncLimit={sync_limit}\nmaxSessionTimeout=120000\nclientPort={}\nclientPortAddress=127.0.0.1\ndataDir={}\n\
+                "tickTime={tick}\ninitLimit=20\nsyncLimit={sync_limit}\nmaxSessionTimeout=120000\nclientPort={}\nclientPortAddress=127.0.0.1\ndataDir={}\n\
                  admin.enableServer=false\n4lw.commands.whitelist=*\n{servers}",
                 port(at),
                 data.display(),
@@ -74,9 +109,8 @@ impl Cluster {
             fs::write(folder.join(format!("zoo{at}.cfg")), settings).unwrap();
         }
         let ports = (0..count).map(port).collect();
-        drop(held);
         let members = (0..count).map(|_| None).collect();
-        let mut cluster = Cluster { folder, ports, members, has_slow_syncs };
+        let mut cluster = Cluster { folder, ports, _block: block, members, has_slow_syncs };
         if has_slow_syncs {
             cluster.build_slow_sync();
         }
@@ -85,10 +119,18 @@ impl Cluster {
         cluster
     }
 
+    /// One more line for its configuration, from its next start on.
+    pub(crate) fn set(&self, at: usize, line: &str) {
+        let config = self.folder.join(format!("zoo{at}.cfg"));
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(config, format!("{text}{line}\n")).unwrap();
+    }
+
     pub(crate) fn spawn(&mut self, at: usize) {
         assert!(self.members[at].is_none(), "runs already");
         let log = File::options().create(true).append(true).open(self.log(at)).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zoarium"));
+        let binary = std::env::var_os("ZOA_ENSEMBLE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_zoarium").into());
+        let mut command = Command::new(binary);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("ZOARIUM_") {
                 command.env_remove(name);

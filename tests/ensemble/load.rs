@@ -92,6 +92,7 @@ pub(crate) fn kept_through(members: usize, times: usize, mut strike: impl FnMut(
     let shared = Shared::default();
     let mut closed = Vec::new();
     let mut left: Vec<Left> = Vec::new();
+    let mut struck = Vec::new();
     let writes = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)
             .map(|number| {
@@ -117,6 +118,7 @@ pub(crate) fn kept_through(members: usize, times: usize, mut strike: impl FnMut(
             drop(leaving);
             let before = shared.count.load(Ordering::Relaxed);
             cluster.until("the writers go on", |_| shared.count.load(Ordering::Relaxed) >= before + WRITES);
+            struck.push(Instant::now());
             strike(&mut cluster, leader);
             cluster.until("all serve", Cluster::is_whole);
             let resume = Some((moving.session(), moving.password()));
@@ -156,6 +158,20 @@ pub(crate) fn kept_through(members: usize, times: usize, mut strike: impl FnMut(
     (0..times).for_each(|round| assert!(tree.contains_key(&format!("/after{round}"))));
     closed.iter().for_each(|path| assert!(!tree.contains_key(path), "{path} outlives its session"));
     println!("{} writes acknowledged through {times} times", writes.len());
+    tell_pauses(&writes, &struck);
+}
+
+/// Prints how long after each strike the first write was acknowledged that began after it.
+fn tell_pauses(writes: &[Write], struck: &[Instant]) {
+    let first = |at: &Instant| writes.iter().filter(|write| write.began >= *at).map(|write| write.ended).min();
+    let mut pauses: Vec<Duration> = struck.iter().filter_map(|at| Some(first(at)?.duration_since(*at))).collect();
+    pauses.sort_unstable();
+    if let (Some(median), Some(longest)) = (pauses.get(pauses.len() / 2), pauses.last()) {
+        println!(
+            "the first write afterwards: after {median:?} in the middle, {longest:?} at most, of {}",
+            pauses.len()
+        );
+    }
 }
 
 fn is_gone(client: &mut RawClient, path: &str) -> bool {
