@@ -167,6 +167,8 @@ pub(crate) enum Failpoint {
     TouchForgotten,
     /// Any password resumes a session (SC-40).
     PasswordUnchecked,
+    /// A member goes on with its own secret, whatever its leader hands down (G-10).
+    SecretNotTaken,
     /// The owner of a session is cut off before the password is looked at (SC-40).
     PasswordTooLate,
     /// In place of one that cannot be resumed a new session is handed out (G-10).

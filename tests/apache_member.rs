@@ -213,7 +213,7 @@ fn joins_as(me: u64, class_path: &str) {
             }
         }
     });
-    let info = LearnerInfo { server: ServerId(me), config_version: 0 };
+    let info = LearnerInfo { server: ServerId(me), config_version: 0, takes_passwords: true };
     we.links.send(link, &QuorumPacket::with_data(PacketType::FOLLOWERINFO, Zxid(0), info.encoded()));
     let epoch = we.until(&apache, "LEADERINFO", |we| we.packet(link));
     assert_eq!((epoch.kind, epoch.zxid), (PacketType::LEADERINFO, Zxid::new(1, 0)));

@@ -25,8 +25,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("session", &[]),
     ("store", &["process"]),
     ("engine", &["digests", "jute", "records", "tree", "watches", "session", "four_letter"]),
-    ("zab", &["records"]),
-    ("member", &["engine", "records", "store", "four_letter", "zab"]),
+    ("zab", &["records", "session"]),
+    ("member", &["engine", "records", "session", "store", "four_letter", "zab"]),
     ("config", &["Error", "digests", "records", "session", "store", "four_letter"]),
     ("client", &["Error", "engine", "error", "jute", "peer", "process", "records", "resolve"]),
     ("recipes", &["Error", "client", "error", "records"]),
@@ -54,7 +54,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("error", &["store"]),
     // Stands in for `peer` in tests; nothing but tests may use it.
-    ("sim", &["jute", "records", "tree", "engine", "member", "store", "zab"]),
+    ("sim", &["jute", "records", "session", "tree", "engine", "member", "store", "zab"]),
 ];
 
 /// Free to all: numbers, paths, hashes, codes, and two that are nothing outside of tests: the switch for planted bugs, the count of steps.

@@ -114,7 +114,7 @@ fn check(packed: &Path, work: &Path) {
     let config = Config {
         data_dir: data.clone(),
         client_port: 0,
-        session_passwords: SessionPasswords::Compatible,
+        session_passwords: Some(SessionPasswords::Compatible),
         extended_types_enabled: true,
         ..Config::default()
     };

@@ -135,8 +135,9 @@ pub struct Config {
     /// `znode.container.maxNeverUsedIntervalMs`: a container that never had a child goes after this long; 0 is never.
     pub container_max_never_used_interval_ms: u64,
 
-    /// `zoarium.sessionPasswords`: which passwords sessions get from a server that is alone, and which it takes.
-    pub session_passwords: SessionPasswords,
+    /// `zoarium.sessionPasswords`: which passwords sessions get and which are taken, of a server that is alone or leads. `None`: as
+    /// it was, and of what is new [`SessionPasswords::Keyed`].
+    pub session_passwords: Option<SessionPasswords>,
     /// `skipACL`: no ACL is checked.
     pub skip_acl: bool,
     /// `DigestAuthenticationProvider.superDigest`: `super:` and the base64 hash of the super user's password.
@@ -196,7 +197,7 @@ impl Default for Config {
             container_check_interval_ms: 60_000,
             container_max_per_minute: 10_000,
             container_max_never_used_interval_ms: 0,
-            session_passwords: SessionPasswords::default(),
+            session_passwords: None,
             skip_acl: false,
             super_digest: None,
             digest_alg: DigestAlg::default(),

@@ -328,7 +328,7 @@ impl Import {
         let options = StoreOptions { snapshot_rate: 0, ..options.clone() };
         let (mut store, _) = Store::open_on(disk, &options, &mut Nothing)?;
         let (accepted_epoch, current_epoch) = self.epochs();
-        let kept = MemberState { accepted_epoch, current_epoch, ..MemberState::default() };
+        let kept = MemberState { accepted_epoch, current_epoch, ..store.member_state().clone() };
         let state = &mut self.state;
         store.install_begin(state.applied(), state.snapshot_estimate(), &kept)?;
         let (mut failed, mut bytes) = (None, 0);

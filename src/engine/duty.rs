@@ -17,7 +17,7 @@ use crate::failpoint::{self, Failpoint};
 use crate::ids::{LinkId, Millis, SessionId, WallMillis, Zxid};
 use crate::jute::FIELD_SIZE_MAX;
 use crate::records::peer::QuorumPacket;
-use crate::session::SessionPasswords;
+use crate::session::{SessionPasswords, SessionSecret};
 
 /// What a server is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,11 +113,9 @@ impl Engine {
         assert!(self.duty == Duty::None, "{duty:?} is taken up before {:?} is laid down", self.duty);
         self.set_time(now, wall);
         self.duty = duty;
-        // An ensemble agrees on passwords without having a secret in common.
-        self.passwords.set_mode(match duty {
-            Duty::None | Duty::Alone { .. } => self.settings.session_passwords,
-            _ => SessionPasswords::Compatible,
-        });
+        if let (Duty::Alone { .. }, Some(mode)) = (duty, self.settings.session_passwords) {
+            self.passwords.set_mode(mode);
+        }
         self.state.sessions.activate(self.clock.listened(), wall.0);
         self.decider.start_over(match failpoint::on(Failpoint::ZxidReused) && self.state.applied.0 > 3 {
             true => Zxid(self.state.applied.0 - 1),
@@ -132,6 +130,12 @@ impl Engine {
         let waiting = self.conns.iter().filter(|(_, conn)| conn.phase == ConnPhase::New && conn.arrived);
         let waiting: Vec<ConnId> = waiting.map(|(id, _)| id).collect();
         waiting.into_iter().for_each(|id| self.touch(id));
+    }
+
+    /// How passwords are made from now on, as the ensemble's leader says, or as the file had it. `None`: nobody said anything.
+    pub fn set_passwords(&mut self, mode: Option<SessionPasswords>, secret: SessionSecret) {
+        self.passwords.set_secret(secret);
+        self.passwords.set_mode(mode.unwrap_or_default());
     }
 
     /// Lays the duty down: clients are closed, and nothing of what was under way stays. What is half applied is applied

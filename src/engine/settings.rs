@@ -18,8 +18,8 @@ pub struct EngineSettings {
     pub session_timeout_min_ms: i32,
     /// Largest session timeout granted, ms.
     pub session_timeout_max_ms: i32,
-    /// Which passwords sessions get from a server that is alone.
-    pub session_passwords: SessionPasswords,
+    /// Which passwords sessions get from a server that is alone; `None`: as its file had it.
+    pub session_passwords: Option<SessionPasswords>,
     /// Grant everything to everybody.
     pub skip_acl: bool,
     /// Refuse what exceeds a hard quota.
@@ -55,7 +55,7 @@ impl Default for EngineSettings {
             tick_ms: 3000,
             session_timeout_min_ms: 6000,
             session_timeout_max_ms: 60_000,
-            session_passwords: SessionPasswords::default(),
+            session_passwords: None,
             skip_acl: false,
             enforce_quota: false,
             extended_types: false,

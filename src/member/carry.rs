@@ -25,11 +25,12 @@ use crate::ids::{LinkId, Millis, Zxid};
 use crate::records::membership::ReconfigView;
 use crate::records::peer::{PacketType, QuorumPacket};
 use crate::records::txn::Proposal;
+use crate::session::SessionPasswords;
 use crate::store::{MemberState, SnapshotDone, Soundness, Store, StoreError};
 use crate::zab::{
-    ConfigChange, Configs, History, MemberRecord, Standing, Start, VotingRight, Zab, ZabAction, ZabEvent, ZabSettings,
+    ConfigChange, Configs, EpochPasswords, History, Standing, Start, VotingRight, Zab, ZabAction, ZabEvent, ZabSettings,
 };
-use logging::{Keeping, kept};
+use logging::{Keeping, kept, record_of};
 use pace::DialPace;
 use words::{tell_right, why_silent, words};
 
@@ -95,6 +96,8 @@ pub(super) struct EnsemblePart {
     is_leaving: bool,
     /// It says nothing in elections, as far as was told.
     is_silent: bool,
+    /// The kind of session passwords that the log told of last.
+    passwords_told: Option<SessionPasswords>,
     /// When the operator is told next for whom it waits, while its vote does not count.
     waits_told_at: Millis,
     /// The time when the clock was last looked at, which is not done for each packet.
@@ -114,9 +117,7 @@ impl EnsemblePart {
         applied: Zxid,
     ) -> EnsemblePart {
         let read_only_after_ms = joining.is_read_only.then_some(READ_ONLY_AFTER_MS.max(settings.tick_ms));
-        let (accepted, current) = store.epochs();
-        let epoch = |kept: u64| u32::try_from(kept).unwrap_or(u32::MAX);
-        let record = MemberRecord { accepted_epoch: epoch(accepted), current_epoch: epoch(current) };
+        let record = record_of(store);
         let (me, voters) = (settings.me, settings.quorums.voters().len());
         log::info!(
             "server {me} looks for a leader, at zxid {applied}: of {voters} voters a quorum must be there, clients are refused until then"
@@ -124,6 +125,7 @@ impl EnsemblePart {
         let is_new = applied == Zxid::ZERO && record.current_epoch == 0;
         let right = match joining.trusts_new_file {
             _ if store.is_to_be_filled() => VotingRight::OnceFilled,
+            _ if store.member_state().soundness == Soundness::NewAndTrusted => VotingRight::Held,
             None if is_new => VotingRight::OnceAllAreHeard,
             Some(false) if is_new => VotingRight::OnceFilled,
             _ => VotingRight::Held,
@@ -155,6 +157,7 @@ impl EnsemblePart {
             read_only_at: read_only_after_ms.map(|ms| now.plus(ms)),
             read_only_after_ms,
             leader_link: None,
+            passwords_told: record.passwords.mode,
             is_leaving: false,
             now,
             follow_ups: VecDeque::new(),
@@ -457,6 +460,12 @@ impl EnsemblePart {
         };
         self.read_only_at = None;
         let (now, wall) = host.time();
+        let EpochPasswords { mode, secret } = self.zab.record().passwords;
+        if let Some(mode) = mode.filter(|mode| self.passwords_told != Some(*mode)) {
+            log::info!("session passwords: {} from this epoch on", mode.name());
+            self.passwords_told = Some(mode);
+        }
+        parts.engine.set_passwords(mode, secret);
         parts.engine.serve(duty, now, wall);
         Ok(())
     }

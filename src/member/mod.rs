@@ -14,6 +14,7 @@ use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
 use crate::records::membership::ReconfigView;
 use crate::records::peer::{Notification, QuorumPacket};
 use crate::records::txn::Proposal;
+use crate::session::{SessionPasswords, SessionSecret};
 use crate::store::{LogWrite, LogWritten, Record, SpaceLevel, Store, StoreError};
 use crate::zab::{self, Broadcast, ConfigChange, Configs, Majority, Standing, ZabEvent};
 
@@ -30,7 +31,7 @@ mod tests;
 use carry::EnsemblePart;
 pub use configs::configs_at_start;
 pub use numbers::{EnsembleStatus, Numbers};
-pub use recovery::Loading;
+pub use recovery::{Loading, trust_new_file};
 pub use snapshots::{Slices, SnapshotTaking};
 
 /// Transactions applied before clients are told of them, while others are still to be applied.
@@ -206,6 +207,9 @@ impl<S: EngineSeat> Member<S> {
     pub fn start(&mut self, now: Millis, wall: WallMillis) {
         let (_, current) = self.store.epochs();
         let epoch = self.engine.applied().epoch().max(u32::try_from(current).unwrap_or(0));
+        // A server that was a member of an ensemble goes on with what its sessions have.
+        let mode = SessionPasswords::of_code(self.store.member_state().passwords);
+        self.engine.set_passwords(mode, SessionSecret(self.store.secret()));
         self.engine.serve(Duty::Alone { epoch }, now, wall);
     }
 

@@ -2,7 +2,22 @@
 
 use crate::engine::ReplicatedState;
 use crate::ids::Zxid;
-use crate::store::Replay;
+use crate::store::{MemberState, Replay, Soundness, Store, StoreError};
+
+/// Keeps in a new file that its operator says it is no loss that there is nothing in it, so that the word need not be said again after a
+/// crash. A file that has something needs no such word. Whether it did.
+///
+/// # Errors
+/// As [`Store::keep`].
+pub fn trust_new_file(store: &mut Store) -> Result<bool, StoreError> {
+    let state = store.member_state();
+    let is_new = store.last_zxid() == Zxid::ZERO && state.current_epoch == 0 && !store.is_to_be_filled();
+    if is_new && state.soundness == Soundness::Sound {
+        let state = MemberState { soundness: Soundness::NewAndTrusted, ..state.clone() };
+        store.keep(&state)?;
+    }
+    Ok(is_new)
+}
 
 /// Takes what the store reads back into a state.
 pub struct Loading<'s> {

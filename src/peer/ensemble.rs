@@ -35,6 +35,7 @@ pub fn zab_settings(config: &Config, reconfig: Option<Configs>) -> Result<ZabSet
         init_limit: limit("initLimit", config.ensemble.init_limit)?,
         sync_limit: limit("syncLimit", config.ensemble.sync_limit)?,
         reconfig,
+        passwords: config.session_passwords,
     })
 }
 

@@ -8,6 +8,7 @@ use crate::jute::Text;
 
 pub mod codes;
 pub mod connect;
+mod extension;
 pub mod javasnap;
 pub mod membership;
 pub mod multi;

@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Id;
+pub use super::extension::HandedDown;
+use super::extension::{encode_learner, learner_takes_passwords};
 use crate::ids::{ServerId, Zxid};
 use crate::jute::{Decoder, FIELD_SIZE_MAX, JuteError, encode};
 
@@ -240,10 +242,13 @@ pub struct LearnerInfo {
     pub server: ServerId,
     /// The version of its committed configuration; 0 without reconfiguration.
     pub config_version: i64,
+    /// It takes from its leader how session passwords are made. No server of ZooKeeper's does.
+    pub takes_passwords: bool,
 }
 
 impl LearnerInfo {
-    /// Reads what is there: 20 bytes from every server since 3.5, fewer from older ones. Bytes behind are ignored.
+    /// Reads what is there: 20 bytes from every server since 3.5, fewer from older ones. Bytes behind that are not known are
+    /// ignored.
     ///
     /// # Errors
     /// [`PeerError::Length`] below 12 bytes: no server without a protocol version is accepted.
@@ -252,22 +257,40 @@ impl LearnerInfo {
         let (Some(server), Some(_)) = (take_long(&mut data), take_int(&mut data)) else {
             return Err(PeerError::Length { what: "a learner's introduction", found: length, limit: 20 });
         };
-        Ok(LearnerInfo { server: ServerId(server as u64), config_version: take_long(&mut data).unwrap_or(0) })
+        let config_version = take_long(&mut data);
+        let takes_passwords = config_version.is_some() && learner_takes_passwords(data);
+        Ok(LearnerInfo {
+            server: ServerId(server as u64),
+            config_version: config_version.unwrap_or(0),
+            takes_passwords,
+        })
     }
 
     /// The data of the packet.
     pub fn encoded(&self) -> Arc<[u8]> {
-        let mut out = Vec::with_capacity(20);
+        let mut out = Vec::with_capacity(32);
         out.extend_from_slice(&self.server.0.to_be_bytes());
         out.extend_from_slice(&LEARNER_PROTOCOL.to_be_bytes());
         out.extend_from_slice(&self.config_version.to_be_bytes());
+        if self.takes_passwords {
+            encode_learner(&mut out);
+        }
         out.into()
     }
 }
 
-/// The data of LEADERINFO: the protocol version.
-pub fn leader_info() -> Arc<[u8]> {
-    LEARNER_PROTOCOL.to_be_bytes().into()
+/// The data of LEADERINFO: the protocol version, and what a leader of ours hands down.
+pub fn leader_info(handed: Option<&HandedDown>) -> Arc<[u8]> {
+    let mut out = LEARNER_PROTOCOL.to_be_bytes().to_vec();
+    if let Some(handed) = handed {
+        handed.encode(&mut out);
+    }
+    out.into()
+}
+
+/// What a leader of ours hands down in the data of LEADERINFO; `None` from one of ZooKeeper's.
+pub fn decode_leader_info(data: &[u8]) -> Option<HandedDown> {
+    HandedDown::decode(data.get(4..)?)
 }
 
 /// The data of ACKEPOCH: the learner's current epoch, or −1 when it must not be counted.
@@ -513,7 +536,7 @@ mod tests {
 
     #[test]
     fn packets_are_those_that_real_servers_exchanged_when_a_follower_joined() {
-        let follower = LearnerInfo { server: ServerId(3), config_version: 0 };
+        let follower = LearnerInfo { server: ServerId(3), config_version: 0, takes_passwords: false };
         let with = QuorumPacket::with_data;
         let bare = QuorumPacket::bare;
         let epoch = Zxid::new(1, 0);
@@ -523,7 +546,7 @@ mod tests {
         );
         check(
             "00000011 0000000100000000 00000004 00010000 ffffffff",
-            &with(PacketType::LEADERINFO, epoch, leader_info()),
+            &with(PacketType::LEADERINFO, epoch, leader_info(None)),
         );
         check(
             "00000012 0000000000000000 00000004 00000000 ffffffff",
@@ -570,10 +593,16 @@ mod tests {
 
     #[test]
     fn a_learner_may_add_bytes_that_are_not_known_yet() {
-        let info = LearnerInfo { server: ServerId(200), config_version: 0x1_0000_0002 };
+        let info = LearnerInfo { server: ServerId(200), config_version: 0x1_0000_0002, takes_passwords: false };
         let mut bytes = info.encoded().to_vec();
         bytes.extend_from_slice(b"ZOAR more");
         assert_eq!(LearnerInfo::decode(&bytes), Ok(info));
+        let ours = LearnerInfo { takes_passwords: true, ..info };
+        assert_eq!(LearnerInfo::decode(&ours.encoded()), Ok(ours));
+        assert_eq!(ours.encoded()[..20], info.encoded()[..], "ZooKeeper reads the same of both");
+        let handed = HandedDown { passwords: 3, secret: [5; 32] };
+        assert_eq!(decode_leader_info(&leader_info(Some(&handed))), Some(handed));
+        assert_eq!(decode_leader_info(&leader_info(None)), None);
         assert_eq!(LearnerInfo::decode(&bytes[..12]).map(|old| old.config_version), Ok(0));
         assert!(LearnerInfo::decode(&bytes[..11]).is_err());
         assert_eq!(decode_epoch_ack(&hex("ffffffff 01")), Ok(-1));

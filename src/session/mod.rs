@@ -11,7 +11,7 @@ mod model;
 mod password;
 
 pub(crate) use password::same_bytes;
-pub use password::{PASSWORD_SIZE, Passwords, SessionPasswords};
+pub use password::{PASSWORD_SIZE, Passwords, SessionPasswords, SessionSecret};
 
 /// The value that marks container znodes; no session may have it.
 const CONTAINER_MARK: i64 = i64::MIN;

@@ -3,9 +3,9 @@
 //! ZooKeeper derives them from the id alone by a fixed formula, and ids are visible as ephemeral owners; so anybody
 //! could steal a session there. Clients take the 16 bytes as they are.
 //!
-//! Servers of one ensemble must agree, and have no secret in common: there the formula is used, so that a client may go on
-//! with any of them, be they ours or ZooKeeper's. A server that is alone is told by `zoarium.sessionPasswords` whether its
-//! sessions come from where the formula is used, or are to go there.
+//! Servers of one ensemble must agree, so that a client may go on with any of them: each leader says how they are made in its
+//! epoch, and with which secret (`zab`). Beside a server of ZooKeeper's it is the formula. `zoarium.sessionPasswords` says
+//! it where sessions come from where the formula is used, or are to go there.
 
 use sha1_smol::Sha1;
 
@@ -22,9 +22,9 @@ const ADDEND: i64 = 0xb341_5c00;
 const MULTIPLIER: u64 = 0x5_deec_e66d;
 const STATE_MASK: u64 = (1 << 48) - 1;
 
-/// Which passwords a server that is alone gives to sessions, and which it takes: `zoarium.sessionPasswords`. In an ensemble all
-/// three are [`SessionPasswords::Compatible`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Which passwords sessions are given, and which are taken: `zoarium.sessionPasswords`. In an ensemble the leader's word counts, and
+/// beside a server of ZooKeeper's it is [`SessionPasswords::Compatible`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SessionPasswords {
     /// Random ones, and no others. The default.
     #[default]
@@ -47,6 +47,44 @@ impl SessionPasswords {
             _ => None,
         }
     }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            SessionPasswords::Keyed => "keyed",
+            SessionPasswords::Moving => "moving",
+            SessionPasswords::Compatible => "compatible",
+        }
+    }
+
+    /// Its number in the file and between servers. 0 is none of them.
+    pub fn code(self) -> u32 {
+        match self {
+            SessionPasswords::Keyed => 1,
+            SessionPasswords::Moving => 2,
+            SessionPasswords::Compatible => 3,
+        }
+    }
+
+    /// The mode of this number.
+    pub fn of_code(code: u32) -> Option<SessionPasswords> {
+        match code {
+            1 => Some(SessionPasswords::Keyed),
+            2 => Some(SessionPasswords::Moving),
+            3 => Some(SessionPasswords::Compatible),
+            _ => None,
+        }
+    }
+}
+
+/// What keyed passwords are made with. It is shown to nobody, not by `Debug` either.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct SessionSecret(pub [u8; 32]);
+
+impl std::fmt::Debug for SessionSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SessionSecret")
+    }
 }
 
 /// Makes and checks passwords.
@@ -60,6 +98,11 @@ impl Passwords {
     /// From a secret that outlives restarts, so that sessions do too.
     pub fn new(secret: [u8; 32]) -> Passwords {
         Passwords { secret, mode: SessionPasswords::Keyed }
+    }
+
+    /// The secret is another one from now on: the ensemble's.
+    pub fn set_secret(&mut self, secret: SessionSecret) {
+        self.secret = secret.0;
     }
 
     /// Which ones it makes. Those of the secret are known in every mode: sessions that began while this server made them go on.

@@ -14,6 +14,8 @@ pub enum Soundness {
     New,
     /// Something of it was lost: it has to be filled by a leader first.
     Damaged,
+    /// It was made new, and its operator says that what was before it is no loss.
+    NewAndTrusted,
 }
 
 impl Soundness {
@@ -22,6 +24,7 @@ impl Soundness {
             Soundness::Sound => 0,
             Soundness::New => 1,
             Soundness::Damaged => 2,
+            Soundness::NewAndTrusted => 3,
         }
     }
 
@@ -30,6 +33,7 @@ impl Soundness {
             0 => Some(Soundness::Sound),
             1 => Some(Soundness::New),
             2 => Some(Soundness::Damaged),
+            3 => Some(Soundness::NewAndTrusted),
             _ => None,
         }
     }
@@ -45,7 +49,7 @@ pub struct KeptConfig {
 }
 
 /// What a member keeps and changes together: one update of the superblock makes all of it durable, or nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct MemberState {
     /// The highest epoch promised to a prospective leader.
     pub accepted_epoch: u64,
@@ -55,7 +59,9 @@ pub struct MemberState {
     pub ensemble_id: [u8; 16],
     /// Whether the history may count.
     pub soundness: Soundness,
-    /// How the passwords of sessions are made; a number that means nothing to the file.
+    /// What the passwords of sessions are made with: of its own, until an ensemble's leader hands down another.
+    pub secret: [u8; 32],
+    /// How the passwords of sessions are made; a number that means nothing to the file, and 0 before anybody has said so.
     pub passwords: u32,
     /// Sessions made after this zxid have keyed passwords.
     pub keyed_since: i64,
@@ -65,15 +71,35 @@ pub struct MemberState {
     pub config_seen: KeptConfig,
 }
 
+/// Not the secret.
+impl std::fmt::Debug for MemberState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemberState")
+            .field("accepted_epoch", &self.accepted_epoch)
+            .field("current_epoch", &self.current_epoch)
+            .field("ensemble_id", &self.ensemble_id)
+            .field("soundness", &self.soundness)
+            .field("passwords", &self.passwords)
+            .field("keyed_since", &self.keyed_since)
+            .field("config", &self.config)
+            .field("config_seen", &self.config_seen)
+            .finish_non_exhaustive()
+    }
+}
+
 impl MemberState {
     /// Bytes of text that both configurations may have together.
     pub const TEXTS_MAX: usize = sb::EXTENT_MAP - mem::TEXTS;
 
-    /// Whether a file of a server that is alone would say the same, epochs aside.
+    /// Whether a file of a server that is alone would say the same, epochs and secret aside.
     pub(crate) fn is_plain(&self) -> bool {
-        let epochs =
-            MemberState { accepted_epoch: self.accepted_epoch, current_epoch: self.current_epoch, ..Self::default() };
-        *self == epochs
+        *self
+            == MemberState {
+                accepted_epoch: self.accepted_epoch,
+                current_epoch: self.current_epoch,
+                secret: self.secret,
+                ..Self::default()
+            }
     }
 
     pub(crate) fn texts_len(&self) -> usize {
@@ -84,6 +110,7 @@ impl MemberState {
     pub(crate) fn encode(&self, out: &mut [u8]) {
         le::put_u64(out, sb::ACCEPTED_EPOCH, self.accepted_epoch);
         le::put_u64(out, sb::CURRENT_EPOCH, self.current_epoch);
+        le::put(out, sb::SECRET, self.secret);
         if self.is_plain() {
             return;
         }
@@ -107,6 +134,7 @@ impl MemberState {
         let mut found = MemberState {
             accepted_epoch: le::u64_at(bytes, sb::ACCEPTED_EPOCH),
             current_epoch: le::u64_at(bytes, sb::CURRENT_EPOCH),
+            secret: le::array_at(bytes, sb::SECRET),
             ..MemberState::default()
         };
         if !has_rest {

@@ -164,7 +164,7 @@ impl Store {
 
     /// 32 random bytes kept in the file since its creation, for the keys of whoever owns it. Not for logs.
     pub fn secret(&self) -> [u8; 32] {
-        self.sb().secret
+        self.sb().member.secret
     }
 
     /// The accepted and the current epoch.

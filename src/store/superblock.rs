@@ -123,7 +123,6 @@ pub(crate) struct Superblock {
     pub(crate) end_zxid: Zxid,
     pub(crate) end_offset: u64,
     pub(crate) snapshots: [Option<SnapshotSlot>; 2],
-    pub(crate) secret: [u8; 32],
     /// Bytes that the file has of its first extent: less than a whole one only while it is new.
     pub(crate) first_len: u64,
     /// The extent that holds the entries of the map from `MAP_HERE` on.
@@ -253,7 +252,6 @@ impl Superblock {
         le::put_u64(out, sb::END_ZXID, self.end_zxid.0 as u64);
         le::put_u64(out, sb::END_OFFSET, self.end_offset);
         le::put_u64(out, sb::BASE_FSEQ, self.base_fseq);
-        le::put(out, sb::SECRET, self.secret);
         for (slot, at) in [(0, sb::SNAPSHOT_A), (1, sb::SNAPSHOT_B)] {
             if let Some(kept) = &self.snapshots[slot] {
                 out[at + snap::STATE] = 1;
@@ -372,7 +370,6 @@ impl Superblock {
             end_zxid: Zxid(le::u64_at(bytes, sb::END_ZXID) as i64),
             end_offset: le::u64_at(bytes, sb::END_OFFSET),
             snapshots: [slot(sb::SNAPSHOT_A), slot(sb::SNAPSHOT_B)],
-            secret: le::array_at(bytes, sb::SECRET),
             first_len,
             map_extent,
             map,

@@ -4,6 +4,20 @@ use super::reconfig::{ConfigChange, Configs};
 use crate::ids::{LinkId, ServerId, Zxid};
 use crate::records::peer::{Notification, QuorumPacket};
 use crate::records::txn::Payload;
+use crate::session::{SessionPasswords, SessionSecret};
+
+/// How session passwords are made: the word of an epoch's leader, by which every member that enters the epoch goes.
+///
+/// It is kept with the current epoch and not before: a member whose vote is not enough may tell of an epoch that never begins,
+/// and must not take from others what their sessions' passwords are made with. So whoever leads later has been in
+/// the last epoch that began, and hands on its secret; and nobody gives out passwords of another kind before a quorum takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct EpochPasswords {
+    /// Which kind; `None` before the first leader has said so.
+    pub mode: Option<SessionPasswords>,
+    /// What random ones are made with.
+    pub secret: SessionSecret,
+}
 
 /// What a member keeps beside its log, changed by one atomic update of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -12,6 +26,8 @@ pub struct MemberRecord {
     pub accepted_epoch: u32,
     /// The epoch of the newest leader whose history this member has (`currentEpoch`).
     pub current_epoch: u32,
+    /// How session passwords are made in it.
+    pub passwords: EpochPasswords,
 }
 
 /// What a leader tells of its learners.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::confirm::Confirm;
-use super::event::{LearnerCounts, Leaving, MemberRecord, Standing, ZabAction};
+use super::event::{EpochPasswords, LearnerCounts, Leaving, MemberRecord, Standing, ZabAction};
 use super::learner_handler::{LearnerHandler, LearnerStage};
 use super::own::{Own, RoleEnd};
 use super::plan::{self, Plan};
@@ -13,6 +13,7 @@ use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, decode_epoch_ack, leader_info};
 
+mod passwords;
 mod succession;
 
 use succession::Succession;
@@ -47,6 +48,8 @@ pub(super) enum LeaderPhase {
 pub(super) struct Leader {
     phase: LeaderPhase,
     epoch: u32,
+    /// How session passwords are made in it.
+    passwords: EpochPasswords,
     /// When discovery or synchronisation must be over.
     deadline: Millis,
     /// Our own epoch and last zxid on taking office: who is ahead of them cannot be led.
@@ -68,6 +71,7 @@ impl Leader {
         let mut leader = Leader {
             phase: LeaderPhase::Discovering,
             epoch: 0,
+            passwords: own.passwords_to_lead_with(),
             deadline: own.now.plus(own.settings.init_ms()),
             begun_with: (own.record.current_epoch, own.history.last()),
             sync_point: own.history.last(),
@@ -210,6 +214,9 @@ impl Leader {
         if let Some(older) = older.map(|(at, _)| *at) {
             self.drop_learner(own, older, Leaving::Replaced);
         }
+        if !info.takes_passwords {
+            self.met_others(own)?;
+        }
         let is_follower = packet.kind == PacketType::FOLLOWERINFO;
         if let Some(learner) = self.learners.get_mut(&link) {
             learner.server = info.server;
@@ -226,7 +233,7 @@ impl Leader {
     fn greet(&mut self, own: &mut Own, link: LinkId) {
         if let Some(learner) = self.learners.get_mut(&link) {
             learner.stage = LearnerStage::AwaitEpochAck;
-            own.send(link, PacketType::LEADERINFO, self.epoch_start(), leader_info());
+            own.send(link, PacketType::LEADERINFO, self.epoch_start(), leader_info(Some(&self.handed_down())));
         }
     }
 
@@ -326,7 +333,7 @@ impl Leader {
         if self.phase == LeaderPhase::AwaitEpochAcks && quorum.is_quorum_of(|voter| self.epoch_acks.contains(&voter)) {
             self.phase = LeaderPhase::Entering;
             own.found_config(self.epoch_start());
-            own.keep(MemberRecord { current_epoch: self.epoch, ..own.record });
+            own.keep(MemberRecord { current_epoch: self.epoch, passwords: self.passwords, ..own.record });
         }
     }
 

@@ -1,6 +1,6 @@
 //! A follower or an observer: it promises an epoch, takes the leader's history, acknowledges it, and serves.
 
-use super::event::{Leaving, MemberRecord, Standing, ZabAction};
+use super::event::{EpochPasswords, Leaving, MemberRecord, Standing, ZabAction};
 use super::history::History;
 use super::newcomer::VotingRight;
 use super::own::{Own, RoleEnd};
@@ -8,7 +8,8 @@ use super::{LinkId, Payload};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::records::membership::Membership;
-use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, epoch_ack};
+use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, decode_leader_info, epoch_ack};
+use crate::session::{SessionPasswords, SessionSecret};
 
 /// How often the leader's port is dialled: it may open a moment after the election.
 const DIALS_MAX: u32 = 5;
@@ -63,6 +64,8 @@ pub(super) struct Learner {
     dials: u32,
     dial_at: Option<Millis>,
     epoch: u32,
+    /// How session passwords are made in that epoch, as its leader says.
+    passwords: EpochPasswords,
     heard_at: Millis,
     /// When dialling must be over.
     deadline: Millis,
@@ -96,6 +99,7 @@ impl Learner {
             dials: 1,
             dial_at: None,
             epoch: 0,
+            passwords: EpochPasswords::default(),
             heard_at: own.now,
             deadline: own.now.plus(own.settings.init_ms()),
             received: None,
@@ -214,7 +218,8 @@ impl Learner {
         self.phase = LearnerPhase::Greeting;
         self.heard_at = own.now;
         let kind = if self.is_observer { PacketType::OBSERVERINFO } else { PacketType::FOLLOWERINFO };
-        let info = LearnerInfo { server: own.settings.me, config_version: own.config_version().0 };
+        let info =
+            LearnerInfo { server: own.settings.me, config_version: own.config_version().0, takes_passwords: true };
         own.send(link, kind, Zxid::new(own.record.accepted_epoch, 0), info.encoded());
     }
 
@@ -245,7 +250,10 @@ impl Learner {
         let is_observer = self.is_observer;
         let is_syncing = self.phase >= LearnerPhase::Truncating;
         match (packet.kind, self.phase) {
-            (PacketType::LEADERINFO, LearnerPhase::Greeting) => self.promise(own, link, zxid.epoch())?,
+            (PacketType::LEADERINFO, LearnerPhase::Greeting) => {
+                self.hear_of_passwords(own, packet.data())?;
+                self.promise(own, link, zxid.epoch())?;
+            }
             (PacketType::DIFF, LearnerPhase::Promised) if own.pretends.is_some() => {
                 // Its log has nothing, and ours cannot be made to have nothing. To this there is only one answer, which does not
                 // count for a quorum where others do.
@@ -309,6 +317,29 @@ impl Learner {
             _ => {}
         }
         Ok(())
+    }
+
+    fn hear_of_passwords(&mut self, own: &Own, data: &[u8]) -> Result<(), RoleEnd> {
+        self.passwords = match decode_leader_info(data) {
+            Some(handed) => EpochPasswords {
+                mode: Some(
+                    SessionPasswords::of_code(handed.passwords)
+                        .ok_or(RoleEnd::LeaderBroke("session passwords of a kind that is not known here"))?,
+                ),
+                secret: match failpoint::on(Failpoint::SecretNotTaken) {
+                    true => own.record.passwords.secret,
+                    false => SessionSecret(handed.secret),
+                },
+            },
+            // One of ZooKeeper's.
+            None => EpochPasswords { mode: Some(SessionPasswords::Compatible), ..own.record.passwords },
+        };
+        Ok(())
+    }
+
+    /// What is kept when the epoch is entered.
+    fn entered(&self, own: &Own) -> MemberRecord {
+        MemberRecord { current_epoch: self.epoch, passwords: self.passwords, ..own.record }
     }
 
     fn promise(&mut self, own: &mut Own, link: LinkId, epoch: u32) -> Result<(), RoleEnd> {
@@ -521,7 +552,7 @@ impl Learner {
                 own.act(ZabAction::Replay { upto: at });
                 own.installing = true;
                 self.installs = at;
-                let record = MemberRecord { current_epoch: self.epoch, ..own.record };
+                let record = self.entered(own);
                 let run = own.run;
                 let configs = own.configs_to_install();
                 own.act(ZabAction::Install { run, at, record, configs });
@@ -551,7 +582,7 @@ impl Learner {
         own.history = received;
         own.pretends = None;
         own.right = VotingRight::Held;
-        own.record.current_epoch = self.epoch;
+        own.record = self.entered(own);
         own.configs_installed();
         if let Some(link) = self.link {
             self.acknowledge_history(own, link);
@@ -571,7 +602,8 @@ impl Learner {
             own.send_bare(link, PacketType::ACK, Zxid::new(self.epoch, 0));
         }
         self.phase = LearnerPhase::Entering;
-        own.keep(MemberRecord { current_epoch: self.epoch, ..own.record });
+        let record = self.entered(own);
+        own.keep(record);
     }
 
     fn acknowledge_history(&mut self, own: &mut Own, link: LinkId) {

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub use broadcast::Broadcast;
 pub use election::wait_max_ms as election_wait_max_ms;
 use election::{Ask, LeaderElection};
-pub use event::{LearnerCounts, Leaving, MemberRecord, Standing, ZabAction, ZabEvent};
+pub use event::{EpochPasswords, LearnerCounts, Leaving, MemberRecord, Standing, ZabAction, ZabEvent};
 pub use history::History;
 use leader::Leader;
 use learner::Learner;
@@ -115,7 +115,7 @@ impl Zab {
             right,
             counts: false,
             history: start.history,
-            record: MemberRecord { accepted_epoch, current_epoch },
+            record: MemberRecord { accepted_epoch, current_epoch, ..start.record },
             run: 0,
             now,
             appending: None,
@@ -128,6 +128,7 @@ impl Zab {
             // Of what is left of a log that was damaged nothing is to stay.
             pretends: (start.right == VotingRight::OnceFilled).then_some(newcomer::SILENT),
             installing: false,
+            has_met_others: false,
             is_failed: false,
             actions: VecDeque::new(),
         };

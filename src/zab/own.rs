@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::event::{Leaving, MemberRecord, ZabAction};
+use super::event::{EpochPasswords, Leaving, MemberRecord, ZabAction};
 use super::history::History;
 use super::newcomer::{SILENT, VotingRight};
 use super::quorum::Quorums;
@@ -10,6 +10,7 @@ use super::reconfig::{Configs, Reconfig};
 use super::{LinkId, Payload};
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::records::peer::{PacketType, QuorumPacket};
+use crate::session::SessionPasswords;
 
 /// What the configuration says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +31,8 @@ pub struct ZabSettings {
     pub sync_limit: u64,
     /// The configurations to begin with, where they may change; role, voters and text follow from them then, now and later.
     pub reconfig: Option<Configs>,
+    /// `zoarium.sessionPasswords`: what this member says when it leads; `None`: what was said last.
+    pub passwords: Option<SessionPasswords>,
 }
 
 impl ZabSettings {
@@ -64,6 +67,8 @@ pub enum RoleEnd {
         /// Who leads from now on, if that was said: there is no election then.
         leader: Option<ServerId>,
     },
+    /// A member of ZooKeeper's has come, and sessions are to get passwords that it takes: a new epoch begins.
+    OthersPasswords,
 }
 
 /// This member's own.
@@ -102,6 +107,8 @@ pub(super) struct Own {
     pub(super) pretends: Option<Zxid>,
     /// An installation under way.
     pub(super) installing: bool,
+    /// A learner came that takes no passwords from its leader: one of ZooKeeper's, which knows only its own.
+    pub(super) has_met_others: bool,
     /// The log cannot be written any more.
     pub(super) is_failed: bool,
     /// Actions not taken yet.
@@ -178,6 +185,19 @@ impl Own {
         // What ends nowhere is not counted by leaders, and they send their state to it.
         let end = if self.counts { self.history.durable() } else { SILENT };
         self.pretends.unwrap_or(end)
+    }
+
+    /// How passwords are made in an epoch that we lead.
+    pub(super) fn passwords_to_lead_with(&self) -> EpochPasswords {
+        let kept = self.record.passwords;
+        let is_new = self.record.current_epoch == 0 && self.history.last() == Zxid::ZERO;
+        // Sessions that came with the file, from a server alone or from ZooKeeper's, may have either kind.
+        let unsaid = if is_new { SessionPasswords::Keyed } else { SessionPasswords::Moving };
+        let mode = match self.has_met_others {
+            true => SessionPasswords::Compatible,
+            false => self.settings.passwords.or(kept.mode).unwrap_or(unsaid),
+        };
+        EpochPasswords { mode: Some(mode), ..kept }
     }
 
     /// Whether durable work is under way whose result must come before another role may begin (S-16).

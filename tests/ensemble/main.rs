@@ -2,7 +2,8 @@
 //!
 //! `ZOA_ENSEMBLE_KILLS`, `ZOA_ENSEMBLE_FOLLOWER_KILLS` and `ZOA_ENSEMBLE_ALL_KILLS` say how often the leader, a follower and
 //! all of them are killed under load, `ZOA_ENSEMBLE_AWAY` for how many writes a member is away; what `cargo test` runs is the
-//! short form.
+//! short form. `ZOA_ENSEMBLE_BINARY` names the program of the members, where it is to be another than the one just built,
+//! `ZOA_ENSEMBLE_TICK` their `tickTime`.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
@@ -10,6 +11,7 @@ mod cluster;
 mod five;
 mod in_process;
 mod load;
+mod passwords;
 mod paused;
 
 use std::collections::BTreeMap;
@@ -202,6 +204,46 @@ fn a_member_whose_file_is_damaged_is_filled_by_the_others_and_votes_again() {
     cluster.until("two serve", Cluster::is_whole);
     cluster.spawn(leader);
     assert_eq!(all_agree(&cluster, 3), tree);
+}
+
+#[test]
+fn an_observer_whose_file_is_damaged_is_filled_by_the_others() {
+    // L-10
+    let mut cluster = Cluster::with_observer(3);
+    let leader = cluster.leader();
+    let mut client = cluster.connect(leader, &options());
+    let marker = b"what the disk forgets, and nobody is told".repeat(10);
+    client.create("/forgotten", Some(&marker), &[Acl::open()], CreateMode::Persistent).unwrap();
+    create(&mut client, "/behind-it", CreateMode::Persistent).unwrap();
+    all_agree(&cluster, 4);
+    assert_eq!(cluster.mode(3), Mode::Observer);
+    cluster.kill(3);
+    cluster.damage(3, &marker);
+    cluster.spawn(3);
+    // It has nothing to show meanwhile, and what is written through it later is written.
+    cluster.until("the damage is told", |cluster| cluster.logs().contains("the file is damaged"));
+    cluster.until("all serve", Cluster::is_whole);
+    let mut there = cluster.connect(3, &options());
+    create(&mut there, "/through-it", CreateMode::Persistent).unwrap();
+    let tree = all_agree(&cluster, 4);
+    assert!(["/forgotten", "/behind-it", "/through-it"].iter().all(|path| tree.contains_key(*path)));
+    // And its own file is whole, also under another leader.
+    cluster.kill(3);
+    cluster.kill(leader);
+    cluster.spawn(3);
+    cluster.until("three serve", Cluster::is_whole);
+    cluster.spawn(leader);
+    assert_eq!(all_agree(&cluster, 4), tree);
+    // Nobody leads: it waits, damaged, and says so.
+    (0..4).for_each(|at| cluster.kill(at));
+    cluster.damage(3, &marker);
+    cluster.spawn(3);
+    cluster
+        .until("the damage is told", |cluster| cluster.logs().contains("a leader that the others elect will fill it"));
+    cluster.kill(3);
+    (0..4).for_each(|at| cluster.spawn(at));
+    cluster.until("all serve", Cluster::is_whole);
+    assert_eq!(all_agree(&cluster, 4), tree);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use super::*;
 use crate::ids::{LinkId, ServerId};
 use crate::records::peer::{PacketType, QuorumPacket};
+use crate::session::{SessionPasswords, SessionSecret};
 
 mod forwarding;
 mod hostile;
@@ -152,6 +153,8 @@ impl Ensemble {
                 true => Duty::Decide { epoch: self.epoch },
                 false => Duty::Forward { epoch: self.epoch, votes: true },
             };
+            // What the leader hands down.
+            member.engine.set_passwords(Some(SessionPasswords::Keyed), SessionSecret([9; 32]));
             member.engine.serve(duty, now, wall);
         }
         self.carry();

@@ -80,7 +80,7 @@ fn a_server_that_is_alone_takes_and_gives_the_passwords_that_it_is_told_to() {
         (SessionPasswords::Compatible, true, true),
     ] {
         let settings = EngineSettings { tick_ms: 1000, session_timeout_min_ms: 2000, ..EngineSettings::default() };
-        let mut world = World::with(EngineSettings { session_passwords: mode, ..settings });
+        let mut world = World::with(EngineSettings { session_passwords: Some(mode), ..settings });
         let owner = world.client();
         let session = world.session(owner);
         let [own, theirs] = [SessionPasswords::Keyed, SessionPasswords::Compatible].map(|of| {

@@ -4,8 +4,9 @@ use super::EnsemblePart;
 use crate::ids::Zxid;
 use crate::member::{EngineSeat, Host, MemberFailure, MemberParts};
 use crate::records::membership::Membership;
-use crate::store::{KeptConfig, LogWrite, MemberState, Record, Store, StoreError};
-use crate::zab::{Configs, MemberRecord, Standing, ZabEvent};
+use crate::session::{SessionPasswords, SessionSecret};
+use crate::store::{KeptConfig, LogWrite, MemberState, Record, Soundness, Store, StoreError};
+use crate::zab::{Configs, EpochPasswords, MemberRecord, Standing, ZabEvent};
 
 /// How long an append that found no room waits before it is tried again, ms.
 const FULL_PAUSE_MS: u64 = 200;
@@ -164,13 +165,33 @@ impl EnsemblePart {
     }
 }
 
+/// What was kept.
+pub(super) fn record_of(store: &Store) -> MemberRecord {
+    let state = store.member_state();
+    let epoch = |kept: u64| u32::try_from(kept).unwrap_or(u32::MAX);
+    MemberRecord {
+        accepted_epoch: epoch(state.accepted_epoch),
+        current_epoch: epoch(state.current_epoch),
+        passwords: EpochPasswords {
+            mode: SessionPasswords::of_code(state.passwords),
+            secret: SessionSecret(state.secret),
+        },
+    }
+}
+
 /// What is kept with this record and these configurations; without them, those that the file has stay.
 pub(super) fn kept(store: &Store, record: MemberRecord, configs: Option<&Configs>) -> MemberState {
     let mut state = MemberState {
         accepted_epoch: record.accepted_epoch.into(),
         current_epoch: record.current_epoch.into(),
+        passwords: record.passwords.mode.map_or(0, SessionPasswords::code),
+        secret: record.passwords.secret.0,
         ..store.member_state().clone()
     };
+    // Once it has a leader's history it is a file as any other.
+    if record.current_epoch > 0 && state.soundness == Soundness::NewAndTrusted {
+        state.soundness = Soundness::Sound;
+    }
     if let Some(configs) = configs {
         state.config = text_of(&configs.committed);
         state.config_seen = configs.told.as_ref().map(text_of).unwrap_or_default();

@@ -39,6 +39,11 @@ pub(super) fn words(ending: &RoleEnd) -> String {
     match ending {
         RoleEnd::NoQuorum => "this member leads no longer: too few followers".to_owned(),
         RoleEnd::CounterUsedUp => "this member leads no longer: a new epoch is needed".to_owned(),
+        RoleEnd::OthersPasswords => {
+            "this member leads no longer: a member of ZooKeeper's has come, and from the next epoch on sessions get \
+             passwords that it takes"
+                .to_owned()
+        }
         RoleEnd::LeaderLost(why) => format!("the leader is lost ({why:?})"),
         RoleEnd::LeaderBroke(why) => format!("the leader is left: {why}"),
         RoleEnd::CannotTruncate => {

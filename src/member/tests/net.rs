@@ -368,6 +368,7 @@ impl World {
             init_limit: 10,
             sync_limit: 5,
             reconfig,
+            passwords: None,
         };
         self.net.inboxes.insert(id, VecDeque::new());
         let joining = JoinSettings { trusts_new_file: self.trusts_new_file, ..JoinSettings::default() };

@@ -25,7 +25,7 @@ fn place(node: &Node<QuorumLinks>) -> HostPort {
 }
 
 fn info(server: u64) -> QuorumPacket {
-    let info = LearnerInfo { server: ServerId(server), config_version: 0 };
+    let info = LearnerInfo { server: ServerId(server), config_version: 0, takes_passwords: true };
     QuorumPacket::with_data(PacketType::FOLLOWERINFO, Zxid(0), info.encoded())
 }
 

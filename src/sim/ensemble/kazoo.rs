@@ -5,12 +5,13 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::canon::Canon;
 use super::swarm::Swarm;
-use crate::ids::{ServerId, Zxid};
+use crate::ids::{ServerId, SessionId, Zxid};
 use crate::jute::{Buffer, Decoder, decode, encoded};
 use crate::records::OpCode;
 use crate::records::connect::{ConnectRequest, ConnectResponse};
 use crate::records::replies::{ReplyHeader, WatcherEvent};
 use crate::records::txn::{Txn, decode_txn};
+use crate::session::{Passwords, SessionPasswords};
 use crate::sim::Wrong;
 use crate::sim::model::{CHILDREN_CHANGED, CREATED, DATA_CHANGED, DELETED};
 use crate::sim::oracle::{self, ReadAnswer};
@@ -52,6 +53,11 @@ pub(super) struct KazooClient {
     greeted_by: Option<ServerId>,
     session: i64,
     password: Vec<u8>,
+    /// Whether it tries now and then to take its own session over with a wrong password.
+    pub tries_wrong: bool,
+    wrongs: Rng,
+    /// It has, over this connection.
+    is_wrong: bool,
     timeout_ms: i32,
     /// The highest zxid that it has read (G-08).
     seen: i64,
@@ -85,7 +91,7 @@ pub(super) struct KazooClient {
 
 impl KazooClient {
     pub(super) fn new(seed: u64, number: usize, swarm: &Swarm, timeout_ms: i32) -> Self {
-        let mut rng = Rng(seed);
+        let (mut rng, wrongs) = (Rng(seed), Rng(!seed));
         let mut servers = swarm.members();
         let first = rng.below(servers.len() as u64) as usize;
         servers.rotate_left(first);
@@ -98,6 +104,9 @@ impl KazooClient {
             greeted_by: None,
             session: 0,
             password: vec![0; 16],
+            tries_wrong: false,
+            wrongs,
+            is_wrong: false,
             timeout_ms,
             seen: 0,
             next_xid: 0,
@@ -156,16 +165,31 @@ impl KazooClient {
         self.expected.clear();
         self.missed.clear();
         (self.heard_at, self.sent_at) = (now, now);
+        self.is_wrong = self.tries_wrong && self.session != 0 && self.wrongs.chance(3);
+        let password = if self.is_wrong { self.wrong_password() } else { self.password.clone() };
         let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: self.seen,
             timeout: self.timeout_ms,
             session_id: self.session,
-            password: Buffer::new(&self.password),
+            password: Buffer::new(&password),
         };
         let mut payload = encoded(&request);
         payload.push(0);
         framed(&payload)
+    }
+
+    /// One that anybody can compute, or one that is nearly right.
+    fn wrong_password(&mut self) -> Vec<u8> {
+        let mut passwords = Passwords::new([0; 32]);
+        passwords.set_mode(SessionPasswords::Compatible);
+        let mut wrong = self.password.clone();
+        match self.wrongs.below(3) {
+            0 => wrong = passwords.of(SessionId(self.session)).to_vec(),
+            1 => wrong[15] ^= 1,
+            _ => wrong.truncate(8),
+        }
+        wrong
     }
 
     fn timeout_us(&self) -> u64 {
@@ -328,6 +352,15 @@ impl KazooClient {
             .or_else(|_| decode(&frame[..frame.len().saturating_sub(1)]))
             .map_err(|error| format!("SC-62: {error}"))?;
         let got = response.session_id;
+        if self.is_wrong {
+            if got != 0 {
+                return Err(format!("SC-40: session 0x{got:x} is resumed with a wrong password"));
+            }
+            // Nothing has happened to the session: it goes on with the right one.
+            canon.mark("mark: a wrong password is refused");
+            self.lost(now);
+            return Ok(Vec::new());
+        }
         if got == 0 {
             let ended = canon.ended.contains_key(&self.session) || canon.closing.contains(&self.session);
             if self.session == 0 || !ended {

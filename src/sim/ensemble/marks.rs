@@ -24,6 +24,7 @@ pub(super) const MARKS: &[&str] = &[
     "mark: a session is asked about",
     "mark: a session goes on at another member",
     "mark: a session goes on at the same member",
+    "mark: a wrong password is refused",
     "mark: a client is told that its session is over",
     "mark: a client is told what it missed",
     "mark: a session is not known at the leader",

@@ -275,5 +275,6 @@ pub(super) fn zab_settings(swarm: &Swarm, id: ServerId, member: &mut Member<Box<
         init_limit: swarm.init_limit,
         sync_limit: swarm.sync_limit,
         reconfig,
+        passwords: None,
     }
 }

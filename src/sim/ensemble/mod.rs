@@ -43,6 +43,9 @@ use crate::member::MemberFailure;
 use crate::sim::Wrong;
 use crate::store::tests::sim_disk::Rng;
 
+/// One seed of so many has clients that try wrong passwords.
+const WRONG_PASSWORDS: u64 = 5;
+
 /// Why the work of a process ended.
 enum ProcessEnd {
     /// The process is over.
@@ -180,7 +183,9 @@ impl Cluster {
             let timeout_ms = (ticks * swarm.tick_ms) as i32;
             KazooClient::new(rng.next(), number, &swarm, timeout_ms)
         });
-        let clients = clients.collect();
+        let mut clients: Vec<KazooClient> = clients.collect();
+        // Decided by the seed's number, so that the others go on as they did without this.
+        clients.iter_mut().for_each(|client| client.tries_wrong = seed.is_multiple_of(WRONG_PASSWORDS));
         Cluster {
             agenda: Agenda::default(),
             net: SimNet::new(rng.next(), swarm.latency_us, swarm.splits),

@@ -174,6 +174,8 @@ const PLANTS: &[(Failpoint, &[&str], u64)] = &[
     (Failpoint::ReplyBeforeEvents, &["G-05"], 0),
     (Failpoint::CatchUpAgain, &["G-07"], 0),
     (Failpoint::ExpireNever, &["L-05"], 0),
+    (Failpoint::PasswordUnchecked, &["SC-40"], 5),
+    (Failpoint::SecretNotTaken, &["G-10"], 1),
 ];
 
 #[test]

@@ -18,6 +18,7 @@ fn full() -> MemberState {
         current_epoch: 6,
         ensemble_id: *b"sixteen bytes id",
         soundness: Soundness::New,
+        secret: [8; 32],
         passwords: 2,
         keyed_since: 0x6_0000_0001,
         config: KeptConfig { version: 0x5_0000_0003, text: b"server.1=a:1:2\nversion=500000003".to_vec() },
@@ -29,7 +30,8 @@ fn full() -> MemberState {
 fn everything_that_is_kept_comes_back() {
     let disk = Arc::new(SimDisk::new(1));
     let mut store = open(&disk);
-    assert_eq!(*store.member_state(), MemberState::default());
+    let secret = store.secret();
+    assert_eq!(*store.member_state(), MemberState { secret, ..MemberState::default() });
     for state in [MemberState { soundness: Soundness::Damaged, ..MemberState::default() }, full()] {
         store.keep(&state).unwrap();
         // Other updates leave it alone.
@@ -49,9 +51,9 @@ fn texts_that_do_not_fit_are_refused_and_change_nothing() {
     let mut store = open(&disk);
     let mut state = full();
     state.config.text.push(b'x');
-    let calls = disk.calls();
+    let before = (disk.calls(), store.member_state().clone());
     assert!(matches!(store.keep(&state), Err(StoreError::TooLarge { .. })));
-    assert_eq!((disk.calls(), store.member_state()), (calls, &MemberState::default()));
+    assert_eq!((disk.calls(), store.member_state().clone()), before);
 }
 
 // D-01, D-03, S-08: epochs and the rest change together or not at all.

@@ -1,6 +1,6 @@
 //! How a member comes to follow, packet by packet, on a disk that answers when it is told to.
 
-use super::hand::{INIT_MS, Member, SYNC_MS, at, txn};
+use super::hand::{INIT_MS, Member, SYNC_MS, at, epochs, txn};
 use crate::ids::{ServerId, Zxid};
 use crate::records::peer::{LearnerInfo, Notification, PacketType, PeerState, QuorumPacket, epoch_ack};
 use crate::zab::{Leaving, MemberRecord, RoleEnd, Standing, ZabAction, ZabEvent};
@@ -30,14 +30,14 @@ impl Member {
     }
 
     /// One that has introduced itself.
-    fn greeting(self) -> Member {
+    pub(super) fn greeting(self) -> Member {
         let mut member = self.dialling();
         member.tell(ZabEvent::Opened { link: at(LEADER), is_ours: true });
         member
     }
 
     /// One that has accepted the leader's epoch and told where its log ends.
-    fn promised(self) -> Member {
+    pub(super) fn promised(self) -> Member {
         let mut member = self.greeting();
         member.hears(PacketType::LEADERINFO, new(0));
         member.kept();
@@ -60,7 +60,7 @@ impl Member {
         member
     }
 
-    fn hears(&mut self, kind: PacketType, zxid: Zxid) {
+    pub(super) fn hears(&mut self, kind: PacketType, zxid: Zxid) {
         self.packet(LEADER, QuorumPacket::bare(kind, zxid));
     }
 
@@ -68,12 +68,12 @@ impl Member {
         self.packet(LEADER, QuorumPacket::with_data(kind, zxid, txn(zxid.counter() as u8)));
     }
 
-    fn ending(&mut self) -> Option<RoleEnd> {
+    pub(super) fn ending(&mut self) -> Option<RoleEnd> {
         self.zab.take_ending()
     }
 
     /// The data of the last packet of a kind to the leader.
-    fn data_sent(&self, wanted: PacketType) -> Option<Vec<u8>> {
+    pub(super) fn data_sent(&self, wanted: PacketType) -> Option<Vec<u8>> {
         self.done.iter().rev().find_map(|action| match action {
             ZabAction::Send { packet, .. } if packet.kind == wanted => Some(packet.data().to_vec()),
             _ => None,
@@ -125,12 +125,12 @@ fn a_connection_more_than_one_to_the_leader_is_closed_and_a_failed_dial_does_not
 fn an_epoch_is_promised_once_it_is_on_the_own_disk_and_never_below_what_was_accepted() {
     // D-01, S-08
     let mut member = Member::new(1..=5).greeting();
-    let info = LearnerInfo { server: ServerId(3), config_version: 0 };
+    let info = LearnerInfo { server: ServerId(3), config_version: 0, takes_passwords: true };
     assert_eq!(member.data_sent(PacketType::FOLLOWERINFO), Some(info.encoded().to_vec()));
     assert_eq!(member.sent(LEADER), [(PacketType::FOLLOWERINFO, Zxid::new(4, 0))]);
     member.hears(PacketType::LEADERINFO, new(0));
     assert_eq!(member.sent(LEADER), []);
-    assert_eq!(member.kept(), Some(MemberRecord { accepted_epoch: 6, current_epoch: 3 }));
+    assert_eq!(member.kept(), Some(epochs(6, 3)));
     assert_eq!(member.data_sent(PacketType::ACKEPOCH), Some(epoch_ack(3).to_vec()));
     assert_eq!(member.sent(LEADER), [(PacketType::ACKEPOCH, old(5))]);
     // It may have been promised to somebody else.
@@ -167,7 +167,7 @@ fn the_history_is_on_disk_before_the_epoch_and_the_epoch_before_the_acknowledgem
     assert_eq!(member.kept(), None);
     member.synced();
     assert_eq!(member.sent(LEADER), []);
-    assert_eq!(member.kept(), Some(MemberRecord { accepted_epoch: 6, current_epoch: 6 }));
+    assert_eq!(member.kept(), Some(epochs(6, 6)));
     // What was committed is acknowledged by the history, the rest one by one.
     let (ack, commit) = (PacketType::ACK, PacketType::COMMIT);
     assert_eq!(member.sent(LEADER), [(ack, new(0)), (ack, new(3)), (ack, new(4))]);
@@ -362,7 +362,7 @@ fn a_log_is_cut_on_disk_before_anything_is_appended_to_it() {
             short.tell(done);
             short.hears(PacketType::NEWLEADER, new(0));
         }
-        assert_eq!(short.kept(), Some(MemberRecord { accepted_epoch: 6, current_epoch: 6 }), "{is_late}");
+        assert_eq!(short.kept(), Some(epochs(6, 6)), "{is_late}");
     }
 }
 
@@ -446,7 +446,7 @@ impl Member {
     }
 
     /// One that is sent a whole state as of the fifth transaction of epoch 5.
-    fn hearing() -> Member {
+    pub(super) fn hearing() -> Member {
         let mut member = Member::new(1..=5).promised();
         member.hears(PacketType::SNAP, Zxid::new(5, 5));
         assert_eq!(member.done.pop(), Some(ZabAction::Hear { link: at(LEADER) }));
@@ -473,7 +473,7 @@ fn a_state_takes_the_place_of_the_own_history_once_it_is_whole_and_installed() {
     member.hears(PacketType::NEWLEADER, new(0));
     assert_eq!(member.done, [ZabAction::Replay { upto: z(6) }, member.done[1].clone()]);
     let (run, at, record) = member.installs().expect("it is installed");
-    assert_eq!((at, record), (z(6), MemberRecord { accepted_epoch: 6, current_epoch: 6 }));
+    assert_eq!((at, record.accepted_epoch, record.current_epoch), (z(6), 6, 6));
     assert_eq!(member.zab.record().current_epoch, 3);
     assert_eq!(member.zab.history().last(), new(1), "what is replayed into it is what was received");
     let mut twice = Member { zab: member.zab.clone(), now: member.now, done: Vec::new() };
@@ -497,7 +497,7 @@ fn a_state_that_breaks_off_or_cannot_be_installed_leaves_everything_as_it_was() 
     // SC-09, S-15
     let unharmed = |member: &Member| {
         let history = member.zab.history();
-        let record = MemberRecord { accepted_epoch: 6, current_epoch: 3 };
+        let record = epochs(6, 3);
         history.last() == old(5) && member.zab.record() == record && member.done.contains(&ZabAction::Unhear)
     };
     let mut torn = Member::hearing();

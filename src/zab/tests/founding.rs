@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::following::LEADER;
-use super::hand::{INIT_MS, Member, TICK_MS, at};
+use super::hand::{INIT_MS, Member, TICK_MS, at, epochs};
 use crate::ids::{ServerId, Zxid};
 use crate::records::peer::{PacketType, PeerState, QuorumPacket};
-use crate::zab::{Leaving, Majority, MemberRecord, Quorum, Quorums, RoleEnd, Standing, ZabAction, ZabEvent};
+use crate::zab::{Leaving, Majority, Quorum, Quorums, RoleEnd, Standing, ZabAction, ZabEvent};
 
 #[test]
 fn an_epoch_is_told_once_it_is_accepted_on_the_own_disk_and_begins_once_it_is_current_there() {
@@ -16,13 +16,13 @@ fn an_epoch_is_told_once_it_is_accepted_on_the_own_disk_and_begins_once_it_is_cu
     member.introduces(1, 1, PacketType::FOLLOWERINFO, 7);
     assert_eq!(member.sent(1), [], "it is not on our disk yet");
     assert_eq!(member.zab.leading(), None);
-    assert_eq!(member.kept(), Some(MemberRecord { accepted_epoch: 8, current_epoch: 3 }));
+    assert_eq!(member.kept(), Some(epochs(8, 3)));
     assert_eq!(member.zab.leading(), Some((8, false)));
     assert_eq!(member.sent(1), [(PacketType::LEADERINFO, Zxid::new(8, 0))]);
     member.accepts(1, Zxid::new(2, 5), 2);
     assert_eq!(member.sent(1), [], "nothing is synchronised before the epoch is ours");
-    assert_eq!(member.kept(), Some(MemberRecord { accepted_epoch: 8, current_epoch: 8 }));
-    assert_eq!(member.zab.record(), MemberRecord { accepted_epoch: 8, current_epoch: 8 });
+    assert_eq!(member.kept(), Some(epochs(8, 8)));
+    assert_eq!((member.zab.record().accepted_epoch, member.zab.record().current_epoch), (8, 8));
     let history = [(PacketType::DIFF, Zxid::new(2, 5)), (PacketType::NEWLEADER, Zxid::new(8, 0))];
     assert_eq!(member.sent(1), history);
     assert!(!member.done.contains(&ZabAction::Stand(Standing::Leading { epoch: 8 })));
@@ -56,7 +56,7 @@ fn the_new_epoch_is_above_every_one_that_was_accepted_and_only_voters_make_a_quo
     member.introduces(2, 2, PacketType::OBSERVERINFO, 6);
     assert_eq!(member.kept(), None, "an observer, a stranger and a voter that observes");
     member.introduces(1, 1, PacketType::FOLLOWERINFO, 2);
-    assert_eq!(member.kept(), Some(MemberRecord { accepted_epoch: 12, current_epoch: 3 }));
+    assert_eq!(member.kept(), Some(epochs(12, 3)));
     for link in [1, 2, 7, 8] {
         assert_eq!(member.sent(link), [(PacketType::LEADERINFO, Zxid::new(12, 0))], "{link}");
     }

@@ -6,8 +6,8 @@ use crate::ids::{LinkId, Millis, ServerId, Zxid};
 use crate::records::peer::{LearnerInfo, Notification, PacketType, QuorumPacket, epoch_ack};
 use crate::records::txn::Payload;
 use crate::zab::{
-    History, Leaving, Majority, MemberRecord, Quorum, Quorums, Start, VotingRight, Zab, ZabAction, ZabEvent,
-    ZabSettings,
+    EpochPasswords, History, Leaving, Majority, MemberRecord, Quorum, Quorums, Start, VotingRight, Zab, ZabAction,
+    ZabEvent, ZabSettings,
 };
 
 pub(super) const TICK_MS: u64 = 100;
@@ -21,6 +21,11 @@ pub(super) fn at(slot: u32) -> LinkId {
 
 pub(super) fn txn(byte: u8) -> Payload {
     Payload::from([byte])
+}
+
+/// A record of these epochs, whatever sessions have for passwords.
+pub(super) fn epochs(accepted_epoch: u32, current_epoch: u32) -> MemberRecord {
+    MemberRecord { accepted_epoch, current_epoch, passwords: EpochPasswords::default() }
 }
 
 /// The third of three voters.
@@ -51,12 +56,13 @@ impl Member {
             init_limit: 10,
             sync_limit: 5,
             reconfig: None,
+            passwords: None,
         };
         let (first, last) = (*counters.start(), Zxid::new(2, *counters.end()));
         let mut history = History::at(Zxid::new(2, first - 1));
         counters.for_each(|counter| history.push(Zxid::new(2, counter), txn(counter as u8)).unwrap());
         history.installed(last);
-        let record = MemberRecord { accepted_epoch: 4, current_epoch: 3 };
+        let record = epochs(4, 3);
         let zab = Zab::new(BEGIN, settings, Start { history, record, right: VotingRight::Held });
         let mut member = Member { zab, now: BEGIN, done: Vec::new() };
         member.collect();
@@ -110,7 +116,7 @@ impl Member {
 
     pub(super) fn introduces(&mut self, link: u32, id: u64, kind: PacketType, accepted: u32) {
         self.tell(ZabEvent::Opened { link: at(link), is_ours: false });
-        let info = LearnerInfo { server: ServerId(id), config_version: 0 };
+        let info = LearnerInfo { server: ServerId(id), config_version: 0, takes_passwords: true };
         self.packet(link, QuorumPacket::with_data(kind, Zxid::new(accepted, 0), info.encoded()));
     }
 
@@ -123,7 +129,7 @@ impl Member {
         let asked = self.done.iter().rposition(|action| matches!(action, ZabAction::Keep { .. }))?;
         let ZabAction::Keep { run, record, .. } = self.done.remove(asked) else { return None };
         self.tell(ZabEvent::Kept { run });
-        Some(record)
+        Some(epochs(record.accepted_epoch, record.current_epoch))
     }
 
     pub(super) fn synced(&mut self) {

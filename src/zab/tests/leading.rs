@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::hand::epochs;
 use crate::ids::{LinkId, Millis, ServerId, Zxid};
 use crate::records::peer::{LearnerInfo, Notification, PacketType, PeerState, QuorumPacket, epoch_ack};
 use crate::records::txn::Payload;
 use crate::zab::{
-    History, LearnerCounts, Leaving, Majority, MemberRecord, Quorum, Quorums, RoleEnd, Standing, Start, VotingRight,
-    Zab, ZabAction, ZabEvent, ZabSettings,
+    History, LearnerCounts, Leaving, Majority, Quorum, Quorums, RoleEnd, Standing, Start, VotingRight, Zab, ZabAction,
+    ZabEvent, ZabSettings,
 };
 
 const TICK_MS: u64 = 100;
@@ -37,8 +38,9 @@ impl Lead {
             init_limit: 10,
             sync_limit: 5,
             reconfig: None,
+            passwords: None,
         };
-        let record = MemberRecord { accepted_epoch: last.epoch(), current_epoch: last.epoch() };
+        let record = epochs(last.epoch(), last.epoch());
         let zab =
             Zab::new(Millis(1000), settings, Start { history: History::at(last), record, right: VotingRight::Held });
         let mut lead = Lead { zab, now: Millis(1000), done: Vec::new(), epoch: 0 };
@@ -86,7 +88,7 @@ impl Lead {
     fn joins(&mut self, link: u32, id: u64, kind: PacketType) {
         let last = self.zab.history().last();
         self.tell(ZabEvent::Opened { link: at(link), is_ours: false });
-        let info = LearnerInfo { server: ServerId(id), config_version: 0 };
+        let info = LearnerInfo { server: ServerId(id), config_version: 0, takes_passwords: true };
         self.packet(link, QuorumPacket::with_data(kind, Zxid::new(self.epoch - 1, 0), info.encoded()));
         let current = i32::try_from(last.epoch()).unwrap();
         self.packet(link, QuorumPacket::with_data(PacketType::ACKEPOCH, last, epoch_ack(current)));
@@ -222,7 +224,7 @@ fn a_learner_that_installs_a_state_is_waited_for_longer_than_one_that_lacks_litt
     // The log does not reach back to where the third is, and it is sent the state.
     let link = at(12);
     lead.tell(ZabEvent::Opened { link, is_ours: false });
-    let info = LearnerInfo { server: ServerId(4), config_version: 0 };
+    let info = LearnerInfo { server: ServerId(4), config_version: 0, takes_passwords: true };
     lead.packet(12, QuorumPacket::with_data(PacketType::FOLLOWERINFO, Zxid::ZERO, info.encoded()));
     lead.packet(12, QuorumPacket::with_data(PacketType::ACKEPOCH, Zxid::ZERO, epoch_ack(0)));
     lead.tell(ZabEvent::Records { link, before: None, txns: Vec::new() });
@@ -313,7 +315,7 @@ fn a_learner_is_sent_the_log_to_its_end_where_memory_has_nothing() {
     let mut lead = Lead::new(Zxid::new(1, 5));
     let link = at(10);
     lead.tell(ZabEvent::Opened { link, is_ours: false });
-    let info = LearnerInfo { server: ServerId(2), config_version: 0 };
+    let info = LearnerInfo { server: ServerId(2), config_version: 0, takes_passwords: true };
     lead.packet(10, QuorumPacket::with_data(PacketType::FOLLOWERINFO, Zxid::ZERO, info.encoded()));
     lead.packet(10, QuorumPacket::with_data(PacketType::ACKEPOCH, Zxid::new(1, 2), epoch_ack(1)));
     let txns = (3..=5).map(|counter| (Zxid::new(1, counter), Payload::from([1]))).collect();

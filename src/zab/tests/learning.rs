@@ -21,6 +21,7 @@ fn own() -> Own {
         init_limit: 10,
         sync_limit: 5,
         reconfig: None,
+        passwords: None,
     };
     Own {
         settings,
@@ -37,6 +38,7 @@ fn own() -> Own {
         designated: None,
         truncating: None,
         installing: false,
+        has_met_others: false,
         is_failed: false,
         actions: Default::default(),
         pretends: Default::default(),

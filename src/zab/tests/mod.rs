@@ -9,6 +9,7 @@ mod hand;
 mod leading;
 mod learning;
 mod meeting;
+mod passwords;
 mod reconfiguring;
 mod small;
 mod world;

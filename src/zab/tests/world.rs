@@ -405,6 +405,7 @@ impl World {
             init_limit: 10,
             sync_limit: 5,
             reconfig,
+            passwords: None,
         };
         // Everything logged is applied, as after a real start; the newest are in memory for learners.
         me.applied = me.disk.history.clone();

@@ -22,6 +22,7 @@ impl World {
             init_limit: 5,
             sync_limit: 2,
             reconfig: None,
+            passwords: None,
         };
         // Everything logged is applied, as after a real start; the newest are in memory for learners.
         me.applied.clone_from(&me.disk.history);
