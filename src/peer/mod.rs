@@ -315,11 +315,8 @@ impl Peer {
             return Ok(());
         }
         let settings = ensemble::zab_settings(config, configs)?;
-        let is_initialized = recovery::take_initialize(config)?;
-        let joining = JoinSettings {
-            is_read_only: config.read_only_mode,
-            trusts_new_file: if is_initialized { Some(true) } else { config.ensemble.db_autocreate },
-        };
+        let joining =
+            JoinSettings { is_read_only: config.read_only_mode, trusts_new_file: config.ensemble.db_autocreate };
         let mut hosting = Hosting { locals, started: *started, network: network.as_mut() };
         Ok(member.join(&mut hosting, settings, joining)?)
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::Error;
 use crate::config::Config;
 use crate::engine::{EngineSettings, ReplicatedState};
-use crate::member::Loading;
+use crate::member::{Loading, trust_new_file};
 use crate::peer::ensemble::has_other_voters;
 use crate::store::{DiskFile, EndOfLog, Store, StoreError, give_back_memory, make_folder};
 
@@ -34,11 +34,12 @@ pub(super) fn recover(
         make_folder(folder).map_err(refused)?;
     }
     let mut state = ReplicatedState::new(settings, seed);
-    let (store, report) = match Store::open(&path, &config.store_options(), &mut Loading::into(&mut state)) {
+    let (mut store, report) = match Store::open(&path, &config.store_options(), &mut Loading::into(&mut state)) {
         Ok(opened) => opened,
         // A disk that does not answer, or a log that another release wrote, is to be seen to before anything is given up.
         Err(damage) if is_to_be_filled(config, &damage) => {
-            let store = to_be_filled(config, &path, damage)?;
+            let mut store = to_be_filled(config, &path, damage)?;
+            take_initialize(config, &mut store)?;
             return Ok((store, ReplicatedState::new(settings, seed)));
         }
         Err(error) => return Err(Error::from(error).in_file(&path)),
@@ -69,6 +70,7 @@ pub(super) fn recover(
     if !config.force_sync {
         log::warn!("forceSync=no: acknowledged writes are lost when the machine fails");
     }
+    take_initialize(config, &mut store)?;
     Ok((store, state))
 }
 
@@ -94,17 +96,27 @@ fn to_be_filled(config: &Config, path: &Path, damage: StoreError) -> Result<Stor
     Ok(store)
 }
 
-/// Takes away the file `initialize` in `dataDir`, by which an operator says that a new file is no loss, as ZooKeeper does at each
-/// start: it must not speak for a file that gets lost later. Whether it was there.
-pub(super) fn take_initialize(config: &Config) -> Result<bool, Error> {
+/// Takes away the file `initialize` in the `dataDir` of a member, by which an operator says that a new file is no loss, as ZooKeeper does
+/// at each start: it must not speak for a file that gets lost later. Before it goes, our file has its word, which holds until
+/// that file is lost or filled.
+fn take_initialize(config: &Config, store: &mut Store) -> Result<(), Error> {
     let file = config.data_dir.join("initialize");
+    if config.ensemble.is_standalone() || !file.exists() {
+        return Ok(());
+    }
+    let is_new = trust_new_file(store).map_err(|error| Error::from(error).in_file(&config.file()))?;
     let taken = std::fs::remove_file(&file).and_then(|()| File::open(&config.data_dir)?.sync_all());
     match taken {
         Ok(()) => {
-            log::info!("{} was there, and is taken away: a new file of this member votes", file.display());
-            Ok(true)
+            let what = if is_new {
+                "this member votes though its file is new"
+            } else {
+                "it says nothing of a file that is not new"
+            };
+            log::info!("{} was there, and is taken away: {what}", file.display());
+            Ok(())
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(Error::Folder { path: file, source }),
     }
 }
@@ -123,7 +135,7 @@ mod tests {
     use super::*;
     use crate::config::ServerLine;
     use crate::ids::{ServerId, Zxid};
-    use crate::store::DamageCause;
+    use crate::store::{DamageCause, Soundness};
 
     fn member_of(servers: u64) -> Config {
         let mut config = Config { server_id: ServerId(1), ..Config::default() };
@@ -147,14 +159,24 @@ mod tests {
     }
 
     #[test]
-    fn the_word_that_a_new_file_is_no_loss_is_good_for_one_start() {
+    fn the_word_that_a_new_file_is_no_loss_outlives_a_crash_and_not_the_file() {
         // SC-51
         let folder = std::env::temp_dir().join(format!("zoarium-initialize-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let config = Config { data_dir: folder.clone(), ..Config::default() };
-        File::create(folder.join("initialize")).unwrap();
-        let said = [take_initialize(&config).unwrap(), take_initialize(&config).unwrap()];
+        let config = Config { data_dir: folder.clone(), ..member_of(3) };
+        let settings = EngineSettings::default();
+        // Nothing is closed: each process is killed.
+        let start = || recover(&config, &settings, [1, 2]).unwrap().0.member_state().soundness;
+        let said = || File::create(folder.join("initialize")).map(drop).unwrap();
+        assert_eq!(start(), Soundness::Sound);
+        said();
+        assert_eq!([start(), start()], [Soundness::NewAndTrusted; 2]);
+        assert!(!folder.join("initialize").exists(), "it is good for one start");
+        // Killed with the word in both places.
+        said();
+        assert_eq!([start(), start()], [Soundness::NewAndTrusted; 2]);
+        std::fs::remove_file(config.file()).unwrap();
+        assert_eq!(start(), Soundness::Sound, "it was said of the file that is lost");
         std::fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(said, [true, false]);
     }
 }

@@ -159,6 +159,28 @@ def one_never_comes(folder, kinds):
         it_grows(them, most, last)
 
 
+def initialize_and_killed(folder, kinds):
+    """What the file `initialize` says holds though each member is killed as soon as it has taken the file away."""
+    with ensemble(folder, kinds) as them:
+        *most, last = them.members.values()
+        if len(new_ones(most)) < len(most):
+            raise NotForThese("ZooKeeper's vote at once")
+        for member in most:
+            (member.data / "initialize").touch()
+            member.start()
+            end = time.monotonic() + 20
+            while (member.data / "initialize").exists():
+                if time.monotonic() > end:
+                    raise Wrong("the file initialize is left")
+                time.sleep(0.001)
+            # By itself it leads nobody, so nothing of an election is in its file.
+            member.kill()
+        for member in most:
+            member.start()
+        them.await_service(members=most)
+        it_grows(them, most, last)
+
+
 def autocreate(folder, kinds):
     """With `db.autocreate=true` two of three new members begin; with `false` none does without `initialize`."""
     with ensemble(folder / "true", kinds, settings=["db.autocreate=true"]) as them:
@@ -272,6 +294,7 @@ CASES = [
     one_after_another,
     all_killed_before_the_first_write,
     one_never_comes,
+    initialize_and_killed,
     autocreate,
     with_an_observer,
     disks_replaced_one_after_another,

@@ -120,3 +120,16 @@ fn an_operator_who_knows_that_nothing_is_lost_need_not_wait_for_all() {
         assert_eq!(world.leader().is_some(), trusts != Some(false), "{trusts:?}, all three");
     }
 }
+
+#[test]
+fn what_an_operator_says_of_a_new_file_outlives_the_process_that_was_told() {
+    // SC-51
+    for told in [0, 1, 2] {
+        let mut world = World::idle(3, 0);
+        (1..=told).for_each(|id| world.trust(ServerId(id)));
+        world.start(ServerId(1));
+        world.start(ServerId(2));
+        world.pass(10_000);
+        assert_eq!(world.leader().is_some(), told == 2, "{told} of two were told");
+    }
+}

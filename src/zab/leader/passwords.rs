@@ -1,9 +1,9 @@
 //! How session passwords are made in a leader's epoch.
 
-use super::super::own::{Own, RoleEnd};
 use super::{Leader, LeaderPhase};
 use crate::records::peer::HandedDown;
 use crate::session::SessionPasswords;
+use crate::zab::own::{Own, RoleEnd};
 
 impl Leader {
     /// What is told of them with the epoch.
