@@ -11,7 +11,7 @@ Steps: `move`: the members move one by one to other ports and folders, the leade
 of before, in which the others are elsewhere, goes by the record in its own file and writes the files again; one that cannot write
 them goes on. `grow`: two members join. `roles`: a
 follower becomes an observer and votes again. `shrink`: two members leave, the leader not. `leader`: the leader is removed, and
-joins again. While sessions of kazoo create, count and hold ephemerals, each is told the new addresses. What is held against
+joins again. `crash`: the leader is killed while it carries a change out, which is done by then or is not. While sessions of kazoo create, count and hold ephemerals, each is told the new addresses. What is held against
 what was acknowledged, and how, is said in cluster.py.
 """
 
@@ -24,13 +24,14 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 
 import cluster
 import servers
 from reconfig_compare import SUPER
 
-STEPS = ["move", "stale", "grow", "roles", "shrink", "leader"]
+STEPS = ["move", "stale", "grow", "roles", "crash", "shrink", "leader"]
 SETTINGS = ["reconfigEnabled=true", SUPER, "maxSessionTimeout=60000"]
 
 
@@ -49,6 +50,7 @@ class Changing:
         self.sessions = []
         self.gone = []
         self.serial = 0
+        self.random = random.Random(seed)
         base = min(member.client_port for member in self.members.values())
         self.lines = {}
         for number, member in self.members.items():
@@ -90,21 +92,27 @@ class Changing:
 
     def change(self, **request):
         """Asks until it is done or was done: an answer may be lost with its connection."""
-        from kazoo.client import KazooClient
         from kazoo.exceptions import ConnectionLoss, NewConfigNoQuorumError, ReconfigInProcessError, SessionExpiredError
+        from kazoo.handlers.threading import KazooTimeoutError
 
+        passing = (ConnectionLoss, SessionExpiredError, NewConfigNoQuorumError, ReconfigInProcessError, KazooTimeoutError)
         end = time.monotonic() + 60
+        while True:
+            try:
+                return self.ask(request)
+            except passing as error:
+                if time.monotonic() > end:
+                    raise Wrong(f"{request} is not done in 60 s: {error!r}") from error
+                time.sleep(0.1)
+
+    def ask(self, request):
+        from kazoo.client import KazooClient
+
         client = KazooClient(hosts=self.cluster.hosts, timeout=20)
-        client.start(timeout=60)
         try:
+            client.start(timeout=20)
             client.add_auth("digest", "super:test")
-            while True:
-                try:
-                    return client.reconfig(request.get("joining"), request.get("leaving"), None)[0].decode()
-                except (ConnectionLoss, SessionExpiredError, NewConfigNoQuorumError, ReconfigInProcessError) as error:
-                    if time.monotonic() > end:
-                        raise Wrong(f"{request} is not done in 60 s: {error!r}") from error
-                    time.sleep(0.1)
+            return client.reconfig(request.get("joining"), request.get("leaving"), None)[0].decode()
         finally:
             client.stop()
             client.close()
@@ -157,7 +165,7 @@ class Changing:
         member.stop()
         self.gone.append(member)
 
-    def one_step(self, what, deed):
+    def one_step(self, what, deed, elections_max=1):
         before = self.epoch()
         lost = sum(session.lost_sessions for session in self.sessions)
         begin = time.monotonic()
@@ -168,7 +176,7 @@ class Changing:
         took = time.monotonic() - begin
         elections = self.epoch() - before
         print(f"{what}: {took:.1f} s, {elections} elections", flush=True)
-        if elections > 1:
+        if elections > elections_max:
             raise Wrong(f"{what}: {elections} elections")
         if sum(session.lost_sessions for session in self.sessions) > lost:
             raise Wrong(f"{what}: a session was lost")
@@ -259,6 +267,36 @@ class Changing:
                 self.await_roles(**{f"member{number}": mode})
 
             self.one_step(f"member {number} becomes {role}", deed)
+
+    def crash(self):
+        # An observer does not lead: it is the same one both times.
+        first = self.cluster.await_service()
+        number = next(number for number in sorted(self.members) if number != first)
+        for role, mode in (("observer", "observer"), ("participant", "follower|leader")):
+            leader = self.cluster.await_service()
+            line = self.line(self.members[number].client_port, role)
+
+            def deed():
+                wrong = []
+
+                def ask():
+                    try:
+                        self.change(joining=f"server.{number}={line}")
+                    except Exception as error:
+                        wrong.append(error)
+
+                asking = threading.Thread(target=ask)
+                asking.start()
+                time.sleep(self.random.random() * 0.08)
+                self.members[leader].kill()
+                self.members[leader].start()
+                asking.join()
+                if wrong:
+                    raise Wrong(f"the change was not done: {wrong[0]!r}")
+                self.lines[number] = line
+                self.await_roles(**{f"member{number}": mode})
+
+            self.one_step(f"member {leader}, which leads, is killed while member {number} becomes {role}", deed, 2)
 
     def shrink(self):
         leader = self.cluster.await_service()

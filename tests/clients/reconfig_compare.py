@@ -157,8 +157,11 @@ class Play:
         for member in self.members.values():
             role = "leader" if member.number == self.leader else "follower"
             wanted = f"zoo.cfg.dynamic.{self.version():x}"
-            while wanted not in (names := sorted(path.name for path in member.folder.glob("zoo.cfg*"))):
-                if time.monotonic() > end:
+            while True:
+                names = sorted(path.name for path in member.folder.glob("zoo.cfg*"))
+                # One file is written after the other.
+                is_named = member.config.exists() and member.config.read_text().rstrip().endswith(wanted)
+                if (wanted in names and is_named and "zoo.cfg.tmp" not in names) or time.monotonic() > end:
                     break
                 time.sleep(0.05)
             if not self.exact:

@@ -143,6 +143,26 @@ def test_data_stay_in_a_folder_that_is_given(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["1", "2", "3"]
 
 
+def test_members_change_while_it_runs():
+    settings = {"reconfigEnabled": True, "skipACL": "yes"}
+    with Ensemble(3, config=settings) as ensemble, ensemble.client() as zk:
+        before, stat = zk.get_config()
+        assert before.count(b"server.") == 3 and stat.version == -1
+        observer = "server.4=127.0.0.1:28884:38884:observer;127.0.0.1:21814"
+        assert observer.encode() in zk.reconfig(joining=observer, from_config=stat.mzxid).data
+        with pytest.raises(zoarium.BadVersionError):
+            zk.reconfig(leaving="4", from_config=stat.mzxid)
+        with pytest.raises(zoarium.BadArgumentsError):
+            zk.reconfig(joining="some thing")
+        with pytest.raises(zoarium.NewConfigNoQuorumError):
+            zk.reconfig(joining=",".join(f"server.{n}=127.0.0.1:{n}0001:{n}0002;{n}0003" for n in range(4, 7)))
+        after, changed = zk.reconfig_async(leaving="4").get()
+        assert observer.encode() not in after and changed.mzxid > stat.mzxid
+        assert (after, changed) == zk.get_config()
+        members = "\n".join(line for line in after.decode().split("\n") if line.startswith("server."))
+        assert zk.reconfig(new_members=members).data.count(b"server.") == 3
+
+
 def test_a_hundred_of_them_leave_no_thread_descriptor_or_file(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     took, before = [], None
