@@ -288,8 +288,8 @@ impl Peer {
         peer.hearing.woke(now);
         if let Some(members) = peer.members.clone() {
             peer.member.engine.configured(&members);
-            // They were not written when it came into force.
-            if members.version.0 > file_version {
+            // They were not written when it came into force. A file that names a server which was removed is how that is to join again.
+            if members.version.0 > file_version && members.servers.contains_key(&peer.config.server_id) {
                 peer.keep_in_files(&members);
             }
         }

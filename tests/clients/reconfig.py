@@ -11,7 +11,8 @@ Steps: `move`: the members move one by one to other ports and folders, the leade
 of before, in which the others are elsewhere, goes by the record in its own file and writes the files again; one that cannot write
 them goes on. `grow`: two members join. `roles`: a
 follower becomes an observer and votes again. `shrink`: two members leave, the leader not. `leader`: the leader is removed, and
-joins again. `crash`: the leader is killed while it carries a change out, which is done by then or is not. While sessions of kazoo create, count and hold ephemerals, each is told the new addresses. What is held against
+joins again. `crash`: the leader is killed while it carries a change out, which is done by then or is not. `rejoin`: a follower is removed, does not
+start by files without it, and joins again on its own folder by those of before. While sessions of kazoo create, count and hold ephemerals, each is told the new addresses. What is held against
 what was acknowledged, and how, is said in cluster.py.
 """
 
@@ -31,7 +32,7 @@ import cluster
 import servers
 from reconfig_compare import SUPER
 
-STEPS = ["move", "stale", "grow", "roles", "crash", "shrink", "leader"]
+STEPS = ["move", "stale", "grow", "roles", "crash", "shrink", "leader", "rejoin"]
 SETTINGS = ["reconfigEnabled=true", SUPER, "maxSessionTimeout=60000"]
 
 
@@ -331,6 +332,45 @@ class Changing:
             self.lines[leader] = line
 
         self.one_step(f"member {leader} joins again", back)
+
+    def rejoin(self):
+        if any(kind != "zoarium" for kind in self.kinds):
+            return
+        leader = self.cluster.await_service()
+        number = next(number for number in sorted(self.members) if number != leader)
+        member, line = self.members[number], self.lines[number]
+
+        def removed():
+            self.change(leaving=str(number))
+            del self.lines[number]
+            del self.members[number]
+            end = time.monotonic() + 10
+            while f"server.{number}=" in self.dynamic_file(member):
+                if time.monotonic() > end:
+                    raise Wrong(f"member {number} still has itself in its files\n{member.log_tail()}")
+                time.sleep(0.05)
+
+        self.one_step(f"member {number} is removed", removed)
+
+        def back():
+            member.stop()
+            member.start()
+            if (code := member.process.wait(timeout=20)) != 2:
+                raise Wrong(f"member {number} ended with {code}\n{member.log_tail()}")
+            shutil.copy(f"{member.config}.bak", member.config)
+            # It is no member twice, and stays where its file says.
+            for _ in range(2):
+                member.stop()
+                member.start()
+                self.cluster.await_service(members=[member])
+            self.change(joining=f"server.{number}={line}")
+            self.members[number], self.lines[number] = member, line
+
+        self.one_step(f"member {number} joins again with what it had", back)
+
+    def dynamic_file(self, member):
+        named = member.config.read_text().rpartition("dynamicConfigFile=")[2].strip()
+        return pathlib.Path(named).read_text()
 
     def end(self):
         cluster.close_sessions(self.sessions)
