@@ -285,9 +285,10 @@ impl LeaderElection {
     /// Whether a server without a vote, which looks for a leader as we do, is answered. One of ZooKeeper's that is in a later round
     /// than ours answers each answer with what it has said before, and a voter takes no round from it: that would go on as fast as
     /// the network takes it.
-    pub(super) fn answers(&mut self, now: Millis, observer: ServerId, round: i64) -> bool {
+    /// Where members change, each of two may take the other for one without a vote, and the same holds in every round.
+    pub(super) fn answers(&mut self, now: Millis, observer: ServerId, round: i64, members_change: bool) -> bool {
         let answer = Answer { at: now, round, told_round: self.told_round(), proposal: self.proposal };
-        if round <= answer.told_round {
+        if round <= answer.told_round && !members_change {
             return true;
         }
         self.answered.retain(|_, last| now.since(last.at) < ANSWER_GAP_MS);

@@ -280,20 +280,24 @@ impl Learner {
                 if self.phase >= LearnerPhase::Catching {
                     self.activated(own, zxid, None);
                 }
+                self.apply(own);
             }
             (PacketType::COMMITANDACTIVATE, _) if is_syncing => {
                 self.commit(own, zxid)?;
                 self.activated(own, zxid, designated(packet.data()));
+                self.apply(own);
             }
             (PacketType::INFORM, _) if is_observer && is_syncing => {
                 self.take(own, zxid, packet.data)?;
                 self.commit(own, zxid)?;
+                self.apply(own);
             }
             (PacketType::INFORMANDACTIVATE, _) if is_observer && is_syncing => {
                 // The designated leader is in front of the transaction.
                 self.take(own, zxid, packet.data().get(8..).map(Payload::from))?;
                 self.commit(own, zxid)?;
                 self.activated(own, zxid, designated(packet.data()));
+                self.apply(own);
             }
             (PacketType::NEWLEADER, LearnerPhase::Truncating | LearnerPhase::Hearing | LearnerPhase::Syncing) => {
                 self.hear_config(own, packet.data())?;
@@ -530,14 +534,16 @@ impl Learner {
             return Err(RoleEnd::LeaderBroke("a commit of what is not the oldest proposal"));
         }
         history.commit(zxid);
-        if is_serving {
-            own.deliver();
-        } else if self.phase == LearnerPhase::Catching
-            && let Some(link) = self.link
-        {
-            self.serve(own, link);
-        }
         Ok(())
+    }
+
+    /// Applies what is committed, once it may be.
+    fn apply(&mut self, own: &mut Own) {
+        match (self.phase, self.link) {
+            (LearnerPhase::Serving, _) => own.deliver(),
+            (LearnerPhase::Catching, Some(link)) => self.serve(own, link),
+            _ => {}
+        }
     }
 
     fn end_of_history(&mut self, own: &mut Own, zxid: Zxid) -> Result<(), RoleEnd> {

@@ -562,7 +562,8 @@ impl Zab {
             let is_answered = match self.role {
                 _ if notification.state != PeerState::Looking => false,
                 ZabRole::Looking { has_begun } => {
-                    has_begun && self.election.answers(self.own.now, from, notification.round)
+                    let members_change = self.own.configs().is_some();
+                    has_begun && self.election.answers(self.own.now, from, notification.round, members_change)
                 }
                 ZabRole::Leading(_) | ZabRole::Learning(_) => true,
             };

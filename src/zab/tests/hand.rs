@@ -6,8 +6,8 @@ use crate::ids::{LinkId, Millis, ServerId, Zxid};
 use crate::records::peer::{LearnerInfo, Notification, PacketType, QuorumPacket, epoch_ack};
 use crate::records::txn::Payload;
 use crate::zab::{
-    EpochPasswords, History, Leaving, Majority, MemberRecord, Quorum, Quorums, Start, VotingRight, Zab, ZabAction,
-    ZabEvent, ZabSettings,
+    Configs, EpochPasswords, History, Leaving, Majority, MemberRecord, Quorum, Quorums, Start, VotingRight, Zab,
+    ZabAction, ZabEvent, ZabSettings,
 };
 
 pub(super) const TICK_MS: u64 = 100;
@@ -38,15 +38,20 @@ pub(super) struct Member {
 impl Member {
     /// Its history are the transactions of `counters` in epoch 2, and it has accepted epoch 4.
     pub(super) fn new(counters: std::ops::RangeInclusive<u32>) -> Member {
-        Member::begin(true, counters)
+        Member::begin(true, counters, None)
+    }
+
+    /// One of an ensemble whose members may change.
+    pub(super) fn changing(counters: std::ops::RangeInclusive<u32>, configs: Configs) -> Member {
+        Member::begin(true, counters, Some(configs))
     }
 
     /// One without a vote.
     pub(super) fn observing(counters: std::ops::RangeInclusive<u32>) -> Member {
-        Member::begin(false, counters)
+        Member::begin(false, counters, None)
     }
 
-    fn begin(is_participant: bool, counters: std::ops::RangeInclusive<u32>) -> Member {
+    fn begin(is_participant: bool, counters: std::ops::RangeInclusive<u32>, reconfig: Option<Configs>) -> Member {
         let settings = ZabSettings {
             me: ServerId(3),
             is_participant,
@@ -55,7 +60,7 @@ impl Member {
             tick_ms: TICK_MS,
             init_limit: 10,
             sync_limit: 5,
-            reconfig: None,
+            reconfig,
             passwords: None,
         };
         let (first, last) = (*counters.start(), Zxid::new(2, *counters.end()));

@@ -12,6 +12,7 @@ mod meeting;
 mod passwords;
 mod reconfiguring;
 mod small;
+mod switching;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
