@@ -263,7 +263,7 @@ fn no_seed_finds_an_ensemble_whose_members_change_that_breaks_a_promise() {
 
 /// Each bug planted in the change of members, the IDs of the promises that it breaks, and a seed that finds it.
 const CHANGE_PLANTS: &[(Failpoint, &[&str], u64)] = &[
-    (Failpoint::NextNotAsked, &["S-11", "S-10", "D-03"], 1),
+    (Failpoint::NextNotAsked, &["S-11", "S-10", "D-03"], 6),
     (Failpoint::DemotedLeaderCommits, &["S-11"], 1),
     (Failpoint::GossipNotHeard, &["L-01"], 4),
 ];

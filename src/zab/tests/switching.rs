@@ -68,7 +68,7 @@ impl Member {
 #[test]
 fn others_are_told_the_configuration_and_its_version() {
     let member = Member::changing(1..=5, Configs::of(three())).greeting();
-    let info = LearnerInfo { server: ServerId(3), config_version: Zxid::new(2, 0).0 };
+    let info = LearnerInfo { server: ServerId(3), config_version: Zxid::new(2, 0).0, takes_passwords: true };
     assert_eq!(member.data_sent(PacketType::FOLLOWERINFO), Some(info.encoded().to_vec()));
     let looking = Member::changing(1..=5, Configs::of(three()));
     assert_eq!(*looking.vote_told(1).unwrap().config, *three().to_string());
@@ -139,7 +139,7 @@ fn with_reconfiguration_switched_off_it_is_a_commit_like_any_other() {
     assert!(member.is_delivered(z(1)) && member.kept().is_none());
     member.passes(50);
     assert_eq!(member.ending(), None);
-    let info = LearnerInfo { server: ServerId(3), config_version: 0 };
+    let info = LearnerInfo { server: ServerId(3), config_version: 0, takes_passwords: true };
     assert_eq!(Member::new(1..=5).greeting().data_sent(PacketType::FOLLOWERINFO), Some(info.encoded().to_vec()));
     // What others say of their configuration means nothing.
     let mut looking = Member::new(1..=5);
@@ -215,7 +215,7 @@ fn who_looks_for_a_leader_hears_of_newer_members_and_of_older_ones_not() {
 fn a_learner_with_newer_members_is_not_led() {
     let mut leader = Member::changing(1..=5, Configs::of(three())).wins();
     leader.tell(ZabEvent::Opened { link: at(1), is_ours: false });
-    let info = LearnerInfo { server: ServerId(1), config_version: Zxid::new(4, 4).0 };
+    let info = LearnerInfo { server: ServerId(1), config_version: Zxid::new(4, 4).0, takes_passwords: true };
     leader.packet(1, QuorumPacket::with_data(PacketType::FOLLOWERINFO, Zxid::new(4, 0), info.encoded()));
     assert_eq!(leader.closed(1), Some(&Leaving::Ahead));
 }
