@@ -423,7 +423,8 @@ fn a_snapshot_that_has_effects_of_the_transaction_after_its_digest_is_taken_if_a
     assert!(read_with("equal-at-once", 7, &of).unwrap().is_checked());
     assert!(read_with("equal-later", 9, &of).unwrap().is_checked());
     assert!(read_with("equal-once", 9, &|zxid| of(zxid).filter(|_| zxid == 8)).is_ok());
-    let refusals: [(&str, i64, &dyn Fn(i64) -> Option<i64>); 4] = [
+    type DigestOf<'a> = &'a dyn Fn(i64) -> Option<i64>;
+    let refusals: [(&str, i64, DigestOf<'_>); 4] = [
         ("nothing-follows", 6, &|_| None),
         ("no-digest-follows", 9, &|_| None),
         ("none-is-equal", 9, &|zxid| of(zxid).map(|value| value + 1)),

@@ -46,7 +46,7 @@ impl Member {
     }
 
     fn is_delivered(&self, wanted: Zxid) -> bool {
-        self.done.iter().any(|action| *action == ZabAction::Deliver { upto: wanted })
+        self.done.contains(&ZabAction::Deliver { upto: wanted })
     }
 
     fn was_told(&self, wanted: ConfigChange) -> bool {
