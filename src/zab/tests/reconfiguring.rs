@@ -46,7 +46,6 @@ const FAILPOINTS: &[(Failpoint, &[&str], u64)] = &[
     (Failpoint::NextNotAsked, &["S-11", "S-10", "S-07"], 3),
     (Failpoint::LoggedConfigForgotten, &["S-11", "S-10", "S-07", "S-09", "S-01", "L-01", "L-03"], 1),
     (Failpoint::DemotedLeaderCommits, &["demoted"], 6),
-    (Failpoint::GossipNotHeard, &["L-01", "L-03"], 6),
 ];
 
 #[test]
