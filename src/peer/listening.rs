@@ -11,13 +11,16 @@ use mio::{Interest, Registry, Token};
 
 use super::Peer;
 use super::hearing::backlog;
-use super::moving::Moving;
 use super::tokens::{LISTENERS, LISTENERS_MAX};
 use crate::Error;
 use crate::config::Config;
 use crate::ids::Millis;
 use crate::process::Owned;
 use crate::store::os_text;
+
+mod moving;
+
+use moving::Moving;
 
 /// Connections taken in one turn, so that a flood does not keep the loop from its work.
 const ACCEPTS_PER_TURN_MAX: usize = 256;
@@ -66,7 +69,7 @@ pub(super) struct ClientPorts {
     retry_at: Option<Millis>,
     last_complaint: Option<Millis>,
     /// Where it is to listen instead.
-    pub(super) moving: Option<Moving>,
+    moving: Option<Moving>,
 }
 
 impl ClientPorts {

@@ -40,7 +40,6 @@ mod link;
 mod listening;
 pub mod local;
 mod members;
-mod moving;
 mod network;
 pub mod place;
 mod pool;

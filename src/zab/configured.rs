@@ -3,7 +3,7 @@
 
 use super::event::ZabAction;
 use super::own::{Own, RoleEnd};
-use super::reconfig::{ConfigChange, Configs, Reconfig};
+use super::reconfig::{ConfigChange, Configs, Configuring};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
 use crate::records::membership::Membership;
@@ -203,6 +203,6 @@ impl Own {
 }
 
 /// The configurations of a member that begins.
-pub(super) fn begin(configs: Option<Configs>) -> Option<Box<Reconfig>> {
-    configs.map(|configs| Box::new(Reconfig::new(configs)))
+pub(super) fn begin(configs: Option<Configs>) -> Option<Box<Configuring>> {
+    configs.map(|configs| Box::new(Configuring::new(configs)))
 }

@@ -62,7 +62,7 @@ pub(super) enum Ask {
 
 /// What a server without a vote was told, in which round of its own, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Answer {
+struct ObserverTold {
     at: Millis,
     round: i64,
     told_round: i64,
@@ -92,7 +92,7 @@ pub(super) struct LeaderElection {
     /// Who could not be reached in this election.
     unreachable: BTreeSet<ServerId>,
     /// Who has no vote and is in a later round than ours, and the last answer to it.
-    answered: BTreeMap<ServerId, Answer>,
+    answered: BTreeMap<ServerId, ObserverTold>,
     wait_ms: u64,
     /// The longest wait, ms.
     wait_max_ms: u64,
@@ -287,12 +287,12 @@ impl LeaderElection {
     /// the network takes it.
     /// Where members change, each of two may take the other for one without a vote, and the same holds in every round.
     pub(super) fn answers(&mut self, now: Millis, observer: ServerId, round: i64, members_change: bool) -> bool {
-        let answer = Answer { at: now, round, told_round: self.told_round(), proposal: self.proposal };
+        let answer = ObserverTold { at: now, round, told_round: self.told_round(), proposal: self.proposal };
         if round <= answer.told_round && !members_change {
             return true;
         }
         self.answered.retain(|_, last| now.since(last.at) < ANSWER_GAP_MS);
-        let is_said = self.answered.get(&observer).is_some_and(|last| Answer { at: now, ..*last } == answer);
+        let is_said = self.answered.get(&observer).is_some_and(|last| ObserverTold { at: now, ..*last } == answer);
         if !is_said {
             self.answered.insert(observer, answer);
         }

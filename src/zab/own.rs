@@ -6,7 +6,7 @@ use super::event::{EpochPasswords, Leaving, MemberRecord, ZabAction};
 use super::history::History;
 use super::newcomer::{SILENT, VotingRight};
 use super::quorum::Quorums;
-use super::reconfig::{Configs, Reconfig};
+use super::reconfig::{Configs, Configuring};
 use super::{LinkId, Payload};
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::records::peer::{PacketType, QuorumPacket};
@@ -95,7 +95,7 @@ pub(super) struct Own {
     /// What is to be kept once that is over.
     pub(super) keep_next: Option<MemberRecord>,
     /// The configurations, where they may change.
-    pub(super) reconfig: Option<Box<Reconfig>>,
+    pub(super) reconfig: Option<Box<Configuring>>,
     /// Who leads next, without an election.
     pub(super) designated: Option<ServerId>,
     /// A truncation under way.

@@ -116,7 +116,7 @@ pub enum ConfigChange {
 
 /// What a member does about its configurations.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Reconfig {
+pub(super) struct Configuring {
     pub(super) configs: Configs,
     /// What is durable of them: the committed one's version, and that of what was told.
     kept: (Zxid, Option<Zxid>),
@@ -128,11 +128,11 @@ pub(super) struct Reconfig {
     installing: Option<(Zxid, Option<Zxid>)>,
 }
 
-impl Reconfig {
+impl Configuring {
     /// What the file has.
-    pub(super) fn new(configs: Configs) -> Reconfig {
+    pub(super) fn new(configs: Configs) -> Configuring {
         let mut reconfig =
-            Reconfig { configs, kept: (Zxid::ZERO, None), keeping: None, shelved: None, installing: None };
+            Configuring { configs, kept: (Zxid::ZERO, None), keeping: None, shelved: None, installing: None };
         reconfig.kept = reconfig.to_keep();
         reconfig
     }
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn what_was_put_aside_comes_back_only_if_the_log_is_what_it_was() {
         for is_gone in [false, true] {
-            let mut reconfig = Reconfig::new(Configs::of(config(1, &[1, 2, 3])));
+            let mut reconfig = Configuring::new(Configs::of(config(1, &[1, 2, 3])));
             reconfig.configs.propose(config(5, &[1]));
             assert!(!reconfig.shelve(Zxid::new(1, 5)) && reconfig.shelve(Zxid::new(1, 4)));
             assert!(!reconfig.configs.is_pending());

@@ -4,41 +4,14 @@ use super::Cluster;
 use super::agenda::Happening;
 use super::canon::is_majority;
 use super::member::SimProcess;
-use super::swarm::Swarm;
-use crate::engine::Engine;
+use super::swarm::line;
 use crate::ids::{ServerId, Zxid};
-use crate::member::{Member, configs_at_start as configs_of};
-use crate::path;
 use crate::records::membership::{Membership, ReconfigView};
-use crate::records::servers::{Role, ServerLine};
+use crate::records::servers::Role;
 use crate::records::txn::Payload;
 use crate::sim::Wrong;
 use crate::store::tests::sim_disk::Rng;
 use crate::zab::{ConfigChange, Configs, Standing};
-
-fn line(id: ServerId, role: Role, port: u64) -> Option<ServerLine> {
-    ServerLine::parse(id, &format!("host{id}:{port}:1:{role};2")).ok()
-}
-
-/// What a member begins with: its file names the first members, and itself.
-pub(super) fn configs_at_start(swarm: &Swarm, id: ServerId, member: &mut Member<Box<Engine>>) -> Option<Configs> {
-    if swarm.joiners.is_empty() {
-        return None;
-    }
-    let mut file = Membership::default();
-    let joins_as = if id.0.is_multiple_of(2) { Role::Participant } else { Role::Observer };
-    let mut add = |id: ServerId, role| drop(line(id, role, 100).and_then(|line| file.servers.insert(id, line)));
-    swarm.voters.iter().for_each(|id| add(*id, Role::Participant));
-    swarm.observers.iter().for_each(|id| add(*id, Role::Observer));
-    if swarm.joiners.contains(&id) {
-        add(id, joins_as);
-    }
-    let tree = member.engine.tree();
-    let in_tree = tree.lookup(path::CONFIG).and_then(|node| tree.data(node)).map(|data| data.into_owned());
-    let configs = configs_of(&member.store, in_tree.as_deref(), file);
-    member.engine.configured(&configs.committed);
-    Some(configs)
-}
 
 /// Whether a leader hears of as many as it needs. One that another configuration does not have waits for its learners to leave.
 pub(super) fn watches(configs: &Configs, id: ServerId, is_heard: impl Fn(ServerId) -> bool) -> bool {

@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::agenda::Happening;
-use super::changing;
 use super::network::Travelling;
-use super::swarm::Swarm;
+use super::swarm::{Swarm, line};
 use crate::engine::{ConnId, Engine, EngineSettings, ReplicatedState};
 use crate::ids::{LinkId, Millis, ServerId, SessionId, WallMillis, Zxid};
-use crate::member::{Loading, Member};
+use crate::member::{Loading, Member, configs_at_start as configs_of};
+use crate::path;
+use crate::records::membership::Membership;
 use crate::records::peer::{Notification, PacketType};
+use crate::records::servers::Role;
 use crate::records::txn::Payload;
 use crate::sim::node::Noting;
 use crate::store::tests::sim_disk::{Rng, SimDisk};
 use crate::store::{LogWrite, Store, StoreError};
-use crate::zab::{Majority, Quorum, Quorums, Standing, ZabSettings};
+use crate::zab::{Configs, Majority, Quorum, Quorums, Standing, ZabSettings};
 
 /// What has come to a process and was not looked at yet.
 pub(super) enum Incoming {
@@ -265,7 +267,7 @@ pub(super) fn open(disk: &Arc<SimDisk>, swarm: &Swarm, id: ServerId, seed: u64) 
 
 /// What a member's part in the agreement is set up with.
 pub(super) fn zab_settings(swarm: &Swarm, id: ServerId, member: &mut Member<Box<Engine>>) -> ZabSettings {
-    let reconfig = changing::configs_at_start(swarm, id, member);
+    let reconfig = configs_at_start(swarm, id, member);
     ZabSettings {
         me: id,
         is_participant: swarm.voters.contains(&id),
@@ -277,4 +279,24 @@ pub(super) fn zab_settings(swarm: &Swarm, id: ServerId, member: &mut Member<Box<
         reconfig,
         passwords: None,
     }
+}
+
+/// What a member begins with: its file names the first members, and itself.
+fn configs_at_start(swarm: &Swarm, id: ServerId, member: &mut Member<Box<Engine>>) -> Option<Configs> {
+    if swarm.joiners.is_empty() {
+        return None;
+    }
+    let mut file = Membership::default();
+    let joins_as = if id.0.is_multiple_of(2) { Role::Participant } else { Role::Observer };
+    let mut add = |id: ServerId, role| drop(line(id, role, 100).and_then(|line| file.servers.insert(id, line)));
+    swarm.voters.iter().for_each(|id| add(*id, Role::Participant));
+    swarm.observers.iter().for_each(|id| add(*id, Role::Observer));
+    if swarm.joiners.contains(&id) {
+        add(id, joins_as);
+    }
+    let tree = member.engine.tree();
+    let in_tree = tree.lookup(path::CONFIG).and_then(|node| tree.data(node)).map(|data| data.into_owned());
+    let configs = configs_of(&member.store, in_tree.as_deref(), file);
+    member.engine.configured(&configs.committed);
+    Some(configs)
 }

@@ -2,6 +2,7 @@
 //! Leaving things out finds what "everything always" hides: one fault drowns another.
 
 use crate::ids::ServerId;
+use crate::records::servers::{Role, ServerLine};
 use crate::store::StoreOptions;
 use crate::store::tests::sim_disk::Rng;
 
@@ -214,4 +215,9 @@ impl Swarm {
     pub(super) fn ticks_us(&self, ticks: u64) -> u64 {
         ticks * self.tick_ms * 1000
     }
+}
+
+/// How a configuration names a server that listens at this port.
+pub(super) fn line(id: ServerId, role: Role, port: u64) -> Option<ServerLine> {
+    ServerLine::parse(id, &format!("host{id}:{port}:1:{role};2")).ok()
 }

@@ -7,12 +7,12 @@ use std::thread::JoinHandle;
 
 use mio::{Interest, Registry, Token, Waker};
 
-use super::hearing::backlog;
-use super::listening::{ClientPorts, bind};
-use super::tokens::{LISTENERS, LISTENERS_MAX};
+use super::{ClientPorts, bind};
 use crate::Error;
 use crate::config::Config;
 use crate::ids::Millis;
+use crate::peer::hearing::backlog;
+use crate::peer::tokens::{LISTENERS, LISTENERS_MAX};
 use crate::process::Owned;
 
 /// Pause between two tries, ms.
@@ -51,7 +51,7 @@ impl Moving {
 
 impl ClientPorts {
     /// Sets out to listen where `config` says. Until that can be, and where it cannot, clients connect where they did.
-    pub(super) fn move_to(&mut self, config: &Config, waker: &Arc<Waker>) {
+    pub(in crate::peer) fn move_to(&mut self, config: &Config, waker: &Arc<Waker>) {
         let mut moving = Moving {
             config: Box::new(config.clone()),
             waker: Arc::clone(waker),
@@ -63,12 +63,12 @@ impl ClientPorts {
     }
 
     /// When to call [`ClientPorts::go_on_moving`] though nothing woke the loop.
-    pub(super) fn moves_at(&self) -> Option<Millis> {
+    pub(in crate::peer) fn moves_at(&self) -> Option<Millis> {
         self.moving.as_ref().filter(|moving| !matches!(moving.target, Target::Asked(_))).map(|moving| moving.again_at)
     }
 
     /// Goes on with a move, if one is under way. Whether clients now connect elsewhere than before.
-    pub(super) fn go_on_moving(&mut self, now: Millis, registry: &Registry) -> bool {
+    pub(in crate::peer) fn go_on_moving(&mut self, now: Millis, registry: &Registry) -> bool {
         let Some(mut moving) = self.moving.take_if(|moving| match &moving.target {
             Target::Asked(asked) => asked.is_finished(),
             _ => moving.again_at <= now,
