@@ -9,17 +9,17 @@ use super::{keys, properties};
 const INFIX: &str = ".dynamic.";
 
 /// Where the configuration of this version is kept beside the static file: `zoo.cfg.dynamic.100000002`.
-pub fn dynamic_file(static_file: &Path, version: i64) -> PathBuf {
+pub(crate) fn dynamic_file(static_file: &Path, version: i64) -> PathBuf {
     beside(static_file, &format!("{INFIX}{version:x}"))
 }
 
 /// Where ZooKeeper keeps a configuration that is proposed and not committed.
-pub fn next_file(static_file: &Path) -> PathBuf {
+pub(crate) fn next_file(static_file: &Path) -> PathBuf {
     beside(static_file, &format!("{INFIX}next"))
 }
 
 /// Where the static file is kept as it was before it first named a dynamic one.
-pub fn backup_file(static_file: &Path) -> PathBuf {
+pub(crate) fn backup_file(static_file: &Path) -> PathBuf {
     beside(static_file, ".bak")
 }
 
@@ -47,7 +47,7 @@ pub(super) fn is_membership(name: &str) -> bool {
 ///
 /// # Errors
 /// What is wrong with the file, or why it cannot name `dynamic_file`.
-pub fn renamed(static_file: &[u8], dynamic_file: &Path, erases_client_port: bool) -> Result<Vec<u8>, String> {
+pub(crate) fn renamed(static_file: &[u8], dynamic_file: &Path, erases_client_port: bool) -> Result<Vec<u8>, String> {
     let Some(name) = dynamic_file.to_str().filter(|name| !name.contains(['\n', '\r'])) else {
         return Err(format!("{} cannot be written into a configuration file", dynamic_file.display()));
     };

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Config, ConfigError, Loaded, Role};
-use crate::ids::ServerId;
+use crate::ids::{ServerId, Zxid};
+use crate::records::membership::Membership;
 
 /// What asks for protection, or for a decision, that is missing here: the key, whether its value asks for it, and why it is
 /// refused.
@@ -55,6 +56,22 @@ impl Loaded {
         }
         if ensemble.count(Role::Participant) == 0 {
             return conflict("the server lines name observers only; an ensemble needs participants".to_owned());
+        }
+        if self.config.reconfig_enabled {
+            // Every later version of it is to fit as well.
+            let members = Membership {
+                version: Zxid(i64::MAX),
+                servers: ensemble.servers.clone(),
+                groups: ensemble.groups.clone(),
+                weights: ensemble.weights.clone(),
+            };
+            let (len, max) = (members.to_string().len(), Membership::TEXT_MAX);
+            if len > max {
+                return conflict(format!(
+                    "the server lines make a configuration of {len} bytes; with reconfigEnabled=true {max} is the limit, since it is \
+                     kept in the data file"
+                ));
+            }
         }
         for (name, value) in [("initLimit", ensemble.init_limit), ("syncLimit", ensemble.sync_limit)] {
             if value.is_none() {

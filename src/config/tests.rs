@@ -517,6 +517,20 @@ fn in_an_ensemble_the_own_line_says_where_clients_connect() {
 }
 
 #[test]
+fn members_that_may_change_have_room_in_the_data_file() {
+    let host = "a".repeat(200);
+    let lines: Vec<(String, String)> =
+        (1..=10).map(|id| (format!("server.{id}"), format!("{host}{id}:2888:3888"))).collect();
+    let ten: Vec<(&str, &str)> = lines.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let rest = [("dataDir", "/x"), ("initLimit", "1"), ("syncLimit", "1"), ("zoarium.serverId", "1")];
+    assert!(start(&[&ten[..], &rest].concat()).is_ok());
+    let changing = [&rest[..], &[("reconfigEnabled", "true")]].concat();
+    assert!(start(&[&ten[..6], &changing].concat()).is_ok());
+    let refused = start(&[&ten[..], &changing].concat()).unwrap_err().to_string();
+    assert!(refused.contains("reconfigEnabled=true 1856 is the limit"), "{refused}");
+}
+
+#[test]
 fn the_dynamic_file_holds_the_membership_and_nothing_else() {
     let folder = Folder::new();
     let read = |fixed: &str, dynamic: &str| {
