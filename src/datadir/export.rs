@@ -108,7 +108,7 @@ fn write_folder(file: &Path, folder: &Path, progress: &mut dyn FnMut(u64)) -> Re
     let (kept, report) = read.map_err(DatadirError::store(file))?;
     let ((snapshot, bytes), logged) = match behind {
         // The mark is none of the transactions.
-        Some(Behind { snapshot, log }) => (snapshot, log.finish()? - 1),
+        Some(Behind { snapshot, log, .. }) => (snapshot, log.finish()? - 1),
         None => (write_snapshot(folder, &mut state, progress)?, 0),
     };
     // ZooKeeper does not start when the last transaction is of a later epoch than the current one.
@@ -175,6 +175,7 @@ fn mark(zxid: Zxid) -> Vec<u8> {
 struct Behind {
     snapshot: (PathBuf, u64),
     log: TxnLogWriter,
+    log_path: PathBuf,
 }
 
 /// Reads our file into a state. What an epoch's leader has proposed is written to a log on the way, behind a snapshot of the state
@@ -196,17 +197,30 @@ impl Telling<'_> {
                 let at = self.state.applied();
                 let path = self.folder.join(format!("log.{:x}", at.0));
                 let file = create(&path)?;
-                let mut log = TxnLogWriter::begin(path, file)?;
+                let mut log = TxnLogWriter::begin(path.clone(), file)?;
                 log.push(&mark(at))?;
-                none.insert(Behind { snapshot, log })
+                none.insert(Behind { snapshot, log, log_path: path })
             }
         };
         behind.log.push(txn)
+    }
+
+    /// Nothing was told.
+    fn begin_over(&mut self) -> Result<(), DatadirError> {
+        let Some(Behind { snapshot: (snapshot, _), log_path, .. }) = self.behind.take() else { return Ok(()) };
+        for path in [snapshot, log_path] {
+            fs::remove_file(&path).map_err(DatadirError::io("remove", &path))?;
+        }
+        Ok(())
     }
 }
 
 impl Replay for Telling<'_> {
     fn snapshot_begin(&mut self, zxid: Zxid) {
+        // Also where a part of the log was told that turned out to be cut off.
+        if let Err(error) = self.begin_over() {
+            self.failed.get_or_insert(error);
+        }
         Loading::into(self.state).snapshot_begin(zxid);
     }
 

@@ -144,6 +144,43 @@ fn what_a_member_has_behind_its_snapshot_is_exported_as_a_log_that_can_be_cut() 
 }
 
 #[test]
+fn what_was_cut_off_a_members_log_is_not_exported() {
+    // S-15: so much that a part of it was handed over before the cut is seen.
+    let folder = Folder::new();
+    let (theirs, file, back) =
+        (folder.path().join("theirs"), folder.path().join("zoarium.db"), folder.path().join("back"));
+    put(&theirs, "snapshot.0", &snapshot(NEW, |_| ()));
+    put(&theirs, "log.100000001", &log(0x1_0000_0001..=0x1_0000_0004).0);
+    read(&theirs).unwrap().write(&file, &StoreOptions::default(), &mut |_| ()).unwrap();
+    let mut state = state_in(&file);
+    let (mut store, _) = Store::open(&file, &StoreOptions::default(), &mut Loading::into(&mut state)).unwrap();
+    let append = |store: &mut Store, zxids: std::ops::RangeInclusive<i64>| {
+        let (bytes, places) = log(zxids.clone());
+        let txns: Vec<Record<'_>> = zxids
+            .zip(places.windows(2))
+            .map(|(zxid, ends)| Record { zxid: Zxid(zxid), txn: &bytes[ends[0] + 12..ends[1] - 1] })
+            .collect();
+        store.append(&txns).unwrap();
+        bytes.len()
+    };
+    let logged = append(&mut store, 0x1_0000_0005..=0x1_0000_4e20);
+    assert!(logged > 3 << 19, "{logged} bytes");
+    assert!(store.truncate(Zxid(0x1_0000_0007)).unwrap());
+    append(&mut store, 0x2_0000_0001..=0x2_0000_0003);
+    drop(store);
+    let exported = export(&file, &back, &mut |_| ()).unwrap();
+    assert_eq!((exported.logged, exported.zxid), (6, Zxid(0x2_0000_0003)));
+    assert_eq!(digest(&back).unwrap(), (exported.zxid, state_in(&file).tree().digest()));
+    let mut names: Vec<String> = fs::read_dir(back.join("version-2"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("log.") || name.starts_with("snapshot."))
+        .collect();
+    names.sort();
+    assert_eq!(names, ["log.100000004", "snapshot.100000004"]);
+}
+
+#[test]
 fn nothing_is_left_of_an_export_of_a_file_that_is_damaged() {
     let folder = Folder::new();
     let (file, back) = (folder.path().join("zoarium.db"), folder.path().join("back"));

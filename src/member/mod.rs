@@ -207,8 +207,10 @@ impl<S: EngineSeat> Member<S> {
     pub fn start(&mut self, now: Millis, wall: WallMillis) {
         let (_, current) = self.store.epochs();
         let epoch = self.engine.applied().epoch().max(u32::try_from(current).unwrap_or(0));
-        // A server that was a member of an ensemble goes on with what its sessions have.
-        let mode = SessionPasswords::of_code(self.store.member_state().passwords);
+        // A server that was a member of an ensemble goes on with what its sessions have. Where that was never said, they may have either
+        // kind: the ensemble was one of an earlier version, or ZooKeeper's.
+        let mode = SessionPasswords::of_code(self.store.member_state().passwords)
+            .or_else(|| (current > 0).then_some(SessionPasswords::Moving));
         self.engine.set_passwords(mode, SessionSecret(self.store.secret()));
         self.engine.serve(Duty::Alone { epoch }, now, wall);
     }

@@ -5,8 +5,9 @@
 //! are for people, and for Apache ZooKeeper on the same folder. They are written on a thread of their own: a disk that hangs keeps
 //! no vote and no client waiting.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
@@ -94,16 +95,16 @@ impl DynamicFiles {
         lines.sort();
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
         if fs::read(&dynamic).ok().as_deref() != Some(text.as_bytes()) {
-            replace(&dynamic, text.as_bytes()).map_err(at(&dynamic))?;
+            replace(&dynamic, text.as_bytes(), &static_file).map_err(at(&dynamic))?;
         }
         let before = fs::read(&static_file).map_err(at(&static_file))?;
         let after = renamed(&before, &dynamic, self.has_own_client_port).map_err(|why| (static_file.clone(), why))?;
         if after != before {
             let backup = backup_file(&static_file);
             if !backup.try_exists().map_err(at(&backup))? {
-                replace(&backup, &before).map_err(at(&backup))?;
+                replace(&backup, &before, &static_file).map_err(at(&backup))?;
             }
-            replace(&static_file, &after).map_err(at(&static_file))?;
+            replace(&static_file, &after, &static_file).map_err(at(&static_file))?;
         }
         let next = next_file(&static_file);
         match fs::remove_file(&next) {
@@ -113,16 +114,18 @@ impl DynamicFiles {
     }
 }
 
-/// The file is this from now on: a power cut leaves the old one or the new one, whole.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// The file is this from now on: a power cut leaves the old one or the new one, whole. Whoever may read it may read it further on; a new
+/// one is as `like`.
+fn replace(path: &Path, bytes: &[u8], like: &Path) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
+    temporary.push(format!(".zoarium-{}.tmp", std::process::id()));
     let temporary = PathBuf::from(temporary);
+    // Of an earlier life, which ended in the middle.
+    let _ = fs::remove_file(&temporary);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     let written = (|| {
-        let mut file = File::create(&temporary)?;
-        if let Ok(present) = fs::metadata(path) {
-            file.set_permissions(present.permissions())?;
-        }
+        let present = fs::metadata(path).or_else(|_| fs::metadata(like))?;
+        file.set_permissions(present.permissions())?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)
@@ -139,6 +142,8 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     struct Folder(PathBuf);
@@ -182,11 +187,19 @@ mod tests {
         let folder = Folder::new("written");
         let first = "tickTime=2000\nserver.1=a:1:2\nclientPort=7\n";
         fs::write(folder.0.join("zoo.cfg"), first).unwrap();
+        fs::set_permissions(folder.0.join("zoo.cfg"), fs::Permissions::from_mode(0o600)).unwrap();
+        // Somebody else's.
+        fs::write(folder.0.join("zoo.cfg.tmp"), "mine").unwrap();
         fs::write(folder.0.join("zoo.cfg.dynamic.next"), "server.1=a:1:2\nversion=1f\n").unwrap();
         let mut writer = DynamicWriter::default();
         writer.write(files(&folder, 0x1f, &["server.2=b:1:2:participant;7", "server.1=a:1:2:participant;7"]));
         writer.finish();
-        assert_eq!(folder.names(), ["zoo.cfg", "zoo.cfg.bak", "zoo.cfg.dynamic.1f"]);
+        assert_eq!(folder.names(), ["zoo.cfg", "zoo.cfg.bak", "zoo.cfg.dynamic.1f", "zoo.cfg.tmp"]);
+        assert_eq!(folder.text("zoo.cfg.tmp"), "mine");
+        for name in ["zoo.cfg", "zoo.cfg.bak", "zoo.cfg.dynamic.1f"] {
+            let mode = fs::metadata(folder.0.join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name} may be read by others");
+        }
         let named =
             |version| format!("tickTime=2000\ndynamicConfigFile={}/zoo.cfg.dynamic.{version}\n", folder.0.display());
         assert_eq!((folder.text("zoo.cfg"), folder.text("zoo.cfg.bak").as_str()), (named("1f"), first));

@@ -83,10 +83,12 @@ impl Own {
         }
     }
 
-    /// What NEWLEADER carries.
-    pub(super) fn newleader_config(&self) -> Payload {
+    /// What NEWLEADER carries. `tells_pending`: also what is only proposed. An observer is not sent proposals, and takes what it is
+    /// told here for committed once it serves.
+    pub(super) fn newleader_config(&self, tells_pending: bool) -> Payload {
         match self.configs() {
-            Some(configs) => configs.seen().to_string().as_bytes().into(),
+            Some(configs) if tells_pending => configs.seen().to_string().as_bytes().into(),
+            Some(configs) => configs.committed.to_string().as_bytes().into(),
             None => self.settings.config.as_bytes().into(),
         }
     }

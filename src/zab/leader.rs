@@ -247,10 +247,10 @@ impl Leader {
         if self.epoch > EPOCH_MAX {
             return Err(RoleEnd::CounterUsedUp);
         }
-        if is_follower && own.settings.quorums.committed.is_voter(server) {
+        if is_follower && own.settings.quorums.is_voter(server) {
             self.infos.insert(server);
         }
-        if own.settings.quorums.committed.is_quorum_of(|voter| self.infos.contains(&voter)) {
+        if own.settings.quorums.is_quorum_of(|voter| self.infos.contains(&voter)) {
             self.phase = LeaderPhase::Accepting;
             if failpoint::on(Failpoint::EpochToldBeforeKept) {
                 let waiting = self.links(|learner| learner.stage == LearnerStage::AwaitEpoch);
@@ -314,7 +314,7 @@ impl Leader {
                 self.drop_learner(own, link, Leaving::Ahead);
                 return Ok(());
             }
-            let counts = !learner.is_observer && own.settings.quorums.committed.is_voter(learner.server);
+            let counts = !learner.is_observer && own.settings.quorums.is_voter(learner.server);
             if counts && theirs != Zxid(-1) {
                 self.epoch_acks.insert(learner.server);
             }
@@ -329,7 +329,7 @@ impl Leader {
     }
 
     fn count_epoch_acks(&mut self, own: &mut Own) {
-        let quorum = &own.settings.quorums.committed;
+        let quorum = &own.settings.quorums;
         if self.phase == LeaderPhase::AwaitEpochAcks && quorum.is_quorum_of(|voter| self.epoch_acks.contains(&voter)) {
             self.phase = LeaderPhase::Entering;
             own.found_config(self.epoch_start());
@@ -504,7 +504,7 @@ impl Leader {
             return self.up_to_date(own, link);
         }
         learner.stage = LearnerStage::AwaitAck;
-        let config = own.newleader_config();
+        let config = own.newleader_config(!learner.is_observer || self.phase < LeaderPhase::Broadcasting);
         own.send(link, PacketType::NEWLEADER, self.epoch_start(), config);
     }
 

@@ -20,15 +20,15 @@ const REMEMBERED_MAX: usize = 256;
 pub(super) struct Succession {
     /// By each, as its commit tells learners.
     pub(super) leaders: BTreeMap<Zxid, ServerId>,
-    /// Another one leads by the last, and until when it is waited for that all have left.
-    successor: Option<(ServerId, Millis)>,
+    /// Another one leads by the last, if it was said who, and until when it is waited for that all have left.
+    successor: Option<(Option<ServerId>, Millis)>,
     /// When the role ends.
     leave_at: Option<Millis>,
 }
 
 impl Succession {
     /// Another one leads from now on.
-    pub(super) fn begin(&mut self, leader: ServerId, until: Millis) {
+    pub(super) fn begin(&mut self, leader: Option<ServerId>, until: Millis) {
         self.successor = Some((leader, until));
     }
 
@@ -59,7 +59,7 @@ impl Succession {
         if have_left || now >= until {
             let at = *self.leave_at.get_or_insert(now.plus(LEAVE_AFTER_MS));
             if now >= at {
-                return Err(RoleEnd::Reconfigured { leader: Some(leader) });
+                return Err(RoleEnd::Reconfigured { leader });
             }
         }
         Ok(())
@@ -87,7 +87,9 @@ impl Leader {
         }
         own.activate(new);
         if is_other && !failpoint::on(Failpoint::DemotedLeaderCommits) {
-            self.succession.begin(leader, own.now.plus(own.settings.sync_ms()));
+            // Learners that serve from now on were not told who leads, and elect somebody.
+            let told = Some(leader).filter(|leader| *leader != me && head != Zxid::ZERO);
+            self.succession.begin(told, own.now.plus(own.settings.sync_ms()));
         }
     }
 
@@ -96,6 +98,9 @@ impl Leader {
     /// # Errors
     /// The end of the role.
     pub(in crate::zab) fn leave_if_due(&mut self, own: &Own) -> Result<(), RoleEnd> {
+        if !self.succession.is_under_way() {
+            return Ok(());
+        }
         let is_applied = own.history.delivered() == own.history.committed() && own.are_configs_kept();
         let have_left = !self.learners.values().any(|learner| learner.is_up_to_date);
         self.succession.leave_if_due(own.now, is_applied && have_left)

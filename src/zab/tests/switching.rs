@@ -212,6 +212,28 @@ fn who_looks_for_a_leader_hears_of_newer_members_and_of_older_ones_not() {
 }
 
 #[test]
+fn an_observer_is_not_told_of_members_that_are_only_proposed() {
+    // S-11: it is not sent the proposal, and takes what it is told with the epoch for committed once it serves.
+    let mut leader = Member::changing(1..=5, Configs::of(three())).wins();
+    let last = leader.zab.history().last();
+    leader.introduces(1, 1, PacketType::FOLLOWERINFO, 4);
+    leader.kept();
+    leader.accepts(1, last, 2);
+    leader.kept();
+    leader.acks(1, Zxid::new(5, 0));
+    assert_eq!(leader.zab.leading(), Some((5, true)));
+    let new = config(Zxid::new(5, 1), &[(1, "participant"), (3, "participant"), (4, "observer")]);
+    leader.tell(ZabEvent::Decided(vec![(new.version, txn_of(&new))]));
+    for (link, id, kind, told) in [(8, 4, PacketType::OBSERVERINFO, three()), (9, 2, PacketType::FOLLOWERINFO, new)] {
+        leader.done.clear();
+        leader.introduces(link, id, kind, 4);
+        leader.accepts(link, last, 2);
+        let data = leader.data_sent(PacketType::NEWLEADER).expect("it is told the epoch");
+        assert_eq!(String::from_utf8(data).unwrap(), told.to_string(), "server {id}");
+    }
+}
+
+#[test]
 fn a_learner_with_newer_members_is_not_led() {
     let mut leader = Member::changing(1..=5, Configs::of(three())).wins();
     leader.tell(ZabEvent::Opened { link: at(1), is_ours: false });
