@@ -19,7 +19,6 @@ Needs kazoo: `kazoo_suite.py` makes an environment that has it, and this script 
 
 import argparse
 import logging
-import os
 import pathlib
 import random
 import shutil
@@ -30,6 +29,7 @@ import tempfile
 import threading
 import time
 
+import kazoo_suite
 import servers
 
 # Loses everything, and is there to show that the checks notice: it is never a fault by default.
@@ -562,15 +562,7 @@ def main():
     unknown = [fault for fault in arguments.faults if fault not in [*FAULTS, PLANT]]
     if unknown:
         parser.error(f"no such fault: {', '.join(unknown)}")
-    try:
-        import kazoo  # noqa: F401
-    except ImportError:
-        import kazoo_suite
-
-        if pathlib.Path(sys.prefix) == kazoo_suite.VENV:
-            raise
-        kazoo_suite.prepare_venv()
-        os.execv(kazoo_suite.VENV / "bin/python", [str(kazoo_suite.VENV / "bin/python"), *sys.argv])
+    kazoo_suite.enter_venv()
     # Stopped from outside, it still ends its members.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # That connections break is what this is about.

@@ -17,6 +17,7 @@ those are named. In the closing line the listed tests are the skipped ones.
 import argparse
 import collections
 import concurrent.futures
+import importlib.util
 import os
 import pathlib
 import shutil
@@ -70,6 +71,16 @@ def prepare_venv():
     pip = [VENV / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "-r", requirements], check=True)
     shutil.copy(requirements, mark)
+
+
+def enter_venv():
+    """Goes on in the virtual environment, where the calling script's own has no kazoo."""
+    if importlib.util.find_spec("kazoo") is not None:
+        return
+    if pathlib.Path(sys.prefix) == VENV:
+        sys.exit(f"{pathlib.Path(sys.argv[0]).stem}: no kazoo in its own environment")
+    prepare_venv()
+    os.execv(VENV / "bin/python", [str(VENV / "bin/python"), *sys.argv])
 
 
 def tests_folder():

@@ -13,7 +13,6 @@ unasked, each session lives with its ephemeral, watches have shown the last valu
 
 import argparse
 import ctypes
-import importlib.util
 import logging
 import os
 import pathlib
@@ -28,6 +27,7 @@ import threading
 import time
 import traceback
 
+import kazoo_suite
 import cluster
 import raw
 import servers
@@ -535,13 +535,7 @@ def main():
     parser.add_argument("--verbose", action="store_true", help="show what the commands say")
     parser.add_argument("--keep", action="store_true", help="leave the folders with data and logs")
     arguments = parser.parse_args()
-    if importlib.util.find_spec("kazoo") is None:
-        import kazoo_suite
-
-        if pathlib.Path(sys.prefix) == kazoo_suite.VENV:
-            sys.exit("migrate: no kazoo in its own environment")
-        kazoo_suite.prepare_venv()
-        os.execv(kazoo_suite.VENV / "bin/python", [str(kazoo_suite.VENV / "bin/python"), *sys.argv])
+    kazoo_suite.enter_venv()
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # Servers that a command started become ours when it ends, so that their ends are known.

@@ -21,9 +21,7 @@ says that a digest does not match.
 """
 
 import argparse
-import importlib.util
 import logging
-import os
 import pathlib
 import random
 import re
@@ -35,6 +33,7 @@ import threading
 import time
 import traceback
 
+import kazoo_suite
 import cluster
 import locking
 import raw
@@ -298,13 +297,7 @@ def main():
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--keep", action="store_true", help="leave the folders with data and logs")
     arguments = parser.parse_args()
-    if importlib.util.find_spec("kazoo") is None:
-        import kazoo_suite
-
-        if pathlib.Path(sys.prefix) == kazoo_suite.VENV:
-            sys.exit("mixed: no kazoo in its own environment")
-        kazoo_suite.prepare_venv()
-        os.execv(kazoo_suite.VENV / "bin/python", [str(kazoo_suite.VENV / "bin/python"), *sys.argv])
+    kazoo_suite.enter_venv()
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     passed = failed = 0

@@ -15,14 +15,13 @@ each znode (path, data in hex or `null`, the numbers of its stat, its ACL), with
 
 import argparse
 import gzip
-import importlib.util
-import os
 import pathlib
 import struct
 import sys
 import tempfile
 import threading
 
+import kazoo_suite
 import raw
 import servers
 
@@ -165,13 +164,7 @@ def main():
     parser.add_argument("lines", nargs="*", default=LINES, help="lines of releases: " + ", ".join(LINES))
     parser.add_argument("--to", type=pathlib.Path, default=servers.ROOT / "tests/old_files", metavar="DIR")
     arguments = parser.parse_args()
-    if importlib.util.find_spec("kazoo") is None:
-        import kazoo_suite
-
-        if pathlib.Path(sys.prefix) == kazoo_suite.VENV:
-            sys.exit("old_folders: no kazoo in its own environment")
-        kazoo_suite.prepare_venv()
-        os.execv(kazoo_suite.VENV / "bin/python", [str(kazoo_suite.VENV / "bin/python"), *sys.argv])
+    kazoo_suite.enter_venv()
     for line in arguments.lines:
         for compression in ("", "gz", "snappy") if LINES.index(line) >= LINES.index("3.6") else ("",):
             make(line, compression, arguments.to)

@@ -18,7 +18,6 @@ what was acknowledged, and how, is said in cluster.py.
 
 import argparse
 import logging
-import os
 import pathlib
 import random
 import shutil
@@ -28,6 +27,7 @@ import tempfile
 import threading
 import time
 
+import kazoo_suite
 import cluster
 import servers
 from reconfig_compare import SUPER
@@ -419,15 +419,7 @@ def main():
     unknown = [step for step in options.steps if step not in STEPS]
     if unknown:
         parser.error(f"no such step: {', '.join(unknown)}")
-    try:
-        import kazoo  # noqa: F401
-    except ImportError:
-        import kazoo_suite
-
-        if pathlib.Path(sys.prefix) == kazoo_suite.VENV:
-            raise
-        kazoo_suite.prepare_venv()
-        os.execv(kazoo_suite.VENV / "bin/python", [str(kazoo_suite.VENV / "bin/python"), *sys.argv])
+    kazoo_suite.enter_venv()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="zoarium-reconfig-"))

@@ -14,7 +14,6 @@ it writes with Zoarium, runs `zoarium export`, starts ZooKeeper on that, and com
 
 import argparse
 import hashlib
-import importlib.util
 import logging
 import os
 import pathlib
@@ -28,6 +27,7 @@ import threading
 import time
 import traceback
 
+import kazoo_suite
 import raw
 import servers
 
@@ -439,13 +439,7 @@ def main():
     parser.add_argument("names", nargs="*")
     parser.add_argument("--fill", metavar="ADDRESS", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if importlib.util.find_spec("kazoo") is None:
-        import kazoo_suite
-
-        if pathlib.Path(sys.prefix) == kazoo_suite.VENV:
-            sys.exit("transfer: no kazoo in its own environment")
-        kazoo_suite.prepare_venv()
-        os.execv(kazoo_suite.VENV / "bin/python", [str(kazoo_suite.VENV / "bin/python"), *sys.argv])
+    kazoo_suite.enter_venv()
     logging.getLogger("kazoo").setLevel(logging.ERROR)
     if arguments.fill:
         fill(arguments.fill)

@@ -2,27 +2,16 @@
 
 use std::sync::Arc;
 
-use super::Model;
 use super::crafted::{superblock, with_two_snapshots};
 use super::real::Folder;
 use super::sim_disk::SimDisk;
 use super::world::tiny;
+use super::{Model, fill, open};
 use crate::ids::{Millis, Zxid};
 use crate::store::cause::{DamageCause, OptionRange};
 use crate::store::member::MemberState;
 use crate::store::recover::{read_only, recover_image};
 use crate::store::{Disk, InspectLine, InspectVerdict, Record, Store, StoreError, StoreOptions, inspect_bytes};
-
-fn open(disk: &Arc<SimDisk>, options: &StoreOptions) -> Store {
-    let shared: Arc<dyn Disk> = Arc::clone(disk) as _;
-    Store::open_on(shared, options, &mut Model::default()).unwrap().0
-}
-
-fn fill(store: &mut Store, zxids: std::ops::RangeInclusive<i64>, size: usize) {
-    for zxid in zxids {
-        store.append(&[Record { zxid: Zxid(zxid), txn: &vec![zxid as u8; size] }]).unwrap();
-    }
-}
 
 /// A file whose log is damaged, which waits for a state from elsewhere.
 fn hollow(server_id: Option<u64>, asks: Option<u64>) -> Result<Store, StoreError> {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::Model;
 use super::crash::seeds;
 use super::sim_disk::{Rng, SimDisk, Trap};
 use super::world::{Wrong, tiny};
+use super::{Model, fill, open};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, Zxid};
 use crate::store::{Disk, LogCursor, MemberState, Record, Store, StoreError, StoreOptions};
@@ -384,17 +384,6 @@ fn planted_bugs_of_cutting_and_installing_are_found() {
         missed.extend(found.is_none().then_some(bug));
     }
     assert!(missed.is_empty(), "not found: {missed:?}");
-}
-
-fn open(disk: &Arc<SimDisk>, options: &StoreOptions) -> Store {
-    let shared: Arc<dyn Disk> = Arc::clone(disk) as _;
-    Store::open_on(shared, options, &mut Model::default()).unwrap().0
-}
-
-fn fill(store: &mut Store, zxids: std::ops::RangeInclusive<i64>, size: usize) {
-    for zxid in zxids {
-        store.append(&[Record { zxid: Zxid(zxid), txn: &vec![zxid as u8; size] }]).unwrap();
-    }
 }
 
 #[test]

@@ -20,9 +20,25 @@ mod told;
 pub(crate) mod world;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sim_disk::SimDisk;
 
 use crate::ids::Zxid;
-use crate::store::Replay;
+use crate::store::{Disk, Record, Replay, Store, StoreOptions};
+
+/// What is on this disk, or a new file.
+fn open(disk: &Arc<SimDisk>, options: &StoreOptions) -> Store {
+    let shared: Arc<dyn Disk> = Arc::clone(disk) as _;
+    Store::open_on(shared, options, &mut Model::default()).unwrap().0
+}
+
+/// Transactions of these zxids, each of so many bytes that tell it.
+fn fill(store: &mut Store, zxids: std::ops::RangeInclusive<i64>, size: usize) {
+    for zxid in zxids {
+        store.append(&[Record { zxid: Zxid(zxid), txn: &vec![zxid as u8; size] }]).unwrap();
+    }
+}
 
 /// What the store must give back: a state that any loss, repetition or reordering of transactions changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
