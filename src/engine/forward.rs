@@ -17,8 +17,9 @@ use super::settings::RECORD_OVERHEAD;
 use super::{Duty, Engine};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{SessionId, Zxid};
-use crate::jute::FIELD_SIZE_MAX;
+use crate::jute::{FIELD_SIZE_MAX, encoded};
 use crate::records::peer::{PacketType, QuorumPacket};
+use crate::records::requests::PathRequest;
 use crate::records::txn::TxnHeader;
 use crate::records::{ErrorCode, Id, OpCode};
 
@@ -43,6 +44,14 @@ struct Forwarded {
     size: usize,
 }
 
+/// Who waits for the answer to a `sync`.
+enum SyncFor {
+    /// A client that asked for it.
+    Client(ConnId),
+    /// A handshake that is wrong in this epoch, and this server, which wants to know that the epoch has not ended.
+    Refusal(ConnId, SessionId),
+}
+
 /// What a learner waits for.
 #[derive(Default)]
 pub(super) struct Forward {
@@ -50,8 +59,8 @@ pub(super) struct Forward {
     queue: VecDeque<Forwarded>,
     /// Bytes of those requests.
     size: usize,
-    /// Connections with a `sync` that the leader has not answered, oldest first.
-    syncs: VecDeque<ConnId>,
+    /// `sync`s that the leader has not answered, oldest first.
+    syncs: VecDeque<SyncFor>,
     /// Connections whose session the leader is asked about; one for each session.
     revalidating: BTreeMap<SessionId, ConnId>,
     /// Sessions heard of since the last answer to a ping, each once.
@@ -148,7 +157,7 @@ impl Engine {
         if failpoint::on(Failpoint::SyncNotForwarded) {
             return self.sync_reached(id, self.applied());
         }
-        self.forward.syncs.push_back(id);
+        self.forward.syncs.push_back(SyncFor::Client(id));
         self.tell_leader(PacketType::REQUEST, request(session, xid, OpCode::Sync, body), Some(authinfo));
     }
 
@@ -166,6 +175,19 @@ impl Engine {
         data.extend_from_slice(&session.0.to_be_bytes());
         data.extend_from_slice(&timeout_ms.to_be_bytes());
         self.tell_leader(PacketType::REVALIDATE, data.into(), None);
+        Handshake::Done
+    }
+
+    /// Refuses a session whose password is wrong in this epoch and may be right in a later one, of which this server has not heard: once
+    /// a quorum has confirmed that there is none. A role that ends before closes the connection.
+    pub(super) fn refuse_once_confirmed(&mut self, id: ConnId, session: SessionId) -> Handshake {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.phase = ConnPhase::Creating;
+            self.newcomers.left(conn.address.ip(), id);
+        }
+        self.forward.syncs.push_back(SyncFor::Refusal(id, session));
+        let body = encoded(&PathRequest { path: "/".into() });
+        self.tell_leader(PacketType::REQUEST, request(SessionId::NONE, 0, OpCode::Sync, &body), None);
         Handshake::Done
     }
 
@@ -221,8 +243,10 @@ impl Engine {
         match packet.kind {
             PacketType::SYNC => {
                 // An answer that no client waits for says nothing, as in ZooKeeper.
-                if let Some(id) = self.forward.syncs.pop_front() {
-                    self.sync_reached(id, committed);
+                match self.forward.syncs.pop_front() {
+                    Some(SyncFor::Client(id)) => self.sync_reached(id, committed),
+                    Some(SyncFor::Refusal(id, session)) if self.conns.is_open(id) => self.refuse_session(id, session),
+                    _ => {}
                 }
                 Ok(())
             }

@@ -119,6 +119,9 @@ impl Engine {
             }
             return self.revalidate(id, session, timeout_ms);
         }
+        if matches!(self.duty, Duty::Forward { .. }) && self.passwords.may_be_right_elsewhere(session, password) {
+            return self.refuse_once_confirmed(id, session);
+        }
         if right && self.is_ending(session) {
             return self.wait_for_the_end(id, session);
         }

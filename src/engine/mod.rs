@@ -188,6 +188,11 @@ impl Engine {
         &self.state.tree
     }
 
+    /// The state as applied.
+    pub fn state(&self) -> &ReplicatedState {
+        &self.state
+    }
+
     /// A client connected.
     pub fn open(&mut self, address: SocketAddr) -> ConnId {
         let id = self.conns.open(address, self.clock.now);

@@ -20,7 +20,12 @@ use crate::records::{ErrorCode, OpCode, perms};
 const VERSION: i32 = -1;
 
 impl Engine {
-    /// What a leader's member knows of its ensemble, in each turn; `None` where it does not lead or members cannot change.
+    /// What it was told last.
+    pub fn reconfig_view(&self) -> Option<&ReconfigView> {
+        self.reconfig_view.as_ref()
+    }
+
+    /// What a leader's member knows of its ensemble, whenever that is another; `None` where it does not lead or members cannot change.
     pub fn set_reconfig_view(&mut self, view: Option<ReconfigView>) {
         if let Some(view) = &view {
             self.decider.reconfigured_upto(view.committed.version);

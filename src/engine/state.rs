@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::settings::EngineSettings;
 use crate::ids::{Millis, Zxid};
+use crate::records::membership::Membership;
 use crate::records::txn::{Txn, TxnHeader, decode_txn};
 use crate::session::Sessions;
 use crate::tree::{Applied, Tree, TreeLoader, ZnodeChange};
@@ -35,6 +36,8 @@ pub struct ReplicatedState {
     pub(super) loader: Option<TreeLoader>,
     /// Of the tree's hash.
     pub(super) seed: [u64; 2],
+    /// What the last reconfiguration among the transactions replayed proposes.
+    reconfig_replayed: Option<Membership>,
 }
 
 impl ReplicatedState {
@@ -47,6 +50,7 @@ impl ReplicatedState {
             transactions: 0,
             loader: None,
             seed,
+            reconfig_replayed: None,
         }
     }
 
@@ -65,6 +69,12 @@ impl ReplicatedState {
         &self.tree
     }
 
+    /// The configuration that the last reconfiguration of the log proposes, as far as the log was replayed. The znode that tells of it
+    /// says nothing about that: it may be written by whoever has the right to.
+    pub fn reconfig_replayed(&self) -> Option<&Membership> {
+        self.reconfig_replayed.as_ref()
+    }
+
     /// Applies a transaction that no client waits for: one of the log, or one that was committed while a state was sent. Those
     /// that the state has already are skipped.
     ///
@@ -75,6 +85,9 @@ impl ReplicatedState {
             return Ok(());
         }
         let (header, txn) = read_txn(zxid, bytes)?;
+        if let Ok(Some(proposed)) = Membership::of_txn(bytes) {
+            self.reconfig_replayed = Some(proposed);
+        }
         // Sessions count from when the server begins to serve, whatever they are given here.
         self.apply(Millis(0), &header, &txn, &mut |_| {}).map(drop)
     }

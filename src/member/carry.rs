@@ -183,6 +183,11 @@ impl EnsemblePart {
         self.zab.reconfig_view()
     }
 
+    /// Whether that is what it was.
+    pub(super) fn is_reconfig_view(&self, known: Option<&ReconfigView>) -> bool {
+        self.zab.is_reconfig_view(known)
+    }
+
     /// The configurations of the ensemble, where they may change.
     pub(super) fn configs(&self) -> Option<&Configs> {
         self.zab.configs()

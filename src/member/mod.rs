@@ -11,7 +11,6 @@ use std::ops::DerefMut;
 use crate::engine::{Damage, Duty, Engine, EngineSettings, LogSpace, ReplicatedState};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
-use crate::records::membership::ReconfigView;
 use crate::records::peer::{Notification, QuorumPacket};
 use crate::records::txn::Proposal;
 use crate::session::{SessionPasswords, SessionSecret};
@@ -246,11 +245,12 @@ impl<S: EngineSeat> Member<S> {
         }
     }
 
-    /// What must be known before this member may propose another configuration; `None` unless it leads and may.
-    pub fn reconfig_view(&self) -> Option<ReconfigView> {
-        match &self.agreement {
-            Agreement::Alone { .. } => None,
-            Agreement::Ensemble(ensemble) => ensemble.reconfig_view(),
+    /// Tells the engine what must be known before this member may propose another configuration, unless it knows.
+    fn tell_reconfig_view(&mut self) {
+        if let Agreement::Ensemble(ensemble) = &self.agreement
+            && !ensemble.is_reconfig_view(self.engine.reconfig_view())
+        {
+            self.engine.set_reconfig_view(ensemble.reconfig_view());
         }
     }
 
@@ -333,8 +333,7 @@ impl<S: EngineSeat> Member<S> {
     /// room for the log is another than it was.
     pub fn pace(&mut self) -> Option<LogSpaceChanged> {
         self.store.set_state_size(self.engine.snapshot_estimate());
-        let view = self.reconfig_view();
-        self.engine.set_reconfig_view(view);
+        self.tell_reconfig_view();
         let budget = self.store.log_budget(self.engine.tree().snapshot_preimage_bytes() as u64);
         // What was decided in earlier turns, while a write was under way or a long transaction was applied, is not in
         // the log yet and has had its part of the room.

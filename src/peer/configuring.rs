@@ -8,7 +8,6 @@ use crate::config::Config;
 use crate::engine::{EngineSettings, ReplicatedState};
 use crate::ids::Millis;
 use crate::member::configs_at_start;
-use crate::path;
 use crate::records::membership::Membership;
 use crate::store::Store;
 use crate::zab::Configs;
@@ -40,9 +39,7 @@ impl Begun {
         if !members_change(config) {
             return None;
         }
-        let tree = self.state.tree();
-        let told = tree.lookup(path::CONFIG).and_then(|node| tree.data(node));
-        let configs = configs_at_start(&self.store, told.as_deref(), ensemble::members(config));
+        let configs = configs_at_start(&self.store, &self.state, ensemble::members(config));
         ensemble::adopt(config, &configs.committed);
         Some(configs)
     }

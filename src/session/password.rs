@@ -142,6 +142,11 @@ impl Passwords {
         let is_keyed = same_bytes(&self.keyed(id), password);
         (same_bytes(&by_formula(id), password) && self.mode != SessionPasswords::Keyed) || is_keyed
     }
+
+    /// Whether it would be the session's in an epoch whose passwords are made in another way.
+    pub fn may_be_right_elsewhere(&self, id: SessionId, password: &[u8]) -> bool {
+        same_bytes(&by_formula(id), password) || self.check(id, password)
+    }
 }
 
 /// ZooKeeper's: what `java.util.Random` makes of the id.
@@ -193,6 +198,8 @@ mod tests {
         assert_eq!(passwords.of(SessionId(0x0100_0016_b69b_0000)), alone, "and is told the other");
         passwords.set_mode(SessionPasswords::Keyed);
         assert!(!passwords.check(SessionId(0x0100_0016_b69b_0000), &formula), "alone, a formula opens nothing");
+        assert!(passwords.may_be_right_elsewhere(SessionId(0x0100_0016_b69b_0000), &formula));
+        assert!(!passwords.may_be_right_elsewhere(SessionId(0x0100_002b_6b87_0000), &formula));
     }
 
     #[test]

@@ -2,12 +2,41 @@
 //! kept, and lets role, voters and text follow.
 
 use super::event::ZabAction;
+use super::leader::Leader;
 use super::own::{Own, RoleEnd};
 use super::reconfig::{ConfigChange, Configs, Configuring};
+use super::{Zab, ZabRole};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::Zxid;
-use crate::records::membership::Membership;
+use crate::records::membership::{Membership, ReconfigView};
 use crate::records::txn::Payload;
+
+impl Zab {
+    /// The configurations, where they may change.
+    pub fn configs(&self) -> Option<&Configs> {
+        self.own.configs()
+    }
+
+    /// What a leader has to know before another configuration may be proposed; `None` for a member that could not propose one.
+    pub fn reconfig_view(&self) -> Option<ReconfigView> {
+        self.may_reconfigure().and_then(|leader| leader.reconfig_view(&self.own))
+    }
+
+    /// Whether that is what it was when `known` was told.
+    pub fn is_reconfig_view(&self, known: Option<&ReconfigView>) -> bool {
+        match (self.may_reconfigure(), known) {
+            (Some(leader), Some(known)) => leader.is_reconfig_view(&self.own, known),
+            (leader, known) => leader.is_none() && known.is_none(),
+        }
+    }
+
+    fn may_reconfigure(&self) -> Option<&Leader> {
+        match &self.role {
+            ZabRole::Leading(leader) if self.own.reconfig.is_some() && leader.may_reconfigure() => Some(leader),
+            _ => None,
+        }
+    }
+}
 
 impl Own {
     /// The configurations, where they may change.

@@ -1,9 +1,10 @@
 //! Fast Leader Election: from votes to one leader. Reads no clock and sends nothing itself.
 //!
-//! ZooKeeper's `FastLeaderElection` with four differences that its servers cannot tell from luck: re-sending backs off to a
+//! ZooKeeper's `FastLeaderElection` with five differences that its servers cannot tell from luck: re-sending backs off to a
 //! second and not to a minute; a candidate is adopted only if it was heard itself, so that nobody votes for a leader it
-//! cannot reach; nor if it was elected a moment ago and could not be followed; and an election ends without the last wait when
-//! every voter that can be reached agrees.
+//! cannot reach; nor if it was elected a moment ago and could not be followed; an election ends without the last wait when
+//! every voter that can be reached agrees; and in one that finds no quorum for long a candidate gives way to one as good
+//! that votes by the committed configuration, because a voter may be needed that knows no other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,8 +100,10 @@ pub(super) struct LeaderElection {
     resend_at: Millis,
     /// When the candidate of a quorum has won, unless it is beaten.
     wins_at: Option<Millis>,
-    /// When a candidate that is not us is given up for want of a quorum.
+    /// When a candidate is given up for want of a quorum, unless we are the only one.
     gives_up_at: Millis,
+    /// One was: of two candidates that are as good the one counts that the committed configuration has.
+    gives_way: bool,
 }
 
 impl LeaderElection {
@@ -124,6 +127,7 @@ impl LeaderElection {
             resend_at: Millis(0),
             wins_at: None,
             gives_up_at: Millis(0),
+            gives_way: false,
         }
     }
 
@@ -135,6 +139,7 @@ impl LeaderElection {
         self.heard.clear();
         self.unreachable.clear();
         self.wait_ms = RESEND_MIN_MS;
+        self.gives_way = false;
         self.next_round(now, self.round + 1);
         self.propose(self.candidacy(quorums));
         if self.proposal.zxid != SILENT && quorums.is_quorum_of(|voter| voter == self.me) {
@@ -266,12 +271,14 @@ impl LeaderElection {
             return if now >= at { Ask::Decided(self.proposal) } else { Ask::Nothing };
         }
         if now >= self.gives_up_at && self.proposal.leader != self.own.leader {
+            self.gives_way = true;
             self.heard.clear();
             self.next_round(now, self.round + 1);
             self.propose(self.candidacy(quorums));
             return Ask::TellAndDial;
         }
         if now >= self.gives_up_at {
+            self.gives_way = true;
             self.gives_up_at = now.plus(self.jittered(4 * self.wait_max_ms));
         }
         if now < self.resend_at {
@@ -297,6 +304,16 @@ impl LeaderElection {
             self.answered.insert(observer, answer);
         }
         !is_said
+    }
+
+    /// Whether the candidate of a vote is the better one.
+    fn is_better(&self, vote: &Vote, other: &Vote, quorums: &Quorums) -> bool {
+        let is_known_to_all = |vote: &Vote| quorums.committed.is_voter(vote.leader);
+        let is_as_good = (vote.peer_epoch, vote.zxid) == (other.peer_epoch, other.zxid);
+        match self.gives_way && is_as_good && is_known_to_all(vote) != is_known_to_all(other) {
+            true => is_known_to_all(vote) && quorums.weight(vote.leader) > 0,
+            false => vote.beats(other, quorums),
+        }
     }
 
     /// A voter's notification. Those of others must not come here: they are answered and not counted (S-11).
@@ -363,7 +380,7 @@ impl LeaderElection {
         if ballot.round > self.round {
             self.next_round(now, ballot.round);
             let own = self.candidacy(quorums);
-            let better = can_follow && own.zxid != SILENT && ballot.vote.beats(&own, quorums);
+            let better = can_follow && own.zxid != SILENT && self.is_better(&ballot.vote, &own, quorums);
             self.propose(if better { ballot.vote } else { own });
             ask = Ask::TellAll;
         } else if ballot.round < self.round {
@@ -374,7 +391,7 @@ impl LeaderElection {
                 _ if self.proposal.zxid == SILENT => Ask::Nothing,
                 _ => Ask::Tell(from),
             };
-        } else if can_follow && self.proposal.zxid != SILENT && ballot.vote.beats(&self.proposal, quorums) {
+        } else if can_follow && self.proposal.zxid != SILENT && self.is_better(&ballot.vote, &self.proposal, quorums) {
             self.propose(ballot.vote);
             ask = Ask::TellAll;
         }

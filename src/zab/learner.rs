@@ -323,7 +323,7 @@ impl Learner {
         Ok(())
     }
 
-    fn hear_of_passwords(&mut self, own: &Own, data: &[u8]) -> Result<(), RoleEnd> {
+    fn hear_of_passwords(&mut self, own: &mut Own, data: &[u8]) -> Result<(), RoleEnd> {
         self.passwords = match decode_leader_info(data) {
             Some(handed) => EpochPasswords {
                 mode: Some(
@@ -335,8 +335,10 @@ impl Learner {
                     false => SessionSecret(handed.secret),
                 },
             },
-            // One of ZooKeeper's.
-            None => EpochPasswords { mode: Some(SessionPasswords::Compatible), ..own.record.passwords },
+            None => {
+                own.has_met_others = true;
+                EpochPasswords { mode: Some(SessionPasswords::Compatible), ..own.record.passwords }
+            }
         };
         Ok(())
     }

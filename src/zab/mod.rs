@@ -40,7 +40,6 @@ pub use vote::Vote;
 use crate::failpoint::{self, Failpoint};
 pub use crate::ids::LinkId;
 use crate::ids::{Millis, ServerId, Zxid};
-use crate::records::membership::ReconfigView;
 use crate::records::peer::{Notification, PeerState, QuorumPacket};
 pub use crate::records::txn::{Payload, Proposal};
 
@@ -100,10 +99,11 @@ impl Zab {
     /// A member that begins to look for a leader.
     pub fn new(now: Millis, settings: ZabSettings, start: Start) -> Zab {
         let epoch = start.history.last().epoch();
-        // A transaction of an epoch is only ever logged behind the whole history that the epoch began with: a crash
-        // between history and epoch leaves a member that has it.
-        let current_epoch = start.record.current_epoch.max(epoch);
-        let accepted_epoch = start.record.accepted_epoch.max(current_epoch);
+        // A file that no ensemble had has its log's, as in ZooKeeper. Else what was kept counts: a crash between an epoch's first
+        // transactions and the epoch leaves a member that does not know how its sessions have their passwords, and that
+        // nobody has counted. Whoever has entered the epoch is the better leader.
+        let current_epoch = if start.record.accepted_epoch == 0 { epoch } else { start.record.current_epoch };
+        let accepted_epoch = start.record.accepted_epoch.max(epoch);
         let election = LeaderElection::new(settings.me, settings.tick_ms);
         // Who has no vote has none to lose, unless it may be given one.
         let has_none =
@@ -242,19 +242,6 @@ impl Zab {
             _ if !self.own.votes() => None,
             _ => self.election.silence(&self.own.settings.quorums),
         }
-    }
-
-    /// What a leader has to know before another configuration may be proposed; `None` for a member that could not propose one.
-    pub fn reconfig_view(&self) -> Option<ReconfigView> {
-        match &self.role {
-            ZabRole::Leading(leader) => leader.reconfig_view(&self.own),
-            _ => None,
-        }
-    }
-
-    /// The configurations, where they may change.
-    pub fn configs(&self) -> Option<&Configs> {
-        self.own.configs()
     }
 
     /// How many vote.

@@ -65,9 +65,7 @@ impl Newcomer {
 
     /// A voter that looks for a leader said this.
     pub(super) fn heard(&mut self, from: ServerId, vote: Vote) {
-        let is_possible = (0..=i64::from(i32::MAX)).contains(&vote.peer_epoch)
-            && vote.zxid >= Zxid::ZERO
-            && i64::from(vote.zxid.epoch()) <= vote.peer_epoch;
+        let is_possible = (0..=i64::from(i32::MAX)).contains(&vote.peer_epoch) && vote.zxid >= Zxid::ZERO;
         // Else it has lost something that nobody knows, or it tells what no server has.
         if !is_possible && vote != silent(vote.leader, VotingRight::OnceAllAreHeard) {
             self.present.remove(&from);

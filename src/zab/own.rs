@@ -107,7 +107,8 @@ pub(super) struct Own {
     pub(super) pretends: Option<Zxid>,
     /// An installation under way.
     pub(super) installing: bool,
-    /// A learner came that takes no passwords from its leader: one of ZooKeeper's, which knows only its own.
+    /// A learner came that takes no passwords from its leader, or a leader that hands none down: one of ZooKeeper's, which knows only
+    /// its own.
     pub(super) has_met_others: bool,
     /// The log cannot be written any more.
     pub(super) is_failed: bool,
@@ -193,9 +194,12 @@ impl Own {
         let is_new = self.record.current_epoch == 0 && self.history.last() == Zxid::ZERO;
         // Sessions that came with the file, from a server alone or from ZooKeeper's, may have either kind.
         let unsaid = if is_new { SessionPasswords::Keyed } else { SessionPasswords::Moving };
-        let mode = match self.has_met_others {
-            true => SessionPasswords::Compatible,
-            false => self.settings.passwords.or(kept.mode).unwrap_or(unsaid),
+        let may_have_others = !is_new && matches!(kept.mode, None | Some(SessionPasswords::Compatible));
+        let mode = match self.settings.passwords {
+            _ if self.has_met_others => SessionPasswords::Compatible,
+            // Sessions have ZooKeeper's, or may: those are taken for one epoch more, in which each client learns its own.
+            Some(SessionPasswords::Keyed) if may_have_others => SessionPasswords::Moving,
+            wanted => wanted.or(kept.mode).unwrap_or(unsaid),
         };
         EpochPasswords { mode: Some(mode), ..kept }
     }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::ids::ServerId;
-use crate::jute::Text;
+use crate::jute::{Text, encoded};
 use crate::path::CONFIG;
 use crate::records::membership::{Membership, ReconfigView};
+use crate::records::txn::{SetDataTxn, TxnHeader};
 
 const THREE: &str = "server.1=a:1:2:participant;0.0.0.0:3\nserver.2=b:1:2:participant;0.0.0.0:3\nserver.3=c:1:2:participant;0.0.0.0:3\nversion=100000000";
 
@@ -216,4 +217,23 @@ fn the_znode_tells_the_newest_configuration_that_is_known_and_never_an_older_one
     assert_eq!(world.engine.config_data(), newer, "nobody is served, and the state may become another one");
     world.engine.serve(Duty::Forward { epoch: 3, votes: true }, Millis(0), WallMillis(7));
     assert_eq!(world.engine.config_data(), newest.to_string().as_bytes());
+}
+
+#[test]
+fn what_the_log_proposes_is_read_from_its_own_record_and_not_from_the_znode_that_tells_it() {
+    // A super user may write there what was never proposed, and so that what was cannot be seen.
+    let mut state = ReplicatedState::new(&EngineSettings::default(), [1, 2]);
+    let mut replay = |counter: u32, op: OpCode, version: u32| {
+        let zxid = Zxid::new(1, counter);
+        let header = TxnHeader { session: SessionId(1), cxid: 1, zxid, time: 0, op: op as i32 };
+        let text = three().with_version(Zxid::new(1, version)).to_string();
+        let data = Buffer::new(text.as_bytes());
+        let mut out = encoded(&header);
+        out.extend(encoded(&SetDataTxn { path: CONFIG.into(), data, version: -1 }));
+        state.replay(zxid, &out).unwrap();
+        state.reconfig_replayed().map(|proposed| proposed.version.counter())
+    };
+    assert_eq!(replay(1, OpCode::SetData, 1), None, "it is no proposal");
+    assert_eq!(replay(2, OpCode::Reconfig, 2), Some(2));
+    assert_eq!(replay(3, OpCode::SetData, 1), Some(2), "it is still there");
 }

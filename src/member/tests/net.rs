@@ -7,7 +7,6 @@ use crate::engine::{ConnId, Engine, EngineSettings, ReplicatedState};
 use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
 use crate::jute::{Buffer, Text, decode, encode};
 use crate::member::{Host, JoinSettings, Loading, Member, configs_at_start, trust_new_file};
-use crate::path;
 use crate::records::connect::{ConnectRequest, ConnectResponse};
 use crate::records::membership::Membership;
 use crate::records::peer::{Notification, QuorumPacket};
@@ -359,11 +358,8 @@ impl World {
         let mut member = Member::new(settings, state, store, Box::new);
         // As the peer does.
         member.store.set_writes_apart();
-        let reconfig = self.files.get(&id).map(|file| {
-            let tree = member.engine.tree();
-            let in_tree = tree.lookup(path::CONFIG).and_then(|node| tree.data(node));
-            configs_at_start(&member.store, in_tree.as_deref(), file.clone())
-        });
+        let file = self.files.get(&id).cloned();
+        let reconfig = file.map(|file| configs_at_start(&member.store, member.engine.state(), file));
         if let Some(configs) = &reconfig {
             member.engine.configured(&configs.committed);
         }

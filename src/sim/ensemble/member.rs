@@ -9,7 +9,6 @@ use super::swarm::{Swarm, line};
 use crate::engine::{ConnId, Engine, EngineSettings, ReplicatedState};
 use crate::ids::{LinkId, Millis, ServerId, SessionId, WallMillis, Zxid};
 use crate::member::{Loading, Member, configs_at_start as configs_of};
-use crate::path;
 use crate::records::membership::Membership;
 use crate::records::peer::{Notification, PacketType};
 use crate::records::servers::Role;
@@ -294,9 +293,7 @@ fn configs_at_start(swarm: &Swarm, id: ServerId, member: &mut Member<Box<Engine>
     if swarm.joiners.contains(&id) {
         add(id, joins_as);
     }
-    let tree = member.engine.tree();
-    let in_tree = tree.lookup(path::CONFIG).and_then(|node| tree.data(node)).map(|data| data.into_owned());
-    let configs = configs_of(&member.store, in_tree.as_deref(), file);
+    let configs = configs_of(&member.store, member.engine.state(), file);
     member.engine.configured(&configs.committed);
     Some(configs)
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// Lines that are kept, and that are shown.
-const KEPT: usize = 400;
+/// Lines that are kept, and that are shown unless `ZOA_SIM_LINES` says otherwise.
+const KEPT: usize = 4000;
 const SHOWN: usize = 50;
 
 #[derive(Debug, Default)]
@@ -51,7 +51,8 @@ impl Story {
 
     /// The end of the story.
     pub(super) fn transcript(&self) -> String {
-        let from = self.lines.len().saturating_sub(SHOWN);
+        let shown = std::env::var("ZOA_SIM_LINES").ok().and_then(|text| text.parse().ok()).unwrap_or(SHOWN);
+        let from = self.lines.len().saturating_sub(shown);
         self.lines.iter().skip(from).cloned().collect::<Vec<_>>().join("\n")
     }
 }

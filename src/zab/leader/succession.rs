@@ -106,18 +106,32 @@ impl Leader {
         self.succession.leave_if_due(own.now, is_applied && have_left)
     }
 
-    /// What must be known before another configuration may be proposed.
+    /// Whether another configuration may be proposed.
+    pub(in crate::zab) fn may_reconfigure(&self) -> bool {
+        self.phase == LeaderPhase::Broadcasting && !self.succession.is_under_way()
+    }
+
+    /// What must be known before that.
     pub(in crate::zab) fn reconfig_view(&self, own: &Own) -> Option<ReconfigView> {
         let configs = own.configs()?;
-        if self.phase != LeaderPhase::Broadcasting || self.succession.is_under_way() {
-            return None;
-        }
-        let in_sync = self.learners.values().filter(|learner| learner.is_up_to_date && !learner.is_observer);
         Some(ReconfigView {
             committed: configs.committed.clone(),
             seen: configs.seen().clone(),
-            in_sync: in_sync.map(|learner| learner.server).chain([own.settings.me]).collect(),
+            in_sync: self.in_sync(own).collect(),
             has_quorum,
         })
+    }
+
+    /// Whether that is what it was. It is asked in each turn, and a configuration is as long as there are servers.
+    pub(in crate::zab) fn is_reconfig_view(&self, own: &Own, known: &ReconfigView) -> bool {
+        let versions = own.configs().map(|configs| (configs.committed.version, configs.seen().version));
+        versions == Some((known.committed.version, known.seen.version))
+            && self.in_sync(own).count() == known.in_sync.len()
+            && self.in_sync(own).all(|server| known.in_sync.contains(&server))
+    }
+
+    fn in_sync(&self, own: &Own) -> impl Iterator<Item = ServerId> {
+        let in_sync = self.learners.values().filter(|learner| learner.is_up_to_date && !learner.is_observer);
+        in_sync.map(|learner| learner.server).chain([own.settings.me])
     }
 }

@@ -210,7 +210,6 @@ fn no_history_that_cannot_be_keeps_a_member_silent() {
     let impossible = [
         Vote { peer_epoch: i64::MAX, ..vote(2, 1, 1) },
         Vote { peer_epoch: -1, ..vote(2, 0, 0) },
-        Vote { zxid: Zxid(i64::MAX), ..vote(2, 1, 1) },
         Vote { zxid: Zxid(-2), ..vote(2, 1, 1) },
     ];
     for told in impossible.into_iter().chain(impossible) {
@@ -221,6 +220,18 @@ fn no_history_that_cannot_be_keeps_a_member_silent() {
         election.looks(from, vote(from, 1, 1));
     }
     assert_eq!(election.proposal(), vote(3, 1, 1));
+}
+
+#[test]
+fn a_log_that_is_ahead_of_its_epoch_is_heard_and_one_of_a_later_epoch_is_better() {
+    // It crashed before it kept the epoch of what it had logged.
+    let behind = Vote { zxid: Zxid::new(3, 9), ..vote(2, 1, 0) };
+    let entered = Vote { zxid: Zxid::new(3, 2), ..vote(3, 3, 0) };
+    let mut election = Election::new_among(3, 1);
+    for told in [behind, entered, behind, entered] {
+        election.looks(told.leader.0, told);
+    }
+    assert_eq!((election.silence(), election.proposal()), (None, entered));
 }
 
 #[test]
@@ -432,6 +443,43 @@ fn a_candidate_that_finds_no_quorum_is_given_up_and_must_be_heard_again() {
         waiting.after(wait);
     }
     assert_eq!((waiting.election.round(), waiting.proposal()), (1, own));
+}
+
+#[test]
+fn a_candidate_that_is_only_proposed_gives_way_when_a_voter_is_needed_that_does_not_know_it() {
+    // L-01: the first knows nothing of the change by which the third votes and the others do not. Its vote is needed, and it has no
+    // address of the third.
+    let changing = || {
+        let [committed, next] =
+            [&[1, 2][..], &[3]].map(|ids| Majority::new(ids.iter().copied().map(ServerId).collect()));
+        Quorums { committed: Quorum::Majority(committed), next: vec![Quorum::Majority(next)] }
+    };
+    let [mut second, mut third] = [2, 3].map(|me| Election::by(changing(), me, vote(me, 1, 4)));
+    second.looks(1, vote(1, 1, 1));
+    second.looks(3, vote(3, 1, 4));
+    third.looks(2, vote(3, 1, 4));
+    assert_eq!([second.proposal(), third.proposal()], [vote(3, 1, 4); 2], "by its number");
+    for election in [&mut second, &mut third] {
+        for _ in 0..200 {
+            election.after(100);
+        }
+    }
+    assert_eq!(second.proposal(), vote(2, 1, 4), "the third is given up");
+    let round = second.election.round();
+    second.hears(3, PeerState::Looking, round, vote(3, 1, 4));
+    assert_eq!(second.proposal(), vote(2, 1, 4));
+    third.hears(2, PeerState::Looking, round, vote(2, 1, 4));
+    assert_eq!(third.proposal(), vote(2, 1, 4), "it gives way");
+    second.hears(1, PeerState::Looking, round, vote(2, 1, 4));
+    assert_ne!(second.hears(3, PeerState::Looking, round, vote(2, 1, 4)), Ask::Nothing);
+    // Who has more does not.
+    third.hears(2, PeerState::Looking, round, vote(2, 1, 3));
+    let mut better = Election::by(changing(), 3, vote(3, 1, 5));
+    for _ in 0..200 {
+        better.after(100);
+    }
+    better.hears(2, PeerState::Looking, round, vote(2, 1, 4));
+    assert_eq!(better.proposal(), vote(3, 1, 5));
 }
 
 #[test]

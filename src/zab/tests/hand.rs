@@ -38,20 +38,30 @@ pub(super) struct Member {
 impl Member {
     /// Its history are the transactions of `counters` in epoch 2, and it has accepted epoch 4.
     pub(super) fn new(counters: std::ops::RangeInclusive<u32>) -> Member {
-        Member::begin(true, counters, None)
+        Member::kept_as(counters, epochs(4, 3))
+    }
+
+    /// The same, with another record.
+    pub(super) fn kept_as(counters: std::ops::RangeInclusive<u32>, record: MemberRecord) -> Member {
+        Member::begin(true, counters, record, None)
     }
 
     /// One of an ensemble whose members may change.
     pub(super) fn changing(counters: std::ops::RangeInclusive<u32>, configs: Configs) -> Member {
-        Member::begin(true, counters, Some(configs))
+        Member::begin(true, counters, epochs(4, 3), Some(configs))
     }
 
     /// One without a vote.
     pub(super) fn observing(counters: std::ops::RangeInclusive<u32>) -> Member {
-        Member::begin(false, counters, None)
+        Member::begin(false, counters, epochs(4, 3), None)
     }
 
-    fn begin(is_participant: bool, counters: std::ops::RangeInclusive<u32>, reconfig: Option<Configs>) -> Member {
+    fn begin(
+        is_participant: bool,
+        counters: std::ops::RangeInclusive<u32>,
+        record: MemberRecord,
+        reconfig: Option<Configs>,
+    ) -> Member {
         let settings = ZabSettings {
             me: ServerId(3),
             is_participant,
@@ -67,7 +77,6 @@ impl Member {
         let mut history = History::at(Zxid::new(2, first - 1));
         counters.for_each(|counter| history.push(Zxid::new(2, counter), txn(counter as u8)).unwrap());
         history.installed(last);
-        let record = epochs(4, 3);
         let zab = Zab::new(BEGIN, settings, Start { history, record, right: VotingRight::Held });
         let mut member = Member { zab, now: BEGIN, done: Vec::new() };
         member.collect();

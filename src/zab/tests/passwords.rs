@@ -5,7 +5,7 @@ use super::hand::{Member, at, epochs};
 use crate::ids::{ServerId, Zxid};
 use crate::records::peer::{HandedDown, LearnerInfo, PacketType, QuorumPacket, decode_leader_info, leader_info};
 use crate::session::{SessionPasswords, SessionSecret};
-use crate::zab::{EpochPasswords, RoleEnd, Standing, ZabAction, ZabEvent};
+use crate::zab::{EpochPasswords, Leaving, RoleEnd, Standing, ZabAction, ZabEvent};
 
 const THEIRS: SessionSecret = SessionSecret([7; 32]);
 const OWN: SessionSecret = SessionSecret([3; 32]);
@@ -108,7 +108,11 @@ fn a_leader_hands_on_what_it_was_told_and_what_has_no_word_yet_takes_both_kinds(
         (compatible, None, compatible),
         // Its sessions may have come from a server alone, or from ZooKeeper's.
         (None, None, Some(SessionPasswords::Moving)),
-        (compatible, keyed, keyed),
+        // Its sessions have ZooKeeper's, or may: each learns its own in this epoch, and in the next no other is taken.
+        (compatible, keyed, Some(SessionPasswords::Moving)),
+        (None, keyed, Some(SessionPasswords::Moving)),
+        (Some(SessionPasswords::Moving), keyed, keyed),
+        (keyed, keyed, keyed),
         (keyed, compatible, compatible),
     ] {
         let mut member = with(Member::new(1..=5), kept);
@@ -159,4 +163,36 @@ fn a_learner_of_zookeepers_that_comes_later_begins_an_epoch_with_its_passwords()
     member.introduces_another_make(4, 2, PacketType::FOLLOWERINFO);
     assert_eq!(member.ending(), None);
     assert_eq!(member.zab.leading(), Some((6, true)));
+}
+
+#[test]
+fn who_has_followed_a_leader_of_zookeepers_leads_with_its_passwords() {
+    // Its members may still be there, whatever the key says.
+    let mut member = with(Member::new(1..=5).greeting(), Some(SessionPasswords::Keyed));
+    member.zab.own.settings.passwords = Some(SessionPasswords::Keyed);
+    member.hears(PacketType::LEADERINFO, Zxid::new(6, 0));
+    member.kept();
+    member.tell(ZabEvent::Closed { link: at(LEADER) });
+    member.done.clear();
+    member.passes(1000);
+    let mut member = member.wins();
+    member.introduces(1, 1, PacketType::FOLLOWERINFO, 6);
+    member.kept();
+    assert_eq!(member.hands(1), Some((Some(SessionPasswords::Compatible), OWN.0)));
+}
+
+#[test]
+fn who_has_not_kept_the_epoch_of_its_log_votes_with_the_one_before_and_does_not_lead_who_has() {
+    // D-06: a crash between an epoch's first transactions and the epoch. Its leader's secret is not here.
+    let member = Member::kept_as(1..=5, epochs(2, 1));
+    let vote = member.vote_told(1).expect("it votes");
+    assert_eq!((vote.zxid, vote.peer_epoch), (Zxid::new(2, 5), 1));
+    let mut member = member.wins();
+    member.introduces(1, 1, PacketType::FOLLOWERINFO, 2);
+    assert_eq!(member.kept(), Some(epochs(3, 1)));
+    member.accepts(1, Zxid::new(2, 3), 2);
+    assert_eq!(member.closed(1), Some(&Leaving::Ahead), "it has less, and has entered the epoch");
+    // What no ensemble had before has the epoch of its log.
+    let member = Member::kept_as(1..=5, epochs(0, 0));
+    assert_eq!(member.vote_told(1).map(|vote| vote.peer_epoch), Some(2));
 }

@@ -212,6 +212,31 @@ fn who_looks_for_a_leader_hears_of_newer_members_and_of_older_ones_not() {
 }
 
 #[test]
+fn who_looks_for_a_leader_may_be_a_stranger_and_takes_nothing_back() {
+    // As in ZooKeeper: who joined while we were away is in no configuration that we know. S-11: what waits to be committed is asked
+    // all the same.
+    let stranger = |member: &mut Member, config: &str| {
+        let told = Notification { config: config.into(), leader: ServerId(9), ..member.vote_told(1).unwrap() };
+        member.tell(ZabEvent::Ballot { from: ServerId(9), notification: told });
+    };
+    let own = |counter| Zxid::new(2, counter);
+    let proposed = config(own(4), &[(1, "participant"), (3, "participant"), (4, "participant")]);
+    let configs = Configs { logged: Some(proposed), ..Configs::of(three()) };
+    let mut member = Member::changing(1..=5, configs.clone());
+    let others = config(Zxid::ZERO, &[(3, "participant"), (9, "participant")]);
+    let as_old = others.with_version(three().version).to_string();
+    let nobody = format!("server.9=host9:1:2:observer\nversion={:x}", own(9).0);
+    let below_zero = others.to_string().replace("version=0", "version=ffffffffffffffff");
+    for text in [others.to_string(), as_old, nobody, below_zero, "version".to_owned(), "x".repeat(4000)] {
+        stranger(&mut member, &text);
+        assert_eq!(member.zab.configs(), Some(&configs), "{text}");
+    }
+    let newer = others.with_version(own(2));
+    stranger(&mut member, &newer.to_string());
+    assert_eq!(member.zab.configs(), Some(&Configs { committed: newer, ..configs }));
+}
+
+#[test]
 fn an_observer_is_not_told_of_members_that_are_only_proposed() {
     // S-11: it is not sent the proposal, and takes what it is told with the epoch for committed once it serves.
     let mut leader = Member::changing(1..=5, Configs::of(three())).wins();

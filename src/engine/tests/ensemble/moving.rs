@@ -133,6 +133,29 @@ fn a_session_that_has_ended_is_refused_and_a_wrong_password_disturbs_nobody() {
 }
 
 #[test]
+fn a_password_of_another_kind_is_refused_once_the_leader_is_known_to_lead() {
+    // G-10, SC-40: a later leader may have given it, of whose epoch this server has not heard.
+    for (has_ended, answer) in [(true, None), (false, Some((SessionId::NONE, 0)))] {
+        let mut ensemble = Ensemble::new(3);
+        let owner = ensemble.client(1);
+        let session = ensemble.session(owner);
+        let mut passwords = Passwords::new([0; 32]);
+        passwords.set_mode(SessionPasswords::Compatible);
+        let comes = ensemble.resume(2, session, &passwords.of(session));
+        assert!(ensemble.bytes(comes).is_empty(), "nobody has confirmed the epoch");
+        if has_ended {
+            ensemble.members[2].engine.retire().unwrap();
+            assert_eq!(ensemble.close_reason(comes), Some(CloseReason::NotServing));
+        } else {
+            ensemble.carry();
+            assert_eq!(ensemble.close_reason(comes), Some(CloseReason::Refused));
+        }
+        assert_eq!(ensemble.welcome(comes), answer);
+        assert_eq!(ensemble.engine(2).status().syncs, 0);
+    }
+}
+
+#[test]
 fn the_leaders_word_counts_though_the_session_is_not_in_our_table_yet() {
     // A follower that is behind: a client comes from where its session was created a moment ago.
     let mut ensemble = Ensemble::new(3);
