@@ -177,6 +177,10 @@ pub(crate) enum Failpoint {
     AheadServed,
     /// What a session asks after its end was decided is carried out (S-28).
     EndedSessionActs,
+    /// A session that only its server knows is in what that server tells of the state (S-44).
+    LocalInSnapshot,
+    /// A session that has become one of all servers is still taken for one that only its server knows (G-11).
+    UpgradedStaysLocal,
     /// The end of a session leaves its ephemerals (G-11).
     EphemeralOutlives,
 

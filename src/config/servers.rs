@@ -27,6 +27,10 @@ pub struct EnsembleSettings {
     pub connect_to_learner_master_limit: Option<u64>,
     /// `standaloneEnabled`: a single server line makes a standalone server.
     pub standalone_enabled: bool,
+    /// `localSessionsEnabled`: sessions begin as ones that only their server knows.
+    pub local_sessions: bool,
+    /// `localSessionsUpgradingEnabled`: such a session becomes one of all servers when it wants an ephemeral.
+    pub local_sessions_upgrading: bool,
     /// `dynamicConfigFile`: where the server lines live.
     pub dynamic_config_file: Option<PathBuf>,
     /// `version` of the dynamic configuration: the zxid that proposed it.
@@ -57,6 +61,8 @@ impl Default for EnsembleSettings {
             sync_limit: None,
             connect_to_learner_master_limit: None,
             standalone_enabled: true,
+            local_sessions: false,
+            local_sessions_upgrading: false,
             dynamic_config_file: None,
             version: None,
             cnx_timeout_ms: 5000,

@@ -116,7 +116,11 @@ impl Decider {
         if op == OpCode::CreateContainer && mode.is_ephemeral() {
             return Err(ErrorCode::BadArguments);
         }
-        ground.is_live(caller)?;
+        if mode.is_ephemeral() {
+            ground.is_global(caller)?
+        } else {
+            ground.is_live(caller)?
+        }
         if request.path.is_null() {
             return Err(ErrorCode::MarshallingError);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::LogSpace;
 use super::budget::Spent;
-use super::caller::Caller;
+use super::caller::{Caller, Requester};
 use super::duty::Duty;
 use super::identity::fix_up;
 use super::outstanding::Outstanding;
@@ -17,6 +17,7 @@ use crate::path;
 use crate::records::membership::ReconfigView;
 use crate::records::txn::{Payload, Proposal, Txn, TxnHeader, encode_txn};
 use crate::records::{Acl, ErrorCode};
+use crate::session::Sessions;
 use crate::tree::AclList;
 
 /// Memory kept for the next transaction to be encoded.
@@ -28,6 +29,8 @@ pub(super) struct Ground<'g> {
     /// As applied.
     pub state: &'g ReplicatedState,
     pub remote: &'g Remote,
+    /// Sessions that no other server knows.
+    pub local: &'g Sessions,
     pub reconfig_view: Option<&'g ReconfigView>,
     pub duty: Duty,
     /// What a decision costs is added here.
@@ -35,9 +38,35 @@ pub(super) struct Ground<'g> {
 }
 
 impl Ground<'_> {
+    /// Whether the session may write.
     pub(super) fn is_live(&self, caller: &Caller) -> Result<(), ErrorCode> {
+        match self.is_global(caller) {
+            Err(ErrorCode::EphemeralOnLocalSession) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Whether all servers know the session, so that it may own an ephemeral.
+    pub(super) fn is_global(&self, caller: &Caller) -> Result<(), ErrorCode> {
         let is_live = self.state.sessions.is_live(caller.session) || self.remote.is_beginning(caller.session);
-        if is_live || failpoint::on(Failpoint::EndedSessionActs) { Ok(()) } else { Err(ErrorCode::SessionExpired) }
+        if is_live || failpoint::on(Failpoint::EndedSessionActs) {
+            Ok(())
+        } else if self.local.is_live(caller.session) || self.is_local_elsewhere(caller) {
+            Err(ErrorCode::EphemeralOnLocalSession)
+        } else {
+            Err(ErrorCode::SessionExpired)
+        }
+    }
+
+    /// A session that a learner speaks for and we do not know is one that only the learner knows, unless it was one of all
+    /// servers, or of ours.
+    fn is_local_elsewhere(&self, caller: &Caller) -> bool {
+        let sessions = &self.state.sessions;
+        self.settings.local_sessions
+            && matches!(caller.requester, Requester::Learner(_))
+            && sessions.get(caller.session).is_none()
+            && !sessions.are_issued_here(caller.session)
+            && !self.remote.has_ended(caller.session)
     }
 
     pub(super) fn permit(&self, caller: &Caller, acl: &AclList, wanted: i32) -> Result<(), ErrorCode> {

@@ -135,17 +135,16 @@ impl Engine {
 
     /// The same, now that it is applied: it waits no longer.
     fn take_awaiting(&mut self, header: &TxnHeader) -> Option<ConnId> {
-        let id = self.who_awaits(header)?;
-        match self.duty {
-            Duty::Forward { .. } => {
-                let was_full = self.forward.is_full();
-                self.forward.answered();
-                if was_full && !self.forward.is_full() {
-                    self.let_the_held_go_on();
-                }
+        if let Duty::Forward { .. } = self.duty {
+            let was_full = self.forward.is_full();
+            let id = self.forward.take_awaiting(header);
+            if was_full && !self.forward.is_full() {
+                self.let_the_held_go_on();
             }
-            _ => self.awaiting.pop_write(),
+            return id;
         }
+        let id = self.awaiting.write_at(header.zxid)?;
+        self.awaiting.pop_write();
         Some(id)
     }
 

@@ -6,7 +6,9 @@
 //! | alone | decided here | yes | created, expired and resumed here |
 //! | decide | decided here, for learners too | yes | expired and revalidated here for the whole ensemble |
 //! | forward | sent to the leader | yes | created, ended and resumed by way of the leader, never expired |
-//! | read-only | refused | yes | last as long as their connections |
+//! | read-only | refused | yes | known here only |
+//!
+//! Who decides or forwards in an ensemble may have sessions that are known here only, too (`local_sessions.rs`).
 
 use std::collections::VecDeque;
 
@@ -157,7 +159,7 @@ impl Engine {
         self.forward = Default::default();
         self.remote.lay_down();
         self.ending = Default::default();
-        self.visitors.leave();
+        self.local.clear();
         self.reconfig_view = None;
         Ok(())
     }

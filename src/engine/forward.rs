@@ -40,7 +40,8 @@ const FORWARDED_OVERHEAD: usize = 128;
 struct Forwarded {
     session: SessionId,
     cxid: i32,
-    conn: ConnId,
+    /// Who waits for its transaction. Nobody does for the one that makes a local session known to all.
+    conn: Option<ConnId>,
     size: usize,
 }
 
@@ -78,19 +79,25 @@ impl Forward {
 
     /// The connection that a transaction answers.
     pub(super) fn who_awaits(&self, header: &TxnHeader) -> Option<ConnId> {
+        self.head_of(header)?.conn
+    }
+
+    /// The oldest request, if the transaction is the one that it brings.
+    fn head_of(&self, header: &TxnHeader) -> Option<&Forwarded> {
         let head = self.queue.front()?;
         let is_its = head.session == header.session && head.cxid == header.cxid;
-        (is_its || failpoint::on(Failpoint::AnyAnswers)).then_some(head.conn)
+        (is_its || failpoint::on(Failpoint::AnyAnswers)).then_some(head)
     }
 
-    /// Its transaction has come.
-    pub(super) fn answered(&mut self) {
-        if let Some(head) = self.queue.pop_front() {
-            self.size -= head.size;
-        }
+    /// The connection that a transaction answers; it waits no longer.
+    pub(super) fn take_awaiting(&mut self, header: &TxnHeader) -> Option<ConnId> {
+        let Forwarded { size, conn, .. } = *self.head_of(header)?;
+        self.queue.pop_front();
+        self.size -= size;
+        conn
     }
 
-    fn push(&mut self, session: SessionId, cxid: i32, conn: ConnId, body: &[u8]) {
+    fn push(&mut self, session: SessionId, cxid: i32, conn: Option<ConnId>, body: &[u8]) {
         let size = FORWARDED_OVERHEAD + body.len();
         self.size += size;
         self.queue.push_back(Forwarded { session, cxid, conn, size });
@@ -133,14 +140,24 @@ impl Engine {
         let (session, authinfo) = (conn.session, conn.who.ids().to_vec());
         conn.push(PendingReply::Write { zxid: None, xid, op, since });
         let body = if op == OpCode::CloseSession { &[] } else { body };
-        self.forward.push(session, xid, id, body);
+        self.forward.push(session, xid, Some(id), body);
         self.tell_leader(PacketType::REQUEST, request(session, xid, op, body), Some(authinfo));
     }
 
     /// Asks the leader to create a session, with an id of this server's.
     pub(super) fn forward_new_session(&mut self, id: ConnId, timeout_ms: i32) {
         let session = self.state.sessions.new_id();
-        self.forward.push(session, 0, id, &[]);
+        self.forward_beginning(Some(id), session, timeout_ms);
+    }
+
+    /// Asks the leader to make a session known to all servers, which a client of ours has already. What that client wrote goes
+    /// directly behind.
+    pub(super) fn forward_upgrade(&mut self, session: SessionId, timeout_ms: i32) {
+        self.forward_beginning(None, session, timeout_ms);
+    }
+
+    fn forward_beginning(&mut self, awaiting: Option<ConnId>, session: SessionId, timeout_ms: i32) {
+        self.forward.push(session, 0, awaiting, &[]);
         let data = request(session, 0, OpCode::CreateSession, &timeout_ms.to_be_bytes());
         self.tell_leader(PacketType::REQUEST, data, None);
     }
@@ -196,6 +213,7 @@ impl Engine {
         if let Duty::Forward { .. } = self.duty
             && let Some(conn) = self.conns.get_mut(id)
             && conn.phase == ConnPhase::Open
+            && !self.local.is_live(conn.session)
             && !std::mem::replace(&mut conn.touch_noted, true)
         {
             self.forward.touched.push_back((id, conn.session, conn.timeout_ms));

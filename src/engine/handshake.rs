@@ -73,14 +73,15 @@ impl Engine {
 
     fn create_session(&mut self, id: ConnId, timeout_ms: i32) -> Handshake {
         let limits = &self.settings.limits;
-        let is_used_up = self.epoch_is_used_up();
+        let is_local = self.begins_local();
+        let is_used_up = !is_local && self.epoch_is_used_up();
         let Some(conn) = self.conns.get_mut(id) else { return Handshake::Done };
-        if self.state.sessions.len() >= limits.sessions_max {
+        if self.state.sessions.len() + self.local.len() >= limits.sessions_max {
             let why = format!("{} sessions is the limit", limits.sessions_max);
             self.close(id, CloseReason::Violation(why));
             return Handshake::Done;
         }
-        if self.decider.log_space == LogSpace::None && self.duty != Duty::ReadOnly {
+        if self.decider.log_space == LogSpace::None && !is_local {
             self.close(id, CloseReason::Violation("no room in the file for a new session".into()));
             return Handshake::Done;
         }
@@ -94,9 +95,11 @@ impl Engine {
         }
         self.newcomers.left(address, id);
         conn.phase = ConnPhase::Creating;
+        if is_local {
+            return self.begin_local(id, timeout_ms);
+        }
         match self.duty {
             Duty::Forward { .. } => self.forward_new_session(id, timeout_ms),
-            Duty::ReadOnly => return self.visit(id, timeout_ms),
             _ => {
                 let session = self.state.sessions.new_id();
                 let zxid = self.propose(session, 0, &Txn::CreateSession(CreateSessionTxn { timeout: timeout_ms }));
@@ -112,6 +115,10 @@ impl Engine {
         let session = SessionId(request.session_id);
         let password = request.password.0.unwrap_or(&[]);
         let right = self.passwords.check(session, password) || failpoint::on(Failpoint::PasswordUnchecked);
+        if right && self.local.is_live(session) {
+            self.resumed(id, session);
+            return Handshake::Done;
+        }
         if right && matches!(self.duty, Duty::Forward { .. }) {
             if failpoint::on(Failpoint::ExpiredWithoutLeader) && !self.state.sessions.is_live(session) {
                 self.refuse_session(id, session);
@@ -161,7 +168,8 @@ impl Engine {
         if let Some(old) = self.conns.owner_of(session) {
             self.close(old, CloseReason::Moved);
         }
-        self.state.sessions.set_timeout(self.clock.listened(), session, timeout_ms);
+        let listened = self.clock.listened();
+        self.table_of(session).set_timeout(listened, session, timeout_ms);
         self.counters.resumed += 1;
         self.bind(id, session);
         self.tell_of_session(id, "resumed");
@@ -190,7 +198,9 @@ impl Engine {
             conn.session = session;
             self.newcomers.left(conn.address.ip(), id);
             self.conns.set_owner(session, id);
-            self.speaks_here(session, id);
+            if !self.local.is_live(session) {
+                self.speaks_here(session, id);
+            }
             self.note_touch(id);
         }
     }

@@ -46,17 +46,16 @@ impl Engine {
                 self.held.push(id);
             }
             let (now, session) = (self.clock.now, conn.session);
-            self.state.sessions.touch(now, session);
+            self.table_of(session).touch(now, session);
         }
         writes
     }
 
     /// No session ends because this server lets its connection wait: its pings may be behind the write.
     pub(super) fn touch_the_held(&mut self, now: Millis) {
-        for id in &self.held {
-            if let Some(conn) = self.conns.get(*id).filter(|conn| conn.close.is_none()) {
-                self.state.sessions.touch(now, conn.session);
-            }
+        let open = self.held.iter().filter_map(|id| self.conns.get(*id)).filter(|conn| conn.close.is_none());
+        for session in open.map(|conn| conn.session).collect::<Vec<_>>() {
+            self.table_of(session).touch(now, session);
         }
     }
 }

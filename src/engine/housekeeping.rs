@@ -24,19 +24,19 @@ impl Engine {
     /// a client that the server lets wait is not silent.
     pub fn tick_hearing(&mut self, has_sent: &mut dyn FnMut(ConnId) -> bool) -> bool {
         self.close_overdue_handshakes();
+        let is_more_local = self.expire_the_local(has_sent);
         let is_more = match self.duty {
             Duty::Alone { .. } | Duty::Decide { .. } => self.expire_the_silent(has_sent),
-            Duty::ReadOnly => self.send_the_silent_away(has_sent),
             Duty::Forward { .. } if failpoint::on(Failpoint::FollowerExpires) => {
                 let due = self.state.sessions.expired(self.clock.listened(), 1);
                 due.into_iter().for_each(|session| self.forward_expiry(session));
                 false
             }
-            // Only a leader expires.
-            Duty::Forward { .. } | Duty::None => false,
+            // Only a leader expires what others know too.
+            Duty::Forward { .. } | Duty::ReadOnly | Duty::None => false,
         };
         self.tick_unheard();
-        is_more
+        is_more || is_more_local
     }
 
     /// What is due even when it is not known yet which clients are silent.
@@ -59,8 +59,7 @@ impl Engine {
 
     fn silence_due_at(&self) -> Option<Millis> {
         let session = self.state.sessions.poll_timeout().filter(|_| self.duty.decides());
-        let first =
-            [self.newcomers.poll_timeout(), session, self.visitors.poll_timeout()].into_iter().flatten().min()?;
+        let first = [self.newcomers.poll_timeout(), session, self.local.poll_timeout()].into_iter().flatten().min()?;
         Some(self.clock.of_listened(first))
     }
 
@@ -110,11 +109,14 @@ impl Engine {
 
     /// Whether there is a session of that id here, also one whose end is under way.
     pub fn has_session(&self, session: SessionId) -> bool {
-        self.state.sessions.get(session).is_some()
+        self.state.sessions.get(session).is_some() || self.local.get(session).is_some()
     }
 
     /// Ends a session as its timeout would, only now. False when there is none of that id (any more).
     pub fn expire(&mut self, session: SessionId) -> bool {
+        if self.end_local(session) {
+            return true;
+        }
         if !self.state.sessions.is_live(session) || self.epoch_is_used_up() {
             return false;
         }
@@ -133,7 +135,7 @@ impl Engine {
 
     /// Cuts a session's connection, if it has one; the session lives on. False when there is none of that id (any more).
     pub fn disconnect(&mut self, session: SessionId) -> bool {
-        if !self.state.sessions.is_live(session) {
+        if !self.table_of(session).is_live(session) {
             return false;
         }
         if let Some(id) = self.conns.owner_of(session) {

@@ -9,7 +9,7 @@ use crate::ids::{Millis, WallMillis, Zxid};
 use crate::records::OpCode;
 use crate::records::membership::ReconfigView;
 pub use crate::records::txn::Proposal;
-use crate::session::Passwords;
+use crate::session::{Passwords, Sessions};
 use crate::tree::Tree;
 use crate::watches::Watches;
 
@@ -35,6 +35,7 @@ mod holding;
 mod housekeeping;
 mod identity;
 mod large;
+mod local_sessions;
 mod multi;
 mod newcomers;
 mod output;
@@ -119,8 +120,8 @@ pub struct Engine {
     config: Option<(Zxid, String)>,
     /// The requesters that want to resume a session whose end is proposed.
     ending: ending::EndingSessions,
-    /// While it is read-only.
-    visitors: read_only::Visitors,
+    /// Sessions that no other server knows.
+    local: Sessions,
     newcomers: newcomers::Newcomers,
     next_reaping: Millis,
     counters: counters::Counters,
@@ -147,7 +148,7 @@ impl Engine {
             reconfig_view: None,
             config: None,
             ending: ending::EndingSessions::default(),
-            visitors: read_only::Visitors::default(),
+            local: Sessions::new(settings.server_id, settings.tick_ms),
             newcomers: newcomers::Newcomers::default(),
             next_reaping: Millis(0),
             counters: counters::Counters::default(),
@@ -213,8 +214,9 @@ impl Engine {
         let Some((conn, spoke)) = self.conns.remove(id, self.work.is_applying()) else { return };
         self.watches.remove_watcher(id.slot);
         self.newcomers.left(conn.address.ip(), id);
-        if spoke {
-            self.visitors.left(conn.session);
+        // Where local sessions are off, those of a read-only server end with their connections.
+        if spoke && !self.settings.local_sessions {
+            self.local.end(conn.session);
         }
         self.serve_waiting_reads();
     }
@@ -240,8 +242,10 @@ impl Engine {
         self.start_deciding_over();
         self.decider.start_over(self.zxid());
         self.state.sessions.clear_closing();
+        // Local sessions of clients of ours that were to be known to all: they are neither now.
+        let lost: Vec<ConnId> = self.remote.beginning().filter_map(|session| self.conns.owner_of(session)).collect();
         let (writes, syncs) = self.awaiting.take();
-        for conn in writes {
+        for conn in writes.into_iter().chain(lost) {
             self.close(conn, CloseReason::Violation("the write could not be logged".into()));
         }
         for link in self.remote.take_abandoned() {

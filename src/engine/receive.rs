@@ -137,8 +137,7 @@ impl Engine {
         // Of a burst the first request is the sign of life.
         if conn.heard.replace(listened) != Some(listened) {
             let session = conn.session;
-            self.state.sessions.touch(listened, session);
-            self.visitors.touch(listened, session);
+            self.table_of(session).touch(listened, session);
         }
         self.note_touch(id);
         if log::log_enabled!(log::Level::Trace) {

@@ -28,6 +28,8 @@ use crate::records::{ErrorCode, Id, OpCode};
 
 /// Bytes of requests of one learner that wait to be decided. Above: its connection is closed.
 const WAITING_SIZE_MAX: usize = 64 << 20;
+/// Ended sessions that are remembered. Of one that is forgotten, a request that was on the way all the while is let through.
+const ENDED_MAX: usize = 100_000;
 /// What a request costs beside its bytes.
 const REQUEST_OVERHEAD: usize = 128;
 
@@ -90,6 +92,10 @@ pub(super) struct Remote {
     /// Sessions of learners' clients whose beginning is decided and not applied here. Others may have it on their disks before
     /// we do, and their clients write.
     beginning: BTreeSet<SessionId>,
+    /// Where local sessions are on: the sessions of all servers that have ended last, oldest first.
+    ended: VecDeque<SessionId>,
+    /// The same.
+    has_ended: BTreeSet<SessionId>,
     /// Requests of all learners that are not decided yet.
     waiting_count: usize,
     /// Whose request of those was decided last: the next learner is the first to be asked.
@@ -153,9 +159,37 @@ impl Remote {
         self.beginning.contains(&session)
     }
 
-    /// Its beginning is applied, or its end decided: from now on the table of sessions tells.
+    /// Its beginning is decided.
+    pub(super) fn begins(&mut self, session: SessionId) {
+        self.beginning.insert(session);
+    }
+
+    /// Sessions whose beginning is decided and not applied.
+    pub(super) fn beginning(&self) -> impl Iterator<Item = SessionId> {
+        self.beginning.iter().copied()
+    }
+
+    /// Its beginning is applied: from now on the table of sessions tells.
     pub(super) fn has_begun(&mut self, session: SessionId) {
         self.beginning.remove(&session);
+    }
+
+    /// Its end is decided. With local sessions a learner may ask for sessions that we do not know, and those that have ended are
+    /// to be told from them, while their requests are still on the way.
+    pub(super) fn end_is_decided(&mut self, session: SessionId, has_local: bool) {
+        self.beginning.remove(&session);
+        if has_local && self.has_ended.insert(session) {
+            self.ended.push_back(session);
+        }
+        if self.ended.len() > ENDED_MAX
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.has_ended.remove(&oldest);
+        }
+    }
+
+    pub(super) fn has_ended(&self, session: SessionId) -> bool {
+        self.has_ended.contains(&session)
     }
 
     /// The session has ended.
@@ -177,6 +211,8 @@ impl Remote {
     /// Learners that wait for what will never come.
     pub(super) fn take_abandoned(&mut self) -> Vec<LinkId> {
         self.beginning.clear();
+        self.ended.clear();
+        self.has_ended.clear();
         let mut links: Vec<LinkId> = self.proposed.drain(..).map(|(_, link)| link).collect();
         links.sort_unstable();
         links.dedup();
@@ -343,7 +379,7 @@ impl Engine {
                 let timeout = request.body().first_chunk::<4>().map_or(0, |timeout| i32::from_be_bytes(*timeout));
                 self.remote.set_speaker(session, requester);
                 if !self.state.sessions.is_live(session) {
-                    self.remote.beginning.insert(session);
+                    self.remote.begins(session);
                 }
                 self.propose_for(&caller, cxid, op, &Txn::CreateSession(CreateSessionTxn { timeout }));
             }

@@ -67,6 +67,28 @@ pub(super) fn is_well_formed(op: OpCode, body: &[u8]) -> bool {
     }
 }
 
+/// Whether a create that ZooKeeper makes a local session known to all servers for is in it: an ephemeral one.
+pub(super) fn wants_ephemeral(op: OpCode, body: &[u8]) -> bool {
+    let is_ephemeral = |flags| CreateMode::from_i32(flags).is_some_and(CreateMode::is_ephemeral);
+    let mut decoder = decoder(body);
+    match op {
+        OpCode::Create | OpCode::Create2 => {
+            decoder.read::<CreateRequest<'_>>().is_ok_and(|request| is_ephemeral(request.flags))
+        }
+        OpCode::Multi => {
+            while let Ok(Some(op)) = next_op(&mut decoder) {
+                if let MultiOp::Create(OpCode::Create | OpCode::Create2, request) = op
+                    && is_ephemeral(request.flags)
+                {
+                    return true;
+                }
+            }
+            false
+        }
+        _ => false,
+    }
+}
+
 /// Whether a create names an ACL list. Without one ZooKeeper fails before the request has its place in the history.
 pub(super) fn has_acls(op: &MultiOp<'_>) -> bool {
     match op {

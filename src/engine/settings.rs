@@ -36,6 +36,10 @@ pub struct EngineSettings {
     pub enforced_schemes: Vec<String>,
     /// Whether `reconfig` is answered with anything but "disabled".
     pub reconfig_enabled: bool,
+    /// Whether sessions begin as ones that only their server knows, in an ensemble.
+    pub local_sessions: bool,
+    /// Whether such a session becomes one of all servers when it wants an ephemeral.
+    pub local_sessions_upgrading: bool,
     /// Whether an ensemble is to have two voters at least.
     pub standalone_enabled: bool,
     /// Time between looks at containers and TTL znodes, ms.
@@ -64,6 +68,8 @@ impl Default for EngineSettings {
             super_digest: None,
             enforced_schemes: Vec::new(),
             reconfig_enabled: false,
+            local_sessions: false,
+            local_sessions_upgrading: false,
             standalone_enabled: true,
             container_check_interval_ms: 60_000,
             container_max_per_minute: 10_000,

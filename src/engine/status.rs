@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::Engine;
 use super::conn::{ConnId, ConnStats};
+use super::{Duty, Engine};
 use crate::four_letter::{Latency, SizeSummary, Spread};
 use crate::ids::{Millis, SessionId, Zxid};
 
@@ -26,8 +26,10 @@ pub struct EngineStatus {
     pub outstanding: usize,
     /// `sync`s that another server has to answer or confirm.
     pub syncs: usize,
-    /// Sessions.
+    /// Sessions that all servers know.
     pub sessions: usize,
+    /// Sessions that only this server knows.
+    pub local_sessions: usize,
     /// Znodes.
     pub znodes: usize,
     /// Of them ephemeral.
@@ -91,6 +93,7 @@ impl Engine {
             outstanding: self.in_flight() + self.remote.len(),
             syncs: self.forward.syncs() + self.remote.syncs(),
             sessions: self.state.sessions.len(),
+            local_sessions: self.local.len(),
             znodes: self.state.tree.node_count(),
             ephemerals: self.state.tree.ephemeral_count(),
             data_size: self.state.tree.approximate_data_size(),
@@ -151,9 +154,15 @@ impl Engine {
         })
     }
 
-    /// Expiry buckets in order, with the moment each comes due.
+    /// Expiry buckets in order, with the moment each comes due: of the sessions that all servers know.
     pub fn expiry_buckets(&self) -> impl Iterator<Item = (Millis, Vec<SessionId>)> {
         self.state.sessions.buckets().map(|(at, ids)| (self.clock.of_listened(at), ids))
+    }
+
+    /// The same of the sessions that only this server knows; `None` where there are none by its settings.
+    pub fn local_buckets(&self) -> Option<impl Iterator<Item = (Millis, Vec<SessionId>)>> {
+        let has_local = self.settings.local_sessions && !matches!(self.duty, Duty::Alone { .. });
+        has_local.then(|| self.local.buckets().map(|(at, ids)| (self.clock.of_listened(at), ids)))
     }
 
     /// All sessions with their timeouts, in order of their ids.

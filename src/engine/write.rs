@@ -10,18 +10,21 @@ use super::settings::RECORD_OVERHEAD;
 use super::{Duty, Engine};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{SessionId, Zxid};
-use crate::records::txn::Txn;
+use crate::records::txn::{CreateSessionTxn, Txn};
 use crate::records::{ErrorCode, OpCode};
 
 impl Engine {
     /// The decider, and what its decisions stand on.
     pub(super) fn decider(&mut self) -> (&mut Decider, Ground<'_>) {
-        let Engine { decider, settings, state, remote, reconfig_view, spent, duty, .. } = self;
-        (decider, Ground { settings, state, remote, reconfig_view: reconfig_view.as_ref(), spent, duty: *duty })
+        let Engine { decider, settings, state, remote, local, reconfig_view, spent, duty, .. } = self;
+        (decider, Ground { settings, state, remote, local, reconfig_view: reconfig_view.as_ref(), spent, duty: *duty })
     }
 
     /// Decides a write of a client and proposes the outcome.
     pub(super) fn write(&mut self, id: ConnId, xid: i32, op: OpCode, body: &[u8]) {
+        if self.is_done_locally(id, xid, op, body) {
+            return;
+        }
         match self.duty {
             Duty::Alone { .. } | Duty::Decide { .. } => {
                 let Some(conn) = self.conns.get(id) else { return };
@@ -30,7 +33,7 @@ impl Engine {
                 self.decide_for(caller, xid, op, body);
             }
             Duty::Forward { .. } => self.forward_write(id, xid, op, body),
-            Duty::ReadOnly | Duty::None => self.refuse_write(id, xid, op),
+            Duty::ReadOnly | Duty::None => self.refuse_write(id, xid),
         }
     }
 
@@ -91,6 +94,13 @@ impl Engine {
         }
     }
 
+    /// Proposes that a session of a client of ours, which knows it already, is one of all servers.
+    pub(super) fn propose_upgrade(&mut self, id: ConnId, session: SessionId, timeout_ms: i32) {
+        self.remote.set_speaker(session, Requester::Client(id));
+        self.remote.begins(session);
+        self.propose(session, 0, &Txn::CreateSession(CreateSessionTxn { timeout: timeout_ms }));
+    }
+
     /// Bytes of the largest record that may be proposed.
     pub(super) fn record_size_max(&self) -> usize {
         self.duty.record_size_max(&self.settings.limits)
@@ -99,7 +109,7 @@ impl Engine {
     /// The end of a session, asked for or by expiry: nothing of it is accepted any more.
     fn decide_close(&mut self, session: SessionId) -> Txn<'static> {
         self.state.sessions.set_closing(session);
-        self.remote.has_begun(session);
+        self.remote.end_is_decided(session, self.settings.local_sessions);
         let (decider, ground) = self.decider();
         decider.close_session(&ground, session)
     }

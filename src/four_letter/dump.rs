@@ -9,20 +9,20 @@ use crate::ids::{SessionId, WallMillis, Zxid};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionsDump {
     /// Alone or leading: the expiry buckets, soonest first.
-    Buckets(Vec<(WallMillis, Vec<SessionId>)>),
+    Buckets(ExpirySets),
     /// Following: sessions with their timeout in milliseconds.
-    Follower {
-        /// Known to the whole ensemble.
-        global: Vec<(SessionId, u64)>,
-        /// Known to this server only; `None` where local sessions are off.
-        local: Option<Vec<(SessionId, u64)>>,
-    },
+    Timeouts(Vec<(SessionId, u64)>),
 }
+
+/// Expiry buckets, soonest first: when each comes due, and the sessions in it.
+pub type ExpirySets = Vec<(WallMillis, Vec<SessionId>)>;
 
 /// What `dump` shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dump {
-    /// Sessions.
+    /// Sessions that only this server knows; `None` where it has none by its configuration.
+    pub local: Option<ExpirySets>,
+    /// Sessions that all servers know.
     pub sessions: SessionsDump,
     /// The ephemeral znodes of each session that has any.
     pub ephemerals: Vec<(SessionId, Vec<String>)>,
@@ -33,23 +33,15 @@ pub struct Dump {
 /// The answer to `dump`.
 pub fn dump(dump: &Dump) -> String {
     let mut text = "SessionTracker dump:\n".to_owned();
+    if let Some(local) = &dump.local {
+        text += &format!("Local {}", session_sets(local));
+    }
     match &dump.sessions {
         SessionsDump::Buckets(buckets) => {
-            let sessions: usize = buckets.iter().map(|(_, ids)| ids.len()).sum();
-            text += &format!("Session Sets ({})/({sessions}):\n", buckets.len());
-            for (expiry, ids) in buckets {
-                text += &format!("{} expire at {}:\n", ids.len(), java_date(*expiry));
-                for id in ids {
-                    text += &format!("\t{id}\n");
-                }
-            }
+            let kind = if dump.local.is_some() { "Global " } else { "" };
+            text += &format!("{kind}{}", session_sets(buckets));
         }
-        SessionsDump::Follower { global, local } => {
-            if let Some(local) = local {
-                text += &timeouts("Local", local);
-            }
-            text += &timeouts("Global", global);
-        }
+        SessionsDump::Timeouts(sessions) => text += &timeouts(sessions),
     }
     text += &format!("ephemeral nodes dump:\nSessions with Ephemerals ({}):\n", dump.ephemerals.len());
     for (id, paths) in &dump.ephemerals {
@@ -69,8 +61,20 @@ pub fn dump(dump: &Dump) -> String {
     text
 }
 
-fn timeouts(kind: &str, sessions: &[(SessionId, u64)]) -> String {
-    let mut text = format!("{kind} Sessions({}):\n", sessions.len());
+fn session_sets(buckets: &ExpirySets) -> String {
+    let sessions: usize = buckets.iter().map(|(_, ids)| ids.len()).sum();
+    let mut text = format!("Session Sets ({})/({sessions}):\n", buckets.len());
+    for (expiry, ids) in buckets {
+        text += &format!("{} expire at {}:\n", ids.len(), java_date(*expiry));
+        for id in ids {
+            text += &format!("\t{id}\n");
+        }
+    }
+    text
+}
+
+fn timeouts(sessions: &[(SessionId, u64)]) -> String {
+    let mut text = format!("Global Sessions({}):\n", sessions.len());
     for (id, timeout_ms) in sessions {
         text += &format!("{id}\t{timeout_ms}ms\n");
     }

@@ -12,7 +12,7 @@ mod whitelist;
 
 pub use connections::{ConnectionSession, ConnectionStatus, cons, operation_code};
 pub use date::{civil, java_date};
-pub use dump::{Dump, SessionsDump, WatchSummary, dump, hash, wchc, wchp, wchs};
+pub use dump::{Dump, ExpirySets, SessionsDump, WatchSummary, dump, hash, wchc, wchp, wchs};
 pub use monitor::{LeaderStatus, MonitorCounter, MonitorStatus, Percentiles, Summary, mntr};
 pub use numbers::{Latency, SizeSummary, Spread, java_address};
 pub use status::{ConfMembership, ConfStatus, Environment, Mode, ServerStatus, conf, dirs, envi, srvr, stat};

@@ -148,6 +148,7 @@ fn dump_is_zookeepers_text() {
     let id = SessionId(0x100_001b_831c_002c);
     let at = |ms: i64| WallMillis(1_795_178_874_000 + ms);
     let mut status = Dump {
+        local: None,
         sessions: SessionsDump::Buckets(vec![(at(0), vec![]), (at(500), vec![id])]),
         ephemerals: vec![(id, vec!["/adm".to_owned()])],
         connections: vec![(
@@ -172,9 +173,12 @@ Connections Sets (1)/(2):
 \tip: /127.0.0.1:46226 sessionId: 0x0
 ";
     assert_eq!(dump(&status), expected);
-    status.sessions = SessionsDump::Follower { global: vec![(id, 4000)], local: None };
+    status.sessions = SessionsDump::Timeouts(vec![(id, 4000)]);
     let follower = "SessionTracker dump:\nGlobal Sessions(1):\n0x100001b831c002c\t4000ms\nephemeral nodes dump:\n";
     assert!(dump(&status).starts_with(follower));
+    status.local = Some(Vec::new());
+    let with_local = follower.replace("Global", "Local Session Sets (0)/(0):\nGlobal");
+    assert!(dump(&status).starts_with(&with_local));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use super::word_memory::packets;
 use super::{Peer, ensemble, environment, link};
 use crate::engine::{ConnStatus, Duty};
 use crate::four_letter::{
-    self, ConfStatus, ConnectionSession, ConnectionStatus, Dump, Latency, LeaderStatus, Mode, MonitorCounter,
-    MonitorStatus, Percentiles, ServerStatus, SessionsDump, Spread, Summary, WatchSummary, Word,
+    self, ConfStatus, ConnectionSession, ConnectionStatus, Dump, ExpirySets, Latency, LeaderStatus, Mode,
+    MonitorCounter, MonitorStatus, Percentiles, ServerStatus, SessionsDump, Spread, Summary, WatchSummary, Word,
 };
 use crate::ids::{Millis, SessionId, WallMillis, Zxid};
 use crate::member::EnsembleStatus;
@@ -202,7 +202,7 @@ impl Peer {
             ephemerals_count: status.ephemerals,
             approximate_data_size: status.data_size,
             global_sessions: status.sessions,
-            local_sessions: 0,
+            local_sessions: status.local_sessions,
             open_file_descriptor_count: std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64),
             max_file_descriptor_count: descriptors_max().map(|max| max as u64),
             uptime_ms: now.0,
@@ -274,16 +274,15 @@ impl Peer {
         counters
     }
 
+    fn at_wall(&self, buckets: impl Iterator<Item = (Millis, Vec<SessionId>)>) -> ExpirySets {
+        buckets.map(|(at, ids)| (self.wall_at(at), ids)).collect()
+    }
+
     fn dump(&self) -> Dump {
         let sessions = match self.member.engine.duty() {
             // When they expire only the leader knows.
-            Duty::Forward { .. } => {
-                SessionsDump::Follower { global: self.member.engine.session_timeouts(), local: None }
-            }
-            _ => {
-                let buckets = self.member.engine.expiry_buckets().map(|(at, ids)| (self.wall_at(at), ids));
-                SessionsDump::Buckets(buckets.collect())
-            }
+            Duty::Forward { .. } | Duty::ReadOnly => SessionsDump::Timeouts(self.member.engine.session_timeouts()),
+            _ => SessionsDump::Buckets(self.at_wall(self.member.engine.expiry_buckets())),
         };
         let owners = self.member.engine.ephemeral_owners();
         let mut connections: Vec<(WallMillis, Vec<_>)> = Vec::new();
@@ -297,6 +296,7 @@ impl Peer {
             }
         }
         Dump {
+            local: self.member.engine.local_buckets().map(|buckets| self.at_wall(buckets)),
             sessions,
             ephemerals: owners.into_iter().map(|owner| (owner.session, owner.ephemerals)).collect(),
             connections,

@@ -655,6 +655,8 @@ fn settings_of(config: &Config) -> EngineSettings {
         enforced_schemes: config.enforce_auth_schemes.clone(),
         reconfig_enabled: config.reconfig_enabled,
         standalone_enabled: config.ensemble.standalone_enabled,
+        local_sessions: config.ensemble.local_sessions,
+        local_sessions_upgrading: config.ensemble.local_sessions_upgrading,
         container_check_interval_ms: config.container_check_interval_ms,
         container_max_per_minute: config.container_max_per_minute,
         container_never_used_max_ms: config.container_max_never_used_interval_ms,

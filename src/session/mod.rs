@@ -98,6 +98,11 @@ impl Sessions {
         id
     }
 
+    /// Whether an id is one of those that this server gives.
+    pub fn are_issued_here(&self, id: SessionId) -> bool {
+        server_of(id) == self.server_id.0 as u8
+    }
+
     /// The highest id seen of each server, for the snapshot.
     pub fn highest_ids(&self) -> impl Iterator<Item = SessionId> {
         self.highest.values().copied()

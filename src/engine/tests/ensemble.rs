@@ -9,6 +9,7 @@ use crate::session::{SessionPasswords, SessionSecret};
 mod forwarding;
 mod hostile;
 mod leaders;
+mod local_sessions;
 mod moving;
 mod storm;
 mod syncing;

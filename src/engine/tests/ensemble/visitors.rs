@@ -12,7 +12,10 @@ fn visit(ensemble: &mut Ensemble, at: usize, session: SessionId, password: &[u8]
 }
 
 fn read_only() -> (Ensemble, Client) {
-    let mut ensemble = Ensemble::new(3);
+    without_a_leader(Ensemble::new(3))
+}
+
+fn without_a_leader(mut ensemble: Ensemble) -> (Ensemble, Client) {
     let before = ensemble.client(1);
     ensemble.create(before, "/a", 0);
     ensemble.lose_the_leader();
@@ -103,6 +106,22 @@ fn visitors_who_are_silent_go_and_all_go_when_there_is_a_leader() {
     for id in ids {
         assert!(ensemble.engine(1).state.sessions.get(id).is_none(), "S-44");
     }
+}
+
+#[test]
+fn with_local_sessions_a_visitor_may_come_back() {
+    let settings = |member| EngineSettings { local_sessions: true, ..settings_of(member) };
+    let (mut ensemble, _) = without_a_leader(Ensemble::with(3, settings));
+    let visitor = visit(&mut ensemble, 1, SessionId::NONE, &[0; 16], Some(1));
+    ensemble.bytes(visitor);
+    let (session, password) = (ensemble.session(visitor), ensemble.password(visitor));
+    ensemble.members[1].engine.closed(visitor.conn);
+    let back = visit(&mut ensemble, 1, session, &password, Some(1));
+    assert_eq!(ensemble.welcome(back).map(|(id, _)| id), Some(session));
+    ensemble.request(back, OpCode::Create, &create("/b", 1));
+    assert_eq!(ensemble.frames(back).pop().map(|frame| frame.code()), Some(ErrorCode::NotReadOnly));
+    let other = visit(&mut ensemble, 1, SessionId(session.0 + 77), &password, Some(1));
+    assert!(ensemble.bytes(other).is_empty(), "S-35");
 }
 
 #[test]
