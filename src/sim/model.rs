@@ -46,7 +46,9 @@ pub(super) struct Model {
     pub nodes: BTreeMap<String, Znode>,
     /// With the timeout each was created with.
     pub sessions: BTreeMap<i64, i32>,
-    /// Every session there ever was (S-27).
+    /// Sessions that began as ones that one member knows and no other. Those that became known to all are in the history, too.
+    pub local: BTreeSet<i64>,
+    /// Every session there ever was in the history (S-27).
     pub ever: BTreeSet<i64>,
     /// The highest sequence number given out, by the parent and its creation (G-12).
     sequences: BTreeMap<(String, i64), i32>,
@@ -95,6 +97,7 @@ impl Model {
             zxid: 0,
             nodes: paths.into_iter().chain([config]).collect(),
             sessions: BTreeMap::new(),
+            local: BTreeSet::new(),
             ever: BTreeSet::new(),
             sequences: BTreeMap::new(),
         }
@@ -242,6 +245,11 @@ impl Model {
         let parent = parent_of(path);
         let parent_acl = self.nodes.get(parent).map_or_else(Vec::new, |node| node.acl.clone());
         Touched { kind, path: path.to_owned(), acl: acl.to_vec(), parent: parent.to_owned(), parent_acl }
+    }
+
+    /// Whether one member knows the session and the history does not.
+    pub(super) fn is_local(&self, session: i64) -> bool {
+        self.local.contains(&session) && !self.ever.contains(&session)
     }
 
     /// A session begins.

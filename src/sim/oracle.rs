@@ -24,6 +24,7 @@ const NO_CHILDREN_FOR_EPHEMERALS: i32 = -108;
 const NODE_EXISTS: i32 = -110;
 const NOT_EMPTY: i32 = -111;
 const SESSION_EXPIRED: i32 = -112;
+const EPHEMERAL_ON_LOCAL_SESSION: i32 = -120;
 const INVALID_ACL: i32 = -114;
 const NO_WATCHER: i32 = -121;
 pub(super) const QUOTA_EXCEEDED: i32 = -125;
@@ -120,7 +121,11 @@ fn decide_one(model: &Model, write: &Write, who: &SimUsers, session: i64, quotas
         return Err(BAD_ARGUMENTS);
     }
     if !model.sessions.contains_key(&session) {
-        return Err(SESSION_EXPIRED);
+        match (model.is_local(session), write) {
+            (false, _) => return Err(SESSION_EXPIRED),
+            (true, Write::Create { flags: 1 | 3, .. }) => return Err(EPHEMERAL_ON_LOCAL_SESSION),
+            (true, _) => {}
+        }
     }
     let quota = |path: &str| {
         let mut at = path;

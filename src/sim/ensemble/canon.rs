@@ -71,6 +71,8 @@ pub(super) struct Canon {
     pub closing: BTreeSet<i64>,
     /// Whether writes may be refused for want of room.
     pub may_refuse: bool,
+    /// Whether sessions begin as ones that one member knows.
+    pub has_local: bool,
     /// Who was established in which epoch (S-07).
     pub leaders: BTreeMap<u32, ServerId>,
     /// The last connection of each session over which a write came that had its effect (G-02).
@@ -83,7 +85,7 @@ pub(super) struct Canon {
 }
 
 impl Canon {
-    pub(super) fn new(may_refuse: bool, voters: &[ServerId]) -> Canon {
+    pub(super) fn new(may_refuse: bool, has_local: bool, voters: &[ServerId]) -> Canon {
         let mut canon = Canon {
             model: Model::new(),
             txns: Vec::new(),
@@ -96,6 +98,7 @@ impl Canon {
             ended: BTreeMap::new(),
             closing: BTreeSet::new(),
             may_refuse,
+            has_local,
             leaders: BTreeMap::new(),
             spoken: BTreeMap::new(),
             voters: voters.to_vec(),
@@ -187,7 +190,13 @@ impl Canon {
         let (session, time) = (header.session.0, header.time);
         let touched = match &txn {
             Txn::CreateSession(txn) => {
+                if self.has_local && !self.model.local.contains(&session) {
+                    return Err(format!("S-03: {zxid} begins 0x{session:x}, which no member has given out"));
+                }
                 self.model.begin(session, txn.timeout, zxid.0)?;
+                if self.has_local {
+                    self.mark("mark: a local session becomes known to all");
+                }
                 Vec::new()
             }
             Txn::CloseSession(listed) => {

@@ -218,7 +218,10 @@ impl KazooClient {
             if now < self.pauses_until {
                 return KazooStep::Nothing;
             }
-            self.servers.rotate_left(1);
+            // A local session lives where it was.
+            if !canon.has_local || self.wrongs.chance(2) {
+                self.servers.rotate_left(1);
+            }
             return KazooStep::Connect(self.servers[0]);
         }
         if now - self.heard_at > timeout_us * 2 / 3 {
@@ -362,7 +365,9 @@ impl KazooClient {
             return Ok(Vec::new());
         }
         if got == 0 {
-            let ended = canon.ended.contains_key(&self.session) || canon.closing.contains(&self.session);
+            let ended = canon.ended.contains_key(&self.session)
+                || canon.closing.contains(&self.session)
+                || canon.model.is_local(self.session);
             if self.session == 0 || !ended {
                 return Err(format!("G-10, S-35: session 0x{:x} is said to be over and lives", self.session));
             }
@@ -374,10 +379,18 @@ impl KazooClient {
             return Err(format!("G-10: session 0x{got:x} in place of 0x{:x}", self.session));
         }
         if self.session == 0 && !canon.model.ever.contains(&got) {
-            return Err(format!("S-03: session 0x{got:x} is given out and not committed"));
+            if !canon.has_local {
+                return Err(format!("S-03: session 0x{got:x} is given out and not committed"));
+            }
+            if !canon.model.local.insert(got) {
+                return Err(format!("S-27: session 0x{got:x} is given out twice"));
+            }
         }
         if canon.ended.get(&got).is_some_and(|ended| *ended <= self.seen) {
             return Err(format!("G-10: session 0x{got:x} is resumed, and its client has seen its end"));
+        }
+        if self.session != 0 && canon.model.is_local(got) {
+            canon.mark("mark: a local session goes on");
         }
         let at = self.servers[0];
         match self.greeted_by.replace(at) {
@@ -502,8 +515,14 @@ impl KazooClient {
         let outcomes = oracle::read_outcomes(what, header.err, body)?;
         let key = (self.session, asked.xid);
         let Some(done) = canon.done.remove(&key) else {
-            if canon.sent.remove(&key).is_some() && header.err == oracle::QUOTA_EXCEEDED && canon.may_refuse {
+            let was_sent = canon.sent.remove(&key).is_some();
+            if was_sent && header.err == oracle::QUOTA_EXCEEDED && canon.may_refuse {
                 // Refused for want of room, without a trace.
+                return Ok(());
+            }
+            if was_sent && *what == SimRequest::Close && header.err == oracle::OK && canon.model.is_local(self.session)
+            {
+                canon.mark("mark: a local session is closed");
                 return Ok(());
             }
             return Err(format!("G-09: {what:?} is answered {header:?} and not committed"));

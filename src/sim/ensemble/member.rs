@@ -252,6 +252,8 @@ pub(super) fn open(disk: &Arc<SimDisk>, swarm: &Swarm, id: ServerId, seed: u64) 
         session_timeout_min_ms: (swarm.session_ticks.0 * tick) as i32,
         session_timeout_max_ms: (swarm.session_ticks.1 * tick) as i32,
         reconfig_enabled: !swarm.joiners.is_empty(),
+        local_sessions: swarm.local_sessions,
+        local_sessions_upgrading: true,
         ..EngineSettings::default()
     };
     let mut state = ReplicatedState::new(&settings, [seed, !seed]);

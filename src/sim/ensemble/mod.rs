@@ -46,6 +46,9 @@ use crate::store::tests::sim_disk::Rng;
 /// One seed of so many has clients that try wrong passwords.
 const WRONG_PASSWORDS: u64 = 5;
 
+/// One seed of so many has sessions that begin as ones that one member knows and no other.
+const LOCAL_SESSIONS: u64 = 4;
+
 /// Why the work of a process ended.
 enum ProcessEnd {
     /// The process is over.
@@ -175,6 +178,7 @@ impl Cluster {
         let swarm = Swarm::draw(&mut rng);
         let mut changes = Rng(seed ^ 0xc0f1_65ed_0000_0001);
         let swarm = if less.changes { swarm.changing(&mut changes) } else { swarm };
+        let swarm = if seed % LOCAL_SESSIONS == 3 { swarm.with_local_sessions() } else { swarm };
         let machines = swarm.members().into_iter().map(|id| (id, SimMachine::new(rng.next(), &swarm, &mut rng)));
         let machines = machines.collect();
         let (least, most) = swarm.session_ticks;
@@ -192,7 +196,7 @@ impl Cluster {
             machines,
             clients,
             conns: 0,
-            canon: Canon::new(swarm.faults.contains(&FaultKind::DiskFull), &swarm.voters),
+            canon: Canon::new(swarm.faults.contains(&FaultKind::DiskFull), swarm.local_sessions, &swarm.voters),
             story: Story::default(),
             judged: BTreeSet::new(),
             blocks: 0,

@@ -112,6 +112,8 @@ pub(super) struct Swarm {
     pub clients: usize,
     /// A client thinks for so long at most, µs.
     pub think_us: u64,
+    /// Sessions begin as ones that one member knows, and become known to all with their first ephemeral.
+    pub local_sessions: bool,
     /// Session timeouts, in ticks: least and most.
     pub session_ticks: (u64, u64),
     /// Bytes of data at most.
@@ -167,6 +169,7 @@ impl Swarm {
             dial_ms: [tick_ms, 3 * tick_ms, 5000][rng.below(3) as usize],
             clients: 1 + rng.below(6) as usize,
             think_us: ticks(1) * [1, 1, 2, 4][rng.below(4) as usize] / [1, 4, 10][rng.below(3) as usize],
+            local_sessions: false,
             session_ticks: (2, 20),
             data_max: [8, 100, 600][rng.below(3) as usize],
             options,
@@ -187,6 +190,14 @@ impl Swarm {
         let count = (self.voters.len() + self.observers.len()) as u64;
         self.joiners = (count + 1..=count + 1 + rng.below(3)).map(ServerId).collect();
         self.faults.retain(|fault| !matches!(fault, FaultKind::Wipe | FaultKind::WipeBesideLaggard | FaultKind::Rot));
+        self
+    }
+
+    /// The same with local sessions. Clocks are not set: the ids of such sessions are in no history, so a member that is started anew
+    /// could give one of them out again.
+    pub(super) fn with_local_sessions(mut self) -> Swarm {
+        self.local_sessions = true;
+        self.faults.retain(|fault| *fault != FaultKind::WallClock);
         self
     }
 
