@@ -11,6 +11,7 @@ mod cluster;
 mod five;
 mod in_process;
 mod load;
+mod local_sessions;
 mod passwords;
 mod paused;
 

@@ -21,21 +21,21 @@ fn computed(session: SessionId) -> [u8; 16] {
 }
 
 /// A session and what opens it.
-struct Held {
-    session: SessionId,
-    password: [u8; 16],
+pub(crate) struct Held {
+    pub(crate) session: SessionId,
+    pub(crate) password: [u8; 16],
 }
 
 impl Held {
     /// A new session with an ephemeral znode at this path.
-    fn new(cluster: &Cluster, at: usize, path: &str) -> Held {
+    pub(crate) fn new(cluster: &Cluster, at: usize, path: &str) -> Held {
         let mut client = cluster.connect(at, &options());
         create(&mut client, path, CreateMode::Ephemeral).unwrap();
         Held { session: client.session(), password: client.password() }
     }
 
     /// Goes on with it at this member; what it is told is its password from now on.
-    fn resumes(&mut self, cluster: &Cluster, at: usize) {
+    pub(crate) fn resumes(&mut self, cluster: &Cluster, at: usize) {
         let resume = Some((self.session, self.password));
         let mut client = cluster.connect(at, &ConnectOptions { resume, ..options() });
         assert_eq!(client.session(), self.session);
@@ -44,7 +44,7 @@ impl Held {
     }
 
     /// Whether this opens it at that member, which serves.
-    fn opens(&self, cluster: &Cluster, at: usize, password: [u8; 16]) -> bool {
+    pub(crate) fn opens(&self, cluster: &Cluster, at: usize, password: [u8; 16]) -> bool {
         let resume = Some((self.session, password));
         let begin = Instant::now();
         loop {
