@@ -100,10 +100,11 @@ pub(super) struct LeaderElection {
     resend_at: Millis,
     /// When the candidate of a quorum has won, unless it is beaten.
     wins_at: Option<Millis>,
-    /// When a candidate is given up for want of a quorum, unless we are the only one.
+    /// When a candidate that is not us is given up for want of a quorum.
     gives_up_at: Millis,
-    /// One was: of two candidates that are as good the one counts that the committed configuration has.
-    gives_way: bool,
+    /// From when on the one of two candidates that are as good counts that the committed configuration has. Rounds that others begin do not
+    /// put it off: who follows such a one too soon, since it knows of no other voters, comes back again and again.
+    gives_way_at: Millis,
 }
 
 impl LeaderElection {
@@ -127,7 +128,7 @@ impl LeaderElection {
             resend_at: Millis(0),
             wins_at: None,
             gives_up_at: Millis(0),
-            gives_way: false,
+            gives_way_at: Millis(0),
         }
     }
 
@@ -139,7 +140,7 @@ impl LeaderElection {
         self.heard.clear();
         self.unreachable.clear();
         self.wait_ms = RESEND_MIN_MS;
-        self.gives_way = false;
+        self.gives_way_at = now.plus(4 * self.wait_max_ms);
         self.next_round(now, self.round + 1);
         self.propose(self.candidacy(quorums));
         if self.proposal.zxid != SILENT && quorums.is_quorum_of(|voter| voter == self.me) {
@@ -271,14 +272,12 @@ impl LeaderElection {
             return if now >= at { Ask::Decided(self.proposal) } else { Ask::Nothing };
         }
         if now >= self.gives_up_at && self.proposal.leader != self.own.leader {
-            self.gives_way = true;
             self.heard.clear();
             self.next_round(now, self.round + 1);
             self.propose(self.candidacy(quorums));
             return Ask::TellAndDial;
         }
         if now >= self.gives_up_at {
-            self.gives_way = true;
             self.gives_up_at = now.plus(self.jittered(4 * self.wait_max_ms));
         }
         if now < self.resend_at {
@@ -307,10 +306,10 @@ impl LeaderElection {
     }
 
     /// Whether the candidate of a vote is the better one.
-    fn is_better(&self, vote: &Vote, other: &Vote, quorums: &Quorums) -> bool {
+    fn is_better(&self, now: Millis, vote: &Vote, other: &Vote, quorums: &Quorums) -> bool {
         let is_known_to_all = |vote: &Vote| quorums.committed.is_voter(vote.leader);
         let is_as_good = (vote.peer_epoch, vote.zxid) == (other.peer_epoch, other.zxid);
-        match self.gives_way && is_as_good && is_known_to_all(vote) != is_known_to_all(other) {
+        match now >= self.gives_way_at && is_as_good && is_known_to_all(vote) != is_known_to_all(other) {
             true => is_known_to_all(vote) && quorums.weight(vote.leader) > 0,
             false => vote.beats(other, quorums),
         }
@@ -380,7 +379,7 @@ impl LeaderElection {
         if ballot.round > self.round {
             self.next_round(now, ballot.round);
             let own = self.candidacy(quorums);
-            let better = can_follow && own.zxid != SILENT && self.is_better(&ballot.vote, &own, quorums);
+            let better = can_follow && own.zxid != SILENT && self.is_better(now, &ballot.vote, &own, quorums);
             self.propose(if better { ballot.vote } else { own });
             ask = Ask::TellAll;
         } else if ballot.round < self.round {
@@ -391,7 +390,10 @@ impl LeaderElection {
                 _ if self.proposal.zxid == SILENT => Ask::Nothing,
                 _ => Ask::Tell(from),
             };
-        } else if can_follow && self.proposal.zxid != SILENT && self.is_better(&ballot.vote, &self.proposal, quorums) {
+        } else if can_follow
+            && self.proposal.zxid != SILENT
+            && self.is_better(now, &ballot.vote, &self.proposal, quorums)
+        {
             self.propose(ballot.vote);
             ask = Ask::TellAll;
         }
@@ -475,6 +477,7 @@ impl LeaderElection {
         self.answered.values_mut().for_each(|answer| answer.at = back(answer.at));
         self.resend_at = back(self.resend_at);
         self.wins_at = self.wins_at.map(back);
+        self.gives_way_at = now.plus(4 * self.wait_max_ms);
         self.gives_up_at = back(self.gives_up_at);
         if is_looking && self.proposal.leader == self.own.leader {
             self.gives_up_at = now.plus(4 * self.wait_max_ms);

@@ -56,4 +56,24 @@ mod tests {
         assert_eq!(Chroot::new("/").unwrap().outer("/a"), "/a");
         assert_eq!(Chroot::new("app"), None);
     }
+
+    #[test]
+    fn what_events_tell_is_inside_or_whole() {
+        // SC-64: never a piece of a path, whatever the server tells of what lies elsewhere.
+        let chroot = Chroot::new("/app/one").unwrap();
+        for (told, expected) in [
+            ("/app/one", "/"),
+            ("/app/one/a", "/a"),
+            ("/app/one/zookeeper", "/zookeeper"),
+            ("/zookeeper/config", "/zookeeper/config"),
+            ("/zookeeper/quota/app/one/zookeeper_limits", "/zookeeper/quota/app/one/zookeeper_limits"),
+            ("/app/one-too", "/app/one-too"),
+            ("/app", "/app"),
+            ("/", "/"),
+            ("", ""),
+        ] {
+            assert_eq!(chroot.inner(told), expected, "{told:?}");
+        }
+        assert_eq!(Chroot::new("/zookeeper").unwrap().inner("/zookeeper/config"), "/config");
+    }
 }

@@ -39,9 +39,8 @@ pub(super) struct Net {
     /// The newest ballot of one to another: re-sent when they are connected.
     ballots: BTreeMap<(ServerId, ServerId), Notification>,
     ballot_links: Vec<(ServerId, ServerId)>,
-    /// How often each kind of packet was sent.
+    /// How often each kind of packet was sent, and bytes of states.
     pub sent: BTreeMap<i32, usize>,
-    /// Bytes of states.
     pub raw: usize,
     /// So many of them arrive together; 0 for a few.
     pub raw_piece: usize,
@@ -49,6 +48,8 @@ pub(super) struct Net {
     pub spoils: Option<ServerId>,
     /// How far each member's wall clock is off, ms.
     pub wall_jumps: BTreeMap<ServerId, i64>,
+    /// A member whose quorum port does not accept.
+    pub accepts_nobody: Option<ServerId>,
     /// A member that nobody reaches and that reaches nobody.
     apart: Option<ServerId>,
 }
@@ -158,7 +159,7 @@ impl Host for Wires<'_> {
     }
 
     fn dial(&mut self, to: ServerId) {
-        if !self.net.is_up(to) || self.net.is_cut(self.me, to) {
+        if !self.net.is_up(to) || self.net.is_cut(self.me, to) || self.net.accepts_nobody == Some(to) {
             return self.net.push(self.me, Item::Event(ZabEvent::DialFailed));
         }
         self.net.links_made += 2;
@@ -358,8 +359,8 @@ impl World {
         let mut member = Member::new(settings, state, store, Box::new);
         // As the peer does.
         member.store.set_writes_apart();
-        let file = self.files.get(&id).cloned();
-        let reconfig = file.map(|file| configs_at_start(&member.store, member.engine.state(), file));
+        let file = self.files.get(&id);
+        let reconfig = file.map(|file| configs_at_start(&member.store, member.engine.state(), file.clone()));
         if let Some(configs) = &reconfig {
             member.engine.configured(&configs.committed);
         }

@@ -80,6 +80,8 @@ pub(super) struct Canon {
     /// Who votes by the newest configuration that is committed, and its version.
     pub voters: Vec<ServerId>,
     pub config_version: Zxid,
+    /// Every configuration that was committed, in order, and who votes by it.
+    pub configs: Vec<(Zxid, Vec<ServerId>)>,
     /// States that were reached.
     pub marks: BTreeMap<&'static str, u64>,
 }
@@ -103,6 +105,7 @@ impl Canon {
             spoken: BTreeMap::new(),
             voters: voters.to_vec(),
             config_version: Zxid::ZERO,
+            configs: vec![(Zxid::ZERO, voters.to_vec())],
             marks: BTreeMap::new(),
         };
         for path in canon.model.nodes.keys().cloned().collect::<Vec<_>>() {
@@ -229,6 +232,7 @@ impl Canon {
                 let config = Membership::of_txn(bytes).ok().flatten().filter(|config| config.version == zxid);
                 let config = config.ok_or_else(|| format!("S-03: {zxid} is no configuration"))?;
                 (self.voters, self.config_version) = (config.voters().collect(), zxid);
+                self.configs.push((zxid, self.voters.clone()));
                 self.mark("mark: another configuration is committed");
                 Vec::new()
             }

@@ -61,6 +61,14 @@ impl Cluster {
         self.story.tell(self.agenda.now, &line);
     }
 
+    /// Who votes by what some log proposes beyond what is committed.
+    pub(super) fn proposed_voters(&self) -> Vec<Vec<ServerId>> {
+        let last = self.canon.last();
+        let is_open = |(zxid, _): &&(Zxid, Payload)| *zxid > last;
+        let proposed = self.machines.values().flat_map(|machine| machine.log.iter().rev().take_while(is_open));
+        proposed.filter_map(|(_, txn)| Membership::of_txn(txn).ok()?).map(|config| config.voters().collect()).collect()
+    }
+
     /// A transaction is committed: if it makes another configuration, that has a quorum, too; and who leads is in the one in force.
     pub(super) fn config_committed(
         &mut self,

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::agenda::Happening;
+use super::canon::is_majority;
+use super::kazoo::Doubt;
 use super::member::{self, Incoming, Opened, SimProcess, ToldToCut};
 use super::network::{Place, Travelling};
 use super::swarm::FaultKind;
@@ -202,27 +204,51 @@ impl Cluster {
     }
 
     /// A leader is cut off, and its learners find that out at once while it does not: they elect another one, and for a while its
-    /// clients have two to choose from (F-16, G-04).
+    /// clients have two to choose from (F-16, G-04). In half of the cases what its learners have sent before arrives late, so that it
+    /// hears of them all the while.
     fn depose(&mut self, leader: ServerId) -> bool {
         let others: Vec<ServerId> = self.swarm.members().into_iter().filter(|other| *other != leader).collect();
+        let seed = self.rng.next();
+        let mut due = self.agenda.now;
+        if self.rng.chance(2) {
+            let us = self.swarm.ticks_us(self.swarm.sync_limit);
+            others.iter().for_each(|other| self.net.set_slow((Place::Member(*other), Place::Member(leader)), us));
+            due += self.swarm.ticks_us(2);
+        }
+        self.agenda.at(due, &mut self.rng, Happening::IsDeposed { leader, seed });
+        !others.is_empty()
+    }
+
+    pub(super) fn deposed(&mut self, leader: ServerId, seed: u64) {
+        let process = self.machines[&leader].process.as_ref();
+        let Some(Standing::Leading { epoch }) = process.map(|process| process.standing) else { return };
+        if self.healed_at.is_some() {
+            return;
+        }
+        let shared = std::mem::replace(&mut self.rng, Rng(seed));
+        let others: Vec<ServerId> = self.swarm.members().into_iter().filter(|other| *other != leader).collect();
+        let here = Place::Member(leader);
         for other in &others {
-            if let Some(stream) = self.net.quorum_stream(Place::Member(leader), Place::Member(*other)) {
+            if let Some(stream) = self.net.quorum_stream(here, Place::Member(*other)) {
                 self.net.swallow(stream);
                 self.comes(*other, Incoming::Stream(stream, Travelling::End));
             }
         }
         let us = self.swarm.ticks_us(self.swarm.sync_limit + 1 + self.rng.below(10));
-        let line = format!("{leader} is cut off, and its learners know that");
-        self.block_for(self.pairs_with_others(&[leader]), &line, us);
-        !others.is_empty()
+        let pairs = others.iter().map(|other| (here, Place::Member(*other))).collect();
+        self.block_for(pairs, &format!("{leader} is cut off, and its learners know that"), us);
+        let now = self.agenda.now;
+        let doubt = Doubt { leader, epoch, until: now + us };
+        self.clients.iter_mut().for_each(|client| client.begins_to_doubt(now, doubt));
+        self.rng = shared;
     }
 
     /// As many voters as can be missed are cut off for a while, so that they lack what is committed meanwhile. When they are back,
     /// one that has it loses its disk, and the others that have it are cut off: those left are a quorum by their number, and
     /// must not decide anything.
     fn leave_behind(&mut self, leader: ServerId) -> bool {
-        let voters = self.swarm.voters.clone();
-        let missed = (voters.len() - 1) / 2;
+        let voters = self.canon.voters.clone();
+        let missed = voters.len().saturating_sub(1) / 2;
         let mut laggards: Vec<ServerId> = voters.into_iter().filter(|voter| *voter != leader).collect();
         if missed == 0 {
             return false;
@@ -248,8 +274,11 @@ impl Cluster {
     }
 
     fn wipe_beside(&mut self, laggards: &[ServerId]) -> Result<(), String> {
-        let voters = self.swarm.voters.clone();
-        let (mut keepers, _): (Vec<_>, Vec<_>) = voters.into_iter().partition(|voter| !laggards.contains(voter));
+        let mut keepers = self.canon.voters.clone();
+        keepers.retain(|voter| !laggards.contains(voter));
+        if keepers.is_empty() {
+            return Ok(());
+        }
         let wiped = keepers.remove(self.rng.below(keepers.len() as u64) as usize);
         if self.wipe(wiped)? {
             self.story.count(FaultKind::Wipe.name());
@@ -365,21 +394,32 @@ impl Cluster {
     }
 
     /// Whether a machine may come back without what was on its disk. Not so many at once that what was acknowledged is nowhere any
-    /// more, or lacking on a quorum of those that do not know that they have lost something. `knows`: this one would.
+    /// more, or lacking on a quorum of those that do not know that they have lost something. `knows`: this one would. The same holds
+    /// for each configuration of the past: of its voters enough must know that another one has followed.
     fn may_lose_disk(&self, id: ServerId, knows: bool) -> bool {
         let accepted = self.machines.values().map(|machine| machine.epochs.0).max().unwrap_or(0);
-        let last = self.canon.txns.last();
-        let keeps = |voter: ServerId| {
-            let machine = &self.machines[&voter];
-            let has_all = last.is_none_or(|last| self.keeps(voter, last.zxid, &last.bytes));
-            voter != id && machine.epochs.0 >= accepted && !machine.is_rotten && has_all
+        let keeps_all = |voter: ServerId| {
+            let last = self.canon.txns.last();
+            self.machines[&voter].epochs.0 >= accepted
+                && last.is_none_or(|last| self.keeps(voter, last.zxid, &last.bytes))
         };
         let is_known_to_lack = |voter: ServerId| (knows && voter == id) || self.machines[&voter].is_new();
-        // Nobody may count on what it has acknowledged and is not committed.
-        let owes = self.machines[&id].logged() > self.canon.last();
-        let lack = self.swarm.is_quorum(|voter| !keeps(voter) && !is_known_to_lack(voter));
-        let is_lost = owes || lack || !self.swarm.voters.iter().any(|voter| keeps(*voter));
-        !self.swarm.voters.contains(&id) || !is_lost
+        let loses = |voters: &[ServerId], keeps: &dyn Fn(ServerId) -> bool| {
+            let keeps = |voter: ServerId| voter != id && !self.machines[&voter].is_rotten && keeps(voter);
+            let lack = is_majority(voters, |voter| !keeps(voter) && !is_known_to_lack(voter));
+            voters.contains(&id) && (lack || !voters.iter().any(|voter| keeps(*voter)))
+        };
+        let is_past_lost = self.canon.configs.windows(2).any(|pair| {
+            let followed = self.canon.at(pair[1].0);
+            loses(&pair[0].1, &|voter| followed.is_some_and(|txn| self.keeps(voter, txn.zxid, &txn.bytes)))
+        });
+        let mut proposed = self.proposed_voters().into_iter().chain([self.canon.voters.clone()]);
+        let is_lost = proposed.any(|voters| {
+            // Nobody may count on what it has acknowledged and is not committed.
+            let owes = voters.contains(&id) && self.machines[&id].logged() > self.canon.last();
+            owes || loses(&voters, &keeps_all)
+        });
+        !is_past_lost && !is_lost
     }
 
     /// A machine comes back with a new disk.

@@ -23,6 +23,8 @@ use crate::store::tests::sim_disk::Rng;
 const PING_XID: i32 = -2;
 const SET_WATCHES_XID: i32 = -8;
 const NO_NODE: i32 = -101;
+/// Who doubts looks again after so long at most, µs.
+const DOUBT_STEP_US: u64 = 20_000;
 /// Requests that wait for their answers, at most.
 const WAITING_MAX: usize = 6;
 
@@ -31,6 +33,16 @@ struct KazooRequest {
     request: SimRequest,
     /// The highest zxid that anybody had been shown when it was sent (G-04).
     floor: i64,
+}
+
+/// A leader may be one no more, of which its clients ask whether they see the newest state, as soon as somebody else has seen a newer.
+#[derive(Clone, Copy)]
+pub(super) struct Doubt {
+    pub leader: ServerId,
+    /// The epoch that it led in.
+    pub epoch: u32,
+    /// The time of the doubt, µs.
+    pub until: u64,
 }
 
 /// What a client does next.
@@ -83,6 +95,8 @@ pub(super) struct KazooClient {
     missed: Vec<SimEvent>,
     data_max: u64,
     closes: bool,
+    /// It doubts that its server leads.
+    doubts: Option<Doubt>,
     /// Asks nothing new.
     pub is_quiet: bool,
     /// Answers that it has read since this was reset.
@@ -126,6 +140,7 @@ impl KazooClient {
             missed: Vec::new(),
             data_max: swarm.data_max,
             closes: rng.chance(3),
+            doubts: None,
             is_quiet: false,
             answers: 0,
             rng,
@@ -155,7 +170,19 @@ impl KazooClient {
         (self.stream, self.is_greeted) = (None, false);
         self.asked.clear();
         self.input.clear();
-        self.pauses_until = now + 1000 + self.rng.below(u64::from(self.timeout_ms.unsigned_abs()) * 50);
+        let most_us = u64::from(self.timeout_ms.unsigned_abs()) * 50;
+        let most_us = if self.doubted(now).is_some() { most_us.min(DOUBT_STEP_US) } else { most_us };
+        self.pauses_until = now + 1000 + self.rng.below(most_us);
+    }
+
+    /// A leader is deposed, and does not know it.
+    pub(super) fn begins_to_doubt(&mut self, now: u64, doubt: Doubt) {
+        self.doubts = Some(doubt);
+        self.pauses_until = self.pauses_until.min(now + DOUBT_STEP_US);
+    }
+
+    fn doubted(&self, now: u64) -> Option<Doubt> {
+        self.doubts.filter(|doubt| now < doubt.until)
     }
 
     /// It has connected.
@@ -237,7 +264,18 @@ impl KazooClient {
         if now < self.thinks_until {
             return KazooStep::Nothing;
         }
-        self.thinks_until = now + 1000 + self.rng.below(self.think_us);
+        let doubted = self.doubted(now);
+        let think_us = if doubted.is_some() { self.think_us.min(DOUBT_STEP_US) } else { self.think_us };
+        self.thinks_until = now + 1000 + self.rng.below(think_us);
+        if let Some(doubt) = doubted
+            && doubt.leader == self.servers[0]
+        {
+            let is_due = Zxid(canon.shown).epoch() > doubt.epoch && self.waiting() == 0 && !self.is_quiet;
+            return match is_due {
+                true => KazooStep::Send(self.ask(SimRequest::Sync("/t0".to_owned()), now, canon)),
+                false => KazooStep::Nothing,
+            };
+        }
         if self.is_quiet || self.asked.len() >= WAITING_MAX {
             return KazooStep::Nothing;
         }

@@ -316,6 +316,10 @@ impl Cluster {
                 self.opens(number);
                 Ok(())
             }
+            Happening::IsDeposed { leader, seed } => {
+                self.deposed(leader, seed);
+                Ok(())
+            }
             Happening::LaggardsAreBack { laggards, seed } => self.laggards_are_back(&laggards, seed),
         }
     }

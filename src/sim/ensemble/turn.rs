@@ -457,7 +457,7 @@ impl Cluster {
                     }
                     // The switch to another state is one of few moments; a power cut that comes anywhere hardly meets it.
                     let is_cut = self.swarm.faults.contains(&FaultKind::DiesInDiskCall) && self.healed_at.is_none();
-                    if is_cut && self.rng.chance(4) {
+                    if is_cut && self.rng.chance(2) {
                         let calls = self.rng.below(40);
                         self.machines[&id].disk.set_trap(calls, Trap::Crash);
                     }

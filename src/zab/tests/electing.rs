@@ -460,8 +460,10 @@ fn a_candidate_that_is_only_proposed_gives_way_when_a_voter_is_needed_that_does_
     third.looks(2, vote(3, 1, 4));
     assert_eq!([second.proposal(), third.proposal()], [vote(3, 1, 4); 2], "by its number");
     for election in [&mut second, &mut third] {
-        for _ in 0..200 {
+        for round in 2..200 {
             election.after(100);
+            // It follows a candidate too soon, and begins again: rounds that it begins put nothing off.
+            election.hears(1, PeerState::Looking, round, vote(1, 1, 1));
         }
     }
     assert_eq!(second.proposal(), vote(2, 1, 4), "the third is given up");

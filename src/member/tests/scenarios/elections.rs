@@ -65,3 +65,22 @@ fn the_member_with_the_highest_number_follows_when_it_comes_back() {
         world.pass(1_000);
     }
 }
+
+#[test]
+fn a_leader_whose_port_does_not_accept_leads_nobody_and_follows() {
+    // SC-32, L-01: the others elect it by its number, as often as they hear it.
+    let (mut world, clients) = serving();
+    assert_eq!(world.create(clients[0], "/kept", b"x", 0), OK);
+    world.all_agree();
+    let highest = *world.ids().last().unwrap();
+    world.ids().into_iter().for_each(|id| world.kill(id));
+    world.net.accepts_nobody = Some(highest);
+    world.ids().into_iter().for_each(|id| world.start(id));
+    world.until("all serve", World::is_whole);
+    let leader = world.leader().unwrap();
+    assert_ne!(leader, highest);
+    let client = world.connect(leader, None).unwrap();
+    assert_eq!(world.create(client, "/more", b"x", 0), OK);
+    world.all_agree();
+    assert!(world.ids().into_iter().all(|id| world.engine(id).tree().lookup("/kept").is_some()));
+}
