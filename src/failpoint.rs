@@ -179,6 +179,8 @@ pub(crate) enum Failpoint {
     EndedSessionActs,
     /// A session that only its server knows is in what that server tells of the state (S-44).
     LocalInSnapshot,
+    /// A session that only its server knows ends with its connection (G-10).
+    LocalEndsWithConnection,
     /// A session that has become one of all servers is still taken for one that only its server knows (G-11).
     UpgradedStaysLocal,
     /// The end of a session leaves its ephemerals (G-11).

@@ -130,6 +130,8 @@ pub(super) struct Conn {
     pub heard: Option<Millis>,
     /// It is on the list of those that the leader will be told of.
     pub touch_noted: bool,
+    /// It has closed a local session: nothing that comes behind is taken.
+    pub has_closed: bool,
     /// It is in a line of `work`, to be looked at again.
     pub waits: bool,
     /// Its next read is in line for the memory of its reply.
@@ -163,6 +165,7 @@ impl Conn {
             unconfirmed: 0,
             heard: None,
             touch_noted: false,
+            has_closed: false,
             waits: false,
             waits_for_output: false,
             in_process: false,

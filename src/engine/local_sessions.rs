@@ -54,6 +54,10 @@ impl Engine {
         };
         if op == OpCode::CloseSession {
             self.local.end(session);
+            // No leader would refuse what comes behind.
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.has_closed = true;
+            }
             self.answer(id, xid, None, ErrorCode::Ok, Vec::new(), Some(CloseReason::Asked));
             return true;
         }

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, WallMillis, Zxid};
 use crate::records::OpCode;
 use crate::records::membership::ReconfigView;
@@ -215,7 +216,8 @@ impl Engine {
         self.watches.remove_watcher(id.slot);
         self.newcomers.left(conn.address.ip(), id);
         // Where local sessions are off, those of a read-only server end with their connections.
-        if spoke && !self.settings.local_sessions {
+        let ends = !self.settings.local_sessions || failpoint::on(Failpoint::LocalEndsWithConnection);
+        if spoke && ends {
             self.local.end(conn.session);
         }
         self.serve_waiting_reads();

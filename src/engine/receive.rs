@@ -111,6 +111,7 @@ impl Engine {
     fn can_take_from(&self, conn: &Conn) -> bool {
         let limits = &self.settings.limits;
         conn.phase != ConnPhase::Creating
+            && !conn.has_closed
             && !conn.waits_for_output
             && conn.pending.len() < limits.in_flight_per_connection_max
             && conn.pending_size < limits.waiting_size_max

@@ -308,3 +308,23 @@ fn where_the_upgrade_comes_to_nothing_its_client_has_to_begin_anew() {
     assert!(!engine.has_session(session));
     assert!(matches!(ensemble.close_reason(client), Some(CloseReason::Violation(_))));
 }
+
+#[test]
+fn nothing_behind_the_close_has_an_effect() {
+    // S-28: while what is in front of it is not answered yet, the connection is there.
+    for at in [0, 1] {
+        let mut ensemble = with_local(true);
+        let client = ensemble.client(at);
+        ensemble.commits = false;
+        ensemble.request(client, OpCode::Create, &create("/before", 0));
+        ensemble.request(client, OpCode::CloseSession, &());
+        ensemble.request(client, OpCode::Create, &create("/behind", 0));
+        ensemble.carry();
+        ensemble.commits = true;
+        ensemble.carry();
+        assert_eq!(ensemble.frames(client).len(), 2);
+        assert_eq!(ensemble.close_reason(client), Some(CloseReason::Asked));
+        let other = ensemble.client(2);
+        assert!(ensemble.exists(other, "/before") && !ensemble.exists(other, "/behind"));
+    }
+}
