@@ -82,6 +82,8 @@ pub(super) struct Canon {
     pub config_version: Zxid,
     /// Every configuration that was committed, in order, and who votes by it.
     pub configs: Vec<(Zxid, Vec<ServerId>)>,
+    /// How often each member has begun another part, or ended.
+    pub parts: BTreeMap<ServerId, u64>,
     /// States that were reached.
     pub marks: BTreeMap<&'static str, u64>,
 }
@@ -106,6 +108,7 @@ impl Canon {
             voters: voters.to_vec(),
             config_version: Zxid::ZERO,
             configs: vec![(Zxid::ZERO, voters.to_vec())],
+            parts: BTreeMap::new(),
             marks: BTreeMap::new(),
         };
         for path in canon.model.nodes.keys().cloned().collect::<Vec<_>>() {
@@ -116,6 +119,11 @@ impl Canon {
 
     pub(super) fn mark(&mut self, mark: &'static str) {
         *self.marks.entry(mark).or_default() += 1;
+    }
+
+    /// A member begins another part, or ends: what only it knows is gone.
+    pub(super) fn begins_anew(&mut self, id: ServerId) {
+        *self.parts.entry(id).or_default() += 1;
     }
 
     pub(super) fn last(&self) -> Zxid {

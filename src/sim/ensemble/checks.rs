@@ -26,6 +26,7 @@ impl Cluster {
         let standing = process.member.standing().unwrap_or(Standing::Looking);
         let before = std::mem::replace(&mut process.standing, standing);
         if standing != before {
+            self.canon.begins_anew(id);
             self.mark_standing(id, process, before);
             self.stands(id, process, before, standing)?;
         }
@@ -183,14 +184,17 @@ impl Cluster {
     pub(super) fn epochs_kept(&mut self, id: ServerId, epochs: (u64, u64)) -> Result<(), Wrong> {
         let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
         let before = std::mem::replace(&mut machine.epochs, epochs);
+        let known = machine.committed_at_end.take();
         machine.ever = machine.ever.max(machine.logged());
         if epochs.0 < before.0 || epochs.1 < before.1 || epochs.1 > epochs.0 {
             return Err(format!("S-08: accepted and current epoch are {epochs:?} after {before:?}"));
         }
         if epochs.1 > before.1 {
             // Nothing of an earlier epoch is committed any more that this epoch's leader lacks, and its history comes first.
-            let earlier = self.canon.txns.partition_point(|txn| u64::from(txn.zxid.epoch()) < epochs.1);
-            if let Some(last) = earlier.checked_sub(1).map(|at| &self.canon.txns[at])
+            // A write that failed may have reached the disk all the same, which is seen when the file is read again.
+            let known = &self.canon.txns[..known.unwrap_or(self.canon.txns.len())];
+            let earlier = known.partition_point(|txn| u64::from(txn.zxid.epoch()) < epochs.1);
+            if let Some(last) = earlier.checked_sub(1).map(|at| &known[at])
                 && !machine.holds(last.zxid, &last.bytes)
             {
                 let (current, lacks) = (epochs.1, last.zxid);

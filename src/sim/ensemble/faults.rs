@@ -363,7 +363,9 @@ impl Cluster {
             _ => "a process is killed",
         });
         self.mark_death(&process);
+        self.canon.begins_anew(id);
         let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
+        machine.committed_at_end = Some(self.canon.txns.len());
         machine.is_unsure |= machine.disk.troubled() && machine.disk.calls() > 0 && why != "killed";
         if let Some(write) = process.write.take()
             && self.rng.chance(2)

@@ -33,6 +33,7 @@ struct KazooRequest {
     request: SimRequest,
     /// The highest zxid that anybody had been shown when it was sent (G-04).
     floor: i64,
+    sent_at: u64,
 }
 
 /// A leader may be one no more, of which its clients ask whether they see the newest state, as soon as somebody else has seen a newer.
@@ -61,8 +62,13 @@ pub(super) struct KazooClient {
     stream: Option<u64>,
     is_greeted: bool,
     greeted_at: u64,
-    /// The member that it spoke to last.
+    /// The member that it spoke to last, and which of its parts that was.
     greeted_by: Option<ServerId>,
+    greeted_part: Option<u64>,
+    /// Its member has heard of it since then, µs.
+    heard_of_at: u64,
+    /// It has asked for something that ends a local session, whether or not that was answered.
+    may_be_over: bool,
     session: i64,
     password: Vec<u8>,
     /// Whether it tries now and then to take its own session over with a wrong password.
@@ -97,6 +103,8 @@ pub(super) struct KazooClient {
     closes: bool,
     /// It doubts that its server leads.
     doubts: Option<Doubt>,
+    /// It wants no ephemerals, for which its session would become known to all.
+    stays_local: bool,
     /// Asks nothing new.
     pub is_quiet: bool,
     /// Answers that it has read since this was reset.
@@ -116,6 +124,9 @@ impl KazooClient {
             is_greeted: false,
             greeted_at: 0,
             greeted_by: None,
+            greeted_part: None,
+            heard_of_at: 0,
+            may_be_over: false,
             session: 0,
             password: vec![0; 16],
             tries_wrong: false,
@@ -141,6 +152,7 @@ impl KazooClient {
             data_max: swarm.data_max,
             closes: rng.chance(3),
             doubts: None,
+            stays_local: swarm.local_sessions && number.is_multiple_of(2),
             is_quiet: false,
             answers: 0,
             rng,
@@ -305,8 +317,9 @@ impl KazooClient {
             let sent = super::canon::SentWrite { request, conn, at, floor: canon.acked };
             canon.sent.insert((self.session, xid), sent);
         }
+        self.may_be_over |= ends_local(&request);
         let bytes = framed(&request.encode(xid));
-        self.asked.push_back(KazooRequest { xid, request, floor: canon.shown });
+        self.asked.push_back(KazooRequest { xid, request, floor: canon.shown, sent_at: now });
         self.sent_at = now;
         bytes
     }
@@ -332,7 +345,7 @@ impl KazooClient {
         let version = if self.rng.chance(4) { self.rng.below(4) as i32 } else { -1 };
         match self.rng.below(10) {
             0..5 => {
-                let flags = [0, 0, 1, 1, 2, 3][self.rng.below(6) as usize];
+                let flags = [0, 0, 1, 1, 2, 3][self.rng.below(6) as usize] & if self.stays_local { 2 } else { 3 };
                 if flags >= 2 {
                     path.push_str("-q");
                 }
@@ -409,6 +422,7 @@ impl KazooClient {
             if self.session == 0 || !ended {
                 return Err(format!("G-10, S-35: session 0x{:x} is said to be over and lives", self.session));
             }
+            self.local_is_over(now, canon)?;
             canon.mark("mark: a client is told that its session is over");
             self.ends(now);
             return Ok(Vec::new());
@@ -442,7 +456,8 @@ impl KazooClient {
             canon.mark("mark: a session goes on under another leader");
         }
         (self.session, self.is_greeted, self.timeout_ms) = (got, true, response.timeout);
-        self.greeted_at = now;
+        (self.greeted_at, self.heard_of_at) = (now, self.sent_at);
+        self.greeted_part = canon.parts.get(&at).copied();
         self.password = response.password.0.unwrap_or_default().to_vec();
         if self.watching.is_empty() {
             return Ok(Vec::new());
@@ -452,8 +467,26 @@ impl KazooClient {
         Ok(self.ask(request, now, canon))
     }
 
+    /// It is told that its session is over. A member that knows it alone may say so when it began another part since, or has not
+    /// heard of it for its timeout; clocks may differ by a tenth.
+    fn local_is_over(&self, now: u64, canon: &Canon) -> Result<(), Wrong> {
+        let at = self.servers[0];
+        let knows = self.greeted_by == Some(at) && canon.parts.get(&at).copied() == self.greeted_part;
+        let silent_us = now - self.heard_of_at;
+        if !canon.model.is_local(self.session) || self.may_be_over || !knows || silent_us >= self.timeout_us() * 8 / 10
+        {
+            return Ok(());
+        }
+        Err(format!(
+            "G-10: 0x{:x} is said to be over by its member, {} ms after that heard of it",
+            self.session,
+            silent_us / 1000
+        ))
+    }
+
     /// The session is over; the next is a new one.
     fn ends(&mut self, now: u64) {
+        self.may_be_over = false;
         (self.session, self.password) = (0, vec![0; 16]);
         (self.watching, self.awaited) = (SimWatches::default(), BTreeSet::new());
         self.lost(now);
@@ -520,6 +553,7 @@ impl KazooClient {
         if header.zxid < self.seen {
             return Err(format!("G-08, S-32: {what:?} is answered at 0x{:x} after 0x{:x}", header.zxid, self.seen));
         }
+        self.heard_of_at = self.heard_of_at.max(asked.sent_at);
         self.advance(canon, header.zxid);
         if let Some((zxid, due)) = self.expected.front() {
             return Err(format!("G-05, S-33: a reply of 0x{:x} before the events {due:?} of 0x{zxid:x}", header.zxid));
@@ -664,6 +698,17 @@ impl KazooClient {
             }
         }
         missed
+    }
+}
+
+/// Whether a local session may be over once this was sent: it closes it, or makes it one of all members.
+fn ends_local(request: &SimRequest) -> bool {
+    let is_ephemeral = |write: &Write| matches!(write, Write::Create { flags: 1 | 3, .. });
+    match request {
+        SimRequest::Close => true,
+        SimRequest::Write(write) => is_ephemeral(write),
+        SimRequest::Multi(writes) => writes.iter().any(is_ephemeral),
+        _ => false,
     }
 }
 

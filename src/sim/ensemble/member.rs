@@ -168,6 +168,8 @@ pub(super) struct SimMachine {
     pub ever: Zxid,
     /// Accepted and current epoch on its disk.
     pub epochs: (u64, u64),
+    /// How many transactions were committed when its process ended. What its disk turns out to have was there by then.
+    pub committed_at_end: Option<usize>,
     /// It died in the middle of a call of its disk: what that did is not known before it is read again.
     pub is_unsure: bool,
     pub is_full: bool,
@@ -201,6 +203,7 @@ impl SimMachine {
             log: Vec::new(),
             ever: Zxid::ZERO,
             epochs: (0, 0),
+            committed_at_end: None,
             is_unsure: false,
             is_full: false,
             is_rotten: false,

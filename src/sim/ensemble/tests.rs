@@ -169,6 +169,7 @@ const PLANTS: &[(Failpoint, &[&str], u64)] = &[
     (Failpoint::FailureIgnored, &["S-40", "S-42", "S-12"], 0),
     (Failpoint::ReadsOvertake, &["G-02", "S-30"], 0),
     (Failpoint::ReadAhead, &["G-03", "S-32"], 0),
+    (Failpoint::LocalEndsWithConnection, &["G-10"], 7),
     (Failpoint::LocalInSnapshot, &["S-25", "G-10"], 3),
     (Failpoint::UpgradedStaysLocal, &["S-27", "G-09", "G-11"], 3),
     (Failpoint::EphemeralOutlives, &["G-11", "S-25", "G-03"], 0),
