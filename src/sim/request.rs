@@ -89,6 +89,17 @@ pub(super) enum SimRequest {
 }
 
 impl SimRequest {
+    /// Whether a local session may be over once this was sent: it closes it, or makes it one of all members.
+    pub(super) fn may_end_local(&self) -> bool {
+        let is_ephemeral = |write: &Write| matches!(write, Write::Create { flags: 1 | 3, .. });
+        match self {
+            SimRequest::Close => true,
+            SimRequest::Write(write) => is_ephemeral(write),
+            SimRequest::Multi(writes) => writes.iter().any(is_ephemeral),
+            _ => false,
+        }
+    }
+
     pub(super) fn op(&self) -> OpCode {
         match self {
             SimRequest::Write(Write::Create { op, .. }) => *op,
@@ -368,4 +379,11 @@ fn quota(rng: &mut Rng) -> SimRequest {
 /// What only `user` may ever see.
 pub(super) fn mark(user: usize) -> String {
     format!("SECRET-OF-{user}-")
+}
+
+/// A frame with this in it.
+pub(super) fn framed(payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes().to_vec();
+    frame.extend_from_slice(payload);
+    frame
 }

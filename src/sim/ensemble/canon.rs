@@ -83,7 +83,7 @@ pub(super) struct Canon {
     /// Every configuration that was committed, in order, and who votes by it.
     pub configs: Vec<(Zxid, Vec<ServerId>)>,
     /// How often each member has begun another part, or ended.
-    pub parts: BTreeMap<ServerId, u64>,
+    parts: BTreeMap<ServerId, u64>,
     /// States that were reached.
     pub marks: BTreeMap<&'static str, u64>,
 }
@@ -124,6 +124,10 @@ impl Canon {
     /// A member begins another part, or ends: what only it knows is gone.
     pub(super) fn begins_anew(&mut self, id: ServerId) {
         *self.parts.entry(id).or_default() += 1;
+    }
+
+    pub(super) fn part_of(&self, id: ServerId) -> u64 {
+        self.parts.get(&id).copied().unwrap_or(0)
     }
 
     pub(super) fn last(&self) -> Zxid {

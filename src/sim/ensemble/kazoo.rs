@@ -15,7 +15,7 @@ use crate::session::{Passwords, SessionPasswords};
 use crate::sim::Wrong;
 use crate::sim::model::{CHILDREN_CHANGED, CREATED, DATA_CHANGED, DELETED};
 use crate::sim::oracle::{self, ReadAnswer};
-use crate::sim::request::{SimRequest, Write};
+use crate::sim::request::{SimRequest, Write, framed};
 use crate::sim::watching::{CHILD, DATA, SimEvent, SimWatches};
 use crate::sim::who::{ModelAcl, SimUsers};
 use crate::store::tests::sim_disk::Rng;
@@ -64,7 +64,7 @@ pub(super) struct KazooClient {
     greeted_at: u64,
     /// The member that it spoke to last, and which of its parts that was.
     greeted_by: Option<ServerId>,
-    greeted_part: Option<u64>,
+    greeted_part: u64,
     /// Its member has heard of it since then, µs.
     heard_of_at: u64,
     /// It has asked for something that ends a local session, whether or not that was answered.
@@ -124,7 +124,7 @@ impl KazooClient {
             is_greeted: false,
             greeted_at: 0,
             greeted_by: None,
-            greeted_part: None,
+            greeted_part: 0,
             heard_of_at: 0,
             may_be_over: false,
             session: 0,
@@ -317,7 +317,7 @@ impl KazooClient {
             let sent = super::canon::SentWrite { request, conn, at, floor: canon.acked };
             canon.sent.insert((self.session, xid), sent);
         }
-        self.may_be_over |= ends_local(&request);
+        self.may_be_over |= request.may_end_local();
         let bytes = framed(&request.encode(xid));
         self.asked.push_back(KazooRequest { xid, request, floor: canon.shown, sent_at: now });
         self.sent_at = now;
@@ -422,7 +422,20 @@ impl KazooClient {
             if self.session == 0 || !ended {
                 return Err(format!("G-10, S-35: session 0x{:x} is said to be over and lives", self.session));
             }
-            self.local_is_over(now, canon)?;
+            let silent_us = now - self.heard_of_at;
+            let is_same_part =
+                self.greeted_by == Some(self.servers[0]) && canon.part_of(self.servers[0]) == self.greeted_part;
+            if canon.model.is_local(self.session)
+                && is_same_part
+                && !self.may_be_over
+                && silent_us < self.timeout_us() * 8 / 10
+            {
+                // Clocks may differ by a tenth.
+                return Err(format!(
+                    "G-10: 0x{:x} is called over by its member, {silent_us} µs after that heard of it",
+                    self.session
+                ));
+            }
             canon.mark("mark: a client is told that its session is over");
             self.ends(now);
             return Ok(Vec::new());
@@ -457,7 +470,7 @@ impl KazooClient {
         }
         (self.session, self.is_greeted, self.timeout_ms) = (got, true, response.timeout);
         (self.greeted_at, self.heard_of_at) = (now, self.sent_at);
-        self.greeted_part = canon.parts.get(&at).copied();
+        self.greeted_part = canon.part_of(at);
         self.password = response.password.0.unwrap_or_default().to_vec();
         if self.watching.is_empty() {
             return Ok(Vec::new());
@@ -465,23 +478,6 @@ impl KazooClient {
         let lists = self.watching.lists(|path| self.awaited.contains(path));
         let request = SimRequest::SetWatches { since: self.seen, lists, short: true };
         Ok(self.ask(request, now, canon))
-    }
-
-    /// It is told that its session is over. A member that knows it alone may say so when it began another part since, or has not
-    /// heard of it for its timeout; clocks may differ by a tenth.
-    fn local_is_over(&self, now: u64, canon: &Canon) -> Result<(), Wrong> {
-        let at = self.servers[0];
-        let knows = self.greeted_by == Some(at) && canon.parts.get(&at).copied() == self.greeted_part;
-        let silent_us = now - self.heard_of_at;
-        if !canon.model.is_local(self.session) || self.may_be_over || !knows || silent_us >= self.timeout_us() * 8 / 10
-        {
-            return Ok(());
-        }
-        Err(format!(
-            "G-10: 0x{:x} is said to be over by its member, {} ms after that heard of it",
-            self.session,
-            silent_us / 1000
-        ))
     }
 
     /// The session is over; the next is a new one.
@@ -699,21 +695,4 @@ impl KazooClient {
         }
         missed
     }
-}
-
-/// Whether a local session may be over once this was sent: it closes it, or makes it one of all members.
-fn ends_local(request: &SimRequest) -> bool {
-    let is_ephemeral = |write: &Write| matches!(write, Write::Create { flags: 1 | 3, .. });
-    match request {
-        SimRequest::Close => true,
-        SimRequest::Write(write) => is_ephemeral(write),
-        SimRequest::Multi(writes) => writes.iter().any(is_ephemeral),
-        _ => false,
-    }
-}
-
-fn framed(payload: &[u8]) -> Vec<u8> {
-    let mut frame = (payload.len() as u32).to_be_bytes().to_vec();
-    frame.extend_from_slice(payload);
-    frame
 }
