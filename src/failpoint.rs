@@ -10,6 +10,8 @@ pub(crate) enum Failpoint {
     FollowerAcksBeforeSync,
     /// A configuration that is proposed has no say before it is committed.
     NextNotAsked,
+    /// A member that follows without a vote answers voters that look for a leader (L-08).
+    ObserverAnswers,
     /// What others say of the configuration in force is not heard.
     GossipNotHeard,
     /// A leader that another configuration does not have as its leader goes on committing.

@@ -565,9 +565,16 @@ impl Zab {
                 self.carry_out(ask);
             }
             ZabRole::Looking { has_begun: false } => {}
-            _ if notification.state == PeerState::Looking => self.tell(from),
+            _ if notification.state == PeerState::Looking && self.is_asked_by_voters() => self.tell(from),
             _ => {}
         }
+    }
+
+    /// Whether voters that look for a leader are answered. A voter of ZooKeeper's answers whatever a server without a vote says, so
+    /// without one we say nothing: the two would tell each other the same as fast as the network takes it, until it has
+    /// elected (L-08). Where members change, others may take us for a voter, and hear of the configuration from us.
+    fn is_asked_by_voters(&self) -> bool {
+        self.own.settings.is_participant || self.own.configs().is_some() || failpoint::on(Failpoint::ObserverAnswers)
     }
 
     fn ballot_link(&mut self, peer: ServerId, is_up: bool) {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::swarm::{FaultKind, Swarm};
 use crate::ids::{ServerId, Zxid};
 use crate::records::Stat;
 use crate::records::membership::Membership;
@@ -84,12 +85,14 @@ pub(super) struct Canon {
     pub configs: Vec<(Zxid, Vec<ServerId>)>,
     /// How often each member has begun another part, or ended.
     parts: BTreeMap<ServerId, u64>,
+    /// Who is a model of a server of Java's.
+    pub models: BTreeSet<ServerId>,
     /// States that were reached.
     pub marks: BTreeMap<&'static str, u64>,
 }
 
 impl Canon {
-    pub(super) fn new(may_refuse: bool, has_local: bool, voters: &[ServerId]) -> Canon {
+    pub(super) fn new(swarm: &Swarm) -> Canon {
         let mut canon = Canon {
             model: Model::new(),
             txns: Vec::new(),
@@ -101,13 +104,14 @@ impl Canon {
             expired: 0,
             ended: BTreeMap::new(),
             closing: BTreeSet::new(),
-            may_refuse,
-            has_local,
+            may_refuse: swarm.faults.contains(&FaultKind::DiskFull),
+            has_local: swarm.local_sessions,
             leaders: BTreeMap::new(),
             spoken: BTreeMap::new(),
-            voters: voters.to_vec(),
+            voters: swarm.voters.clone(),
+            models: swarm.beside.makes.keys().copied().collect(),
             config_version: Zxid::ZERO,
-            configs: vec![(Zxid::ZERO, voters.to_vec())],
+            configs: vec![(Zxid::ZERO, swarm.voters.clone())],
             parts: BTreeMap::new(),
             marks: BTreeMap::new(),
         };

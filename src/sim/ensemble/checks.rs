@@ -3,7 +3,7 @@
 
 use super::agenda::Happening;
 use super::changing::watches;
-use super::member::{SimProcess, ToldToCut};
+use super::member::{SimMachine, SimProcess, ToldToCut};
 use super::network::Place;
 use super::{Cluster, ProcessEnd};
 use crate::ids::{ServerId, Zxid};
@@ -19,7 +19,7 @@ const CLOCK_SLACK_US: u64 = 3000;
 impl Cluster {
     /// Looks at a member after it has worked.
     pub(super) fn observe(&mut self, id: ServerId, process: &mut SimProcess) -> Result<(), ProcessEnd> {
-        if process.member.store.last_zxid() != self.machines[&id].logged() {
+        if process.member.store.last_zxid() != self.machines[&id].end() {
             self.log_changed(id, process)?;
         }
         self.epochs_kept(id, process.member.store.epochs())?;
@@ -85,7 +85,7 @@ impl Cluster {
             self.carried_out(id);
             return Ok(());
         }
-        let after = machine.logged();
+        let after = machine.end();
         let grown = if last > after { read_log(&mut process.member.store, after) } else { Ok(None) };
         // Where a bit has rotted, others tell what is there.
         let grown = if machine.is_rotten { grown.unwrap_or(None) } else { grown? };
@@ -103,8 +103,7 @@ impl Cluster {
 
     /// A state was installed: it is that of some history, which somebody has.
     fn installed(&mut self, id: ServerId, process: &mut SimProcess, at: Zxid) -> Result<(), ProcessEnd> {
-        let donor = self.machines.values().find(|machine| machine.has(at));
-        let Some(donor) = donor else {
+        let Some(donor) = self.donor(at) else {
             if self.machines[&id].is_rotten {
                 return Err(ProcessEnd::Dies("its log cannot be read"));
             }
@@ -130,8 +129,23 @@ impl Cluster {
             told.to = told.to.max(at);
         }
         self.replaced(id, log)?;
+        self.begins_at(id, at);
         self.carried_out(id);
         Ok(())
+    }
+
+    /// Whose history a state at this zxid is of: a server of Java's calls its own by the begin of the epoch in which it took office.
+    pub(super) fn donor(&self, at: Zxid) -> Option<&SimMachine> {
+        let has_it = || self.machines.values().find(|machine| machine.has(at));
+        let leads = || self.machines.get(self.canon.leaders.get(&at.epoch())?);
+        has_it().or_else(|| leads().filter(|_| at.counter() == 0))
+    }
+
+    /// The state of a member is told to begin there.
+    pub(super) fn begins_at(&mut self, id: ServerId, at: Zxid) {
+        if let Some(machine) = self.machines.get_mut(&id) {
+            machine.begin = if at.counter() == 0 { at } else { Zxid::ZERO };
+        }
     }
 
     /// It has cut what it was told to: what it logs from then on, it holds.
@@ -253,7 +267,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn established(&mut self, id: ServerId, epoch: u32) -> Result<(), Wrong> {
+    pub(super) fn established(&mut self, id: ServerId, epoch: u32) -> Result<(), Wrong> {
         if let Some(other) = self.canon.leaders.insert(epoch, id) {
             return Err(format!("S-07: epoch {epoch} is led by {id} and was led by {other}"));
         }
@@ -346,7 +360,7 @@ impl Cluster {
     }
 
     /// A client that speaks for its session and pings in time keeps it, once nothing is broken any more.
-    fn ends_without_a_fault(&self, session: i64, timeout_ms: u64) -> Result<(), Wrong> {
+    pub(super) fn ends_without_a_fault(&self, session: i64, timeout_ms: u64) -> Result<(), Wrong> {
         let Some(healed_at) = self.healed_at else { return Ok(()) };
         let now = self.agenda.now;
         let speaks = |client: &super::KazooClient| {
@@ -513,7 +527,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn told_to_cut(&mut self, id: ServerId, stream: u64, packet: &QuorumPacket) {
+    pub(super) fn told_to_cut(&mut self, id: ServerId, stream: u64, packet: &QuorumPacket) {
         let told = match packet.kind {
             PacketType::TRUNC | PacketType::SNAP => Some(ToldToCut { stream, to: packet.zxid }),
             PacketType::DIFF => None,

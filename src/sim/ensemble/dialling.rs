@@ -13,11 +13,18 @@ const REDIAL_MAX_US: u64 = 1_000_000;
 
 impl Cluster {
     fn takes_connections(&self, to: ServerId) -> bool {
-        self.machines.get(&to).is_some_and(|machine| machine.process.is_some())
+        self.machines.get(&to).is_some_and(|machine| machine.runs())
+    }
+
+    /// Whether a dial of a quorum port is the one that this member waits for.
+    fn is_awaited(&self, id: ServerId, serial: u64) -> bool {
+        let Some(machine) = self.machines.get(&id) else { return false };
+        let ours = machine.process.as_ref().map(|process| process.dial);
+        ours.or(machine.java.as_ref().map(|seat| seat.dial)) == Some(serial)
     }
 
     /// When a dial from here to there comes to something, µs from now: a black hole takes its time.
-    fn dial_us(&mut self, from: ServerId, to: ServerId, limit_ms: u64) -> u64 {
+    pub(super) fn dial_us(&mut self, from: ServerId, to: ServerId, limit_ms: u64) -> u64 {
         let (a, b) = (Place::Member(from), Place::Member(to));
         if self.net.can_reach(a, b) && !self.net.is_off(to) {
             return self.net.latency(a, b) + self.net.latency(b, a);
@@ -36,12 +43,11 @@ impl Cluster {
 
     /// A dial of a quorum port has come to something.
     pub(super) fn dialled(&mut self, id: ServerId, serial: u64, to: ServerId) {
-        let Some(process) = self.machines.get(&id).and_then(|machine| machine.process.as_ref()) else { return };
-        if process.dial != serial {
+        if !self.is_awaited(id, serial) {
             return;
         }
         let (a, b) = (Place::Member(id), Place::Member(to));
-        if !self.takes_connections(to) || !self.net.can_reach(a, b) {
+        if !self.machines.get(&to).is_some_and(|machine| machine.listens()) || !self.net.can_reach(a, b) {
             return self.comes(id, Incoming::DialFailed);
         }
         let stream = self.net.open(StreamUse::Quorum, a, b);

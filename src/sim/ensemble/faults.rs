@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::agenda::Happening;
 use super::canon::is_majority;
 use super::kazoo::Doubt;
-use super::member::{self, Incoming, Opened, SimProcess, ToldToCut};
+use super::member::{self, Incoming, Opened, SimMachine, SimProcess, ToldToCut};
 use super::network::{Place, Travelling};
 use super::swarm::FaultKind;
 use super::{Cluster, ProcessEnd};
@@ -123,11 +123,11 @@ impl Cluster {
 
     /// Who leads, as far as anybody can see from outside.
     pub(super) fn leader(&self) -> Option<ServerId> {
-        let leads = |process: &SimProcess| match process.standing {
-            Standing::Leading { epoch } => Some(epoch),
+        let leads = |machine: &SimMachine| match machine.standing() {
+            Some(Standing::Leading { epoch }) => Some(epoch),
             _ => None,
         };
-        let leaders = self.machines.iter().filter_map(|(id, machine)| Some((leads(machine.process.as_ref()?)?, *id)));
+        let leaders = self.machines.iter().filter_map(|(id, machine)| Some((leads(machine)?, *id)));
         leaders.max().map(|(_, id)| id)
     }
 
@@ -310,7 +310,7 @@ impl Cluster {
         let us = self.rng.below(self.swarm.ticks_us(ticks)) + 1000;
         let now = self.agenda.now;
         let Some(machine) = self.machines.get_mut(&id) else { return false };
-        if machine.process.is_none() || machine.stopped_at.is_some() {
+        if !machine.runs() || machine.stopped_at.is_some() {
             return false;
         }
         machine.stopped_at = Some(now);
@@ -346,6 +346,9 @@ impl Cluster {
 
     pub(super) fn kill(&mut self, id: ServerId, is_power: bool) -> Result<bool, String> {
         let Some(machine) = self.machines.get_mut(&id) else { return Ok(false) };
+        if machine.java.is_some() {
+            return self.java_kill(id, is_power);
+        }
         let Some(process) = machine.process.take() else { return Ok(false) };
         self.dies(id, process, if is_power { "the power goes" } else { "killed" })?;
         Ok(true)
@@ -399,6 +402,10 @@ impl Cluster {
     /// more, or lacking on a quorum of those that do not know that they have lost something. `knows`: this one would. The same holds
     /// for each configuration of the past: of its voters enough must know that another one has followed.
     fn may_lose_disk(&self, id: ServerId, knows: bool) -> bool {
+        // A server of Java's votes at once, whatever it has lost.
+        if self.machines[&id].java.is_some() {
+            return false;
+        }
         let accepted = self.machines.values().map(|machine| machine.epochs.0).max().unwrap_or(0);
         let keeps_all = |voter: ServerId| {
             let last = self.canon.txns.last();
@@ -441,7 +448,7 @@ impl Cluster {
         disk.set_paced();
         machine.disk = Arc::new(disk);
         machine.log.clear();
-        machine.epochs = (0, 0);
+        (machine.epochs, machine.begin) = ((0, 0), Zxid::ZERO);
         (machine.told, machine.is_rotten) = (None, false);
         self.story.tell(self.agenda.now, &format!("fault: {id} has a new disk"));
         self.check_kept()
@@ -483,6 +490,9 @@ impl Cluster {
     pub(super) fn starts(&mut self, id: ServerId) -> Result<(), String> {
         let now = self.agenda.now;
         self.net.has_power(id);
+        if self.machines[&id].java.is_some() {
+            return self.java_starts(id);
+        }
         let seed = self.rng.next();
         let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
         machine.disk.set_clock(now);
@@ -566,14 +576,14 @@ impl Cluster {
         let mut log = before[..known].to_vec();
         log.extend(replayed);
         let end = log.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
-        if end != applied {
+        if end != applied && machine.begin != applied {
             // A state was installed, and the process died before it could say so.
-            let donor = self.machines.values().find(|machine| machine.has(applied));
-            let Some(donor) = donor.filter(|_| is_unsure) else {
+            let Some(donor) = self.donor(applied).filter(|_| is_unsure) else {
                 return Err(format!("S-40: {id} comes back at {applied}, and its log ends at {end}"));
             };
             let upto = donor.log.partition_point(|(zxid, _)| *zxid <= applied);
             log = donor.log[..upto].to_vec();
+            self.begins_at(id, applied);
         }
         let is_kept = log.len() >= before.len() && log[..before.len()] == before[..];
         if is_kept && log.len() > before.len() {
@@ -614,8 +624,12 @@ impl Cluster {
                 machine.wall_offset = 0;
             }
             self.resumes(id);
+            // Whoever has no timer for a connection hears from its system that it is gone.
+            if self.machines[&id].java.is_some() {
+                self.net.give_up_cut(&mut self.agenda, Place::Member(id));
+            }
             if let Some(machine) = self.machines.get_mut(&id)
-                && machine.process.is_none()
+                && !machine.runs()
             {
                 machine.life += 1;
                 self.starts(id)?;

@@ -348,7 +348,7 @@ impl Cluster {
 
     /// A process has died.
     pub(super) fn mark_down(&mut self) {
-        let is_down = |id: ServerId| self.machines[&id].process.is_none();
+        let is_down = |id: ServerId| !self.machines[&id].runs();
         let all = self.swarm.members().into_iter().all(is_down);
         let quorum = self.swarm.is_quorum(is_down);
         if quorum {

@@ -1,9 +1,10 @@
 //! A simulated machine: its disk, its clocks, and the process that runs on it, if one does.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::agenda::Happening;
+use super::apache::{Apache, JavaDisk, JavaSettings, Make};
 use super::network::Travelling;
 use super::swarm::{Swarm, line};
 use crate::engine::{ConnId, Engine, EngineSettings, ReplicatedState};
@@ -13,6 +14,7 @@ use crate::records::membership::Membership;
 use crate::records::peer::{Notification, PacketType};
 use crate::records::servers::Role;
 use crate::records::txn::Payload;
+use crate::session::SessionPasswords;
 use crate::sim::node::Noting;
 use crate::store::tests::sim_disk::{Rng, SimDisk};
 use crate::store::{LogWrite, Store, StoreError};
@@ -150,6 +152,8 @@ impl SimProcess {
 pub(super) struct SimMachine {
     pub disk: Arc<SimDisk>,
     pub process: Option<SimProcess>,
+    /// In the place of a member of ours, a model of one of Java's.
+    pub java: Option<JavaSeat>,
     /// Counts processes.
     pub life: u32,
     /// Its clock's rate, millionths.
@@ -164,6 +168,8 @@ pub(super) struct SimMachine {
     pub fuse: Option<u32>,
     /// Its log, as on its disk.
     pub log: Vec<(Zxid, Payload)>,
+    /// Where its state is told to begin, if that is the begin of an epoch, as a state of Java's may be.
+    pub begin: Zxid,
     /// The highest end that its log ever had: others may still tell of it, and it believes them.
     pub ever: Zxid,
     /// Accepted and current epoch on its disk.
@@ -193,6 +199,7 @@ impl SimMachine {
         SimMachine {
             disk: Arc::new(disk),
             process: None,
+            java: None,
             life: 0,
             rate: if swarm.drifts { 900_000 + rng.below(200_001) } else { 1_000_000 },
             wall_offset: if rng.chance(3) { rng.below(100_000) as i64 - 50_000 } else { 0 },
@@ -201,6 +208,7 @@ impl SimMachine {
             write_us: swarm.write_us,
             fuse: None,
             log: Vec::new(),
+            begin: Zxid::ZERO,
             ever: Zxid::ZERO,
             epochs: (0, 0),
             committed_at_end: None,
@@ -216,6 +224,11 @@ impl SimMachine {
         self.log.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid)
     }
 
+    /// What it has by its own word.
+    pub(super) fn end(&self) -> Zxid {
+        self.logged().max(self.begin)
+    }
+
     /// Whether its log holds this.
     pub(super) fn holds(&self, zxid: Zxid, bytes: &Payload) -> bool {
         self.log.binary_search_by_key(&zxid, |(at, _)| *at).is_ok_and(|at| self.log[at].1 == *bytes)
@@ -223,11 +236,11 @@ impl SimMachine {
 
     /// Whether its file is new, so that it does not vote before it has met all others.
     pub(super) fn is_new(&self) -> bool {
-        self.log.is_empty() && self.epochs.1 == 0
+        self.java.is_none() && self.log.is_empty() && self.epochs.1 == 0
     }
 
     pub(super) fn has(&self, zxid: Zxid) -> bool {
-        zxid == Zxid::ZERO || self.log.binary_search_by_key(&zxid, |(at, _)| *at).is_ok()
+        zxid == Zxid::ZERO || zxid == self.begin || self.log.binary_search_by_key(&zxid, |(at, _)| *at).is_ok()
     }
 
     /// Its own time, µs since its process began.
@@ -240,10 +253,88 @@ impl SimMachine {
     }
 }
 
+/// Where a model runs.
+pub(super) struct JavaSeat {
+    pub settings: JavaSettings,
+    pub disk: JavaDisk,
+    pub process: Option<Box<Apache>>,
+    pub inbox: VecDeque<Incoming>,
+    pub turn_at: Option<u64>,
+    pub standing: Standing,
+    /// Transactions that were compared with the history.
+    pub verified: usize,
+    /// Election connections, who is dialled for one, and what was said last.
+    pub voices: BTreeMap<ServerId, u64>,
+    pub dialling: BTreeSet<ServerId>,
+    pub last: BTreeMap<ServerId, Notification>,
+    pub dial: u64,
+    pub rng: Rng,
+}
+
+impl JavaSeat {
+    pub(super) fn new(swarm: &Swarm, me: ServerId, make: Make, seed: u64) -> JavaSeat {
+        let settings = JavaSettings {
+            me,
+            make,
+            voters: swarm.voters.clone(),
+            tick_us: swarm.tick_ms * 1000,
+            init_limit: swarm.init_limit,
+            sync_limit: swarm.sync_limit,
+            window: swarm.beside.window,
+            reads_log: swarm.beside.reads_log,
+        };
+        JavaSeat {
+            settings,
+            disk: JavaDisk::default(),
+            process: None,
+            inbox: VecDeque::new(),
+            turn_at: None,
+            standing: Standing::Looking,
+            verified: 0,
+            voices: BTreeMap::new(),
+            dialling: BTreeSet::new(),
+            last: BTreeMap::new(),
+            dial: 0,
+            rng: Rng(seed),
+        }
+    }
+}
+
+impl SimMachine {
+    /// Whether a process runs on it, ours or Java's.
+    pub(super) fn runs(&self) -> bool {
+        self.process.is_some() || self.java.as_ref().is_some_and(|seat| seat.process.is_some())
+    }
+
+    /// Whether connections of its quorum port are taken.
+    pub(super) fn listens(&self) -> bool {
+        let is_bound = |seat: &JavaSeat| seat.process.as_ref().is_some_and(|process| process.is_bound());
+        self.process.is_some() || self.java.as_ref().is_some_and(is_bound)
+    }
+
+    /// What its process is, if one runs.
+    pub(super) fn standing(&self) -> Option<Standing> {
+        let java = || self.java.as_ref()?.process.as_ref().map(|process| process.standing());
+        self.process.as_ref().map(|process| process.standing).or_else(java)
+    }
+
+    /// The last transaction that its process has applied.
+    pub(super) fn applied(&self) -> Option<Zxid> {
+        let last = |process: &Apache| process.applied().last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
+        let java = || self.java.as_ref()?.process.as_ref().map(|process| last(process));
+        self.process.as_ref().map(|process| process.member.applied()).or_else(java)
+    }
+}
+
 /// What a file gave when it was opened.
 pub(super) struct Opened {
     pub member: Member<Box<Engine>>,
     pub replayed: Vec<(Zxid, Payload)>,
+}
+
+/// Beside a server of Java's, session passwords are those that it makes.
+fn passwords(swarm: &Swarm) -> Option<SessionPasswords> {
+    (!swarm.beside.makes.is_empty()).then_some(SessionPasswords::Compatible)
 }
 
 /// Opens what is on a disk.
@@ -257,6 +348,7 @@ pub(super) fn open(disk: &Arc<SimDisk>, swarm: &Swarm, id: ServerId, seed: u64) 
         reconfig_enabled: !swarm.joiners.is_empty(),
         local_sessions: swarm.local_sessions,
         local_sessions_upgrading: true,
+        session_passwords: passwords(swarm),
         ..EngineSettings::default()
     };
     let mut state = ReplicatedState::new(&settings, [seed, !seed]);
@@ -281,7 +373,7 @@ pub(super) fn zab_settings(swarm: &Swarm, id: ServerId, member: &mut Member<Box<
         init_limit: swarm.init_limit,
         sync_limit: swarm.sync_limit,
         reconfig,
-        passwords: None,
+        passwords: passwords(swarm),
     }
 }
 

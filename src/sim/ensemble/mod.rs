@@ -8,6 +8,8 @@
 //! promise that is broken.
 
 mod agenda;
+mod apache;
+mod beside;
 mod canon;
 mod changing;
 mod checks;
@@ -32,11 +34,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use agenda::{Agenda, Happening};
 use canon::Canon;
 use kazoo::{KazooClient, KazooStep};
-use member::{Incoming, SimMachine};
+use member::{Incoming, JavaSeat, SimMachine};
 use network::{Place, SimNet, StreamUse, Travelling};
 use shrinking::Less;
 use story::Story;
-use swarm::{FaultKind, Swarm};
+use swarm::{FaultKind, Models, Swarm};
 
 use crate::ids::{self, ServerId, Zxid};
 use crate::member::MemberFailure;
@@ -144,9 +146,10 @@ fn run_less(seed: u64, less: &Less) -> SeedOutcome {
     let swarm = &cluster.swarm;
     let wrong = wrong.map(|why| {
         let head = format!(
-            "{} voters, observers {:?}, tick {} ms, initLimit {}, syncLimit {}, {} clients, faults {:?}",
+            "{} voters, observers {:?}, models {:?}, tick {} ms, initLimit {}, syncLimit {}, {} clients, faults {:?}",
             swarm.voters.len(),
             swarm.observers,
+            swarm.beside.makes,
             swarm.tick_ms,
             swarm.init_limit,
             swarm.sync_limit,
@@ -178,9 +181,18 @@ impl Cluster {
         let swarm = Swarm::draw(&mut rng);
         let mut changes = Rng(seed ^ 0xc0f1_65ed_0000_0001);
         let swarm = if less.changes { swarm.changing(&mut changes) } else { swarm };
-        let swarm = if seed % LOCAL_SESSIONS == 3 { swarm.with_local_sessions() } else { swarm };
+        // Servers of Java's would have to have them, too.
+        let has_local = seed % LOCAL_SESSIONS == 3 && less.models == Models::Nowhere;
+        let swarm = if has_local { swarm.with_local_sessions() } else { swarm };
+        let mut models = Rng(seed ^ 0x6a61_7661_0000_0001);
+        let swarm = swarm.beside(&mut models, less.models, less.has_old_models);
         let machines = swarm.members().into_iter().map(|id| (id, SimMachine::new(rng.next(), &swarm, &mut rng)));
-        let machines = machines.collect();
+        let mut machines: BTreeMap<ServerId, SimMachine> = machines.collect();
+        for (id, make) in &swarm.beside.makes {
+            if let Some(machine) = machines.get_mut(id) {
+                machine.java = Some(JavaSeat::new(&swarm, *id, *make, models.next()));
+            }
+        }
         let (least, most) = swarm.session_ticks;
         let clients = (0..swarm.clients).map(|number| {
             let ticks = least + rng.below(most - least + 1);
@@ -189,14 +201,15 @@ impl Cluster {
         });
         let mut clients: Vec<KazooClient> = clients.collect();
         // Decided by the seed's number, so that the others go on as they did without this.
-        clients.iter_mut().for_each(|client| client.tries_wrong = seed.is_multiple_of(WRONG_PASSWORDS));
+        let tries_wrong = seed.is_multiple_of(WRONG_PASSWORDS) && swarm.beside.makes.is_empty();
+        clients.iter_mut().for_each(|client| client.tries_wrong = tries_wrong);
         Cluster {
             agenda: Agenda::default(),
             net: SimNet::new(rng.next(), swarm.latency_us, swarm.splits),
             machines,
             clients,
             conns: 0,
-            canon: Canon::new(swarm.faults.contains(&FaultKind::DiskFull), swarm.local_sessions, &swarm.voters),
+            canon: Canon::new(&swarm),
             story: Story::default(),
             judged: BTreeSet::new(),
             blocks: 0,
@@ -275,6 +288,7 @@ impl Cluster {
         }
         match what {
             Happening::Arrival { stream, to } => self.arrives(stream, to),
+            Happening::Turn { member, .. } if self.machines[&member].java.is_some() => self.java_turn(member),
             Happening::Turn { member, .. } => {
                 let now = self.agenda.now;
                 let process = self.machines[&member].process.as_ref();
@@ -301,7 +315,7 @@ impl Cluster {
                 Ok(())
             }
             Happening::Starts { member, .. } => {
-                if self.machines[&member].process.is_some() {
+                if self.machines[&member].runs() {
                     return Ok(());
                 }
                 self.starts(member)
@@ -369,7 +383,7 @@ impl Cluster {
             }
             KazooStep::Connect(server) => {
                 let there = Place::Member(server);
-                if self.machines[&server].process.is_none() || !self.net.can_reach(me, there) {
+                if !self.machines[&server].runs() || !self.net.can_reach(me, there) {
                     self.clients[index].pauses_until = now + self.rng.below(self.swarm.ticks_us(2));
                     return;
                 }

@@ -338,6 +338,19 @@ impl SimNet {
         self.slow.insert(pair, us);
     }
 
+    /// What this place sends over connections that were cut is acknowledged by nobody, and its system gives them up.
+    pub(super) fn give_up_cut(&mut self, agenda: &mut Agenda, place: Place) {
+        let cut: Vec<(u64, usize)> = self
+            .streams
+            .iter()
+            .filter_map(|(id, stream)| {
+                let at = stream.index(place)?;
+                (stream.is_cut && stream.open[at]).then_some((*id, at))
+            })
+            .collect();
+        cut.into_iter().for_each(|(id, to)| self.push(agenda, id, to, Travelling::End, 0));
+    }
+
     /// All paths are open and fast.
     pub(super) fn heal(&mut self, agenda: &mut Agenda) {
         self.blocked.clear();

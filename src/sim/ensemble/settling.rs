@@ -11,12 +11,15 @@ const WHOLE_TICKS: u64 = 60;
 const WHOLE_S: u64 = 30;
 /// Answers that each client is to read by then.
 const ANSWERS: u64 = 3;
+/// Who looks for a leader as Java does waits for up to a minute before it asks again.
+const RESEND_US: u64 = 120_000_000;
 
 impl Cluster {
     pub(super) fn settle(&mut self) -> Result<(), Wrong> {
         self.heal()?;
         let seen: Vec<u64> = self.clients.iter().map(|client| client.answers).collect();
-        let limit = self.swarm.ticks_us(WHOLE_TICKS) + WHOLE_S * 1_000_000;
+        let resend_us = if self.swarm.beside.makes.is_empty() { 0 } else { RESEND_US };
+        let limit = self.swarm.ticks_us(WHOLE_TICKS) + WHOLE_S * 1_000_000 + resend_us;
         self.wait_for("L-01, L-02, L-03", limit, |cluster| {
             let answered = |(number, client): (usize, &super::KazooClient)| {
                 client.answers >= seen[number] + ANSWERS || cluster.less.clients.contains(&number)
@@ -48,6 +51,7 @@ impl Cluster {
             return Err("L-07: an election without a fault".into());
         }
         for id in self.swarm.members() {
+            self.java_check_state(id)?;
             let Some(process) = self.machines.get(&id).and_then(|machine| machine.process.as_ref()) else { continue };
             node::check_state(&process.member.engine, &self.canon.model, !self.swarm.joiners.is_empty())
                 .map_err(|why| format!("{why} (member {id})"))?;
@@ -72,8 +76,8 @@ impl Cluster {
     fn unrest(&self) -> Option<String> {
         let mut leaders: Vec<ServerId> = Vec::new();
         for (id, machine) in &self.machines {
-            let Some(process) = &machine.process else { return Some(format!("{id} does not run")) };
-            match process.standing {
+            let Some(standing) = machine.standing() else { return Some(format!("{id} does not run")) };
+            match standing {
                 Standing::Looking => return Some(format!("{id} looks for a leader")),
                 Standing::Leading { .. } => leaders.push(*id),
                 Standing::Following { .. } => {}
@@ -86,7 +90,8 @@ impl Cluster {
     fn behind(&self) -> Option<String> {
         let last = self.canon.last();
         let is_behind = |machine: &super::SimMachine| {
-            machine.process.as_ref().is_none_or(|process| process.member.applied() != last || process.write.is_some())
+            let writes = machine.process.as_ref().is_some_and(|process| process.write.is_some());
+            machine.applied() != Some(last) || machine.logged() != last || writes
         };
         let behind = self.machines.iter().find(|(_, machine)| is_behind(machine));
         behind.map(|(id, machine)| format!("{id} has logged {} of {last}", machine.logged()))

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::swarm::FaultKind;
+use super::swarm::{FaultKind, Models};
 use super::{SeedOutcome, run_less};
 
 /// Runs at most; each takes about as long as the seed does.
@@ -14,6 +14,11 @@ const RUNS_MAX: u32 = 250;
 pub(super) struct Less {
     /// Its members change: not less, but another run.
     pub changes: bool,
+    /// There are models of Java's members, old ones too: another run as well.
+    pub models: Models,
+    pub has_old_models: bool,
+    /// Nobody looks at packets as they leave: what is wrong with them shows by what a model makes of them, or not at all.
+    pub is_blind: bool,
     /// Numbers of faults that do not happen.
     pub faults: BTreeSet<u64>,
     /// Clients that never come.
@@ -35,10 +40,10 @@ fn ids_of(why: &str) -> &str {
 }
 
 /// The smallest failure found that breaks the same promise as the whole seed, and what it was made of.
-pub(super) fn shrink(seed: u64, whole: SeedOutcome) -> (SeedOutcome, String) {
+pub(super) fn shrink(seed: u64, less: Less, whole: SeedOutcome) -> (SeedOutcome, String) {
     let Some((why, _)) = &whole.wrong else { return (whole, String::new()) };
     let ids = ids_of(why).to_owned();
-    let mut shrinking = Shrinking { seed, ids, runs: 0, less: Less::default(), best: whole };
+    let mut shrinking = Shrinking { seed, ids, runs: 0, less, best: whole };
     shrinking.leave_out_clients();
     shrinking.leave_out_kinds();
     shrinking.leave_out_faults();
@@ -118,5 +123,21 @@ impl Shrinking {
             }
             size = if size > 1 { size / 2 } else { 1 };
         }
+    }
+}
+
+/// Whose fault a find is that models of Java's members took part in: the same choices with a model in the place of every voter, then
+/// with none.
+#[cfg(test)]
+pub(super) fn whose_fault(seed: u64, less: &Less, why: &str) -> &'static str {
+    let breaks = |models: Models| {
+        let wrong = run_less(seed, &Less { models, ..less.clone() }).wrong;
+        wrong.is_some_and(|(other, _)| ids_of(&other) == ids_of(why))
+    };
+    match (breaks(Models::EveryVoter), breaks(Models::Nowhere)) {
+        (true, false) => "whose fault: Java's, or its model's; models alone break it too, and our members alone do not",
+        (false, true) => "whose fault: ours; our members break it without a model",
+        (true, true) => "whose fault: not decided; models alone break it, and so do our members alone",
+        (false, false) => "whose fault: of what our members and models do together; neither alone breaks it",
     }
 }

@@ -1,6 +1,9 @@
 //! What a seed draws before anything happens: who takes part, how everything is set up, and which faults exist at all.
 //! Leaving things out finds what "everything always" hides: one fault drowns another.
 
+use std::collections::BTreeMap;
+
+use super::apache::Make;
 use crate::ids::ServerId;
 use crate::records::servers::{Role, ServerLine};
 use crate::store::StoreOptions;
@@ -97,6 +100,25 @@ impl FaultKind {
     }
 }
 
+/// In whose places models are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Models {
+    #[default]
+    Nowhere,
+    /// One or two, at least one member being ours.
+    Some,
+    /// In every voter's; a member of ours that does not vote has the clients.
+    EveryVoter,
+}
+
+/// Which of them are old, and how the others are set up.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Beside {
+    pub makes: BTreeMap<ServerId, Make>,
+    pub window: usize,
+    pub reads_log: bool,
+}
+
 /// The setup of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Swarm {
@@ -104,6 +126,8 @@ pub(super) struct Swarm {
     pub observers: Vec<ServerId>,
     /// Servers that no configuration has at first; with some, it changes.
     pub joiners: Vec<ServerId>,
+    /// Models of members of Java's among them.
+    pub beside: Beside,
     pub tick_ms: u64,
     pub init_limit: u64,
     pub sync_limit: u64,
@@ -163,6 +187,7 @@ impl Swarm {
             voters: ids,
             observers,
             joiners: Vec::new(),
+            beside: Beside::default(),
             tick_ms,
             init_limit: 5 + rng.below(6),
             sync_limit: 2 + rng.below(4),
@@ -228,6 +253,43 @@ impl Swarm {
 
     pub(super) fn ticks_us(&self, ticks: u64) -> u64 {
         ticks * self.tick_ms * 1000
+    }
+}
+
+impl Swarm {
+    /// The same with models, drawn apart so that the rest is what it would be without.
+    pub(super) fn beside(mut self, rng: &mut Rng, models: Models, is_old: bool) -> Swarm {
+        let draw = |rng: &mut Rng| match (rng.chance(2), is_old) {
+            (true, _) => Make::J39,
+            (_, true) => Make::Old38,
+            (_, false) => Make::J38,
+        };
+        self.beside.window = [1, 5, 20, 500][rng.below(4) as usize];
+        self.beside.reads_log = rng.chance(2);
+        let count = 1 + rng.below(2) as usize;
+        let mut places = self.members();
+        match models {
+            Models::Nowhere => return self,
+            Models::Some => {
+                let count = count.min(places.len() - 1);
+                while places.len() > count {
+                    places.remove(rng.below(places.len() as u64) as usize);
+                }
+            }
+            Models::EveryVoter => {
+                if self.observers.is_empty() {
+                    self.observers.push(ServerId(places.len() as u64 + 1));
+                }
+                places = self.voters.clone();
+            }
+        }
+        self.beside.makes = places.into_iter().map(|place| (place, draw(rng))).collect();
+        self
+    }
+
+    /// Members that clients can connect to.
+    pub(super) fn doors(&self) -> Vec<ServerId> {
+        self.members().into_iter().filter(|id| !self.beside.makes.contains_key(id)).collect()
     }
 }
 

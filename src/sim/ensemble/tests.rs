@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::marks::{MARKS, RARE_MARKS};
-use super::shrinking::shrink;
-use super::{run_changing_seed, run_seed};
+use super::shrinking::{Less, shrink, whose_fault};
+use super::swarm::Models;
+use super::{run_changing_seed, run_less, run_seed};
 use crate::failpoint::{self, Failpoint};
 
 fn number(name: &str) -> Option<u64> {
@@ -29,7 +30,8 @@ fn no_seed_finds_an_ensemble_that_breaks_a_promise() {
         seconds += outcome.seconds;
         outcome.counts.iter().for_each(|(what, count)| *counts.entry(what).or_default() += count);
         if outcome.wrong.is_some() {
-            let (outcome, smaller) = if shrinks { shrink(seed, outcome) } else { (outcome, String::new()) };
+            let (outcome, smaller) =
+                if shrinks { shrink(seed, Less::default(), outcome) } else { (outcome, String::new()) };
             let Some((why, transcript)) = outcome.wrong else { continue };
             let why: String = why.chars().take(700).collect();
             broken.push(format!("ZOA_SEED={seed} cargo test --lib sim::ensemble\n{smaller}\n{transcript}\n{why}"));
@@ -262,6 +264,100 @@ fn no_seed_finds_an_ensemble_whose_members_change_that_breaks_a_promise() {
     assert!(broken.is_empty(), "{}", broken.join("\n\n"));
     let missing: Vec<_> = CHANGES.iter().filter(|mark| !counts.contains_key(*mark)).collect();
     assert!(missing.is_empty() || seeds.end - seeds.start < 100, "not reached: {missing:?}");
+}
+
+/// What is reached where models of Java's members take part.
+const BESIDE: &[&str] = &[
+    "mark: a model serves",
+    "mark: a model leads",
+    "mark: a model sends DIFF",
+    "mark: a model sends SNAP",
+    "mark: a model cuts its log",
+    "mark: a model takes a state in",
+];
+
+#[test]
+fn no_seed_finds_an_ensemble_with_models_of_apache_members_that_breaks_a_promise() {
+    // All that holds of an ensemble of ours holds beside members of another make (J38, J39).
+    let seeds = match number("ZOA_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let from = number("ZOA_SIM_FROM").unwrap_or(1);
+            from..from + number("ZOA_SIM_SEEDS").unwrap_or(8)
+        }
+    };
+    let less = Less { models: Models::Some, has_old_models: number("ZOA_SIM_OLD38") == Some(1), ..Less::default() };
+    let shrinks = number("ZOA_SIM_SHRINK") != Some(0);
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    let (mut seconds, mut broken) = (0.0, Vec::new());
+    for seed in seeds.clone() {
+        let outcome = run_less(seed, &less);
+        seconds += outcome.seconds;
+        outcome.counts.iter().for_each(|(what, count)| *counts.entry(what).or_default() += count);
+        let Some((why, _)) = &outcome.wrong else { continue };
+        let verdict = whose_fault(seed, &less, why);
+        println!("seed {seed}: {}\n  {verdict}", why.chars().take(300).collect::<String>());
+        let (outcome, smaller) = if shrinks { shrink(seed, less.clone(), outcome) } else { (outcome, String::new()) };
+        let Some((why, transcript)) = outcome.wrong else { continue };
+        let why: String = why.chars().take(700).collect();
+        broken.push(format!(
+            "ZOA_SEED={seed} cargo test --lib models_of_apache\n{smaller}\n{transcript}\n{why}\n{verdict}"
+        ));
+        if broken.len() as u64 == number("ZOA_SIM_BROKEN").unwrap_or(3) {
+            break;
+        }
+    }
+    println!("{seeds:?}: {seconds:.0} virtual seconds");
+    counts
+        .iter()
+        .filter(|(what, _)| !what.starts_with("fault"))
+        .for_each(|(what, count)| println!("{count:>10}  {what}"));
+    assert!(broken.is_empty(), "{}", broken.join("\n\n"));
+    let missing: Vec<_> = BESIDE.iter().filter(|mark| !counts.contains_key(*mark)).collect();
+    assert!(missing.is_empty() || seeds.end - seeds.start < 200, "not reached: {missing:?}");
+}
+
+/// Each bug that shows by what a model of Java's makes of it, the IDs of the promises that it breaks, and a seed that finds it. Nobody
+/// looks at the packets.
+const BESIDE_PLANTS: &[(Failpoint, &[&str], u64)] = &[
+    (Failpoint::CommitsBeforeUpToDate, &["S-14"], 13),
+    (Failpoint::CommitsReversed, &["S-14"], 1),
+    (Failpoint::ListedWithoutOutstanding, &["S-13", "S-14"], 21),
+    (Failpoint::AckedBeforeHistory, &["S-12"], 3),
+    (Failpoint::ObserverAnswers, &["L-08"], 3),
+];
+
+#[test]
+fn every_bug_planted_beside_models_of_apache_members_is_found() {
+    let only = std::env::var("ZOA_SIM_PLANT").ok();
+    let whole = number("ZOA_SIM_PLANTS");
+    let mut missed = Vec::new();
+    for (plant, ids, known) in BESIDE_PLANTS {
+        let name = format!("{plant:?}");
+        if only.as_ref().is_some_and(|only| *only != name) || (whole.is_none() && *known == 0) {
+            continue;
+        }
+        let breaks = |seed: &u64, models: Models| {
+            let less = Less { models, is_blind: true, ..Less::default() };
+            let (why, _) = failpoint::with(*plant, || run_less(*seed, &less)).wrong?;
+            ids.iter().any(|id| why.split(':').next().is_some_and(|head| head.contains(id))).then_some(why)
+        };
+        let seeds = Some(*known).filter(|known| *known != 0 && whole.is_none()).into_iter();
+        let seeds: Vec<u64> = seeds.chain(1..=whole.unwrap_or(40)).collect();
+        let found = seeds.iter().find_map(|seed| Some((*seed, breaks(seed, Models::Some)?)));
+        match found {
+            Some((seed, why)) => {
+                // Without models the same choices show nothing of it.
+                let also = breaks(&seed, Models::Nowhere).map_or("no", |_| "yes");
+                println!(
+                    "{name:24} {seed:>5}  without models: {also:3}  {}",
+                    why.chars().take(130).collect::<String>()
+                );
+            }
+            None => missed.push(name),
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
 }
 
 /// Each bug planted in the change of members, the IDs of the promises that it breaks, and a seed that finds it.

@@ -700,8 +700,19 @@ fn an_observer_takes_what_is_committed_and_acknowledges_the_history_alone() {
     assert!(matches!(early.ending(), Some(RoleEnd::LeaderBroke(_))));
     let mut greeting = Member::observing(1..=5).greeting();
     assert_eq!(greeting.sent(LEADER), [(PacketType::OBSERVERINFO, Zxid::new(4, 0))]);
-    // It says so to who asks.
+    // It says so to who asks without a vote, as it does.
     let notification = Member::new(1..=5).vote_told(1).unwrap();
-    greeting.tell(ZabEvent::Ballot { from: ServerId(1), notification });
-    assert_eq!(greeting.vote_told(1).map(|told| told.state), Some(PeerState::Observing));
+    greeting.tell(ZabEvent::Ballot { from: ServerId(8), notification });
+    assert_eq!(greeting.vote_told(8).map(|told| told.state), Some(PeerState::Observing));
+}
+
+#[test]
+fn a_member_that_follows_without_a_vote_answers_no_voter() {
+    // L-08: a voter of ZooKeeper's answers whatever a server without a vote says while it looks for a leader, and would be answered
+    // again, without end.
+    let notification = Member::new(1..=5).vote_told(1).unwrap();
+    let mut observer = Member::observing(1..=5).serving();
+    observer.done.clear();
+    observer.tell(ZabEvent::Ballot { from: ServerId(1), notification });
+    assert_eq!(observer.vote_told(1), None);
 }

@@ -110,7 +110,7 @@ const FAILPOINTS: &[(Failpoint, &[&str], u64)] = &[
     (Failpoint::EpochToldBeforeKept, &["D-01"], 0),
     (Failpoint::LeaderCountsUnsynced, &["S-11"], 0),
     (Failpoint::HalfIsQuorum, &["S-07", "S-10", "S-11"], 19),
-    (Failpoint::TruncatedOnDiskOnly, &["D-06", "S-01"], 84),
+    (Failpoint::TruncatedOnDiskOnly, &["D-06", "S-01"], 78),
     (Failpoint::ListedWithoutOutstanding, &["protocol"], 0),
     (Failpoint::CommitsBeforeUpToDate, &["S-14"], 0),
     (Failpoint::BrokenStateTaken, &["S-13", "S-01"], 31),
