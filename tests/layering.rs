@@ -126,7 +126,7 @@ const STORE_LAYERS: &[&[&str]] = &[
     // The tables of the file's bytes, and what they are told with.
     &["le", "layout", "os_error", "cause", "error", "options", "member", "replay"],
     // How the file is reached.
-    &["access", "disk", "folder"],
+    &["access", "ahead", "disk", "folder"],
     // Its root.
     &["superblock", "root"],
     // The log as it is found: its bytes, how they are walked.

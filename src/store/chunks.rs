@@ -1,5 +1,7 @@
 //! Reading a snapshot back: its chunks, one by one, and the entries that they were cut from.
 
+use std::ops::Range;
+
 use crate::store::access::{AlignedBuf, Disk, ReadAt};
 use crate::store::cause::{ChunkAt, SnapshotFault};
 use crate::store::helper::{Check, VerifyError};
@@ -8,6 +10,7 @@ use crate::store::le;
 use crate::store::os_error::OsError;
 use crate::store::replay::Replay;
 use crate::store::superblock::{SnapshotSlot, Superblock};
+use crate::store::window::Window;
 
 use crate::failpoint::{self, Failpoint};
 
@@ -22,10 +25,22 @@ pub(crate) struct ChunkPlan {
     kept: SnapshotSlot,
 }
 
-fn chunk_at(extents: &[u64], extent_size: u64, chunk_len: usize, number: u32) -> Option<u64> {
-    let per_extent = extent_size / chunk_len as u64;
-    let place = extents.get((u64::from(number) / per_extent) as usize)?;
-    Some(place + u64::from(number) % per_extent * chunk_len as u64)
+impl ChunkPlan {
+    /// Chunks of an extent.
+    fn per_extent(&self) -> u64 {
+        self.extent_size / self.chunk_len as u64
+    }
+
+    fn chunk_at(&self, number: u32) -> Option<u64> {
+        let place = self.extents.get((u64::from(number) / self.per_extent()) as usize)?;
+        Some(place + u64::from(number) % self.per_extent() * self.chunk_len as u64)
+    }
+
+    /// Bytes that a chunk and those behind it take of its extent.
+    fn left_of_extent(&self, number: u32) -> u64 {
+        let in_extent = self.per_extent() - u64::from(number) % self.per_extent();
+        u64::from(self.kept.chunks).saturating_sub(u64::from(number)).min(in_extent) * self.chunk_len as u64
+    }
 }
 
 /// Checks one chunk and gives its payload and its checksum.
@@ -98,7 +113,7 @@ impl Check for Verification {
             return (0, synced.err().map(|error| Err(VerifyError::Sync(error))));
         }
         let plan = &self.plan;
-        let at = chunk_at(&plan.extents, plan.extent_size, plan.chunk_len, self.number).unwrap_or(0);
+        let at = plan.chunk_at(self.number).unwrap_or(0);
         let bad = |fault| Some(Err(VerifyError::Bad { offset: at, fault }));
         if let Err(error) = disk.read_at_direct(self.buf.bytes_mut(), at) {
             return (0, bad(SnapshotFault::Unreadable(OsError::from(&error))));
@@ -173,27 +188,30 @@ pub(crate) fn plan_of(sb: &Superblock, extents: &[u32], kept: SnapshotSlot) -> C
 pub(crate) type ChunkVisitor<'v> = dyn FnMut(u64, &[u8]) -> Result<(), SnapshotFault> + 'v;
 
 /// The chunks of a kept snapshot, in order, each read and checked when it is asked for.
-pub(crate) struct Chunks<'a> {
-    source: &'a dyn ReadAt,
+pub(crate) struct Chunks {
     plan: ChunkPlan,
     number: u32,
     crc: u32,
     bytes: u64,
 }
 
-impl<'a> Chunks<'a> {
-    pub(crate) fn new(source: &'a dyn ReadAt, sb: &Superblock, slot: usize, kept: SnapshotSlot) -> Chunks<'a> {
-        Chunks { source, plan: plan_of(sb, &sb.snapshot_extents(slot), kept), number: 0, crc: 0, bytes: 0 }
+impl Chunks {
+    pub(crate) fn new(sb: &Superblock, slot: usize, kept: SnapshotSlot) -> Chunks {
+        Chunks { plan: plan_of(sb, &sb.snapshot_extents(slot), kept), number: 0, crc: 0, bytes: 0 }
     }
 
-    /// A buffer for one.
-    pub(crate) fn buffer(&self) -> AlignedBuf {
-        AlignedBuf::new(self.plan.chunk_len)
+    /// Where they are, in order: the part of each extent that they take.
+    pub(crate) fn places(&self) -> Vec<Range<u64>> {
+        let firsts = (0..self.plan.kept.chunks).step_by(self.plan.per_extent() as usize);
+        let place = |(at, first): (&u64, u32)| *at..at + self.plan.left_of_extent(first);
+        self.plan.extents.iter().zip(firsts).map(place).collect()
     }
 
-    /// Reads the next one into `buf`: its place, and the length of its payload, which [`payload`] cuts out. `None` when
-    /// all were read and are together what the superblock names.
-    pub(crate) fn next(&mut self, buf: &mut AlignedBuf) -> Result<Option<(u64, usize)>, (u64, SnapshotFault)> {
+    /// Reads the next one: its place and its payload. `None` when all were read and are together what the superblock names.
+    pub(crate) fn next<'w>(
+        &mut self,
+        window: &'w mut Window<'_>,
+    ) -> Result<Option<(u64, &'w [u8])>, (u64, SnapshotFault)> {
         let plan = &self.plan;
         if self.number >= plan.kept.chunks {
             if (self.crc, self.bytes) != (plan.kept.chain_crc, plan.kept.bytes) {
@@ -203,22 +221,15 @@ impl<'a> Chunks<'a> {
             }
             return Ok(None);
         }
-        let Some(at) = chunk_at(&plan.extents, plan.extent_size, plan.chunk_len, self.number) else {
-            return Err((0, SnapshotFault::TooManyChunks));
-        };
-        let read = self.source.read_past_cache(buf.bytes_mut(), at);
-        read.map_err(|error| (at, SnapshotFault::Unreadable(OsError::from(&error))))?;
-        let (used, crc) = check_chunk(buf.bytes(), plan, at, self.number, self.crc).map_err(|fault| (at, fault))?;
+        let Some(at) = plan.chunk_at(self.number) else { return Err((0, SnapshotFault::TooManyChunks)) };
+        let read = window.bytes(at, plan.chunk_len, at + plan.left_of_extent(self.number));
+        let chunk = read.map_err(|error| (at, SnapshotFault::Unreadable(OsError::from(&error))))?;
+        let (used, crc) = check_chunk(chunk, plan, at, self.number, self.crc).map_err(|fault| (at, fault))?;
         self.number += 1;
         self.crc = crc;
         self.bytes += used as u64;
-        Ok(Some((at, used)))
+        Ok(Some((at, &chunk[chunk::HEADER_LEN..chunk::HEADER_LEN + used])))
     }
-}
-
-/// The payload of a chunk that [`Chunks::next`] has read.
-pub(crate) fn payload(buf: &AlignedBuf, used: usize) -> &[u8] {
-    &buf.bytes()[chunk::HEADER_LEN..chunk::HEADER_LEN + used]
 }
 
 /// Reads the chunks of a kept snapshot in order; `each` gets the payloads.
@@ -229,10 +240,10 @@ pub(crate) fn read_chunks(
     kept: &SnapshotSlot,
     each: &mut ChunkVisitor<'_>,
 ) -> Result<(), (u64, SnapshotFault)> {
-    let mut chunks = Chunks::new(source, sb, slot, *kept);
-    let mut buf = chunks.buffer();
-    while let Some((at, used)) = chunks.next(&mut buf)? {
-        each(at, payload(&buf, used)).map_err(|fault| (at, fault))?;
+    let mut chunks = Chunks::new(sb, slot, *kept);
+    let mut window = Window::new(source);
+    while let Some((at, payload)) = chunks.next(&mut window)? {
+        each(at, payload).map_err(|fault| (at, fault))?;
     }
     Ok(())
 }

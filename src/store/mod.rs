@@ -10,6 +10,7 @@
 //! (`open`). `docs/FORMAT.md` describes the bytes.
 
 mod access;
+mod ahead;
 mod budget;
 mod cause;
 mod chain;

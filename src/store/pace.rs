@@ -72,11 +72,13 @@ pub(crate) fn budget(load: &LogLoad) -> u64 {
 }
 
 /// Whether the snapshot is behind the log, and is to be written as fast as the disk takes it: it is to be done when half
-/// of what the log is allowed is used up.
+/// of what the log is allowed is used up, and before the log has had as much as the snapshot. Where the log may have several
+/// times as much, a restart would have all of it to read.
 pub(crate) fn is_behind(load: &LogLoad) -> bool {
     load.running.is_some_and(|progress| {
         let allowed = load.window.min(load.since.saturating_add(load.room));
-        progress.share(allowed / 2) < load.since || load.waiting > load.waiting_max / 2
+        let meanwhile = (allowed / 2).min(progress.total / 4 * 3);
+        progress.share(meanwhile) < load.since || load.waiting > load.waiting_max / 2
     })
 }
 
@@ -157,5 +159,12 @@ mod tests {
         assert!(!is_behind(&load(10, 50, 50)));
         assert!(is_behind(&load(20, 50, 50)));
         assert!(!is_behind(&LogLoad { running: None, ..load(63, 0, 0) }));
+    }
+
+    #[test]
+    fn a_snapshot_of_which_the_log_may_have_three_is_not_written_slower_for_that() {
+        let large = |since| LogLoad { window: 300 * MIB, ..load(since, 50, 50) };
+        assert!(!is_behind(&large(37)));
+        assert!(is_behind(&large(38)));
     }
 }

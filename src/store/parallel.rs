@@ -1,43 +1,47 @@
 //! Recovery of a file with which nothing is wrong, on several threads where there may be any.
 //!
-//! One thread walks the log, one reads the newest snapshot; both check what they read before it counts. The thread that
-//! recovers puts together the state of what they hand over, and the transactions come to it while the walk goes on: each
-//! byte is read once, and log that the snapshot covers not at all ([`cover`](super::cover)). Whatever is not as it should be
-//! ends in `None`, and [`recover`](super::recover) starts over: it is the only one that words a fault or decides what a damaged
-//! file is good for.
+//! One thread reads, another checks what was read: the newest snapshot, then the log behind it. The thread that recovers
+//! puts together the state of what they hand over, all at the same time: each byte is read once, and log that the snapshot
+//! covers not at all ([`cover`](super::cover)). Whatever is not as it should be ends in `None`, and
+//! [`recover`](super::recover) starts over: it is the only one that words a fault or decides what a damaged file is good for.
 
 use std::io;
 use std::ops::Range;
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use crate::ids::Zxid;
-use crate::store::access::{AlignedBuf, ReadAt};
+use crate::store::access::ReadAt;
+use crate::store::ahead::ahead;
 use crate::store::chain::{Chain, ChainEnd};
 use crate::store::chunks::{self, Chunks};
 use crate::store::cover::first_needed;
 use crate::store::error::StoreError;
-use crate::store::frame::{FrameKind, Records};
+use crate::store::frame::{FrameHead, FrameKind, Records};
 use crate::store::replay::Replay;
 use crate::store::superblock::{SnapshotSlot, Superblock};
+use crate::store::window::Window;
 
-/// Chunks of the snapshot that are read ahead of the loading.
-const CHUNKS_AHEAD: usize = 4;
-/// Batches of the log that are read ahead of the replay.
-const BATCHES_AHEAD: usize = 4;
-/// Bytes of frames that are handed over together, or one frame more.
+/// Batches that are checked ahead of the state.
+const BATCHES_AHEAD: usize = 8;
+/// Bytes that are handed over together, or one frame or chunk more.
 const BATCH: usize = 1 << 20;
 
-/// Frames whose transactions are to be replayed.
+/// What was checked and is handed over together: frames whose transactions are to be replayed, or payloads of chunks.
 #[derive(Default)]
-struct FrameBatch {
+struct Batch {
     bytes: Vec<u8>,
-    /// Where the bodies are in `bytes`.
-    bodies: Vec<Range<usize>>,
+    /// Where each of them is in `bytes`.
+    parts: Vec<Range<usize>>,
 }
 
-/// A chunk of the snapshot, and the length of its payload; the last thing said is that there are no more.
-type ReadChunk = Option<(AlignedBuf, usize)>;
+/// What the thread that checks says, the snapshot first.
+enum Checked {
+    Chunks(Batch),
+    /// The snapshot is whole.
+    SnapshotEnds,
+    Frames(Batch),
+}
 
 /// The log as it was found, and what was taken in of the file.
 #[derive(Debug)]
@@ -57,13 +61,13 @@ pub(crate) fn recover(source: &dyn ReadAt, sb: &Superblock, replay: &mut dyn Rep
     let kept = sb.snapshots[slot]?;
     let log = LogPart { source, sb, from: first_needed(source, sb, kept.zxid), after: kept.zxid };
     let (walked, replayed) = if threads {
-        on_threads(log, Chunks::new(source, sb, slot, kept), &kept, replay)?
+        on_threads(log, slot, &kept, replay)?
     } else {
         chunks::load(source, sb, slot, &kept, replay).ok()?;
         let mut replayed = 0;
-        let walked = log.walk(&mut |batch| {
+        let walked = log.walk(&mut Window::new(source), &mut |batch| {
             replayed += batch.replay(log.after, replay)?;
-            Some(FrameBatch::default())
+            Some(batch.emptied())
         })?;
         (walked, replayed)
     };
@@ -81,20 +85,23 @@ pub(crate) fn recover(source: &dyn ReadAt, sb: &Superblock, replay: &mut dyn Rep
 /// The log as it was walked, and how many transactions of it were replayed.
 type LogWalked = ((Chain, ChainEnd), u64);
 
-fn on_threads(log: LogPart<'_>, chunks: Chunks<'_>, kept: &SnapshotSlot, replay: &mut dyn Replay) -> Option<LogWalked> {
-    // What this closure owns is dropped before the scope waits, so that neither thread goes on handing over.
-    std::thread::scope(|scope| {
-        let (batches_to, batches) = sync_channel(BATCHES_AHEAD);
-        let (empty_to, empty) = channel();
-        let mut hand_over = move |batch| {
-            batches_to.send(batch).ok()?;
-            Some(empty.try_recv().unwrap_or_default())
+fn on_threads(log: LogPart<'_>, slot: usize, kept: &SnapshotSlot, replay: &mut dyn Replay) -> Option<LogWalked> {
+    let chunks = Chunks::new(log.sb, slot, *kept);
+    let (reader, ahead) = ahead(chunks.places().into_iter().chain(log.places()).collect());
+    let (checked_to, checked) = sync_channel(BATCHES_AHEAD);
+    let (empty_to, empty) = channel();
+    // What this closure owns is dropped before the scope waits, so that no thread goes on handing over.
+    std::thread::scope(move |scope| {
+        spawn(scope, "zoarium-read", move || reader.read(log.source)).ok()?;
+        let mut window = Window::behind(ahead, log.source);
+        let hand_over = HandOver { checked: checked_to, empty };
+        let check = move || {
+            hand_over.chunks(chunks, &mut window)?;
+            log.walk(&mut window, &mut |batch| hand_over.batch(Checked::Frames(batch)))
         };
-        let walking = spawn(scope, "zoarium-log", move || log.walk(&mut hand_over)).ok()?;
-        load(scope, chunks, kept, replay)?;
-        let replayed = take_in(&batches, &empty_to, kept.zxid, replay)?;
-        drop(batches);
-        Some((joined(walking)?, replayed))
+        let checking = spawn(scope, "zoarium-check", check).ok()?;
+        let replayed = take_in(&checked, &empty_to, kept, replay)?;
+        Some((joined(checking)?, replayed))
     })
 }
 
@@ -122,14 +129,24 @@ struct LogPart<'a> {
 }
 
 impl LogPart<'_> {
+    /// Where it is, extent by extent.
+    fn places(self) -> impl Iterator<Item = Range<u64>> {
+        let extents = (self.from..=self.sb.log_head_lseq).filter_map(move |lseq| self.sb.log_extent(lseq));
+        extents.map(move |index| self.sb.extent_at(index)..self.sb.extent_end(index))
+    }
+
     /// Walks it and hands over what came after the snapshot; each time an empty batch comes back, or `None` to stop. `None`
     /// when the chain cannot be walked this way.
-    fn walk(self, hand_over: &mut dyn FnMut(FrameBatch) -> Option<FrameBatch>) -> Option<(Chain, ChainEnd)> {
-        let mut batch = FrameBatch::default();
+    fn walk(
+        self,
+        window: &mut Window<'_>,
+        hand_over: &mut dyn FnMut(Batch) -> Option<Batch>,
+    ) -> Option<(Chain, ChainEnd)> {
+        let mut batch = Batch::default();
         let mut handed_to = Zxid::ZERO;
         // Ends the walk; nothing reads it.
         let stop = || StoreError::NoSnapshot;
-        let chain = Chain::walk_from(self.source, self.sb, self.from, &mut |head, body| {
+        let mut visit = |head: &FrameHead, body: &[u8]| {
             // What was handed over cannot be taken back.
             if head.kind == FrameKind::Trunc && head.last_zxid < handed_to {
                 return Err(stop());
@@ -138,27 +155,43 @@ impl LogPart<'_> {
                 return Ok(());
             }
             handed_to = head.last_zxid;
-            let from = batch.bytes.len();
-            batch.bytes.extend_from_slice(body);
-            batch.bodies.push(from..batch.bytes.len());
-            if batch.bytes.len() >= BATCH {
+            if batch.add(body) {
                 batch = hand_over(std::mem::take(&mut batch)).ok_or_else(stop)?;
             }
             Ok(())
-        });
-        let chain = chain.ok()?;
+        };
+        let mut chain = Chain::before(self.sb, self.from);
+        while chain.step(window, self.sb, &mut visit).ok()? {}
         hand_over(batch)?;
         let verdict = chain.judge(self.source, self.sb);
         Some((chain, verdict))
     }
 }
 
-impl FrameBatch {
+impl Batch {
+    /// Takes one more in; whether that is enough.
+    fn add(&mut self, part: &[u8]) -> bool {
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(part);
+        self.parts.push(from..self.bytes.len());
+        self.bytes.len() >= BATCH
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        self.parts.iter().map(|part| &self.bytes[part.clone()])
+    }
+
+    fn emptied(mut self) -> Batch {
+        self.bytes.clear();
+        self.parts.clear();
+        self
+    }
+
     /// Replays the transactions after `after`. How many that were.
     fn replay(&self, after: Zxid, replay: &mut dyn Replay) -> Option<u64> {
         let mut replayed = 0;
-        for body in &self.bodies {
-            for one in Records::of(&self.bytes[body.clone()]) {
+        for body in self.parts() {
+            for one in Records::of(body) {
                 let one = one.ok()?;
                 if one.zxid > after {
                     replay.txn(one.zxid, one.txn).ok()?;
@@ -170,48 +203,51 @@ impl FrameBatch {
     }
 }
 
-/// Loads the snapshot that another thread reads.
-fn load<'scope, 'a: 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    mut chunks: Chunks<'a>,
-    kept: &SnapshotSlot,
-    replay: &mut dyn Replay,
-) -> Option<()> {
-    let (pieces_to, pieces) = sync_channel::<ReadChunk>(CHUNKS_AHEAD);
-    let (empty_to, empty) = channel::<AlignedBuf>();
-    let read = move || {
-        loop {
-            let mut buf = empty.try_recv().unwrap_or_else(|_| chunks.buffer());
-            // A fault is said by not saying that this was all.
-            let Ok(next) = chunks.next(&mut buf) else { return };
-            let is_last = next.is_none();
-            if pieces_to.send(next.map(|(_, used)| (buf, used))).is_err() || is_last {
-                return;
-            }
-        }
-    };
-    spawn(scope, "zoarium-snap", read).ok()?;
-    let mut stream = chunks::Stream::begin(kept, replay);
-    while let Some((buf, used)) = pieces.recv().ok()? {
-        stream.feed(chunks::payload(&buf, used), replay).ok()?;
-        let _ = empty_to.send(buf);
-    }
-    stream.end(replay).ok()
+/// The way from the thread that checks to the one that recovers.
+struct HandOver {
+    checked: SyncSender<Checked>,
+    empty: Receiver<Batch>,
 }
 
-/// Replays what the walk hands over, until it ends. How many transactions that were.
+impl HandOver {
+    /// Gives an empty batch, or `None` to stop.
+    fn batch(&self, checked: Checked) -> Option<Batch> {
+        self.checked.send(checked).ok()?;
+        Some(self.empty.try_recv().unwrap_or_default())
+    }
+
+    /// Checks the snapshot and hands over what is in its chunks. A fault is said by not saying that this was all.
+    fn chunks(&self, mut chunks: Chunks, window: &mut Window<'_>) -> Option<()> {
+        let mut batch = Batch::default();
+        while let Some((_, payload)) = chunks.next(window).ok()? {
+            if batch.add(payload) {
+                batch = self.batch(Checked::Chunks(batch))?;
+            }
+        }
+        self.batch(Checked::Chunks(batch))?;
+        self.checked.send(Checked::SnapshotEnds).ok()
+    }
+}
+
+/// Takes in what was checked, until nothing more comes. How many transactions were replayed; `None` without a whole snapshot.
 fn take_in(
-    batches: &Receiver<FrameBatch>,
-    empty: &Sender<FrameBatch>,
-    after: Zxid,
+    checked: &Receiver<Checked>,
+    empty: &Sender<Batch>,
+    kept: &SnapshotSlot,
     replay: &mut dyn Replay,
 ) -> Option<u64> {
+    // Nobody takes a batch back when all was checked.
+    let give_back = |batch: Batch| drop(empty.send(batch.emptied()));
+    let mut stream = chunks::Stream::begin(kept, replay);
+    while let Checked::Chunks(batch) = checked.recv().ok()? {
+        batch.parts().try_for_each(|payload| stream.feed(payload, replay)).ok()?;
+        give_back(batch);
+    }
+    stream.end(replay).ok()?;
     let mut replayed = 0;
-    while let Ok(mut batch) = batches.recv() {
-        replayed += batch.replay(after, replay)?;
-        batch.bytes.clear();
-        batch.bodies.clear();
-        let _ = empty.send(batch);
+    while let Ok(Checked::Frames(batch)) = checked.recv() {
+        replayed += batch.replay(kept.zxid, replay)?;
+        give_back(batch);
     }
     Some(replayed)
 }

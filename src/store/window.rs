@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::store::access::{AlignedBuf, ReadAt};
+use crate::store::ahead::{Ahead, Stretch};
 use crate::store::layout::PAGE;
 
 /// Bytes of a window, unless a frame needs more.
@@ -11,16 +12,21 @@ const WINDOW: usize = 4 << 20;
 /// A stretch of the file in memory.
 pub(crate) struct Window<'a> {
     source: &'a dyn ReadAt,
-    buf: AlignedBuf,
-    at: u64,
-    len: usize,
+    /// What a thread reads of it.
+    ahead: Option<Ahead>,
+    here: Stretch,
     /// Bytes that are read at once.
     size: usize,
 }
 
 impl<'a> Window<'a> {
     pub(crate) fn new(source: &'a dyn ReadAt) -> Window<'a> {
-        Window { source, buf: AlignedBuf::default(), at: 0, len: 0, size: WINDOW }
+        Window { source, ahead: None, here: Stretch::default(), size: WINDOW }
+    }
+
+    /// One that takes what is read ahead while it comes in the order in which it is wanted.
+    pub(crate) fn behind(ahead: Ahead, source: &'a dyn ReadAt) -> Window<'a> {
+        Window { ahead: Some(ahead), ..Window::new(source) }
     }
 
     /// One for readers that take little at a time.
@@ -39,11 +45,14 @@ impl<'a> Window<'a> {
         if room < len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if at < self.at || at + len as u64 > self.at + self.len as u64 {
-            self.read(at, len, room)?;
+        if !self.here.covers(at, len) {
+            let taken = self.ahead.as_mut().is_some_and(|ahead| ahead.take(at, len, &mut self.here));
+            if !taken {
+                self.read(at, len, room)?;
+            }
         }
-        let from = (at - self.at) as usize;
-        self.buf.bytes().get(from..from + len).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        let from = (at - self.here.at) as usize;
+        self.here.buf.bytes().get(from..from + len).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     /// Reads `len` bytes at `at` and, of the `room` behind it, as many as a window has. What is here of them already is
@@ -54,29 +63,30 @@ impl<'a> Window<'a> {
         let start = at - lead as u64;
         // `len` is checked against the extent, and the extent against the file, so a claim cannot size this.
         let wanted = (lead + len.max(self.size)).next_multiple_of(PAGE).min(lead + room);
-        let present = match start.checked_sub(self.at).and_then(|from| usize::try_from(from).ok()) {
-            Some(from) if from < self.len => from..from + (self.len - from) / PAGE * PAGE,
+        let here = &mut self.here;
+        let present = match start.checked_sub(here.at).and_then(|from| usize::try_from(from).ok()) {
+            Some(from) if from < here.len => from..from + (here.len - from) / PAGE * PAGE,
             _ => 0..0,
         };
         let kept = present.len().min(wanted);
-        if self.buf.capacity() < wanted {
+        if here.buf.capacity() < wanted {
             let mut larger = AlignedBuf::new(wanted.next_multiple_of(PAGE).max(self.size + PAGE));
-            larger.bytes_mut()[..kept].copy_from_slice(&self.buf.bytes()[present.start..present.start + kept]);
-            self.buf = larger;
+            larger.bytes_mut()[..kept].copy_from_slice(&here.buf.bytes()[present.start..present.start + kept]);
+            here.buf = larger;
         } else {
-            self.buf.bytes_mut().copy_within(present.start..present.start + kept, 0);
+            here.buf.bytes_mut().copy_within(present.start..present.start + kept, 0);
         }
-        (self.at, self.len) = (start, wanted);
-        let Err(error) = self.source.read_past_cache(&mut self.buf.bytes_mut()[kept..wanted], start + kept as u64)
+        (here.at, here.len) = (start, wanted);
+        let Err(error) = self.source.read_past_cache(&mut here.buf.bytes_mut()[kept..wanted], start + kept as u64)
         else {
             return Ok(());
         };
         // One bad sector must not hide the good ones before it.
-        (self.at, self.len) = (at, len);
-        if self.source.read_at(&mut self.buf.bytes_mut()[..len], at).is_ok() {
+        (here.at, here.len) = (at, len);
+        if self.source.read_at(&mut here.buf.bytes_mut()[..len], at).is_ok() {
             return Ok(());
         }
-        self.len = 0;
+        here.len = 0;
         Err(error)
     }
 }
