@@ -81,7 +81,11 @@ impl Engine {
     /// What a leader keeps of the requester that speaks for a session changes when the session begins and when it ends.
     fn speakers_change(&mut self, header: &TxnHeader, txn: &Txn<'_>) {
         match txn {
-            Txn::CreateSession(_) => self.remote.has_begun(header.session),
+            Txn::CreateSession(_) => {
+                if self.remote.has_begun(header.session) {
+                    self.state.sessions.set_closing(header.session);
+                }
+            }
             Txn::CloseSession(_) => self.remote.forget(header.session),
             _ => {}
         }

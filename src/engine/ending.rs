@@ -18,7 +18,8 @@ pub(super) struct EndingSessions(BTreeMap<SessionId, Vec<Requester>>);
 impl Engine {
     /// Whether the end of a session is under way.
     pub(crate) fn is_ending(&self, session: SessionId) -> bool {
-        self.state.sessions.get(session).is_some_and(|session| session.closing)
+        let is_closing = self.state.sessions.get(session).is_some_and(|session| session.closing);
+        is_closing || self.remote.ends_before_it_began(session)
     }
 
     /// A client wants to go on with such a session.
@@ -53,17 +54,18 @@ impl Engine {
         }
     }
 
-    /// No end has come of what was proposed: sessions live on, and the last requester of each has it.
+    /// No end has come of what was proposed: sessions live on, and the last requester of each has it. Those whose beginning has come
+    /// to nothing as well never were.
     pub(super) fn ends_are_off(&mut self) {
         for (session, waiting) in std::mem::take(&mut self.ending.0) {
+            let is_live = self.state.sessions.is_live(session);
             for requester in waiting {
                 match requester {
-                    Requester::Client(id) => {
-                        if self.conns.is_open(id) {
-                            self.resumed(id, session);
-                        }
-                    }
-                    Requester::Learner(link) => self.moves_to(link, session),
+                    Requester::Client(id) if !self.conns.is_open(id) => {}
+                    Requester::Client(id) if is_live => self.resumed(id, session),
+                    Requester::Client(id) => self.refuse_session(id, session),
+                    Requester::Learner(link) if is_live => self.moves_to(link, session),
+                    Requester::Learner(link) => self.answer_learner(link, session, false),
                 }
             }
         }

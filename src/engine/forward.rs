@@ -97,6 +97,11 @@ impl Forward {
         conn
     }
 
+    /// Whether a local session is on its way to be known to all.
+    pub(super) fn begins(&self, session: SessionId) -> bool {
+        self.queue.iter().any(|forwarded| forwarded.session == session && forwarded.conn.is_none())
+    }
+
     fn push(&mut self, session: SessionId, cxid: i32, conn: Option<ConnId>, body: &[u8]) {
         let size = FORWARDED_OVERHEAD + body.len();
         self.size += size;

@@ -124,6 +124,11 @@ impl Engine {
                 self.refuse_session(id, session);
                 return Handshake::Done;
             }
+            if self.forward.begins(session) {
+                // A question would overtake its beginning, which waits at the leader.
+                self.close(id, CloseReason::NotServing);
+                return Handshake::Done;
+            }
             return self.revalidate(id, session, timeout_ms);
         }
         if matches!(self.duty, Duty::Forward { .. }) && self.passwords.may_be_right_elsewhere(session, password) {

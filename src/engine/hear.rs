@@ -95,9 +95,10 @@ impl Engine {
     /// Goes on with a state that was heard, and is on disk by now, in place of its own. No client may be
     /// served meanwhile: watches are forgotten, and a snapshot of the old state that was being taken is over.
     pub fn take_over(&mut self, heard: ReplicatedState) {
-        let transactions = self.state.transactions;
-        self.state = heard;
-        self.state.transactions += transactions;
+        let before = std::mem::replace(&mut self.state, heard);
+        self.state.transactions += before.transactions;
+        // Clients may have come while it was heard (S-27).
+        before.sessions.highest_ids().for_each(|id| self.state.sessions.saw(id));
         self.stands_anew();
     }
 

@@ -61,6 +61,7 @@ impl Engine {
             self.answer(id, xid, None, ErrorCode::Ok, Vec::new(), Some(CloseReason::Asked));
             return true;
         }
+        self.spent.add(body.len() / 32);
         if self.duty == Duty::ReadOnly || !wants_ephemeral(op, body) {
             return false;
         }

@@ -89,9 +89,9 @@ pub(super) struct Remote {
     learners: BTreeMap<LinkId, ForwardingLearner>,
     /// Which connection speaks for a session. That of a learner which is gone lets no other speak before the session is resumed.
     speaks_for: BTreeMap<SessionId, Speaker>,
-    /// Sessions of learners' clients whose beginning is decided and not applied here. Others may have it on their disks before
-    /// we do, and their clients write.
-    beginning: BTreeSet<SessionId>,
+    /// Sessions of learners' clients whose beginning is decided and not applied here, and whether their end is decided, too.
+    /// Others may have it on their disks before we do, and their clients write.
+    beginning: BTreeMap<SessionId, bool>,
     /// Where local sessions are on: the sessions of all servers that have ended last, oldest first.
     ended: VecDeque<SessionId>,
     /// The same.
@@ -156,28 +156,35 @@ impl Remote {
 
     /// Whether the session's beginning is decided and not applied here yet, nor its end decided.
     pub(super) fn is_beginning(&self, session: SessionId) -> bool {
-        self.beginning.contains(&session)
+        self.beginning.get(&session) == Some(&false)
     }
 
     /// Its beginning is decided.
     pub(super) fn begins(&mut self, session: SessionId) {
-        self.beginning.insert(session);
+        self.beginning.insert(session, false);
     }
 
     /// Sessions whose beginning is decided and not applied.
     pub(super) fn beginning(&self) -> impl Iterator<Item = SessionId> {
-        self.beginning.iter().copied()
+        self.beginning.keys().copied()
     }
 
-    /// Its beginning is applied: from now on the table of sessions tells.
-    pub(super) fn has_begun(&mut self, session: SessionId) {
-        self.beginning.remove(&session);
+    /// Whether the end of such a session is decided.
+    pub(super) fn ends_before_it_began(&self, session: SessionId) -> bool {
+        self.beginning.get(&session) == Some(&true)
+    }
+
+    /// Its beginning is applied: from now on the table of sessions tells. Whether its end is decided.
+    pub(super) fn has_begun(&mut self, session: SessionId) -> bool {
+        self.beginning.remove(&session) == Some(true)
     }
 
     /// Its end is decided. With local sessions a learner may ask for sessions that we do not know, and those that have ended are
     /// to be told from them, while their requests are still on the way.
     pub(super) fn end_is_decided(&mut self, session: SessionId, has_local: bool) {
-        self.beginning.remove(&session);
+        if let Some(ends) = self.beginning.get_mut(&session) {
+            *ends = true;
+        }
         if has_local && self.has_ended.insert(session) {
             self.ended.push_back(session);
         }

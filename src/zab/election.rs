@@ -307,7 +307,7 @@ impl LeaderElection {
 
     /// Whether the candidate of a vote is the better one.
     fn is_better(&self, now: Millis, vote: &Vote, other: &Vote, quorums: &Quorums) -> bool {
-        let is_known_to_all = |vote: &Vote| quorums.committed.is_voter(vote.leader);
+        let is_known_to_all = |vote: &Vote| quorums.committed.weight(vote.leader) > 0;
         let is_as_good = (vote.peer_epoch, vote.zxid) == (other.peer_epoch, other.zxid);
         match now >= self.gives_way_at && is_as_good && is_known_to_all(vote) != is_known_to_all(other) {
             true => is_known_to_all(vote) && quorums.weight(vote.leader) > 0,

@@ -214,7 +214,14 @@ impl Ensemble {
         if !self.commits || self.uncommitted.is_empty() {
             return false;
         }
-        for proposal in std::mem::take(&mut self.uncommitted) {
+        self.commit_first(self.uncommitted.len());
+        true
+    }
+
+    /// The oldest proposals are committed, so many of them.
+    fn commit_first(&mut self, count: usize) {
+        let leader = self.leader;
+        for proposal in self.uncommitted.drain(..count).collect::<Vec<_>>() {
             assert_eq!(proposal.zxid.epoch(), self.epoch);
             self.history.push(proposal.clone());
             for (index, member) in self.members.iter_mut().enumerate() {
@@ -226,7 +233,6 @@ impl Ensemble {
             // What it has for a learner by now comes behind the commit.
             self.collect(leader);
         }
-        true
     }
 
     fn move_up(&mut self, index: usize) -> bool {

@@ -328,3 +328,51 @@ fn nothing_behind_the_close_has_an_effect() {
         assert!(ensemble.exists(other, "/before") && !ensemble.exists(other, "/behind"));
     }
 }
+
+#[test]
+fn a_session_whose_end_is_decided_before_it_has_begun_is_over_when_it_begins() {
+    // G-11, S-28
+    for at in [0, 1] {
+        let mut ensemble = with_local(true);
+        let client = ensemble.client(at);
+        let (session, password) = (ensemble.session(client), ensemble.password(client));
+        ensemble.commits = false;
+        ensemble.request(client, OpCode::Create, &create("/e", EPHEMERAL));
+        ensemble.request(client, OpCode::CloseSession, &());
+        ensemble.carry();
+        assert!(ensemble.engine(0).is_ending(session));
+        // The beginning and the create are committed, the end is not yet.
+        ensemble.commit_first(2);
+        ensemble.carry();
+        assert!(ensemble.engine(0).has_session(session));
+        assert!(!ensemble.engine(0).state.sessions.is_live(session));
+        ensemble.request(client, OpCode::Create, &create("/behind", EPHEMERAL));
+        let again = ensemble.resume(2, session, &password);
+        ensemble.carry();
+        assert_eq!(ensemble.welcome(again), None, "whether it is over is not known yet");
+        ensemble.commits = true;
+        ensemble.carry();
+        assert_eq!(ensemble.welcome(again), Some((SessionId::NONE, 0)));
+        let other = ensemble.client(2);
+        assert!(!ensemble.exists(other, "/e") && !ensemble.exists(other, "/behind"));
+        ensemble.assert_equal();
+    }
+}
+
+#[test]
+fn no_question_about_a_session_overtakes_its_beginning() {
+    // S-35: the leader would say that there is no such session, and then begin it.
+    let mut ensemble = with_local(true);
+    let client = ensemble.client(1);
+    let (session, password) = (ensemble.session(client), ensemble.password(client));
+    ensemble.members[1].is_mute = true;
+    ensemble.request(client, OpCode::Create, &create("/e", EPHEMERAL));
+    let again = ensemble.resume(1, session, &password);
+    ensemble.carry();
+    assert_eq!(ensemble.close_reason(again), Some(CloseReason::NotServing));
+    ensemble.members[1].is_mute = false;
+    ensemble.carry();
+    let again = ensemble.resume(1, session, &password);
+    ensemble.carry();
+    assert_eq!(ensemble.welcome(again).map(|(id, _)| id), Some(session));
+}
