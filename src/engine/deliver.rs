@@ -82,7 +82,8 @@ impl Engine {
     fn speakers_change(&mut self, header: &TxnHeader, txn: &Txn<'_>) {
         match txn {
             Txn::CreateSession(_) => {
-                if self.remote.has_begun(header.session) {
+                let is_over = self.remote.has_begun(header.session);
+                if is_over {
                     self.state.sessions.set_closing(header.session);
                 }
             }

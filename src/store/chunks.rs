@@ -187,6 +187,9 @@ pub(crate) fn plan_of(sb: &Superblock, extents: &[u32], kept: SnapshotSlot) -> C
 /// Takes the place and the payload of a chunk.
 pub(crate) type ChunkVisitor<'v> = dyn FnMut(u64, &[u8]) -> Result<(), SnapshotFault> + 'v;
 
+/// Where a chunk is, and its payload.
+pub(crate) type ReadChunk<'w> = (u64, &'w [u8]);
+
 /// The chunks of a kept snapshot, in order, each read and checked when it is asked for.
 pub(crate) struct Chunks {
     plan: ChunkPlan,
@@ -211,7 +214,7 @@ impl Chunks {
     pub(crate) fn next<'w>(
         &mut self,
         window: &'w mut Window<'_>,
-    ) -> Result<Option<(u64, &'w [u8])>, (u64, SnapshotFault)> {
+    ) -> Result<Option<ReadChunk<'w>>, (u64, SnapshotFault)> {
         let plan = &self.plan;
         if self.number >= plan.kept.chunks {
             if (self.crc, self.bytes) != (plan.kept.chain_crc, plan.kept.bytes) {

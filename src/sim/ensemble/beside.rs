@@ -227,7 +227,7 @@ impl Cluster {
                 return Err(ProcessEnd::Wrong(format!("S-02: a state at {zxid} is sent, and nobody has that history")));
             };
             let upto = donor.log.partition_point(|(at, _)| *at <= zxid);
-            process.history(&donor.log[..upto].to_vec())?;
+            process.history(&donor.log[..upto])?;
         }
     }
 

@@ -424,8 +424,10 @@ impl Cluster {
         });
         let mut proposed = self.proposed_voters().into_iter().chain([self.canon.voters.clone()]);
         let is_lost = proposed.any(|voters| {
-            // Nobody may count on what it has acknowledged and is not committed.
-            let owes = voters.contains(&id) && self.machines[&id].logged() > self.canon.last();
+            // Nobody may count on what it has acknowledged and is not committed, nor on an epoch that has no leader yet.
+            let machine = &self.machines[&id];
+            let established = self.canon.leaders.last_key_value().map_or(0, |(epoch, _)| u64::from(*epoch));
+            let owes = voters.contains(&id) && (machine.logged() > self.canon.last() || machine.epochs.1 > established);
             owes || loses(&voters, &keeps_all)
         });
         !is_past_lost && !is_lost

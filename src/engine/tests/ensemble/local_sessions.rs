@@ -272,7 +272,8 @@ fn local_sessions_count_toward_the_limit() {
         settings.limits.sessions_max = 2;
         settings
     });
-    (ensemble.client(1), ensemble.client(1));
+    ensemble.client(1);
+    ensemble.client(1);
     let third = ensemble.open(1);
     ensemble.send(third, &handshake(0, &[0; 16], 0));
     assert!(matches!(ensemble.close_reason(third), Some(CloseReason::Violation(_))));

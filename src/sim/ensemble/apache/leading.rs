@@ -261,7 +261,8 @@ impl Leading {
         if plan.kind == PacketType::SNAP {
             own.acts.push_back(Act::Raw(stream, syncing::state_bytes(&own.memory.state)));
         }
-        for (zxid, bytes) in own.memory.history[plan.from..].to_vec() {
+        let lacking = own.memory.history[plan.from..].to_vec();
+        for (zxid, bytes) in lacking {
             own.send_data(stream, PacketType::PROPOSAL, zxid, bytes);
             own.send(stream, PacketType::COMMIT, zxid);
         }
