@@ -94,7 +94,7 @@ fn on_threads(log: LogPart<'_>, slot: usize, kept: &SnapshotSlot, replay: &mut d
     std::thread::scope(move |scope| {
         spawn(scope, "zoarium-read", move || reader.read(log.source)).ok()?;
         let mut window = Window::behind(ahead, log.source);
-        let hand_over = HandOver { checked: checked_to, empty };
+        let hand_over = CheckedSender { checked: checked_to, empty };
         let check = move || {
             hand_over.chunks(chunks, &mut window)?;
             log.walk(&mut window, &mut |batch| hand_over.batch(Checked::Frames(batch)))
@@ -204,12 +204,12 @@ impl Batch {
 }
 
 /// The way from the thread that checks to the one that recovers.
-struct HandOver {
+struct CheckedSender {
     checked: SyncSender<Checked>,
     empty: Receiver<Batch>,
 }
 
-impl HandOver {
+impl CheckedSender {
     /// Gives an empty batch, or `None` to stop.
     fn batch(&self, checked: Checked) -> Option<Batch> {
         self.checked.send(checked).ok()?;

@@ -288,7 +288,7 @@ impl LeaderElection {
         Ask::TellAndDial
     }
 
-    /// Whether a server without a vote, which looks for a leader as we do, is answered. One of ZooKeeper's that is in a later round
+    /// Whether a server is answered that looks for a leader, when it has no vote or we have none. One of ZooKeeper's that is in a later round
     /// than ours answers each answer with what it has said before, and a voter takes no round from it: that would go on as fast as
     /// the network takes it.
     /// Where members change, each of two may take the other for one without a vote, and the same holds in every round.
@@ -310,7 +310,7 @@ impl LeaderElection {
         let is_known_to_all = |vote: &Vote| quorums.committed.weight(vote.leader) > 0;
         let is_as_good = (vote.peer_epoch, vote.zxid) == (other.peer_epoch, other.zxid);
         match now >= self.gives_way_at && is_as_good && is_known_to_all(vote) != is_known_to_all(other) {
-            true => is_known_to_all(vote) && quorums.weight(vote.leader) > 0,
+            true => is_known_to_all(vote),
             false => vote.beats(other, quorums),
         }
     }

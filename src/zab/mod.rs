@@ -559,22 +559,28 @@ impl Zab {
             }
             return;
         }
+        let is_told = !matches!(self.role, ZabRole::Looking { .. })
+            && notification.state == PeerState::Looking
+            && self.answers_voter(from, notification.round);
         match &self.role {
             ZabRole::Looking { has_begun: true } => {
                 let ask = self.election.ballot(self.own.now, from, notification, &self.own.settings.quorums);
                 self.carry_out(ask);
             }
             ZabRole::Looking { has_begun: false } => {}
-            _ if notification.state == PeerState::Looking && self.is_asked_by_voters() => self.tell(from),
+            _ if is_told => self.tell(from),
             _ => {}
         }
     }
 
-    /// Whether voters that look for a leader are answered. A voter of ZooKeeper's answers whatever a server without a vote says, so
+    /// Whether a voter that looks for a leader is answered. One of ZooKeeper's answers whatever a server without a vote says, so
     /// without one we say nothing: the two would tell each other the same as fast as the network takes it, until it has
-    /// elected (L-08). Where members change, others may take us for a voter, and hear of the configuration from us.
-    fn is_asked_by_voters(&self) -> bool {
-        self.own.settings.is_participant || self.own.configs().is_some() || failpoint::on(Failpoint::ObserverAnswers)
+    /// elected (L-08). Where members change, others may take us for a voter, and hear of the configuration from us: then the same
+    /// is not said again at once.
+    fn answers_voter(&mut self, from: ServerId, round: i64) -> bool {
+        self.own.settings.is_participant
+            || failpoint::on(Failpoint::ObserverAnswers)
+            || (self.own.configs().is_some() && self.election.answers(self.own.now, from, round, true))
     }
 
     fn ballot_link(&mut self, peer: ServerId, is_up: bool) {

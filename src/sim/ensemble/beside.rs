@@ -26,10 +26,11 @@ impl Canon {
         zxid.counter() == 0 && self.leaders.get(&zxid.epoch()).is_some_and(|leader| self.models.contains(leader))
     }
 
-    /// Whether a leader of Java's that does not know yet that it is none may have answered a sync at this zxid: it asks nobody
-    /// (section 4.7 of the protocol; their sync is no quorum read).
-    pub(super) fn may_be_deposed_java(&self, zxid: Zxid) -> bool {
-        self.leaders.range(zxid.epoch()..).any(|(_, leader)| self.models.contains(leader))
+    /// Whether a leader of Java's that does not know yet that it is none may have answered a sync at `zxid`, though `seen` is of a later
+    /// epoch: it asks nobody (section 4.7 of the protocol; their sync is no quorum read).
+    pub(super) fn may_be_deposed_java(&self, zxid: Zxid, seen: Zxid) -> bool {
+        zxid.epoch() < seen.epoch()
+            && self.leaders.range(zxid.epoch()..seen.epoch()).any(|(_, leader)| self.models.contains(leader))
     }
 }
 

@@ -138,7 +138,7 @@ impl Cluster {
     pub(super) fn donor(&self, at: Zxid) -> Option<&SimMachine> {
         let has_it = || self.machines.values().find(|machine| machine.has(at));
         let leads = || self.machines.get(self.canon.leaders.get(&at.epoch())?);
-        has_it().or_else(|| leads().filter(|_| at.counter() == 0))
+        has_it().or_else(|| leads().filter(|_| self.canon.is_begin_of_java(at)))
     }
 
     /// The state of a member is told to begin there.
