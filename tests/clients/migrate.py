@@ -522,6 +522,12 @@ def killed_leader(work, _):
 CASES = [ensemble, server, killed_leader]
 
 
+def leaves_a_connection_open(folder):
+    """Whether a server of ZooKeeper's did, by itself, which took a client's handshake before it had its data: then a failure in closing is
+    thrown (`this.zkDb` is null), the connection stays, and the client waits for as long as its session lives."""
+    return any("ZKDatabase.removeCnxn" in log.read_text(errors="replace") for log in folder.glob("host*/server.log"))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", help="ensemble, server, killed_leader; all without")
@@ -548,7 +554,10 @@ def main():
     arguments.blocks = Blocks(DOCUMENT.read_text())
     passed = failed = 0
     chosen = [case for case in CASES if not arguments.cases or case.__name__ in arguments.cases]
-    for case in chosen:
+    again = 3
+    waiting = list(chosen)
+    while waiting:
+        case = waiting.pop(0)
         folder = pathlib.Path(tempfile.mkdtemp(prefix="zoarium-migrate-"))
         print(f"{case.__name__}: {case.__doc__} Seed {arguments.seed}, in {folder}", flush=True)
         begin = time.monotonic()
@@ -562,6 +571,11 @@ def main():
             print(f"ok {case.__name__}, {time.monotonic() - begin:.1f} s{told}", flush=True)
             passed += 1
         except Exception as error:
+            if again and isinstance(error, Wrong) and "was lost" in str(error) and leaves_a_connection_open(folder):
+                print(f"{case.__name__}, once more, since ZooKeeper has left a connection open that came while it began: {error}", flush=True)
+                waiting.insert(0, case)
+                again -= 1
+                continue
             failed += 1
             if not isinstance(error, Wrong):
                 traceback.print_exc()
