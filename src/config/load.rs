@@ -333,6 +333,7 @@ impl Gathered {
                 setting.fate = Fate::Honoured;
             }
         }
+        self.settle_local_sessions(config);
         let (limits, storage) = (&config.limits, &config.storage);
         if limits.output_soft_max > limits.output_hard_max {
             return conflict("zoarium.outputSoftMax is above zoarium.outputHardMax".to_owned());
@@ -384,6 +385,19 @@ impl Gathered {
     }
 
     /// ZooKeeper's name of the handshake's time and ours: ours is the more precise one.
+    fn settle_local_sessions(&mut self, config: &Config) {
+        let ensemble = &config.ensemble;
+        let text = match (ensemble.local_sessions, ensemble.local_sessions_upgrading) {
+            _ if ensemble.is_standalone() => return,
+            (true, false) => {
+                "localSessionsEnabled=true without localSessionsUpgradingEnabled=true: no client gets an ephemeral"
+            }
+            (false, true) => "localSessionsUpgradingEnabled has no effect without localSessionsEnabled=true",
+            (true, true) | (false, false) => return,
+        };
+        self.notes.push(Note::Remark(text.to_owned()));
+    }
+
     fn settle_handshake(&mut self, config: &mut Config) {
         let Some(ours) = self.given("zoarium.handshakeTimeoutMs").and_then(|value| value.parse().ok()) else { return };
         if self.given("nio.sessionlessCnxnTimeout").is_some() && config.limits.handshake_timeout_ms != ours {

@@ -160,6 +160,7 @@ impl Engine {
         self.remote.lay_down();
         self.ending = Default::default();
         self.local.clear();
+        self.first_visitor = None;
         self.reconfig_view = None;
         Ok(())
     }

@@ -6,7 +6,7 @@
 //!
 //! Source: ZooKeeper 3.9 `FollowerRequestProcessor`, `CommitProcessor`, `LearnerHandler`, `Learner`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::conn::{CloseReason, ConnId, ConnPhase, PendingReply};
@@ -60,6 +60,8 @@ pub(super) struct Forward {
     queue: VecDeque<Forwarded>,
     /// Bytes of those requests.
     size: usize,
+    /// Local sessions of which one of those makes that all servers know them.
+    upgrading: BTreeSet<SessionId>,
     /// `sync`s that the leader has not answered, oldest first.
     syncs: VecDeque<SyncFor>,
     /// Connections whose session the leader is asked about; one for each session.
@@ -91,20 +93,26 @@ impl Forward {
 
     /// The connection that a transaction answers; it waits no longer.
     pub(super) fn take_awaiting(&mut self, header: &TxnHeader) -> Option<ConnId> {
-        let Forwarded { size, conn, .. } = *self.head_of(header)?;
+        let Forwarded { session, size, conn, .. } = *self.head_of(header)?;
         self.queue.pop_front();
         self.size -= size;
+        if conn.is_none() {
+            self.upgrading.remove(&session);
+        }
         conn
     }
 
     /// Whether a local session is on its way to be known to all.
     pub(super) fn begins(&self, session: SessionId) -> bool {
-        self.queue.iter().any(|forwarded| forwarded.session == session && forwarded.conn.is_none())
+        self.upgrading.contains(&session)
     }
 
     fn push(&mut self, session: SessionId, cxid: i32, conn: Option<ConnId>, body: &[u8]) {
         let size = FORWARDED_OVERHEAD + body.len();
         self.size += size;
+        if conn.is_none() {
+            self.upgrading.insert(session);
+        }
         self.queue.push_back(Forwarded { session, cxid, conn, size });
     }
 
@@ -218,6 +226,7 @@ impl Engine {
         if let Duty::Forward { .. } = self.duty
             && let Some(conn) = self.conns.get_mut(id)
             && conn.phase == ConnPhase::Open
+            && !conn.has_closed
             && !self.local.is_live(conn.session)
             && !std::mem::replace(&mut conn.touch_noted, true)
         {

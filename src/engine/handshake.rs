@@ -50,6 +50,10 @@ impl Engine {
             self.close(id, CloseReason::Violation(why));
             return Handshake::Done;
         }
+        if self.duty == Duty::ReadOnly && read_only == Some(true) && self.was_visitor(SessionId(request.session_id)) {
+            self.refuse_session(id, SessionId(request.session_id));
+            return Handshake::Done;
+        }
         if self.duty == Duty::ReadOnly
             && let Err(why) = self.admits_read_only(SessionId(request.session_id), read_only)
         {

@@ -35,6 +35,9 @@ impl Engine {
     pub(super) fn begin_local(&mut self, id: ConnId, timeout_ms: i32) -> Handshake {
         let session = self.state.sessions.new_id();
         self.local.begin(self.clock.listened(), session, timeout_ms);
+        if self.duty == Duty::ReadOnly {
+            self.first_visitor.get_or_insert(session);
+        }
         if failpoint::on(Failpoint::LocalInSnapshot) {
             self.state.sessions.begin(self.clock.listened(), session, timeout_ms);
         }

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use crate::failpoint::{self, Failpoint};
-use crate::ids::{Millis, WallMillis, Zxid};
+use crate::ids::{Millis, SessionId, WallMillis, Zxid};
 use crate::records::OpCode;
 use crate::records::membership::ReconfigView;
 pub use crate::records::txn::Proposal;
@@ -123,6 +123,8 @@ pub struct Engine {
     ending: ending::EndingSessions,
     /// Sessions that no other server knows.
     local: Sessions,
+    /// The first session that was given out while there was no leader.
+    first_visitor: Option<SessionId>,
     newcomers: newcomers::Newcomers,
     next_reaping: Millis,
     counters: counters::Counters,
@@ -150,6 +152,7 @@ impl Engine {
             config: None,
             ending: ending::EndingSessions::default(),
             local: Sessions::new(settings.server_id, settings.tick_ms),
+            first_visitor: None,
             newcomers: newcomers::Newcomers::default(),
             next_reaping: Millis(0),
             counters: counters::Counters::default(),

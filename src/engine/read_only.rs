@@ -1,8 +1,8 @@
 //! A server without a leader that answers reads of clients which put up with that.
 //!
 //! Their sessions are known here only. They last as long as their connections, or, where local sessions are on, until they
-//! expire. Sessions of the ensemble are sent away: only a leader knows whether one is alive, so no client is told that its session
-//! has expired.
+//! expire. Of those that were given out since there is no leader this server alone knows whether they are over. Others are sent away: only
+//! a leader knows whether one is alive, so no client is told that such a session has expired.
 //!
 //! Source: ZooKeeper 3.9 `ReadOnlyZooKeeperServer`, `ReadOnlyRequestProcessor`.
 
@@ -21,6 +21,14 @@ impl Engine {
         } else {
             Ok(())
         }
+    }
+
+    /// Whether it is a session of a client that came while there was no leader, and is over.
+    pub(super) fn was_visitor(&self, session: SessionId) -> bool {
+        let sessions = &self.state.sessions;
+        let last = sessions.highest_ids().find(|id| sessions.are_issued_here(*id));
+        let (Some(first), Some(last)) = (self.first_visitor, last) else { return false };
+        (first..=last).contains(&session) && !self.local.is_live(session)
     }
 
     /// A write of a client, which cannot be done.

@@ -217,9 +217,8 @@ impl Remote {
 
     /// Learners that wait for what will never come.
     pub(super) fn take_abandoned(&mut self) -> Vec<LinkId> {
+        // Who has ended is asked only of sessions that are not in the table, so ends that come to nothing may stay here.
         self.beginning.clear();
-        self.ended.clear();
-        self.has_ended.clear();
         let mut links: Vec<LinkId> = self.proposed.drain(..).map(|(_, link)| link).collect();
         links.sort_unstable();
         links.dedup();

@@ -27,11 +27,12 @@ SEQUENTIAL, CONTAINER, TTL = 2, 4, 5
 ENSEMBLES = {
     "ours": ["zoarium"] * 4,
     "theirs": ["zookeeper"] * 4,
-    # The member with the highest number leads an ensemble that begins.
+    # The voter with the highest number leads an ensemble that begins.
     "led by ours": ["zookeeper", "zookeeper", "zoarium", "zookeeper"],
     "led by theirs": ["zoarium", "zoarium", "zookeeper", "zoarium"],
 }
 ROLES = ["leader", "follower", "observer"]
+LEADER = 3
 
 
 def differs_as_told(line, ours_refuses):
@@ -68,7 +69,10 @@ class Story:
         for member in self.cluster.members.values():
             self.by_role.setdefault(member.mode(), []).append(member)
         self.tell(f"roles: {sorted((role, len(members)) for role, members in self.by_role.items())}")
-        self.counts = connected(self.by_role["leader"][0])
+        leader = self.by_role["leader"][0]
+        if leader.number != LEADER:
+            raise RuntimeError(f"{leader.number} leads in place of {LEADER}")
+        self.counts = connected(leader)
 
     def zxid(self):
         """The zxid of a write now. What was consumed since the last such write is one less than the difference."""
@@ -152,7 +156,7 @@ class Story:
     def told(self, role, member):
         """The words that name sessions. Of `dump` only the headings, and how many sessions are below them."""
         numbers = dict(line.split("\t", 1) for line in member.word("mntr").splitlines() if "\t" in line)
-        found = [str(round(float(numbers.get(f"zk_{which}_sessions", -1)))) for which in ("local", "global")]
+        found = [str(round(float(numbers[f"zk_{which}_sessions"]))) for which in ("local", "global")]
         headings = []
         for line in member.word("dump").partition("ephemeral nodes")[0].splitlines():
             if line.endswith(":") and "expire at" not in line:
@@ -212,6 +216,15 @@ def results_of(body):
             body = body[(4 + length if op in (raw.CREATE, CREATE2) else 0) + (68 if op == CREATE2 else 0) :]
 
 
+def is_told(lines, upgrades):
+    """What any ensemble with local sessions tells: that all agree shows nothing when the key has no effect on any."""
+    ephemeral = "0 after 1" if upgrades else "-120 after"
+    wanted = [f"{role}: connect: a session after 0" for role in ROLES]
+    wanted += [f"{role}: create ephemeral: {ephemeral}" for role in ROLES]
+    wanted += [f"a follower dies: {0 if upgrades else -120}, local False, with ephemeral {upgrades}"]
+    return [f"no line begins with {line!r}" for line in wanted if not any(one.startswith(line) for one in lines)]
+
+
 def told_by(name, folder, upgrades):
     story = Story(ENSEMBLES[name], folder, upgrades)
     try:
@@ -227,7 +240,7 @@ def told_by(name, folder, upgrades):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--show", action="store_true", help="print what each ensemble tells")
-    parser.add_argument("--only", help="one of the ensembles", choices=ENSEMBLES)
+    parser.add_argument("--only", help="one of the ensembles, beside ZooKeeper's", choices=[name for name in ENSEMBLES if name != "theirs"])
     options = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="zoarium-local-"))
     passed, failed = 0, 0
@@ -235,13 +248,15 @@ def main():
         servers.zookeeper_classpath(None)
         for upgrades in (False, True):
             expected = None
-            for name in [options.only] if options.only else ["theirs", *(name for name in ENSEMBLES if name != "theirs")]:
+            others = [name for name in ENSEMBLES if name != "theirs"]
+            for name in ["theirs", *([options.only] if options.only else others)]:
                 lines = told_by(name, folder / f"{name.replace(' ', '-')}-{upgrades}", upgrades)
                 if options.show:
                     print(f"==== {name}, upgrading {upgrades}", *lines, sep="\n")
                 masked = [differs_as_told(line, not upgrades) for line in lines]
                 expected = expected or masked
-                wrong = [f"{one!r}, of ZooKeeper's {other!r}" for one, other in zip(masked, expected) if one != other]
+                wrong = is_told(lines, upgrades)
+                wrong += [f"{one!r}, of ZooKeeper's {other!r}" for one, other in zip(masked, expected) if one != other]
                 if len(masked) != len(expected):
                     wrong.append(f"{len(masked)} lines, of ZooKeeper's {len(expected)}")
                 for text in wrong:

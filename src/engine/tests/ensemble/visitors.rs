@@ -125,6 +125,19 @@ fn with_local_sessions_a_visitor_may_come_back() {
 }
 
 #[test]
+fn a_visitor_whose_session_is_over_is_told_that_it_has_expired() {
+    // Nobody else could tell it while there is no leader.
+    let (mut ensemble, _) = read_only();
+    let visitor = visit(&mut ensemble, 1, SessionId::NONE, &[0; 16], Some(1));
+    ensemble.bytes(visitor);
+    let (session, password) = (ensemble.session(visitor), ensemble.password(visitor));
+    ensemble.members[1].engine.closed(visitor.conn);
+    let back = visit(&mut ensemble, 1, session, &password, Some(1));
+    assert_eq!(ensemble.welcome(back), Some((SessionId::NONE, 0)));
+    assert_eq!(ensemble.close_reason(back), Some(CloseReason::Refused));
+}
+
+#[test]
 fn a_client_in_this_process_that_wants_to_write_waits_for_a_leader() {
     let (mut ensemble, _) = read_only();
     let local = ensemble.open(1);
