@@ -4,7 +4,8 @@
 //! checks what was read takes over its buffers.
 
 use std::ops::Range;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::store::access::{AlignedBuf, ReadAt};
 
@@ -27,10 +28,25 @@ impl Stretch {
     }
 }
 
+/// What one thread has done with and another may fill again.
+#[derive(Default)]
+pub(crate) struct Spare<T>(Mutex<Vec<T>>);
+
+impl<T: Default> Spare<T> {
+    /// One of them, or a new one.
+    pub(crate) fn take(&self) -> T {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give(&self, one: T) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(one);
+    }
+}
+
 /// What was read ahead, on the side of who takes it.
 pub(crate) struct Ahead {
     filled: Receiver<Stretch>,
-    empty: Sender<AlignedBuf>,
+    spare: Arc<Spare<AlignedBuf>>,
     next: Option<Stretch>,
 }
 
@@ -38,14 +54,14 @@ pub(crate) struct Ahead {
 pub(crate) struct Reader {
     places: Vec<Range<u64>>,
     filled: SyncSender<Stretch>,
-    empty: Receiver<AlignedBuf>,
+    spare: Arc<Spare<AlignedBuf>>,
 }
 
 /// For stretches at `places`, in this order.
 pub(crate) fn ahead(places: Vec<Range<u64>>) -> (Reader, Ahead) {
     let (filled_to, filled) = sync_channel(STRETCHES);
-    let (empty_to, empty) = channel();
-    (Reader { places, filled: filled_to, empty }, Ahead { filled, empty: empty_to, next: None })
+    let spare = Arc::<Spare<AlignedBuf>>::default();
+    (Reader { places, filled: filled_to, spare: Arc::clone(&spare) }, Ahead { filled, spare, next: None })
 }
 
 impl Reader {
@@ -53,7 +69,7 @@ impl Reader {
     pub(crate) fn read(self, source: &dyn ReadAt) {
         for place in self.places.iter().filter(|place| place.end - place.start <= LONGEST) {
             let len = (place.end - place.start) as usize;
-            let mut buf = self.empty.try_recv().unwrap_or_default();
+            let mut buf = self.spare.take();
             if buf.capacity() < len {
                 buf = AlignedBuf::new(len);
             }
@@ -72,8 +88,7 @@ impl Ahead {
             self.next = self.filled.recv().ok();
         }
         let Some(next) = self.next.take_if(|next| next.covers(at, len)) else { return false };
-        // Nobody takes it when all was read.
-        let _ = self.empty.send(std::mem::replace(stretch, next).buf);
+        self.spare.give(std::mem::replace(stretch, next).buf);
         true
     }
 }

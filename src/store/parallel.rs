@@ -7,12 +7,12 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use crate::ids::Zxid;
 use crate::store::access::ReadAt;
-use crate::store::ahead::ahead;
+use crate::store::ahead::{Spare, ahead};
 use crate::store::chain::{Chain, ChainEnd};
 use crate::store::chunks::{self, Chunks};
 use crate::store::cover::first_needed;
@@ -89,18 +89,18 @@ fn on_threads(log: LogPart<'_>, slot: usize, kept: &SnapshotSlot, replay: &mut d
     let chunks = Chunks::new(log.sb, slot, *kept);
     let (reader, ahead) = ahead(chunks.places().into_iter().chain(log.places()).collect());
     let (checked_to, checked) = sync_channel(BATCHES_AHEAD);
-    let (empty_to, empty) = channel();
+    let spare = &Spare::default();
     // What this closure owns is dropped before the scope waits, so that no thread goes on handing over.
     std::thread::scope(move |scope| {
         spawn(scope, "zoarium-read", move || reader.read(log.source)).ok()?;
         let mut window = Window::behind(ahead, log.source);
-        let hand_over = CheckedSender { checked: checked_to, empty };
+        let hand_over = CheckedSender { checked: checked_to, spare };
         let check = move || {
             hand_over.chunks(chunks, &mut window)?;
             log.walk(&mut window, &mut |batch| hand_over.batch(Checked::Frames(batch)))
         };
         let checking = spawn(scope, "zoarium-check", check).ok()?;
-        let replayed = take_in(&checked, &empty_to, kept, replay)?;
+        let replayed = take_in(&checked, spare, kept, replay)?;
         Some((joined(checking)?, replayed))
     })
 }
@@ -204,16 +204,16 @@ impl Batch {
 }
 
 /// The way from the thread that checks to the one that recovers.
-struct CheckedSender {
+struct CheckedSender<'a> {
     checked: SyncSender<Checked>,
-    empty: Receiver<Batch>,
+    spare: &'a Spare<Batch>,
 }
 
-impl CheckedSender {
+impl CheckedSender<'_> {
     /// Gives an empty batch, or `None` to stop.
     fn batch(&self, checked: Checked) -> Option<Batch> {
         self.checked.send(checked).ok()?;
-        Some(self.empty.try_recv().unwrap_or_default())
+        Some(self.spare.take())
     }
 
     /// Checks the snapshot and hands over what is in its chunks. A fault is said by not saying that this was all.
@@ -232,22 +232,20 @@ impl CheckedSender {
 /// Takes in what was checked, until nothing more comes. How many transactions were replayed; `None` without a whole snapshot.
 fn take_in(
     checked: &Receiver<Checked>,
-    empty: &Sender<Batch>,
+    spare: &Spare<Batch>,
     kept: &SnapshotSlot,
     replay: &mut dyn Replay,
 ) -> Option<u64> {
-    // Nobody takes a batch back when all was checked.
-    let give_back = |batch: Batch| drop(empty.send(batch.emptied()));
     let mut stream = chunks::Stream::begin(kept, replay);
     while let Checked::Chunks(batch) = checked.recv().ok()? {
         batch.parts().try_for_each(|payload| stream.feed(payload, replay)).ok()?;
-        give_back(batch);
+        spare.give(batch.emptied());
     }
     stream.end(replay).ok()?;
     let mut replayed = 0;
     while let Ok(Checked::Frames(batch)) = checked.recv() {
         replayed += batch.replay(kept.zxid, replay)?;
-        give_back(batch);
+        spare.give(batch.emptied());
     }
     Some(replayed)
 }
