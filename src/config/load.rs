@@ -384,7 +384,7 @@ impl Gathered {
         })
     }
 
-    /// ZooKeeper's name of the handshake's time and ours: ours is the more precise one.
+    /// What one of the two keys means without the other.
     fn settle_local_sessions(&mut self, config: &Config) {
         let ensemble = &config.ensemble;
         let text = match (ensemble.local_sessions, ensemble.local_sessions_upgrading) {
@@ -398,6 +398,7 @@ impl Gathered {
         self.notes.push(Note::Remark(text.to_owned()));
     }
 
+    /// ZooKeeper's name of the handshake's time and ours: ours is the more precise one.
     fn settle_handshake(&mut self, config: &mut Config) {
         let Some(ours) = self.given("zoarium.handshakeTimeoutMs").and_then(|value| value.parse().ok()) else { return };
         if self.given("nio.sessionlessCnxnTimeout").is_some() && config.limits.handshake_timeout_ms != ours {

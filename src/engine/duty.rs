@@ -159,6 +159,7 @@ impl Engine {
         self.forward = Default::default();
         self.remote.lay_down();
         self.ending = Default::default();
+        self.refusals = Default::default();
         self.local.clear();
         self.first_visitor = None;
         self.reconfig_view = None;

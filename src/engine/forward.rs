@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::conn::{CloseReason, ConnId, ConnPhase, PendingReply};
 use super::duty::{Outgoing, Violation};
 use super::handshake::Handshake;
+use super::refusing::REFUSALS_MAX;
 use super::request::is_well_formed;
 use super::settings::RECORD_OVERHEAD;
 use super::{Duty, Engine};
@@ -64,6 +65,8 @@ pub(super) struct Forward {
     upgrading: BTreeSet<SessionId>,
     /// `sync`s that the leader has not answered, oldest first.
     syncs: VecDeque<SyncFor>,
+    /// How many of them are for refusals.
+    refusals: usize,
     /// Connections whose session the leader is asked about; one for each session.
     revalidating: BTreeMap<SessionId, ConnId>,
     /// Sessions heard of since the last answer to a ping, each once.
@@ -211,6 +214,13 @@ impl Engine {
     /// Refuses a session whose password is wrong in this epoch and may be right in a later one, of which this server has not heard: once
     /// a quorum has confirmed that there is none. A role that ends before closes the connection.
     pub(super) fn refuse_once_confirmed(&mut self, id: ConnId, session: SessionId) -> Handshake {
+        if self.forward.refusals >= REFUSALS_MAX {
+            let why =
+                format!("{REFUSALS_MAX} clients wait to hear whether their sessions are over, which is the limit");
+            self.close(id, CloseReason::Violation(why));
+            return Handshake::Done;
+        }
+        self.forward.refusals += 1;
         if let Some(conn) = self.conns.get_mut(id) {
             conn.phase = ConnPhase::Creating;
             self.newcomers.left(conn.address.ip(), id);
@@ -277,8 +287,13 @@ impl Engine {
                 // An answer that no client waits for says nothing, as in ZooKeeper.
                 match self.forward.syncs.pop_front() {
                     Some(SyncFor::Client(id)) => self.sync_reached(id, committed),
-                    Some(SyncFor::Refusal(id, session)) if self.conns.is_open(id) => self.refuse_session(id, session),
-                    _ => {}
+                    Some(SyncFor::Refusal(id, session)) => {
+                        self.forward.refusals -= 1;
+                        if self.conns.is_open(id) {
+                            self.refuse_session(id, session);
+                        }
+                    }
+                    None => {}
                 }
                 Ok(())
             }

@@ -155,6 +155,10 @@ impl Engine {
         if !known && failpoint::on(Failpoint::FreshSessionInstead) {
             return self.create_session(id, timeout_ms);
         }
+        let may_be_known_elsewhere = right || self.passwords.may_be_right_elsewhere(session, password);
+        if !known && may_be_known_elsewhere && matches!(self.duty, Duty::Decide { .. }) {
+            return self.refuse_once_it_leads(id, session, timeout_ms);
+        }
         match known {
             true => self.resumed(id, session),
             false => self.refuse_session(id, session),

@@ -47,6 +47,7 @@ mod read_only;
 mod reading;
 mod receive;
 mod reconfig;
+mod refusing;
 mod remote;
 mod request;
 mod retell;
@@ -121,6 +122,8 @@ pub struct Engine {
     config: Option<(Zxid, String)>,
     /// The requesters that want to resume a session whose end is proposed.
     ending: ending::EndingSessions,
+    /// Who asked a leader for sessions that it does not know.
+    refusals: refusing::Refusals,
     /// Sessions that no other server knows.
     local: Sessions,
     /// The first session that was given out while there was no leader.
@@ -151,6 +154,7 @@ impl Engine {
             reconfig_view: None,
             config: None,
             ending: ending::EndingSessions::default(),
+            refusals: refusing::Refusals::default(),
             local: Sessions::new(settings.server_id, settings.tick_ms),
             first_visitor: None,
             newcomers: newcomers::Newcomers::default(),

@@ -271,6 +271,7 @@ impl Engine {
         if matches!(self.duty, Duty::Decide { .. }) && token <= self.remote.token {
             self.remote.confirmed = self.remote.confirmed.max(token);
             self.answer_syncs();
+            self.refuse_upto(self.remote.confirmed);
         }
     }
 
@@ -429,6 +430,14 @@ impl Engine {
             return Err(Violation(format!("a question about a session has {length} bytes")));
         };
         let session = SessionId(i64::from_be_bytes(id));
+        if !self.is_answered(link, session, timeout_ms) {
+            self.await_refusal(session, Requester::Learner(link), timeout_ms);
+        }
+        Ok(())
+    }
+
+    /// Whether what a learner asks about a session is answered by what is known of it, or will be.
+    pub(super) fn is_answered(&mut self, link: LinkId, session: SessionId, timeout_ms: i32) -> bool {
         if self.is_ending(session) {
             self.tell_of_the_end(session, Requester::Learner(link));
         } else if self.remote.is_beginning(session) {
@@ -437,9 +446,9 @@ impl Engine {
             self.state.sessions.set_timeout(self.clock.listened(), session, timeout_ms.max(0));
             self.moves_to(link, session);
         } else {
-            self.answer_learner(link, session, false);
+            return false;
         }
-        Ok(())
+        true
     }
 
     /// A learner speaks for the session from now on.
@@ -480,17 +489,23 @@ impl Engine {
     /// A `sync` is answered once what was proposed before it is applied and a quorum has confirmed, after it came, that
     /// this server leads (G-04). Those that come before the question has left share it.
     pub(super) fn ask(&mut self, session: SessionId, requester: Requester) {
-        let upto = self.last_proposed();
+        let (upto, token) = (self.last_proposed(), self.question());
+        let remote = &mut self.remote;
+        remote.syncs.push_back(Syncing { upto, token, session, requester });
+        *remote.syncs_of.entry(session).or_default() += 1;
+        if failpoint::on(Failpoint::SyncUnconfirmed) {
+            self.answer_syncs();
+        }
+    }
+
+    /// The question whether this server still leads that a quorum answers next.
+    pub(super) fn question(&mut self) -> u64 {
         let remote = &mut self.remote;
         if !std::mem::replace(&mut remote.is_asking, true) {
             remote.token += 1;
             self.packets.push_back(Outgoing::Confirm { token: remote.token });
         }
-        remote.syncs.push_back(Syncing { upto, token: remote.token, session, requester });
-        *remote.syncs_of.entry(session).or_default() += 1;
-        if failpoint::on(Failpoint::SyncUnconfirmed) {
-            self.answer_syncs();
-        }
+        remote.token
     }
 
     fn sync_done(&mut self, session: SessionId) {

@@ -331,3 +331,66 @@ fn a_session_whose_end_is_not_committed_is_not_called_expired() {
         assert_eq!(ensemble.welcome(asks), Some((SessionId::NONE, 0)), "member {at}");
     }
 }
+
+#[test]
+fn a_session_that_the_leader_does_not_know_is_called_over_once_a_quorum_has_confirmed_that_it_leads() {
+    // G-10, S-35: it may have begun under another leader, of which this one has not heard.
+    for at in [0, 1] {
+        let mut ensemble = Ensemble::new(3);
+        let unknown = ensemble.members[2].engine.state.sessions.new_id();
+        let password = ensemble.engine(0).passwords.of(unknown);
+        ensemble.confirms = false;
+        let client = ensemble.resume(at, unknown, &password);
+        ensemble.carry();
+        assert_eq!((ensemble.welcome(client), ensemble.close_reason(client)), (None, None));
+        ensemble.confirms = true;
+        ensemble.carry();
+        assert_eq!(ensemble.welcome(client), Some((SessionId::NONE, 0)));
+    }
+}
+
+#[test]
+fn a_session_that_begins_while_its_refusal_waits_is_not_called_over() {
+    let mut ensemble = Ensemble::new(3);
+    ensemble.confirms = false;
+    let begun = ensemble.client(2);
+    let session = ensemble.session(begun);
+    let password = ensemble.password(begun);
+    // As if the question had come before.
+    let client = ensemble.open(0);
+    ensemble.members[0].engine.refuse_once_it_leads(client.conn, session, 4000);
+    ensemble.confirms = true;
+    ensemble.carry();
+    assert_eq!((ensemble.welcome(client), ensemble.close_reason(client)), (None, Some(CloseReason::NotServing)));
+    let again = ensemble.resume(0, session, &password);
+    ensemble.carry();
+    assert_eq!(ensemble.welcome(again).map(|(id, _)| id), Some(session));
+}
+
+#[test]
+fn so_many_clients_wait_to_be_refused_and_no_more() {
+    //
+    for at in [0, 1] {
+        let mut ensemble = Ensemble::new(3);
+        ensemble.confirms = false;
+        let refuse = |ensemble: &mut Ensemble| {
+            let client = ensemble.open(at);
+            let engine = &mut ensemble.members[at].engine;
+            match at {
+                0 => engine.refuse_once_it_leads(client.conn, SessionId(7), 4000),
+                _ => engine.refuse_once_confirmed(client.conn, SessionId(7)),
+            };
+            client
+        };
+        for _ in 0..crate::engine::refusing::REFUSALS_MAX {
+            let client = refuse(&mut ensemble);
+            ensemble.members[at].engine.closed(client.conn);
+        }
+        let one_more = refuse(&mut ensemble);
+        assert!(matches!(ensemble.close_reason(one_more), Some(CloseReason::Violation(_))));
+        ensemble.confirms = true;
+        ensemble.carry();
+        let later = refuse(&mut ensemble);
+        assert_eq!(ensemble.close_reason(later), None);
+    }
+}
