@@ -15,7 +15,7 @@ use crate::ids::SessionId;
 pub(super) const REFUSALS_MAX: usize = 10_000;
 
 /// Who asked for a session that is not known here.
-struct Refusal {
+struct AwaitedRefusal {
     /// The question that was asked after that.
     token: u64,
     session: SessionId,
@@ -25,7 +25,7 @@ struct Refusal {
 
 /// Those that wait for a quorum's answer, oldest first.
 #[derive(Default)]
-pub(super) struct Refusals(VecDeque<Refusal>);
+pub(super) struct Refusals(VecDeque<AwaitedRefusal>);
 
 impl Engine {
     /// A client of ours wants to go on with a session that this leader does not know.
@@ -46,13 +46,13 @@ impl Engine {
 
     pub(super) fn await_refusal(&mut self, session: SessionId, requester: Requester, timeout_ms: i32) {
         let token = self.question();
-        self.refusals.0.push_back(Refusal { token, session, requester, timeout_ms });
+        self.refusals.0.push_back(AwaitedRefusal { token, session, requester, timeout_ms });
     }
 
     /// A quorum has answered this question, and so all before it.
     pub(super) fn refuse_upto(&mut self, token: u64) {
         while self.refusals.0.front().is_some_and(|refusal| refusal.token <= token)
-            && let Some(Refusal { session, requester, timeout_ms, .. }) = self.refusals.0.pop_front()
+            && let Some(AwaitedRefusal { session, requester, timeout_ms, .. }) = self.refusals.0.pop_front()
         {
             match requester {
                 Requester::Client(id) if !self.conns.is_open(id) => {}

@@ -214,12 +214,10 @@ impl Cluster {
             while let Some(act) = process.poll_act() {
                 if let Some(machine) = self.machines.get_mut(&id)
                     && let Some(fuse) = &mut machine.fuse
+                    && fuse.burns(true)
                 {
-                    if *fuse == 0 {
-                        machine.fuse = None;
-                        return Err(ProcessEnd::Dies("killed between two actions"));
-                    }
-                    *fuse -= 1;
+                    machine.fuse = None;
+                    return Err(ProcessEnd::Dies("killed between two actions"));
                 }
                 self.java_does(id, process, act)?;
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::agenda::Happening;
 use super::canon::is_majority;
 use super::kazoo::Doubt;
-use super::member::{self, Incoming, Opened, SimMachine, SimProcess, ToldToCut};
+use super::member::{self, Fuse, Incoming, Opened, SimMachine, SimProcess, ToldToCut};
 use super::network::{Place, Travelling};
 use super::swarm::FaultKind;
 use super::{Cluster, ProcessEnd};
@@ -78,7 +78,10 @@ impl Cluster {
                 happened
             }
             FaultKind::DiesBetweenDeeds => {
-                let fuse = self.rng.below(40) as u32;
+                let fuse = match self.rng.below(40) as u32 {
+                    left @ 0..30 => Fuse::After(left),
+                    _ => Fuse::EntersEpoch,
+                };
                 self.machines.get_mut(&any).is_some_and(|machine| machine.fuse.replace(fuse).is_none())
             }
             FaultKind::DiesInDiskCall => {
@@ -623,7 +626,10 @@ impl Cluster {
                 machine.is_full = false;
                 machine.fuse = None;
                 machine.write_us = self.swarm.calm_write_us();
-                machine.wall_offset = 0;
+                // The id of a local session is in no history, so that a clock set back would give it out again.
+                if !self.swarm.local_sessions {
+                    machine.wall_offset = 0;
+                }
             }
             self.resumes(id);
             // Whoever has no timer for a connection hears from its system that it is gone.

@@ -148,6 +148,29 @@ impl SimProcess {
     }
 }
 
+/// When a process dies between two actions that one event led to.
+#[derive(Clone, Copy)]
+pub(super) enum Fuse {
+    /// After so many more.
+    After(u32),
+    /// Before it enters an epoch or has another enter one, which are few among all the others.
+    EntersEpoch,
+}
+
+impl Fuse {
+    /// One more action is to be done. Whether the process dies before it.
+    pub(super) fn burns(&mut self, enters_epoch: bool) -> bool {
+        match self {
+            Fuse::After(0) => true,
+            Fuse::After(left) => {
+                *left -= 1;
+                false
+            }
+            Fuse::EntersEpoch => enters_epoch,
+        }
+    }
+}
+
 /// A machine.
 pub(super) struct SimMachine {
     pub disk: Arc<SimDisk>,
@@ -164,8 +187,8 @@ pub(super) struct SimMachine {
     pub put_off: Vec<Happening>,
     /// How long a write takes at most, µs.
     pub write_us: u64,
-    /// It is killed after so many more actions.
-    pub fuse: Option<u32>,
+    /// When it is killed between two actions.
+    pub fuse: Option<Fuse>,
     /// Its log, as on its disk.
     pub log: Vec<(Zxid, Payload)>,
     /// Where its state is told to begin, if that is the begin of an epoch, as a state of Java's may be.

@@ -401,13 +401,11 @@ impl Cluster {
         for deed in deeds {
             if let Some(machine) = self.machines.get_mut(&id)
                 && let Some(fuse) = &mut machine.fuse
+                && fuse.burns(enters_epoch(&deed))
             {
-                if *fuse == 0 {
-                    machine.fuse = None;
-                    self.mark_undone(&deed);
-                    return Err(ProcessEnd::Dies("killed between two actions"));
-                }
-                *fuse -= 1;
+                machine.fuse = None;
+                self.mark_undone(&deed);
+                return Err(ProcessEnd::Dies("killed between two actions"));
             }
             match deed {
                 Deed::Configured(change) => self.mark_change(process, change),
@@ -506,5 +504,16 @@ fn new_socket(process: &mut SimProcess, stream: u64, is_new: bool) -> QuorumSock
         has_history: false,
         sent: None,
         acked: None,
+    }
+}
+
+/// Whether a member enters an epoch with it, or has another enter one.
+fn enters_epoch(deed: &Deed) -> bool {
+    let Deed::Send(_, packet) = deed else { return false };
+    let is_begin = packet.zxid.counter() == 0;
+    match packet.kind {
+        PacketType::LEADERINFO | PacketType::ACKEPOCH | PacketType::NEWLEADER | PacketType::UPTODATE => true,
+        PacketType::ACK => is_begin,
+        _ => false,
     }
 }
