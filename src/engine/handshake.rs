@@ -157,7 +157,7 @@ impl Engine {
         }
         let may_be_known_elsewhere = right || self.passwords.may_be_right_elsewhere(session, password);
         if !known && may_be_known_elsewhere && matches!(self.duty, Duty::Decide { .. }) {
-            return self.refuse_once_it_leads(id, session, timeout_ms);
+            return self.refuse_once_it_leads(id, session, right);
         }
         match known {
             true => self.resumed(id, session),

@@ -1,26 +1,34 @@
-//! Sessions that a leader does not know. Before it says that one is over, a quorum confirms that it still leads.
+//! Sessions that a leader does not know, or whose password is another here. Before it says that one is over, a quorum confirms that it
+//! still leads.
 //!
-//! A leader that is cut off goes on for a moment, while the next one begins sessions of which it does not hear. A client that comes
-//! from there need not have seen anything that shows it (G-10). The question is that of a `sync`, and is shared with those.
+//! A leader that is cut off goes on for a moment, while the next one begins sessions and makes passwords of which it does not hear.
+//! A client that comes from there need not have seen anything that shows it (G-10). The question is that of a `sync`, and is
+//! shared with those.
 
 use std::collections::VecDeque;
 
 use super::Engine;
-use super::caller::Requester;
 use super::conn::{CloseReason, ConnId, ConnPhase};
 use super::handshake::Handshake;
-use crate::ids::SessionId;
+use crate::ids::{LinkId, SessionId};
 
 /// Clients of this server that may wait to be refused. Above: they are closed without an answer.
 pub(super) const REFUSALS_MAX: usize = 10_000;
 
-/// Who asked for a session that is not known here.
+/// Who wants to go on with a session.
+enum Resumer {
+    /// A client of ours; whether its password is right.
+    Client(ConnId, bool),
+    /// A learner, for a client of its own, and the timeout that it grants.
+    Learner(LinkId, i32),
+}
+
+/// One that waits to hear that the session is over.
 struct AwaitedRefusal {
-    /// The question that was asked after that.
+    /// The question that was asked after it came.
     token: u64,
     session: SessionId,
-    requester: Requester,
-    timeout_ms: i32,
+    resumer: Resumer,
 }
 
 /// Those that wait for a quorum's answer, oldest first.
@@ -28,8 +36,8 @@ struct AwaitedRefusal {
 pub(super) struct Refusals(VecDeque<AwaitedRefusal>);
 
 impl Engine {
-    /// A client of ours wants to go on with a session that this leader does not know.
-    pub(super) fn refuse_once_it_leads(&mut self, id: ConnId, session: SessionId, timeout_ms: i32) -> Handshake {
+    /// A client of ours is to be refused. `is_right`: its password is, but the session is not known here.
+    pub(super) fn refuse_once_it_leads(&mut self, id: ConnId, session: SessionId, is_right: bool) -> Handshake {
         if self.refusals.0.len() >= REFUSALS_MAX {
             let why =
                 format!("{REFUSALS_MAX} clients wait to hear whether their sessions are over, which is the limit");
@@ -40,28 +48,33 @@ impl Engine {
             conn.phase = ConnPhase::Creating;
             self.newcomers.left(conn.address.ip(), id);
         }
-        self.await_refusal(session, Requester::Client(id), timeout_ms);
+        self.await_refusal(session, Resumer::Client(id, is_right));
         Handshake::Done
     }
 
-    pub(super) fn await_refusal(&mut self, session: SessionId, requester: Requester, timeout_ms: i32) {
+    /// A learner asks about a session that this leader does not know.
+    pub(super) fn deny_once_it_leads(&mut self, link: LinkId, session: SessionId, timeout_ms: i32) {
+        self.await_refusal(session, Resumer::Learner(link, timeout_ms));
+    }
+
+    fn await_refusal(&mut self, session: SessionId, resumer: Resumer) {
         let token = self.question();
-        self.refusals.0.push_back(AwaitedRefusal { token, session, requester, timeout_ms });
+        self.refusals.0.push_back(AwaitedRefusal { token, session, resumer });
     }
 
     /// A quorum has answered this question, and so all before it.
     pub(super) fn refuse_upto(&mut self, token: u64) {
         while self.refusals.0.front().is_some_and(|refusal| refusal.token <= token)
-            && let Some(AwaitedRefusal { session, requester, timeout_ms, .. }) = self.refusals.0.pop_front()
+            && let Some(AwaitedRefusal { session, resumer, .. }) = self.refusals.0.pop_front()
         {
-            match requester {
-                Requester::Client(id) if !self.conns.is_open(id) => {}
+            match resumer {
+                Resumer::Client(id, _) if !self.conns.is_open(id) => {}
                 // It has begun meanwhile: its client shall come again.
-                Requester::Client(id) if self.has_session(session) || self.is_ending(session) => {
+                Resumer::Client(id, true) if self.has_session(session) || self.is_ending(session) => {
                     self.close(id, CloseReason::NotServing);
                 }
-                Requester::Client(id) => self.refuse_session(id, session),
-                Requester::Learner(link) => {
+                Resumer::Client(id, _) => self.refuse_session(id, session),
+                Resumer::Learner(link, timeout_ms) => {
                     if self.remote.is_there(link) && !self.is_answered(link, session, timeout_ms) {
                         self.answer_learner(link, session, false);
                     }

@@ -1,6 +1,7 @@
 //! Sessions that go from server to server, and who keeps them alive.
 
 use super::*;
+use crate::session::Passwords;
 
 #[test]
 fn a_session_is_resumed_at_any_server_and_its_ephemerals_stay() {
@@ -358,7 +359,7 @@ fn a_session_that_begins_while_its_refusal_waits_is_not_called_over() {
     let password = ensemble.password(begun);
     // As if the question had come before.
     let client = ensemble.open(0);
-    ensemble.members[0].engine.refuse_once_it_leads(client.conn, session, 4000);
+    ensemble.members[0].engine.refuse_once_it_leads(client.conn, session, true);
     ensemble.confirms = true;
     ensemble.carry();
     assert_eq!((ensemble.welcome(client), ensemble.close_reason(client)), (None, Some(CloseReason::NotServing)));
@@ -377,7 +378,7 @@ fn so_many_clients_wait_to_be_refused_and_no_more() {
             let client = ensemble.open(at);
             let engine = &mut ensemble.members[at].engine;
             match at {
-                0 => engine.refuse_once_it_leads(client.conn, SessionId(7), 4000),
+                0 => engine.refuse_once_it_leads(client.conn, SessionId(7), true),
                 _ => engine.refuse_once_confirmed(client.conn, SessionId(7)),
             };
             client
@@ -392,5 +393,22 @@ fn so_many_clients_wait_to_be_refused_and_no_more() {
         ensemble.carry();
         let later = refuse(&mut ensemble);
         assert_eq!(ensemble.close_reason(later), None);
+    }
+}
+
+#[test]
+fn a_live_session_with_the_password_of_another_kind_is_refused_all_the_same() {
+    // SC-40: computed from its id, in an epoch whose passwords are random; its owner goes on.
+    for at in [0, 1] {
+        let mut ensemble = Ensemble::new(3);
+        let owner = ensemble.client(at);
+        let session = ensemble.session(owner);
+        let mut of_zookeeper = Passwords::new([0; 32]);
+        of_zookeeper.set_mode(SessionPasswords::Compatible);
+        let computed = of_zookeeper.of(session);
+        let thief = ensemble.resume(at, session, &computed);
+        ensemble.carry();
+        assert_eq!(ensemble.welcome(thief), Some((SessionId::NONE, 0)), "member {at}");
+        assert_eq!((ensemble.close_reason(thief), ensemble.close_reason(owner)), (Some(CloseReason::Refused), None));
     }
 }
