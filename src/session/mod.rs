@@ -66,12 +66,15 @@ impl Sessions {
     /// Begins to issue ids from the wall clock, but above everything seen so far of this server, and gives every session
     /// a full timeout (G-10).
     ///
+    /// What was seen need not be all that was issued: a server that has lost its file knows only the sessions that still live.
+    /// So where the clock was set back it goes on in a millisecond in which none began.
+    ///
     /// Source: ZooKeeper 3.9 `SessionTrackerImpl.initializeNextSessionId`.
     pub fn activate(&mut self, now: Millis, wall_ms: i64) {
         let server = if failpoint::on(Failpoint::IdsOfNeighbour) { 0 } else { self.server_id.0 as u8 };
         let clock = id_of(server, (wall_ms as u64 & 0xff_ffff_ffff) << 16);
         // Both have the same first byte, so the sign, which that byte sets, does not matter.
-        self.next_id = self.highest.get(&server).map_or(clock, |&highest| clock.max(following(highest)));
+        self.next_id = self.highest.get(&server).map_or(clock, |&highest| clock.max(next_millisecond(highest)));
         self.buckets.clear();
         let tick_ms = self.tick_ms;
         for (&id, session) in &mut self.sessions {
@@ -284,6 +287,11 @@ fn following(id: SessionId) -> SessionId {
     id_of(server_of(id), id.0 as u64 + 1)
 }
 
+/// The first id of the millisecond after that of `id`, at the same server.
+fn next_millisecond(id: SessionId) -> SessionId {
+    id_of(server_of(id), (id.0 as u64 | 0xffff) + 1)
+}
+
 fn deadline(now: Millis, timeout_ms: i32, tick_ms: u64) -> u64 {
     let timeout_ms = if failpoint::on(Failpoint::ExpireEarly) { timeout_ms / 2 } else { timeout_ms };
     now.plus(u64::try_from(timeout_ms).unwrap_or(0)).0 / tick_ms + 1
@@ -392,7 +400,24 @@ mod tests {
             let mut later = Sessions::new(ServerId(server), 100);
             sessions.highest_ids().for_each(|id| later.saw(id));
             later.activate(Millis(0), 1_000_000);
-            assert_eq!(later.new_id().0 as u64, last.0 as u64 + 1, "server {server}");
+            assert_eq!(later.new_id().0 as u64, (last.0 as u64 >> 16) + 1 << 16, "server {server}");
+        }
+    }
+
+    #[test]
+    fn ids_are_never_issued_twice_when_the_file_is_lost_and_the_clock_goes_back() {
+        // S-27, SC-45, F-12: of three sessions the others know the first, which still lives.
+        for server in [0, 1, 127, 128, 255] {
+            let mut sessions = Sessions::new(ServerId(server), 100);
+            sessions.activate(Millis(0), WALL_MS);
+            let issued = [(); 3].map(|()| sessions.new_id());
+            let mut refilled = Sessions::new(ServerId(server), 100);
+            refilled.begin(Millis(0), issued[0], 1000);
+            refilled.activate(Millis(0), WALL_MS - 5000);
+            for _ in 0..3 {
+                let id = refilled.new_id();
+                assert!(!issued.contains(&id), "server {server}: {id}");
+            }
         }
     }
 
