@@ -43,3 +43,58 @@ fn read(kept: &KeptConfig) -> Option<Membership> {
     }
     read
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::engine::EngineSettings;
+    use crate::member::Loading;
+    use crate::store::tests::sim_disk::SimDisk;
+    use crate::store::tests::world::tiny;
+
+    /// One voter of this port; 0 is the version of a file that has none.
+    fn config(version: u64, port: u16) -> Membership {
+        Membership::parse(&format!("server.1=host:{port}:2:participant;host:3\nversion={version:x}")).unwrap()
+    }
+
+    fn kept(config: &Membership) -> KeptConfig {
+        KeptConfig { version: config.version.0, text: config.to_string().into_bytes() }
+    }
+
+    /// What a member begins with whose superblock keeps these.
+    fn at_start(file: &Membership, committed: KeptConfig, seen: KeptConfig) -> Configs {
+        let mut state = ReplicatedState::new(&EngineSettings::default(), [1, 2]);
+        let disk = Arc::new(SimDisk::new(1));
+        let (mut store, _) = Store::open_on(disk, &tiny(), &mut Loading::into(&mut state)).unwrap();
+        store.keep(&MemberState { config: committed, config_seen: seen, ..store.member_state().clone() }).unwrap();
+        configs_at_start(&store, &state, file.clone())
+    }
+
+    #[test]
+    fn the_newer_of_file_and_superblock_is_committed_and_only_what_is_newer_still_was_told() {
+        let (file, old, new, newest) = (config(5, 10), config(4, 20), config(6, 30), config(7, 40));
+        let none = KeptConfig::default;
+        for (committed, seen, expected) in [
+            (none(), none(), Configs::of(file.clone())),
+            (kept(&old), none(), Configs::of(file.clone())),
+            (kept(&old), kept(&old), Configs::of(file.clone())),
+            (kept(&new), none(), Configs::of(new.clone())),
+            (kept(&new), kept(&new), Configs::of(new.clone())),
+            (kept(&old), kept(&new), Configs { told: Some(new.clone()), ..Configs::of(file.clone()) }),
+            (kept(&new), kept(&newest), Configs { told: Some(newest.clone()), ..Configs::of(new.clone()) }),
+        ] {
+            assert_eq!(at_start(&file, committed, seen), expected);
+        }
+    }
+
+    #[test]
+    fn a_kept_configuration_that_cannot_be_read_leaves_the_file_in_force() {
+        let file = config(5, 10);
+        for text in [&b"server.1=nonsense"[..], b"\xff\xfe"] {
+            let broken = KeptConfig { version: 9, text: text.to_vec() };
+            assert_eq!(at_start(&file, broken.clone(), broken), Configs::of(file.clone()));
+        }
+    }
+}

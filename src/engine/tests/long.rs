@@ -1,7 +1,7 @@
 //! Requests that take slices answer like short ones, to the byte and to the watch.
 
 use super::*;
-use crate::records::multi::{MultiHeader, decode_results};
+use crate::records::multi::{MultiHeader, MultiResult, decode_results};
 
 const MANY: usize = 2300;
 
@@ -165,4 +165,54 @@ fn a_connection_waits_as_long_as_its_write_is_not_applied() {
     world.commit();
     assert!(!world.engine.is_waiting(conn));
     assert!(world.engine.arrivals_retry_ms() > 0, "a delayed handshake is not offered in a loop");
+}
+
+#[test]
+fn a_multi_read_of_several_slices_answers_each_part_once_and_in_order() {
+    let mut world = world();
+    let conn = world.client();
+    for number in 0..5 {
+        let data = [number; 3];
+        let path = format!("/n{number}");
+        let request = CreateRequest { data: Buffer::new(&data), ..create(&path, 0) };
+        assert_eq!(world.call(conn, OpCode::Create, &request).code(), ErrorCode::Ok);
+    }
+    let mut body = Vec::new();
+    for number in 0..5000 {
+        encode(&MultiHeader::request(OpCode::GetData), &mut body);
+        encode(&PathWatchRequest { path: format!("/n{}", number % 6).as_str().into(), watch: false }, &mut body);
+    }
+    encode(&MultiHeader::END, &mut body);
+    let frame = world.raw(conn, OpCode::MultiRead, &body);
+    assert_eq!(frame.code(), ErrorCode::Ok);
+    let results = decode_results(&frame.body).unwrap();
+    let answers: Vec<Option<u8>> = results
+        .iter()
+        .map(|result| match result {
+            MultiResult::Data(reply) => reply.data.0.map(|data| data[0]),
+            _ => None,
+        })
+        .collect();
+    let expected: Vec<Option<u8>> = (0..5000).map(|number| Some((number % 6) as u8).filter(|n| *n < 5)).collect();
+    assert_eq!(answers, expected);
+}
+
+#[test]
+fn a_transaction_that_is_applied_in_slices_is_counted_once() {
+    let mut world = world();
+    let conn = world.client();
+    // So many ephemerals that their end is not listed, and so many events that they are not sent in one go.
+    fill(&mut world, conn, "/p", 1);
+    let watchers: Vec<ConnId> = (0..8).map(|_| world.client()).collect();
+    for watcher in &watchers {
+        world.call(*watcher, OpCode::AddWatch, &WatchRequest { path: "/p".into(), kind: 1 });
+    }
+    let before = world.engine.status().transactions;
+    assert_eq!(world.call(conn, OpCode::CloseSession, &()).code(), ErrorCode::Ok);
+    assert_eq!(world.engine.status().transactions, before + 1);
+    for watcher in watchers {
+        let events = world.events(watcher);
+        assert_eq!(events.len(), MANY);
+        assert!(events.iter().all(|(kind, _)| *kind == EventType::Deleted));
+    }
 }

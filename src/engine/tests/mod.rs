@@ -26,6 +26,7 @@ mod large;
 mod limits;
 mod lives;
 mod long;
+mod quotas;
 mod reconfig;
 mod replies;
 mod sessions;
@@ -160,6 +161,7 @@ impl World {
             }
             self.measured(Engine::go_on);
         }
+        self.check_sums();
         let waiting: Vec<ConnId> = self.inputs.keys().copied().collect();
         for conn in waiting {
             if self.inputs.get(&conn).is_some_and(|input| !input.is_empty()) && self.engine.output(conn).is_some() {
@@ -168,10 +170,17 @@ impl World {
         }
     }
 
+    /// What is queued for all is the sum of what is queued for each.
+    fn check_sums(&self) {
+        let each: usize = self.engine.conns.iter().map(|(_, conn)| conn.out.counted).sum();
+        assert_eq!(self.engine.output_total(), each, "bytes queued for all clients");
+    }
+
     /// All output of a connection, taken.
     fn bytes(&mut self, conn: ConnId) -> Vec<u8> {
         let out = self.engine.output(conn).map(|(out, _)| out.to_vec()).unwrap_or_default();
         self.engine.flushed(conn, out.len());
+        self.check_sums();
         out
     }
 

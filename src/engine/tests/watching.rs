@@ -63,6 +63,26 @@ fn a_deletion_is_told_once_per_connection_and_to_the_parent() {
 }
 
 #[test]
+fn a_child_watch_alone_hears_of_the_deletion_of_its_znode() {
+    // G-06
+    let mut world = World::new();
+    let (watcher, both, writer) = (world.client(), world.client(), world.client());
+    for path in ["/p", "/p/c", "/p/d"] {
+        world.create(writer, path, 0);
+    }
+    children(&mut world, watcher, "/p/c");
+    children(&mut world, both, "/p/c");
+    assert!(world.exists(both, "/p/d", true));
+    world.delete(writer, "/p/d");
+    world.delete(writer, "/p/c");
+    assert_eq!(world.events(watcher), [(Deleted, "/p/c".into())]);
+    assert_eq!(world.events(both), [(Deleted, "/p/d".into()), (Deleted, "/p/c".into())]);
+    world.create(writer, "/p/c", 0);
+    world.delete(writer, "/p/c");
+    assert_eq!(world.events(watcher), [], "it is spent");
+}
+
+#[test]
 fn persistent_and_recursive_watches_stay() {
     // SC-60
     let mut world = World::new();

@@ -58,3 +58,39 @@ pub(super) fn words(ending: &RoleEnd) -> String {
         RoleEnd::DiskFailed => "what the leader asked for could not be carried out on this member's file".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Zxid;
+    use crate::zab::Leaving;
+
+    #[test]
+    fn each_end_of_a_role_has_words_of_its_own_which_name_who_leads() {
+        let all = [
+            RoleEnd::NoQuorum,
+            RoleEnd::CounterUsedUp,
+            RoleEnd::OthersPasswords,
+            RoleEnd::LeaderLost(Leaving::Silent),
+            RoleEnd::LeaderLost(Leaving::Lagging),
+            RoleEnd::LeaderBroke("a proposal out of order"),
+            RoleEnd::CannotTruncate,
+            RoleEnd::Reconfigured { leader: Some(ServerId(7)) },
+            RoleEnd::Reconfigured { leader: None },
+            RoleEnd::DiskFailed,
+        ];
+        let mut told: Vec<String> = all.iter().map(words).collect();
+        assert!(told[5].contains("a proposal out of order") && told[7].contains("server 7"), "{told:?}");
+        assert!(told.iter().all(|line| line.len() > 20), "{told:?}");
+        told.sort_unstable();
+        told.dedup();
+        assert_eq!(told.len(), all.len());
+    }
+
+    #[test]
+    fn a_member_that_may_not_vote_names_what_it_waits_for() {
+        assert!(why_silent(&Silence::AwaitsLeader).contains("leader"));
+        assert!(why_silent(&Silence::AwaitsVoters(vec![ServerId(2), ServerId(5)])).ends_with("2, 5"));
+        assert!(why_silent(&Silence::AwaitsHistory(Zxid::new(3, 9))).contains("0x300000009"));
+    }
+}

@@ -1,8 +1,10 @@
 //! Three members in memory: engine, zab and store as they ship, with a queue for a network.
 
+mod alone;
 mod net;
 mod reconfiguring;
 mod scenarios;
+pub(super) mod site;
 mod voting;
 
 use net::{Session, World};

@@ -2,6 +2,7 @@
 
 mod asked;
 mod birth;
+mod bounds;
 mod covered;
 mod crafted;
 mod crash;

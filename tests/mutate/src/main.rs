@@ -18,7 +18,7 @@ use std::time::Instant;
 use copy::Copy;
 use run::{Fate, Tests};
 
-const ROOMS: &[&str] = &["engine", "tree", "store", "session", "zab", "watches"];
+const ROOMS: &[&str] = &["engine", "tree", "store", "session", "zab", "watches", "member"];
 const USAGE: &str =
     "mutate PROJECT FOLDER [--rooms a,b] [--sample N] [--quick] [--minutes N] [--again] [--as-built] [--list] [--write]";
 
@@ -76,7 +76,7 @@ fn main() {
     fs::write(&known, keys.join("\n")).expect("the folder can be written");
     fs::write(&built, program.to_string_lossy().as_bytes()).expect("the folder can be written");
 
-    let tests = Tests::look(&program, &folder.join("copy"), &folder.join("scratch"));
+    let tests = Tests::look(&program, &folder.join("copy"), &folder.join("scratch"), quick);
     let log = folder.join("fates.txt");
     // What earlier runs killed is not tried again with `--again`: tests are only ever added between such runs.
     let before: BTreeMap<String, Fate> = if again { report::read(&log) } else { BTreeMap::new() };

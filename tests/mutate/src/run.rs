@@ -54,8 +54,9 @@ fn used(process: &str, fields: [usize; 2]) -> f64 {
 pub(crate) const STAGES: [f64; 3] = [0.3, 1.5, f64::INFINITY];
 
 impl Tests {
-    /// Runs every test alone once, and writes down what it reaches.
-    pub(crate) fn look(program: &Path, project: &Path, scratch: &Path) -> Tests {
+    /// Runs every test alone once, and writes down what it reaches. Where only the quick ones are to be used, those that take
+    /// longer are not run to their end.
+    pub(crate) fn look(program: &Path, project: &Path, scratch: &Path, quick: bool) -> Tests {
         let mut tests = Tests {
             program: program.to_owned(),
             project: project.to_owned(),
@@ -68,15 +69,20 @@ impl Tests {
             Command::new(program).args(["--list", "--format=terse"]).output().expect("the tests can be listed");
         let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
         let mut reached = Vec::new();
+        let (most, mut too_slow) = (if quick { 0.0 } else { 60.0 }, 0);
         for name in listed.lines().filter_map(|line| line.strip_suffix(": test")) {
             if LEFT_OUT.iter().any(|prefix| name.starts_with(prefix)) {
                 continue;
             }
             let list = tests.scratch.join("reached");
             let before = used("self", [16, 17]);
-            let fate = tests.run(&[name], 60.0, "ZOA_MUTANTS_REACHED", &list.to_string_lossy());
+            let fate = tests.run(&[name], most, "ZOA_MUTANTS_REACHED", &list.to_string_lossy());
             let seconds = used("self", [16, 17]) - before;
             let ids = fs::read_to_string(&list).unwrap_or_default();
+            if quick && fate == Fate::Timeout {
+                too_slow += 1;
+                continue;
+            }
             if fate != Fate::Survived {
                 eprintln!("{name} fails without any change, so it is left out");
                 continue;
@@ -92,7 +98,8 @@ impl Tests {
                 tests.reach.entry(*id).or_default().push(test);
             }
         }
-        eprintln!("{} tests, {:.1} s", tests.names.len(), tests.seconds.iter().sum::<f64>());
+        let seconds: f64 = tests.seconds.iter().sum();
+        eprintln!("{} tests, {seconds:.1} s; {too_slow} are too slow to be quick", tests.names.len());
         tests
     }
 

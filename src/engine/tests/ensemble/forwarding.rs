@@ -354,3 +354,23 @@ fn a_write_that_cannot_be_read_is_answered_by_the_follower_and_never_forwarded()
     ensemble.carry();
     assert_eq!((ensemble.frames(client).len(), ensemble.engine(1).in_flight()), (3, 0));
 }
+
+#[test]
+fn what_is_on_its_way_is_outstanding_at_the_follower_and_what_waits_at_the_leader() {
+    let mut ensemble = Ensemble::new(2);
+    let client = ensemble.client(1);
+    let outstanding = |ensemble: &Ensemble| [0, 1].map(|at| ensemble.engine(at).status().outstanding);
+    assert_eq!(outstanding(&ensemble), [0, 0]);
+    ensemble.members[0].engine.set_log_budget(0);
+    for number in 0..3 {
+        ensemble.request(client, OpCode::Create, &create(&format!("/n{number}"), 0));
+    }
+    let sync = ensemble.request(client, OpCode::Sync, &PathRequest { path: "/".into() });
+    ensemble.carry();
+    assert_eq!(outstanding(&ensemble), [4, 3], "the leader must not decide");
+    assert_eq!([0, 1].map(|at| ensemble.engine(at).status().syncs), [0, 1]);
+    ensemble.members[0].engine.set_log_budget(u64::MAX);
+    ensemble.carry();
+    assert_eq!(outstanding(&ensemble), [0, 0]);
+    assert_eq!(ensemble.frames(client).last().unwrap().header.xid, sync);
+}
