@@ -122,7 +122,7 @@ pub struct Engine {
     config: Option<(Zxid, String)>,
     /// The requesters that want to resume a session whose end is proposed.
     ending: ending::EndingSessions,
-    /// Who asked a leader for sessions that it does not know.
+    /// Who asked a leader for sessions that it does not know, or whose password is another here.
     refusals: refusing::Refusals,
     /// Sessions that no other server knows.
     local: Sessions,

@@ -12,7 +12,8 @@ use super::conn::{CloseReason, ConnId, ConnPhase};
 use super::handshake::Handshake;
 use crate::ids::{LinkId, SessionId};
 
-/// Clients of this server that may wait to be refused. Above: they are closed without an answer.
+/// Clients of this server that may wait to be refused; as many of learners may. Above: those of ours are closed without an answer, and
+/// a learner is answered at once, as ZooKeeper does.
 pub(super) const REFUSALS_MAX: usize = 10_000;
 
 /// Who wants to go on with a session.
@@ -31,14 +32,19 @@ struct AwaitedRefusal {
     resumer: Resumer,
 }
 
-/// Those that wait for a quorum's answer, oldest first.
+/// Those that wait for a quorum's answer.
 #[derive(Default)]
-pub(super) struct Refusals(VecDeque<AwaitedRefusal>);
+pub(super) struct Refusals {
+    /// Oldest first.
+    waiting: VecDeque<AwaitedRefusal>,
+    /// How many of them are of learners.
+    of_learners: usize,
+}
 
 impl Engine {
     /// A client of ours is to be refused. `is_right`: its password is, but the session is not known here.
     pub(super) fn refuse_once_it_leads(&mut self, id: ConnId, session: SessionId, is_right: bool) -> Handshake {
-        if self.refusals.0.len() >= REFUSALS_MAX {
+        if self.refusals.waiting.len() - self.refusals.of_learners >= REFUSALS_MAX {
             let why =
                 format!("{REFUSALS_MAX} clients wait to hear whether their sessions are over, which is the limit");
             self.close(id, CloseReason::Violation(why));
@@ -54,27 +60,35 @@ impl Engine {
 
     /// A learner asks about a session that this leader does not know.
     pub(super) fn deny_once_it_leads(&mut self, link: LinkId, session: SessionId, timeout_ms: i32) {
+        if self.refusals.of_learners >= REFUSALS_MAX {
+            self.answer_learner(link, session, false);
+            return;
+        }
+        self.refusals.of_learners += 1;
         self.await_refusal(session, Resumer::Learner(link, timeout_ms));
     }
 
     fn await_refusal(&mut self, session: SessionId, resumer: Resumer) {
         let token = self.question();
-        self.refusals.0.push_back(AwaitedRefusal { token, session, resumer });
+        self.refusals.waiting.push_back(AwaitedRefusal { token, session, resumer });
     }
 
     /// A quorum has answered this question, and so all before it.
     pub(super) fn refuse_upto(&mut self, token: u64) {
-        while self.refusals.0.front().is_some_and(|refusal| refusal.token <= token)
-            && let Some(AwaitedRefusal { session, resumer, .. }) = self.refusals.0.pop_front()
+        while self.refusals.waiting.front().is_some_and(|refusal| refusal.token <= token)
+            && let Some(AwaitedRefusal { session, resumer, .. }) = self.refusals.waiting.pop_front()
         {
             match resumer {
                 Resumer::Client(id, _) if !self.conns.is_open(id) => {}
                 // It has begun meanwhile: its client shall come again.
-                Resumer::Client(id, true) if self.has_session(session) || self.is_ending(session) => {
+                Resumer::Client(id, true)
+                    if self.has_session(session) || self.is_ending(session) || self.remote.is_beginning(session) =>
+                {
                     self.close(id, CloseReason::NotServing);
                 }
                 Resumer::Client(id, _) => self.refuse_session(id, session),
                 Resumer::Learner(link, timeout_ms) => {
+                    self.refusals.of_learners -= 1;
                     if self.remote.is_there(link) && !self.is_answered(link, session, timeout_ms) {
                         self.answer_learner(link, session, false);
                     }

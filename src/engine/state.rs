@@ -37,7 +37,7 @@ pub struct ReplicatedState {
     /// Of the tree's hash.
     pub(super) seed: [u64; 2],
     /// What the last reconfiguration among the transactions replayed proposes.
-    reconfig_replayed: Option<Membership>,
+    pub(super) reconfig_replayed: Option<Membership>,
 }
 
 impl ReplicatedState {

@@ -14,6 +14,7 @@ use crate::ids::{Millis, ServerId, Zxid};
 use crate::records::peer::{LearnerInfo, PacketType, QuorumPacket, decode_epoch_ack, leader_info};
 
 mod passwords;
+mod promises;
 mod succession;
 
 use succession::Succession;
@@ -84,7 +85,7 @@ impl Leader {
             succession: Succession::default(),
         };
         let (me, accepted) = (own.settings.me, own.record.accepted_epoch);
-        leader.info(own, me, accepted, true)?;
+        leader.info(own, me, accepted.max(own.promised_by_others), true)?;
         Ok(leader)
     }
 
@@ -218,6 +219,9 @@ impl Leader {
             self.met_others(own)?;
         }
         let is_follower = packet.kind == PacketType::FOLLOWERINFO;
+        if is_follower {
+            self.met_promise(own, info.server, accepted)?;
+        }
         if let Some(learner) = self.learners.get_mut(&link) {
             learner.server = info.server;
             learner.is_observer = !is_follower;
@@ -733,6 +737,8 @@ impl Leader {
         // After a pause only one round: the others would ask about the past.
         self.next_ping = own.now.plus(own.settings.tick_ms / 2);
         self.drop_the_silent(own);
+        // Where voters have become fewer, those that answered may be a quorum now.
+        self.confirmed(own);
         if self.phase == LeaderPhase::Broadcasting && !self.succession.is_under_way() {
             let me = own.settings.me;
             let is_heard = |voter: ServerId| {

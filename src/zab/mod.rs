@@ -129,6 +129,7 @@ impl Zab {
             pretends: (start.right == VotingRight::OnceFilled).then_some(newcomer::SILENT),
             installing: false,
             has_met_others: false,
+            promised_by_others: 0,
             is_failed: false,
             actions: VecDeque::new(),
         };

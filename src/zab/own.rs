@@ -69,6 +69,13 @@ pub enum RoleEnd {
     },
     /// A member of ZooKeeper's has come, and sessions are to get passwords that it takes: a new epoch begins.
     OthersPasswords,
+    /// A voter has come that has accepted a higher epoch than this one, and may not follow: a new epoch begins, above that.
+    PromisedHigher {
+        /// The voter.
+        server: ServerId,
+        /// The epoch that it accepted.
+        epoch: u32,
+    },
 }
 
 /// This member's own.
@@ -110,6 +117,8 @@ pub(super) struct Own {
     /// A learner came that takes no passwords from its leader, or a leader that hands none down: one of ZooKeeper's, which knows only
     /// its own.
     pub(super) has_met_others: bool,
+    /// The highest epoch that a voter which came to this leader had accepted: the next one is above it.
+    pub(super) promised_by_others: u32,
     /// The log cannot be written any more.
     pub(super) is_failed: bool,
     /// Actions not taken yet.

@@ -236,4 +236,7 @@ fn what_the_log_proposes_is_read_from_its_own_record_and_not_from_the_znode_that
     assert_eq!(replay(1, OpCode::SetData, 1), None, "it is no proposal");
     assert_eq!(replay(2, OpCode::Reconfig, 2), Some(2));
     assert_eq!(replay(3, OpCode::SetData, 1), Some(2), "it is still there");
+    // A file is read anew from its snapshot when it turns out that a part of what was read is void.
+    state.load_begin(Zxid::new(1, 1));
+    assert_eq!(state.reconfig_replayed(), None, "it was cut from the log");
 }

@@ -42,6 +42,7 @@ impl DialPace {
         self.in_vain = match ending {
             RoleEnd::NoQuorum
             | RoleEnd::CounterUsedUp
+            | RoleEnd::PromisedHigher { .. }
             | RoleEnd::Reconfigured { .. }
             | RoleEnd::LeaderLost(Leaving::Silent) => 0,
             _ if !is_early => 1,

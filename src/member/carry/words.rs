@@ -44,6 +44,11 @@ pub(super) fn words(ending: &RoleEnd) -> String {
              passwords that it takes"
                 .to_owned()
         }
+        RoleEnd::PromisedHigher { server, epoch } => {
+            format!(
+                "this member leads no longer: server {server} has accepted epoch {epoch}, and one above it is needed"
+            )
+        }
         RoleEnd::LeaderLost(why) => format!("the leader is lost ({why:?})"),
         RoleEnd::LeaderBroke(why) => format!("the leader is left: {why}"),
         RoleEnd::CannotTruncate => {

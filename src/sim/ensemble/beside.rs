@@ -290,7 +290,7 @@ impl Cluster {
                     if header.cxid == 0 {
                         let timeout_ms = self.canon.model.sessions.get(&session).copied().unwrap_or(0);
                         self.story.tell(now, &format!("{id}: session 0x{session:x} ends, as a model says"));
-                        self.ends_without_a_fault(session, timeout_ms as u64)?;
+                        self.ends_without_a_fault(id, session, timeout_ms as u64)?;
                     }
                 }
             }

@@ -340,7 +340,11 @@ impl Cluster {
             self.canon.closing.insert(session);
         }
         match txn {
-            Txn::CreateSession(_) => drop(process.heard.insert(session, (listened, "its beginning"))),
+            // One of an earlier epoch has its whole timeout from the election on, whenever a learner is sent it.
+            Txn::CreateSession(_) if matches!(process.standing, Standing::Leading { epoch } if epoch == header.zxid.epoch()) =>
+            {
+                process.heard.insert(session, (listened, "its beginning"));
+            }
             Txn::CloseSession(_) if header.cxid == 0 => {
                 let heard = process.heard.get(&session).copied().unwrap_or((0, "nothing"));
                 let (heard, by) = heard.max((process.decides_since, "the election"));
@@ -352,19 +356,21 @@ impl Cluster {
                     let silent_ms = silent_us / 1000;
                     return Err(format!("G-10, S-35: 0x{session:x} ends {silent_ms} ms after {by}, of {timeout_ms}"));
                 }
-                self.ends_without_a_fault(session, timeout_ms as u64)?;
+                self.ends_without_a_fault(id, session, timeout_ms as u64)?;
             }
             _ => {}
         }
         Ok(())
     }
 
-    /// A client that speaks for its session and pings in time keeps it, once nothing is broken any more.
-    pub(super) fn ends_without_a_fault(&self, session: i64, timeout_ms: u64) -> Result<(), Wrong> {
+    /// A client that speaks for its session and pings in time keeps it, once nothing is broken any more. One that is at a leader
+    /// which does not know yet that it was deposed, or at a learner of that, pings in vain.
+    pub(super) fn ends_without_a_fault(&self, leader: ServerId, session: i64, timeout_ms: u64) -> Result<(), Wrong> {
         let Some(healed_at) = self.healed_at else { return Ok(()) };
         let now = self.agenda.now;
         let speaks = |client: &super::KazooClient| {
-            client.speaks_for(now).filter(|(of, since_us)| *of == session && now - since_us > healed_at)
+            let is_heard = client.greeted_by().is_some_and(|server| server == leader || self.follows(server, leader));
+            client.speaks_for(now).filter(|(of, since_us)| *of == session && now - since_us > healed_at && is_heard)
         };
         let since_us = self.clients.iter().find_map(speaks).map_or(0, |(_, since_us)| since_us);
         // What a ping's news takes to the leader at most: to a follower, until the leader's next ping, and on.
@@ -374,6 +380,12 @@ impl Cluster {
             return Ok(());
         }
         Err(format!("G-10, L-05: the leader ends 0x{session:x}, whose client has pinged for {} ms", since_us / 1000))
+    }
+
+    fn follows(&self, server: ServerId, leader: ServerId) -> bool {
+        let process = self.machines.get(&server).and_then(|machine| machine.process.as_ref());
+        process
+            .is_some_and(|process| matches!(process.standing, Standing::Following { leader: of, .. } if of == leader))
     }
 
     // -----------------------------------------------------------------------------------------------------------

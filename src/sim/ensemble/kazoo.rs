@@ -240,6 +240,11 @@ impl KazooClient {
         self.is_greeted.then_some((self.session, now - self.greeted_at))
     }
 
+    /// Who greeted it last.
+    pub(super) fn greeted_by(&self) -> Option<ServerId> {
+        self.greeted_by
+    }
+
     /// When it is to look again at what it could do: a ping is due by then, or it has thought, or waited, enough.
     pub(super) fn acts_at(&self) -> u64 {
         let third = self.timeout_us() / 3;

@@ -20,6 +20,7 @@ pub(super) struct Story {
 impl Story {
     pub(super) fn tell(&mut self, now_us: u64, line: &str) {
         self.mix(now_us);
+        log::debug!("{:.6} s  {line}", now_us as f64 / 1e6);
         let line: String = line.chars().take(200).collect();
         let said: String = line.split(' ').filter(|word| !word.starts_with("0x")).collect();
         if said == self.last.0 {

@@ -12,6 +12,30 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
+/// Prints what members log, and what happens to them in between.
+struct Printer;
+
+impl log::Log for Printer {
+    fn enabled(&self, _metadata: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        println!("{} {}", record.target(), record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+/// With `ZOA_SIM_LOG=debug` (or another level) a run tells everything as it happens.
+fn print_the_log() {
+    if let Some(level) = std::env::var("ZOA_SIM_LOG").ok().and_then(|text| text.parse().ok()) {
+        log::set_max_level(level);
+        // Another test of this process may have set it.
+        let _ = log::set_logger(&Printer);
+    }
+}
+
 #[test]
 fn no_seed_finds_an_ensemble_that_breaks_a_promise() {
     // G-01 to G-15, S-01 to S-17, S-30 to S-35, L-01 to L-07 as far as `checks`, `canon` and `kazoo` have them; F-01 to F-18.
@@ -22,6 +46,7 @@ fn no_seed_finds_an_ensemble_that_breaks_a_promise() {
             from..from + number("ZOA_SIM_SEEDS").unwrap_or(12)
         }
     };
+    print_the_log();
     let shrinks = number("ZOA_SIM_SHRINK") != Some(0);
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     let (mut seconds, mut broken) = (0.0, Vec::new());

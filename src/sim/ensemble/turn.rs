@@ -163,6 +163,10 @@ impl Cluster {
         if result.is_ok() || self.observe(id, process).is_ok() {
             self.carry_out(id, process, host.deeds)?;
         }
+        if self.machines[&id].disk.dead() {
+            // Also where the member could go on without what it asked of its disk.
+            return Err(ProcessEnd::Dies("the power goes"));
+        }
         result.map_err(|_| ProcessEnd::Dies("its disk failed"))
     }
 

@@ -48,6 +48,34 @@ fn an_epoch_is_told_once_it_is_accepted_on_the_own_disk_and_begins_once_it_is_cu
 }
 
 #[test]
+fn a_voter_that_promised_a_higher_epoch_ends_the_one_that_it_may_not_follow_and_the_next_is_above_that() {
+    // L-03, S-08: it would be refused for as long as this leader leads.
+    for is_established in [true, false] {
+        let mut member = if is_established {
+            Member::established(1..=5)
+        } else {
+            let mut member = Member::elected(1..=5);
+            member.introduces(1, 1, PacketType::FOLLOWERINFO, 4);
+            member.kept();
+            member
+        };
+        member.introduces(2, 2, PacketType::FOLLOWERINFO, 5);
+        assert_eq!(member.ending(), None, "it has accepted this epoch");
+        member.introduces(7, 7, PacketType::FOLLOWERINFO, 11);
+        member.introduces(8, 2, PacketType::OBSERVERINFO, 11);
+        assert_eq!(member.ending(), None, "a stranger, and a voter that observes: a quorum does without them");
+        member.introduces(3, 2, PacketType::FOLLOWERINFO, 9);
+        assert_eq!(member.ending(), Some(RoleEnd::PromisedHigher { server: ServerId(2), epoch: 9 }));
+        member.done.clear();
+        member.passes(1000);
+        let mut member = member.wins();
+        // That voter need not be among those who come first.
+        member.introduces(4, 1, PacketType::FOLLOWERINFO, 5);
+        assert_eq!(member.kept().map(|record| record.accepted_epoch), Some(10));
+    }
+}
+
+#[test]
 fn the_new_epoch_is_above_every_one_that_was_accepted_and_only_voters_make_a_quorum_for_it() {
     // SC-27
     let mut member = Member::elected(1..=5);
@@ -401,6 +429,16 @@ fn a_leader_alone_in_a_quorum_of_one_confirms_at_once() {
     let mut member = Member::established(1..=5);
     member.zab.own.settings.quorums = Quorums::of(Quorum::Majority(Majority::new(vec![ServerId(3)])));
     member.tell(ZabEvent::Confirm { token: 1 });
+    assert!(member.done.contains(&ZabAction::Confirmed { token: 1 }));
+}
+
+#[test]
+fn a_question_is_answered_once_those_that_answered_are_a_quorum_because_voters_were_removed() {
+    let mut member = Member::established(1..=5);
+    member.tell(ZabEvent::Confirm { token: 1 });
+    assert!(!member.done.contains(&ZabAction::Confirmed { token: 1 }));
+    member.zab.own.settings.quorums = Quorums::of(Quorum::Majority(Majority::new(vec![ServerId(3)])));
+    member.passes(TICK_MS / 2);
     assert!(member.done.contains(&ZabAction::Confirmed { token: 1 }));
 }
 

@@ -39,6 +39,7 @@ fn own() -> Own {
         truncating: None,
         installing: false,
         has_met_others: false,
+        promised_by_others: 0,
         is_failed: false,
         actions: Default::default(),
         pretends: Default::default(),

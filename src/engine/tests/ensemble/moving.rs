@@ -369,8 +369,47 @@ fn a_session_that_begins_while_its_refusal_waits_is_not_called_over() {
 }
 
 #[test]
+fn a_session_whose_beginning_is_decided_while_its_refusal_waits_is_not_called_over() {
+    // G-10: a local one that another member makes known to all.
+    let mut ensemble = Ensemble::new(3);
+    let session = ensemble.members[2].engine.state.sessions.new_id();
+    let password = ensemble.engine(0).passwords.of(session);
+    ensemble.confirms = false;
+    let client = ensemble.resume(0, session, &password);
+    ensemble.carry();
+    ensemble.members[0].engine.remote.begins(session);
+    ensemble.confirms = true;
+    ensemble.carry();
+    assert_eq!((ensemble.welcome(client), ensemble.close_reason(client)), (None, Some(CloseReason::NotServing)));
+}
+
+#[test]
+fn so_many_learners_clients_wait_to_be_refused_and_the_leaders_own_are_not_in_their_way() {
+    let mut ensemble = Ensemble::new(3);
+    ensemble.confirms = false;
+    let password = ensemble.engine(0).passwords.of(SessionId(7));
+    let asks = ensemble.resume(1, SessionId(7), &password);
+    ensemble.carry();
+    assert_eq!(ensemble.welcome(asks), None, "the leader asks a quorum first");
+    let link = link(1, ensemble.epoch);
+    for _ in 1..crate::engine::refusing::REFUSALS_MAX {
+        ensemble.members[0].engine.deny_once_it_leads(link, SessionId(8), 4000);
+    }
+    let own = ensemble.resume(0, SessionId(7), &password);
+    ensemble.carry();
+    assert_eq!((ensemble.welcome(own), ensemble.close_reason(own)), (None, None), "it waits");
+    let one_more = ensemble.resume(1, SessionId(9), &ensemble.engine(0).passwords.of(SessionId(9)));
+    ensemble.carry();
+    assert_eq!(ensemble.welcome(one_more), Some((SessionId::NONE, 0)), "it is answered at once");
+    assert_eq!(ensemble.welcome(asks), None);
+    ensemble.confirms = true;
+    ensemble.carry();
+    assert_eq!(ensemble.welcome(asks), Some((SessionId::NONE, 0)));
+    assert_eq!(ensemble.welcome(own), Some((SessionId::NONE, 0)));
+}
+
+#[test]
 fn so_many_clients_wait_to_be_refused_and_no_more() {
-    //
     for at in [0, 1] {
         let mut ensemble = Ensemble::new(3);
         ensemble.confirms = false;
