@@ -215,6 +215,12 @@ impl Remote {
         self.proposed.push_back((zxid, link));
     }
 
+    /// Sessions for which somebody speaks.
+    #[cfg(test)]
+    pub(super) fn speakers(&self) -> usize {
+        self.speaks_for.len()
+    }
+
     /// Learners that wait for what will never come.
     pub(super) fn take_abandoned(&mut self) -> Vec<LinkId> {
         // Who has ended is asked only of sessions that are not in the table, so ends that come to nothing may stay here.
@@ -574,4 +580,24 @@ impl Engine {
 /// What a learner may ask for: what its clients write, and `sync`.
 fn is_forwarded(op: OpCode) -> bool {
     is_write(op) || matches!(op, OpCode::DeleteContainer | OpCode::Check | OpCode::Sync | OpCode::CreateSession)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_sessions_that_have_ended_so_many_are_remembered_and_the_oldest_are_forgotten() {
+        // S-44
+        let mut remote = Remote::default();
+        remote.end_is_decided(SessionId(-1), false);
+        assert!(!remote.has_ended(SessionId(-1)), "without local sessions nobody asks");
+        for number in 1..=ENDED_MAX as i64 + 2 {
+            remote.end_is_decided(SessionId(number), true);
+            remote.end_is_decided(SessionId(number), true);
+        }
+        assert_eq!((remote.ended.len(), remote.has_ended.len()), (ENDED_MAX, ENDED_MAX));
+        assert!(!remote.has_ended(SessionId(2)) && remote.has_ended(SessionId(3)));
+        assert!(remote.has_ended(SessionId(ENDED_MAX as i64 + 2)));
+    }
 }

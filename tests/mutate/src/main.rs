@@ -19,21 +19,21 @@ use copy::Copy;
 use run::{Fate, Tests};
 
 const ROOMS: &[&str] = &["engine", "tree", "store", "session", "zab", "watches", "member"];
-const USAGE: &str =
-    "mutate PROJECT FOLDER [--rooms a,b] [--sample N] [--quick] [--minutes N] [--again] [--as-built] [--list] [--write]";
+const USAGE: &str = "mutate PROJECT FOLDER [--rooms a,b] [--sample N] [--quick | --brief] [--minutes N] [--again] [--as-built] [--list] [--write]";
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let project = PathBuf::from(arguments.next().expect(USAGE));
     let folder = PathBuf::from(arguments.next().expect(USAGE));
     let mut rooms: Vec<String> = ROOMS.iter().map(|room| (*room).to_owned()).collect();
-    let (mut again, mut as_built, mut list, mut write, mut quick) = (false, false, false, false, false);
-    let (mut sample, mut minutes) = (None, None);
+    let (mut again, mut as_built, mut list, mut write) = (false, false, false, false);
+    let (mut sample, mut minutes, mut stages) = (None, None, run::STAGES.len());
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rooms" => rooms = arguments.next().expect(USAGE).split(',').map(str::to_owned).collect(),
             "--sample" => sample = Some(arguments.next().and_then(|text| text.parse().ok()).expect(USAGE)),
-            "--quick" => quick = true,
+            "--quick" => stages = 1,
+            "--brief" => stages = 2,
             "--minutes" => minutes = Some(arguments.next().and_then(|text| text.parse::<u64>().ok()).expect(USAGE)),
             "--again" => again = true,
             "--as-built" => as_built = true,
@@ -76,7 +76,7 @@ fn main() {
     fs::write(&known, keys.join("\n")).expect("the folder can be written");
     fs::write(&built, program.to_string_lossy().as_bytes()).expect("the folder can be written");
 
-    let tests = Tests::look(&program, &folder.join("copy"), &folder.join("scratch"), quick);
+    let tests = Tests::look(&program, &folder.join("copy"), &folder.join("scratch"), stages);
     let log = folder.join("fates.txt");
     // What earlier runs killed is not tried again with `--again`: tests are only ever added between such runs.
     let before: BTreeMap<String, Fate> = if again { report::read(&log) } else { BTreeMap::new() };
@@ -89,10 +89,7 @@ fn main() {
             *fate = None;
         }
     }
-    for stage in 0..run::STAGES.len() {
-        if quick && stage > 0 {
-            break;
-        }
+    for stage in 0..stages {
         for (count, id) in tried.iter().enumerate() {
             if is_over() {
                 eprintln!("\nno time is left at {count} of {} in stage {}", tried.len(), stage + 1);
@@ -102,7 +99,7 @@ fn main() {
             if matches!(fate, Some(Fate::Killed | Fate::Timeout)) || (stage > 0 && *fate == Some(Fate::Unreached)) {
                 continue;
             }
-            *fate = Some(tests.fate(*id, stage));
+            *fate = Some(tests.fate(*id, copy.mutants[*id as usize - 1].room(), stage));
             if count % 50 == 0 {
                 report::write(&log, &copy, &fates);
                 eprint!("\rstage {} of {}: {count} of {}  ", stage + 1, run::STAGES.len(), tried.len());

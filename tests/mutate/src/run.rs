@@ -29,7 +29,7 @@ pub(crate) struct Tests {
     scratch: PathBuf,
     names: Vec<String>,
     seconds: Vec<f64>,
-    /// By a change's number: the tests that reach it, quick ones first.
+    /// By a change's number: the tests that reach it.
     reach: HashMap<u32, Vec<usize>>,
 }
 
@@ -51,12 +51,15 @@ fn used(process: &str, fields: [usize; 2]) -> f64 {
 }
 
 /// Processor seconds of tests up to which each stage goes.
-pub(crate) const STAGES: [f64; 3] = [0.3, 1.5, f64::INFINITY];
+pub(crate) const STAGES: [f64; 3] = [0.6, 4.0, f64::INFINITY];
+
+/// Tests of other rooms than the change's are taken as if they were so many times slower: few of them are about it.
+const STRANGE: f64 = 4.0;
 
 impl Tests {
-    /// Runs every test alone once, and writes down what it reaches. Where only the quick ones are to be used, those that take
-    /// longer are not run to their end.
-    pub(crate) fn look(program: &Path, project: &Path, scratch: &Path, quick: bool) -> Tests {
+    /// Runs every test alone once, and writes down what it reaches. Tests that are too slow for all of the first `stages` are not
+    /// run to their end.
+    pub(crate) fn look(program: &Path, project: &Path, scratch: &Path, stages: usize) -> Tests {
         let mut tests = Tests {
             program: program.to_owned(),
             project: project.to_owned(),
@@ -69,7 +72,7 @@ impl Tests {
             Command::new(program).args(["--list", "--format=terse"]).output().expect("the tests can be listed");
         let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
         let mut reached = Vec::new();
-        let (most, mut too_slow) = (if quick { 0.0 } else { 60.0 }, 0);
+        let (most, mut too_slow) = (STAGES[stages - 1].min(300.0).ceil() as u64, 0);
         for name in listed.lines().filter_map(|line| line.strip_suffix(": test")) {
             if LEFT_OUT.iter().any(|prefix| name.starts_with(prefix)) {
                 continue;
@@ -79,7 +82,7 @@ impl Tests {
             let fate = tests.run(&[name], most, "ZOA_MUTANTS_REACHED", &list.to_string_lossy());
             let seconds = used("self", [16, 17]) - before;
             let ids = fs::read_to_string(&list).unwrap_or_default();
-            if quick && fate == Fate::Timeout {
+            if stages < STAGES.len() && fate == Fate::Timeout {
                 too_slow += 1;
                 continue;
             }
@@ -91,21 +94,22 @@ impl Tests {
             tests.names.push(name.to_owned());
             tests.seconds.push(seconds);
         }
-        let mut order: Vec<usize> = (0..tests.names.len()).collect();
-        order.sort_by(|a, b| tests.seconds[*a].total_cmp(&tests.seconds[*b]));
-        for test in order {
-            for id in &reached[test] {
+        for (test, ids) in reached.iter().enumerate() {
+            for id in ids {
                 tests.reach.entry(*id).or_default().push(test);
             }
         }
         let seconds: f64 = tests.seconds.iter().sum();
-        eprintln!("{} tests, {seconds:.1} s; {too_slow} are too slow to be quick", tests.names.len());
+        eprintln!("{} tests, {seconds:.1} s; {too_slow} are too slow to take part", tests.names.len());
         tests
     }
 
-    /// Tries one change with the tests of one stage: the quick ones, slower ones, the rest.
-    pub(crate) fn fate(&self, id: u32, stage: usize) -> Fate {
-        let Some(reaching) = self.reach.get(&id) else { return Fate::Unreached };
+    /// Tries one change of a room with the tests of one stage: the quick ones, slower ones, the rest.
+    pub(crate) fn fate(&self, id: u32, room: &str, stage: usize) -> Fate {
+        let Some(mut reaching) = self.reach.get(&id).cloned() else { return Fate::Unreached };
+        let is_own = |test: usize| self.names[test].strip_prefix(room).is_some_and(|rest| rest.starts_with("::"));
+        let weight = |test: &usize| self.seconds[*test] * if is_own(*test) { 1.0 } else { STRANGE };
+        reaching.sort_by(|a, b| weight(a).total_cmp(&weight(b)));
         let from = if stage == 0 { -1.0 } else { STAGES[stage - 1] };
         let mut sum = 0.0;
         let in_stage = reaching.iter().filter(|test| {
@@ -118,16 +122,16 @@ impl Tests {
         }
         let seconds = now.iter().map(|test| self.seconds[*test]).sum();
         let names: Vec<&str> = now.iter().map(|test| self.names[*test].as_str()).collect();
-        self.run(&names, seconds, "ZOA_MUTANT", &id.to_string())
+        self.run(&names, limit(seconds), "ZOA_MUTANT", &id.to_string())
     }
 
-    fn run(&self, names: &[&str], seconds: f64, variable: &str, value: &str) -> Fate {
+    fn run(&self, names: &[&str], most: u64, variable: &str, value: &str) -> Fate {
         let _ = fs::remove_dir_all(&self.scratch);
         fs::create_dir_all(&self.scratch).expect("there is room for temporary files");
         // A change may make a test eat the machine: processor time, memory (KiB) and files are bounded.
         let mut child = Command::new("bash")
             .args(["-c", "ulimit -c 0 -t \"$1\" -v 8000000 -f 4000000; shift; exec \"$@\"", "limited"])
-            .arg(limit(seconds).to_string())
+            .arg(most.to_string())
             .arg(&self.program)
             .args(["--exact", "--test-threads=1"])
             .args(names)

@@ -451,3 +451,16 @@ fn a_live_session_with_the_password_of_another_kind_is_refused_all_the_same() {
         assert_eq!((ensemble.close_reason(thief), ensemble.close_reason(owner)), (Some(CloseReason::Refused), None));
     }
 }
+
+#[test]
+fn nothing_is_kept_of_who_spoke_for_a_session_that_has_ended() {
+    // S-44
+    let mut ensemble = Ensemble::new(2);
+    let clients = [ensemble.client(0), ensemble.client(1), ensemble.client(1)];
+    assert_eq!(ensemble.engine(0).remote.speakers(), 3);
+    for client in clients {
+        ensemble.request(client, OpCode::CloseSession, &());
+        ensemble.carry();
+    }
+    assert_eq!(ensemble.engine(0).remote.speakers(), 0);
+}

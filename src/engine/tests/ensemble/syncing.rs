@@ -211,3 +211,22 @@ fn learners_take_turns_when_many_requests_wait() {
     ensemble.carry();
     ensemble.assert_equal();
 }
+
+#[test]
+fn a_sync_behind_writes_that_came_to_nothing_is_answered_all_the_same() {
+    // S-30, G-14
+    let mut ensemble = Ensemble::new(3);
+    let (writer, reader) = (ensemble.client(0), ensemble.client(0));
+    (ensemble.commits, ensemble.confirms) = (false, false);
+    ensemble.request(writer, OpCode::Create, &create("/lost", 0));
+    let xid = sync(&mut ensemble, reader);
+    ensemble.carry();
+    ensemble.uncommitted.clear();
+    ensemble.members[0].engine.abandon_proposals();
+    assert!(ensemble.frames(reader).is_empty(), "no quorum has confirmed yet");
+    ensemble.confirms = true;
+    ensemble.carry();
+    let frames = ensemble.frames(reader);
+    assert_eq!((frames.len(), frames[0].header.xid, frames[0].code()), (1, xid, ErrorCode::Ok));
+    assert!(ensemble.close_reason(writer).is_some() && ensemble.close_reason(reader).is_none());
+}
