@@ -63,3 +63,51 @@ fn what_comes_behind_a_decided_write_is_decided_as_if_it_were_applied() {
     assert_eq!(codes, [Ok, Ok, NotEmpty, Ok, Ok, Ok, Ok, Ok, NoChildrenForEphemerals]);
     world.engine.tree().check().unwrap();
 }
+
+#[test]
+fn nothing_is_decided_for_a_session_behind_its_decided_end() {
+    // S-28: not even that a znode is as it was.
+    use crate::records::multi::MultiHeader;
+    let mut world = World::new();
+    let (client, other) = (world.client(), world.client());
+    assert_eq!(world.create(client, "/a", 0).code(), ErrorCode::Ok);
+    let any = PathVersionRequest { path: "/a".into(), version: -1 };
+    assert!(world.engine.expire(world.session(client)));
+    let mut checks = Vec::new();
+    encode(&MultiHeader::request(OpCode::Check), &mut checks);
+    encode(&any, &mut checks);
+    encode(&MultiHeader::END, &mut checks);
+    let set = SetDataRequest { path: "/a".into(), data: Buffer::new(b"x"), version: -1 };
+    let set_acl = SetAclRequest { path: "/a".into(), acl: Some(vec![Acl::open()]), version: -1 };
+    world.request(client, OpCode::Create, &create("/b", 0));
+    world.request(client, OpCode::SetData, &set);
+    world.request(client, OpCode::SetAcl, &set_acl);
+    world.request(client, OpCode::Delete, &any);
+    // The end itself is behind all of them.
+    let proposals: Vec<Proposal> = world.engine.poll_proposals().collect();
+    let codes: Vec<i32> = proposals
+        .iter()
+        .filter_map(|proposal| match crate::records::txn::decode_txn(&proposal.txn).unwrap().1 {
+            crate::records::txn::Txn::Error(error) => Some(error.err),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(codes, [ErrorCode::SessionExpired.to_i32(); 4]);
+    for proposal in proposals {
+        world.engine.deliver(proposal.zxid, &proposal.txn).unwrap();
+    }
+    assert!(world.exists(other, "/a", false) && !world.exists(other, "/b", false));
+    // A multi that only checks, too.
+    let late = world.client();
+    assert!(world.engine.expire(world.session(late)));
+    let mut payload = Vec::new();
+    encode(&RequestHeader { xid: 7, op: OpCode::Multi.to_i32() }, &mut payload);
+    payload.extend_from_slice(&checks);
+    world.send(late, &payload);
+    let multi = world.engine.proposals()[1].txn.clone();
+    let (_, txn, _) = crate::records::txn::decode_txn(&multi).unwrap();
+    let crate::records::txn::Txn::Multi(parts) = txn else { panic!("{txn:?}") };
+    let data = parts[0].data.0.unwrap();
+    assert_eq!((parts.len(), parts[0].op), (1, -1));
+    assert_eq!(data, ErrorCode::SessionExpired.to_i32().to_be_bytes());
+}

@@ -206,3 +206,68 @@ fn text_of(config: &Membership) -> KeptConfig {
         version => KeptConfig { version: version.0, text: config.to_string().into_bytes() },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::engine::{EngineSettings, ReplicatedState};
+    use crate::member::Loading;
+    use crate::store::tests::sim_disk::SimDisk;
+    use crate::store::tests::world::tiny;
+
+    fn store() -> Store {
+        let mut state = ReplicatedState::new(&EngineSettings::default(), [1, 2]);
+        Store::open_on(Arc::new(SimDisk::new(1)), &tiny(), &mut Loading::into(&mut state)).unwrap().0
+    }
+
+    fn config(version: u64) -> Membership {
+        Membership::parse(&format!("server.1=host:1:2:participant;host:3\nversion={version:x}")).unwrap()
+    }
+
+    fn record(accepted_epoch: u32, current_epoch: u32) -> MemberRecord {
+        let passwords =
+            EpochPasswords { mode: Some(SessionPasswords::Moving), secret: SessionSecret([accepted_epoch as u8; 32]) };
+        MemberRecord { accepted_epoch, current_epoch, passwords }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_record_is_read_back_as_it_was() {
+        // S-08, D-01, D-02
+        let mut store = store();
+        for record in [record(1, 0), record(3, 2), record(4, 4)] {
+            store.keep(&kept(&store, record, None)).unwrap();
+            let again = record_of(&store);
+            assert_eq!((again.accepted_epoch, again.current_epoch), (record.accepted_epoch, record.current_epoch));
+            assert!(again.passwords == record.passwords, "the passwords of epoch {}", record.accepted_epoch);
+        }
+    }
+
+    #[test]
+    fn a_new_file_that_its_operator_trusts_is_as_any_other_once_it_has_a_leaders_history() {
+        // F-21
+        let mut store = store();
+        let new = MemberState { soundness: Soundness::NewAndTrusted, ..store.member_state().clone() };
+        store.keep(&new).unwrap();
+        assert_eq!(kept(&store, record(1, 0), None).soundness, Soundness::NewAndTrusted, "it has promised an epoch");
+        assert_eq!(kept(&store, record(1, 1), None).soundness, Soundness::Sound);
+    }
+
+    #[test]
+    fn configurations_are_kept_as_they_are_and_those_of_the_files_are_left_to_the_files() {
+        let mut store = store();
+        let both = Configs { told: Some(config(9)), ..Configs::of(config(5)) };
+        let state = kept(&store, record(1, 1), Some(&both));
+        assert_eq!((state.config.version, state.config_seen.version), (5, 9));
+        let read = |kept: &KeptConfig| Membership::parse(std::str::from_utf8(&kept.text).unwrap()).unwrap();
+        assert_eq!((read(&state.config), read(&state.config_seen)), (config(5), config(9)));
+        store.keep(&state).unwrap();
+        let other = kept(&store, record(2, 1), None);
+        assert_eq!((other.config.version, other.config_seen.version), (5, 9), "they stay");
+        let committed = kept(&store, record(2, 1), Some(&Configs::of(config(9))));
+        assert_eq!((committed.config.version, committed.config_seen), (9, KeptConfig::default()));
+        let of_files = kept(&store, record(2, 1), Some(&Configs::of(config(0))));
+        assert_eq!((of_files.config, of_files.config_seen), (KeptConfig::default(), KeptConfig::default()));
+    }
+}

@@ -1,8 +1,10 @@
 //! Three members in memory: engine, zab and store as they ship, with a queue for a network.
 
 mod alone;
+mod learners;
 mod net;
 mod reconfiguring;
+mod roles;
 mod scenarios;
 pub(super) mod site;
 mod voting;

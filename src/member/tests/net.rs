@@ -227,18 +227,18 @@ pub(super) struct Session {
 pub(super) struct World {
     pub net: Net,
     disks: BTreeMap<ServerId, Arc<SimDisk>>,
-    members: BTreeMap<ServerId, Member<Box<Engine>>>,
+    pub(super) members: BTreeMap<ServerId, Member<Box<Engine>>>,
     outputs: BTreeMap<(ServerId, u32), Vec<u8>>,
     now: u64,
     xid: i32,
-    options: StoreOptions,
+    pub(super) options: StoreOptions,
     observers: Vec<ServerId>,
     /// What each member's configuration file says, where members may change.
     files: BTreeMap<ServerId, Membership>,
     /// So many pieces of a state a member reads in a step; `None` for all.
     pub raw_per_step: Option<usize>,
-    /// What the operator says of new files.
-    pub trusts_new_file: Option<bool>,
+    /// How members join, and what the operator says of new files.
+    pub joining: JoinSettings,
     /// How long a write of the log takes, ms; members that are not here write at once.
     pub slow: BTreeMap<ServerId, u64>,
     /// Writes under way, and when they are over.
@@ -277,7 +277,7 @@ impl World {
             observers: (voters + 1..=count).map(ServerId).collect(),
             files: BTreeMap::new(),
             raw_per_step: None,
-            trusts_new_file: None,
+            joining: JoinSettings::default(),
             slow: BTreeMap::new(),
             writes: BTreeMap::new(),
         }
@@ -359,8 +359,8 @@ impl World {
         let mut member = Member::new(settings, state, store, Box::new);
         // As the peer does.
         member.store.set_writes_apart();
-        let file = self.files.get(&id);
-        let reconfig = file.map(|file| configs_at_start(&member.store, member.engine.state(), file.clone()));
+        let reconfig =
+            self.files.get(&id).map(|file| configs_at_start(&member.store, member.engine.state(), file.clone()));
         if let Some(configs) = &reconfig {
             member.engine.configured(&configs.committed);
         }
@@ -376,9 +376,8 @@ impl World {
             passwords: None,
         };
         self.net.inboxes.insert(id, VecDeque::new());
-        let joining = JoinSettings { trusts_new_file: self.trusts_new_file, ..JoinSettings::default() };
         let mut wires = Wires { me: id, now: self.now, net: &mut self.net };
-        member.join(&mut wires, settings, joining).unwrap();
+        member.join(&mut wires, settings, self.joining).unwrap();
         self.members.insert(id, member);
     }
 
@@ -433,6 +432,10 @@ impl World {
     /// Everybody who runs serves.
     pub(super) fn is_whole(&self) -> bool {
         self.leader().is_some() && self.followers().len() + 1 == self.members.len()
+    }
+
+    pub(super) fn time(&self) -> Millis {
+        Millis(self.now)
     }
 
     pub(super) fn applied(&self, id: ServerId) -> Zxid {
@@ -588,16 +591,6 @@ impl World {
         let mut payload = Vec::new();
         encode(&RequestHeader { xid: self.xid, op: OpCode::CloseSession.to_i32() }, &mut payload);
         self.offer(client.server, client.conn, &payload);
-    }
-
-    /// It is to stop; whether it leads.
-    pub(super) fn begin_leaving(&mut self, id: ServerId) -> bool {
-        self.members.get_mut(&id).unwrap().begin_leaving()
-    }
-
-    /// Whether nothing is lost when it stops now.
-    pub(super) fn may_leave(&self, id: ServerId) -> bool {
-        self.members[&id].may_leave()
     }
 
     /// Whether a write of the member's log is under way.

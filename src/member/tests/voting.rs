@@ -110,7 +110,7 @@ fn a_member_with_a_history_leads_new_ones_that_have_met_it() {
 fn an_operator_who_knows_that_nothing_is_lost_need_not_wait_for_all() {
     for (trusts, leads) in [(Some(true), true), (Some(false), false), (None, false)] {
         let mut world = World::idle(3, 0);
-        world.trusts_new_file = trusts;
+        world.joining.trusts_new_file = trusts;
         world.start(ServerId(1));
         world.start(ServerId(2));
         world.pass(10_000);

@@ -377,3 +377,36 @@ fn no_question_about_a_session_overtakes_its_beginning() {
     ensemble.carry();
     assert_eq!(ensemble.welcome(again).map(|(id, _)| id), Some(session));
 }
+
+#[test]
+fn many_local_sessions_that_are_silent_end_in_slices_of_one_turn() {
+    //
+    let mut ensemble = with_local(false);
+    for _ in 0..250 {
+        ensemble.client(1);
+    }
+    assert_eq!(ensemble.counts(1), (0, 250));
+    ensemble.now = ensemble.now.plus(60_000);
+    let (now, wall) = ensemble.time();
+    let engine = &mut ensemble.members[1].engine;
+    engine.set_time(now, wall);
+    let mut looks = vec![engine.status().local_sessions];
+    while engine.tick() {
+        looks.push(engine.status().local_sessions);
+    }
+    assert_eq!(looks, [250, 150, 50]);
+    assert_eq!((ensemble.counts(1), ensemble.engine(1).status().sessions_expired), ((0, 0), 250));
+}
+
+#[test]
+fn local_sessions_are_listed_where_there_may_be_some() {
+    let mut ensemble = with_local(false);
+    let client = ensemble.client(1);
+    let session = ensemble.session(client);
+    let listed: Vec<SessionId> =
+        ensemble.engine(1).local_buckets().unwrap().flat_map(|(_, sessions)| sessions).collect();
+    assert_eq!(listed, [session]);
+    assert!(Ensemble::new(1).engine(0).local_buckets().is_none(), "they are off");
+    let alone = World::with(EngineSettings { local_sessions: true, ..EngineSettings::default() });
+    assert!(alone.engine.local_buckets().is_none(), "a server that is alone has none");
+}

@@ -1,0 +1,91 @@
+//! Members that are brought up to date, or that cannot be for a while.
+
+use super::net::World;
+use super::{OK, serving};
+use crate::records::peer::PacketType;
+
+fn sent(world: &World, kind: PacketType) -> usize {
+    world.net.sent.get(&kind.0).copied().unwrap_or(0)
+}
+
+#[test]
+fn a_learner_that_lacks_more_log_than_is_read_at_once_gets_all_of_it_and_no_state() {
+    // L-03: the log is kept, and it is several times as long as what memory holds and what is read at once.
+    let mut world = World::idle(3, 0);
+    (world.options.log_window, world.options.max_size) = (8 << 20, 32 << 20);
+    world.ids().into_iter().for_each(|id| world.start(id));
+    world.until("one leads and two follow", World::is_whole);
+    let leader = world.leader().unwrap();
+    let client = world.connect(leader, None).unwrap();
+    let away = world.followers()[0];
+    world.all_agree();
+    world.kill(away);
+    for number in 0..300 {
+        assert_eq!(world.create(client, &format!("/n{number}"), &[number as u8; 7000], 0), OK);
+    }
+    let (states, diffs) = (world.net.raw, sent(&world, PacketType::DIFF));
+    world.start(away);
+    world.until("it follows", World::is_whole);
+    assert_eq!((world.net.raw, sent(&world, PacketType::DIFF)), (states, diffs + 1), "the state was sent");
+    world.all_agree();
+    assert!(world.engine(away).tree().lookup("/n299").is_some());
+}
+
+#[test]
+fn learners_that_go_while_the_state_is_sent_to_them_leave_room_for_others() {
+    // R-26, L-03: more often than a state may be sent at once.
+    let (mut world, clients) = serving();
+    for number in 0..300 {
+        assert_eq!(world.create(clients[number % 3], &format!("/n{number}"), &[number as u8; 2000], 0), OK);
+    }
+    let wiped = world.followers()[0];
+    (world.net.raw_piece, world.raw_per_step) = (8 << 10, Some(1));
+    for round in 0..10 {
+        world.kill(wiped);
+        world.wipe(wiped);
+        let begun = world.net.raw;
+        world.start(wiped);
+        world.until("the state is being sent", |world| world.net.raw > begun);
+        assert!(!world.is_whole(), "round {round}: all of it was sent, the test is too small");
+    }
+    world.raw_per_step = None;
+    world.until("it follows", World::is_whole);
+    world.all_agree();
+}
+
+#[test]
+fn a_follower_without_space_holds_nobody_up_and_has_everything_once_there_is_space() {
+    // F-09, L-03
+    let (mut world, clients) = serving();
+    let leader = world.leader().unwrap();
+    let full = world.followers()[0];
+    let at_leader = *clients.iter().find(|client| client.server == leader).unwrap();
+    world.fill_disk(full);
+    for number in 0..900 {
+        assert_eq!(world.create(at_leader, &format!("/n{number}"), &[number as u8; 900], 0), OK);
+    }
+    assert!(world.logged(full) < world.logged(leader), "it had room: the test is too small");
+    assert_eq!(world.leader(), Some(leader));
+    world.empty_disk(full);
+    world.until("it follows", |world| world.is_whole() && world.logged(full) == world.logged(leader));
+    world.all_agree();
+}
+
+#[test]
+fn what_is_too_large_for_the_log_is_decided_for_nobody_and_ends_no_role() {
+    // R-22, G-14: asked for at the leader, and by way of a follower.
+    let (mut world, clients) = serving();
+    let leader = world.leader().unwrap();
+    let standing = world.standing(leader);
+    let large = vec![7; world.options.max_record as usize + 1];
+    for client in &clients {
+        let before = world.logged(leader);
+        assert_eq!(world.set(*client, "/", &large), None, "its connection is closed: nobody knows");
+        assert_eq!(world.logged(leader), before);
+        world.until("all serve", World::is_whole);
+        assert_eq!(world.standing(leader), standing);
+        let again = world.connect(client.server, None).unwrap();
+        assert_eq!(world.set(again, "/", b"small"), OK);
+        world.all_agree();
+    }
+}
