@@ -34,7 +34,7 @@ pub(super) enum Happening {
     Resumes { member: ServerId, life: u32 },
     /// Blocked paths are open again.
     Opens { number: u64 },
-    /// A leader is deposed while it reads what its learners have sent before.
+    /// A leader is deposed, now that its learners have answered its ping.
     IsDeposed { leader: ServerId, seed: u64 },
     /// Those that were cut off are back, and somebody else loses its disk.
     LaggardsAreBack { laggards: Vec<ServerId>, seed: u64 },

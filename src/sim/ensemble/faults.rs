@@ -51,7 +51,11 @@ impl Cluster {
             }
             FaultKind::Isolate => self.isolate(any),
             FaultKind::IsolateLeader => self.isolate(leader),
-            FaultKind::Depose => self.leader() == Some(leader) && self.depose(leader),
+            // Counted when it has happened.
+            FaultKind::Depose => {
+                self.depose(leader);
+                false
+            }
             FaultKind::Halves => {
                 let part: Vec<ServerId> = members.iter().copied().filter(|_| self.rng.chance(2)).collect();
                 let rest = members.iter().filter(|id| !part.contains(id));
@@ -207,42 +211,65 @@ impl Cluster {
     }
 
     /// A leader is cut off, and its learners find that out at once while it does not: they elect another one, and for a while its
-    /// clients have two to choose from (F-16, G-04). In half of the cases what its learners have sent before arrives late, so that it
-    /// hears of them all the while.
-    fn depose(&mut self, leader: ServerId) -> bool {
-        let others: Vec<ServerId> = self.swarm.members().into_iter().filter(|other| *other != leader).collect();
-        let seed = self.rng.next();
-        let mut due = self.agenda.now;
-        if self.rng.chance(2) {
-            let us = self.swarm.ticks_us(self.swarm.sync_limit);
-            others.iter().for_each(|other| self.net.set_slow((Place::Member(*other), Place::Member(leader)), us));
-            due += self.swarm.ticks_us(2);
+    /// clients have two to choose from (F-16, G-04). That happens right behind a ping, so that they have nearly all of the time until
+    /// the next one to see something newer: who counts an answer to this one as an answer to their questions is wrong until then. In half
+    /// of the cases the answers come late.
+    fn depose(&mut self, leader: ServerId) {
+        if self.leader() == Some(leader) && self.deposable(leader).is_some() {
+            self.to_depose = Some((leader, self.rng.next()));
         }
+    }
+
+    /// The epoch that a member leads in, if those that follow it can go on without it.
+    fn deposable(&self, leader: ServerId) -> Option<u32> {
+        let process = self.machines[&leader].process.as_ref();
+        let Some(Standing::Leading { epoch }) = process.map(|process| process.standing) else { return None };
+        let follows = |voter: ServerId| self.net.quorum_stream(Place::Member(leader), Place::Member(voter)).is_some();
+        let can = self.healed_at.is_none() && self.canon.is_quorum(|voter| voter != leader && follows(voter));
+        can.then_some(epoch)
+    }
+
+    /// A leader has sent the ping of its time.
+    pub(super) fn has_pinged(&mut self, leader: ServerId) {
+        let Some((_, seed)) = self.to_depose.take_if(|(id, _)| *id == leader) else { return };
+        let shared = std::mem::replace(&mut self.rng, Rng(seed));
+        if self.rng.chance(2) {
+            let us = self.rng.below(self.swarm.ticks_us(self.swarm.sync_limit));
+            let pairs = self.others(leader).map(|other| (Place::Member(other), Place::Member(leader))).collect();
+            self.block_for(pairs, &format!("{leader} hears its learners late,"), us);
+        }
+        let seed = self.rng.next();
+        let due = self.agenda.now + 4 * self.swarm.latency_us.1 + 2000;
         self.agenda.at(due, &mut self.rng, Happening::IsDeposed { leader, seed });
-        !others.is_empty()
+        self.rng = shared;
+    }
+
+    fn others(&self, than: ServerId) -> impl Iterator<Item = ServerId> + use<> {
+        self.swarm.members().into_iter().filter(move |other| *other != than)
     }
 
     pub(super) fn deposed(&mut self, leader: ServerId, seed: u64) {
-        let process = self.machines[&leader].process.as_ref();
-        let Some(Standing::Leading { epoch }) = process.map(|process| process.standing) else { return };
-        if self.healed_at.is_some() {
-            return;
-        }
+        // The process may not lead any more by now.
+        let Some(epoch) = self.deposable(leader) else { return };
         let shared = std::mem::replace(&mut self.rng, Rng(seed));
-        let others: Vec<ServerId> = self.swarm.members().into_iter().filter(|other| *other != leader).collect();
         let here = Place::Member(leader);
-        for other in &others {
-            if let Some(stream) = self.net.quorum_stream(here, Place::Member(*other)) {
+        for other in self.others(leader) {
+            if let Some(stream) = self.net.quorum_stream(here, Place::Member(other)) {
                 self.net.swallow(stream);
-                self.comes(*other, Incoming::Stream(stream, Travelling::End));
+                self.comes(other, Incoming::Stream(stream, Travelling::End));
             }
         }
         let us = self.swarm.ticks_us(self.swarm.sync_limit + 1 + self.rng.below(10));
-        let pairs = others.iter().map(|other| (here, Place::Member(*other))).collect();
+        let pairs = self.others(leader).map(|other| (here, Place::Member(other))).collect();
         self.block_for(pairs, &format!("{leader} is cut off, and its learners know that"), us);
-        let now = self.agenda.now;
-        let doubt = Doubt { leader, epoch, until: now + us };
-        self.clients.iter_mut().for_each(|client| client.begins_to_doubt(now, doubt));
+        self.story.count(FaultKind::Depose.name());
+        let since = self.agenda.now;
+        let doubt = Doubt { leader, epoch, since, until: since + us };
+        for client in (0..self.clients.len()).filter(|client| !self.less.clients.contains(client)).collect::<Vec<_>>() {
+            self.clients[client].begins_to_doubt(doubt);
+            let due = self.clients[client].acts_at(since);
+            self.client_acts_at(client, due);
+        }
         self.rng = shared;
     }
 
@@ -549,6 +576,7 @@ impl Cluster {
             decides_since: 0,
             learners: Default::default(),
             sent_state: None,
+            pings: 0,
             applied,
             resumed_at: None,
         };
@@ -617,6 +645,7 @@ impl Cluster {
         self.healed_at = Some(self.agenda.now);
         self.story.tell(self.agenda.now, "all faults end");
         self.blocked.clear();
+        self.to_depose = None;
         // Where epochs are short, clients that are fast end one after the other.
         ids::set_counter_last(None);
         self.net.heal(&mut self.agenda);

@@ -1,7 +1,11 @@
 //! A client as kazoo is one: it connects to any of the servers, pings, moves on when it hears nothing, resumes its session,
 //! registers its watches again. Everything that it reads is held against the history.
 
+mod doubting;
+
 use std::collections::{BTreeSet, VecDeque};
+
+pub(super) use doubting::Doubt;
 
 use super::canon::Canon;
 use super::swarm::Swarm;
@@ -23,8 +27,6 @@ use crate::store::tests::sim_disk::Rng;
 const PING_XID: i32 = -2;
 const SET_WATCHES_XID: i32 = -8;
 const NO_NODE: i32 = -101;
-/// Who doubts looks again after so long at most, µs.
-const DOUBT_STEP_US: u64 = 20_000;
 /// Requests that wait for their answers, at most.
 const WAITING_MAX: usize = 6;
 
@@ -34,16 +36,6 @@ struct KazooRequest {
     /// The highest zxid that anybody had been shown when it was sent (G-04).
     floor: i64,
     sent_at: u64,
-}
-
-/// A leader may be one no more, of which its clients ask whether they see the newest state, as soon as somebody else has seen a newer.
-#[derive(Clone, Copy)]
-pub(super) struct Doubt {
-    pub leader: ServerId,
-    /// The epoch that it led in.
-    pub epoch: u32,
-    /// The time of the doubt, µs.
-    pub until: u64,
 }
 
 /// What a client does next.
@@ -59,6 +51,8 @@ pub(super) struct KazooClient {
     number: usize,
     rng: Rng,
     servers: Vec<ServerId>,
+    /// When it acts next, µs; what is on the agenda for another time is void.
+    pub acts_due: u64,
     stream: Option<u64>,
     is_greeted: bool,
     greeted_at: u64,
@@ -120,6 +114,7 @@ impl KazooClient {
         KazooClient {
             number,
             servers,
+            acts_due: 0,
             stream: None,
             is_greeted: false,
             greeted_at: 0,
@@ -182,19 +177,8 @@ impl KazooClient {
         (self.stream, self.is_greeted) = (None, false);
         self.asked.clear();
         self.input.clear();
-        let most_us = u64::from(self.timeout_ms.unsigned_abs()) * 50;
-        let most_us = if self.doubted(now).is_some() { most_us.min(DOUBT_STEP_US) } else { most_us };
+        let most_us = self.patience_us(now, u64::from(self.timeout_ms.unsigned_abs()) * 50);
         self.pauses_until = now + 1000 + self.rng.below(most_us);
-    }
-
-    /// A leader is deposed, and does not know it.
-    pub(super) fn begins_to_doubt(&mut self, now: u64, doubt: Doubt) {
-        self.doubts = Some(doubt);
-        self.pauses_until = self.pauses_until.min(now + DOUBT_STEP_US);
-    }
-
-    fn doubted(&self, now: u64) -> Option<Doubt> {
-        self.doubts.filter(|doubt| now < doubt.until)
     }
 
     /// It has connected.
@@ -246,13 +230,14 @@ impl KazooClient {
     }
 
     /// When it is to look again at what it could do: a ping is due by then, or it has thought, or waited, enough.
-    pub(super) fn acts_at(&self) -> u64 {
+    pub(super) fn acts_at(&self, now: u64) -> u64 {
         let third = self.timeout_us() / 3;
-        match (self.stream, self.is_greeted) {
+        let at = match (self.stream, self.is_greeted) {
             (None, _) => self.pauses_until,
             (Some(_), false) => self.heard_at + third + 1,
             (Some(_), true) => self.thinks_until.min(self.sent_at + third + 1).min(self.heard_at + 2 * third + 1),
-        }
+        };
+        now + self.patience_us(now, at.saturating_sub(now)).max(1000)
     }
 
     /// Looks at what it could do.
@@ -281,17 +266,9 @@ impl KazooClient {
         if now < self.thinks_until {
             return KazooStep::Nothing;
         }
-        let doubted = self.doubted(now);
-        let think_us = if doubted.is_some() { self.think_us.min(DOUBT_STEP_US) } else { self.think_us };
-        self.thinks_until = now + 1000 + self.rng.below(think_us);
-        if let Some(doubt) = doubted
-            && doubt.leader == self.servers[0]
-        {
-            let is_due = Zxid(canon.shown).epoch() > doubt.epoch && self.waiting() == 0 && !self.is_quiet;
-            return match is_due {
-                true => KazooStep::Send(self.ask(SimRequest::Sync("/t0".to_owned()), now, canon)),
-                false => KazooStep::Nothing,
-            };
+        self.thinks_until = now + 1000 + self.rng.below(self.patience_us(now, self.think_us));
+        if let Some(step) = self.doubting_step(now, canon) {
+            return step;
         }
         if self.is_quiet || self.asked.len() >= WAITING_MAX {
             return KazooStep::Nothing;

@@ -122,6 +122,8 @@ pub(super) struct SimProcess {
     pub learners: BTreeMap<ServerId, u64>,
     /// When it last sent a state: who installs one may be silent for longer.
     pub sent_state: Option<u64>,
+    /// Pings and answers that it has sent.
+    pub pings: u64,
     /// What it had applied when it was looked at last.
     pub applied: Zxid,
     /// When it last went on after it had been stopped.

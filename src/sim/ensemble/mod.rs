@@ -105,6 +105,8 @@ struct Cluster {
     blocked: BTreeMap<u64, Vec<(Place, Place)>>,
     /// The next leader is killed soon after it was established.
     dooms_leader: bool,
+    /// A leader that is deposed with its next ping, and from what is drawn how.
+    to_depose: Option<(ServerId, u64)>,
     /// Faults drawn so far, and from what.
     faults: Vec<FaultKind>,
     fault_seed: u64,
@@ -215,6 +217,7 @@ impl Cluster {
             blocks: 0,
             blocked: BTreeMap::new(),
             dooms_leader: false,
+            to_depose: None,
             faults: Vec::new(),
             fault_seed: rng.next(),
             less,
@@ -236,7 +239,7 @@ impl Cluster {
             if self.less.clients.contains(&client) {
                 continue;
             }
-            self.agenda.at(due, &mut self.rng, Happening::ClientActs { client });
+            self.client_acts_at(client, due);
         }
         let first = self.swarm.ticks_us(4);
         self.agenda.at(first, &mut self.rng, Happening::Fault);
@@ -359,10 +362,17 @@ impl Cluster {
 
     fn client_acts(&mut self, index: usize) -> Result<(), Wrong> {
         let now = self.agenda.now;
-        self.client_steps(index);
-        let due = self.clients[index].acts_at().max(now + 1000);
-        self.agenda.at(due, &mut self.rng, Happening::ClientActs { client: index });
+        if self.clients[index].acts_due == now {
+            self.client_steps(index);
+            let due = self.clients[index].acts_at(now);
+            self.client_acts_at(index, due);
+        }
         Ok(())
+    }
+
+    fn client_acts_at(&mut self, client: usize, due: u64) {
+        self.clients[client].acts_due = due;
+        self.agenda.at(due, &mut self.rng, Happening::ClientActs { client });
     }
 
     fn client_steps(&mut self, index: usize) {

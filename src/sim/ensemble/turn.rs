@@ -183,7 +183,11 @@ impl Cluster {
         process.member.engine.grant_back(granted);
         process.member.pace();
         self.change_members(id, process);
+        let pings = process.pings;
         self.call(id, process, |member, host| member.wake(host))?;
+        if process.pings > pings {
+            self.has_pinged(id);
+        }
         self.has_woken(id, process)?;
         while let Some(incoming) = process.inbox.pop_front() {
             self.take_in(id, process, incoming)?;
@@ -435,6 +439,7 @@ impl Cluster {
                 Deed::Dial(to) => self.dial(id, process, to),
                 Deed::Send(link, packet) => {
                     let Some(stream) = process.links.get(&link).copied() else { continue };
+                    process.pings += u64::from(packet.kind == PacketType::PING);
                     let checked = self.check_packet(id, process, stream, &packet);
                     if !self.less.is_blind {
                         checked?;
