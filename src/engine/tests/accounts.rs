@@ -259,3 +259,28 @@ fn addresses_are_forgotten_when_they_could_bring_a_whole_burst_again() {
     assert!(arrivals.admit(Millis(2999), address(20_001), 10, 20));
     assert_eq!(arrivals.len(), 3, "those of the last two seconds");
 }
+
+#[test]
+fn what_srst_sets_to_zero_is_what_was_counted_of_requests_and_not_of_sessions() {
+    let mut world = world();
+    let conn = world.client();
+    let session = world.session(conn);
+    world.exists(conn, "/", false);
+    let bad = AuthRequest { kind: 0, scheme: "nonsense".into(), auth: Buffer::new(b"u:p") };
+    world.request(conn, OpCode::Auth, &bad);
+    world.bytes(conn);
+    world.open();
+    world.pass(20_000);
+    assert!(world.engine.expire(session) || !world.engine.has_session(session));
+    world.commit();
+    let of_sessions = |world: &World| {
+        let status = world.engine.status();
+        (status.sessions_expired, status.auth_failed, status.handshakes_overdue)
+    };
+    let before = of_sessions(&world);
+    assert!(before.0 > 0 && before.1 > 0 && before.2 > 0, "{before:?}");
+    world.engine.reset_counters();
+    assert_eq!(of_sessions(&world), before);
+    let status = world.engine.status();
+    assert_eq!((status.received, status.sent, status.latency.count()), (0, 0, 0));
+}

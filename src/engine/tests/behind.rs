@@ -111,3 +111,26 @@ fn nothing_is_decided_for_a_session_behind_its_decided_end() {
     assert_eq!((parts.len(), parts[0].op), (1, -1));
     assert_eq!(data, ErrorCode::SessionExpired.to_i32().to_be_bytes());
 }
+
+#[test]
+fn versions_are_expected_as_they_were_applied_and_as_they_are_decided() {
+    let mut world = World::new();
+    let client = world.client();
+    assert_eq!(world.create(client, "/a", 0).code(), ErrorCode::Ok);
+    let acl = |version| SetAclRequest { path: "/a".into(), acl: Some(vec![Acl::open()]), version };
+    let set = |version| SetDataRequest { path: "/a".into(), data: Buffer::new(b"x"), version };
+    for version in 0..3 {
+        assert_eq!(world.call(client, OpCode::SetAcl, &acl(version)).code(), ErrorCode::Ok);
+        assert_eq!(world.call(client, OpCode::SetData, &set(version)).code(), ErrorCode::Ok);
+        assert_eq!(world.call(client, OpCode::SetAcl, &acl(version)).code(), ErrorCode::BadVersion);
+        assert_eq!(world.call(client, OpCode::SetData, &set(version)).code(), ErrorCode::BadVersion);
+    }
+    for version in [3, 3, 4] {
+        world.request(client, OpCode::SetAcl, &acl(version));
+        world.request(client, OpCode::SetData, &set(version));
+    }
+    world.commit();
+    use ErrorCode::{BadVersion, Ok};
+    let codes: Vec<ErrorCode> = world.frames(client).iter().map(Frame::code).collect();
+    assert_eq!(codes, [Ok, Ok, BadVersion, BadVersion, Ok, Ok]);
+}

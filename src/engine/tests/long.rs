@@ -216,3 +216,44 @@ fn a_transaction_that_is_applied_in_slices_is_counted_once() {
         assert!(events.iter().all(|(kind, _)| *kind == EventType::Deleted));
     }
 }
+
+#[test]
+fn events_of_a_short_transaction_to_many_are_sent_in_slices_and_its_reply_comes_behind() {
+    // R-24, G-05
+    let mut world = world();
+    let conn = world.client();
+    world.create(conn, "/p", 0);
+    let mut deletes = Vec::new();
+    for number in 0..300 {
+        world.create(conn, &format!("/p/{number:03}"), 0);
+        encode(&MultiHeader::request(OpCode::Delete), &mut deletes);
+        encode(&PathVersionRequest { path: format!("/p/{number:03}").as_str().into(), version: -1 }, &mut deletes);
+    }
+    encode(&MultiHeader::END, &mut deletes);
+    assert!(deletes.len() < 16 << 10, "it is applied in one go");
+    let watchers: Vec<ConnId> = (0..40).map(|_| world.client()).collect();
+    for watcher in &watchers {
+        world.call(*watcher, OpCode::AddWatch, &WatchRequest { path: "/p".into(), kind: 1 });
+    }
+    world.xid += 1;
+    let mut payload = Vec::new();
+    encode(&RequestHeader { xid: world.xid, op: OpCode::Multi.to_i32() }, &mut payload);
+    payload.extend_from_slice(&deletes);
+    world.send(conn, &payload);
+    while !world.engine.has_proposals() {
+        world.engine.go_on();
+    }
+    let proposal = world.engine.poll_proposals().next().unwrap();
+    world.engine.deliver_begin(proposal.zxid, &proposal.txn).unwrap();
+    let mut slices = 0;
+    while world.engine.is_applying() {
+        assert!(world.engine.output(conn).unwrap().0.is_empty(), "its events are still being sent");
+        world.engine.apply_slice().unwrap();
+        slices += 1;
+    }
+    assert!(slices > 1, "12,000 events in {slices} slices");
+    assert_eq!(world.frames(conn).len(), 1);
+    for watcher in watchers {
+        assert_eq!(world.events(watcher).len(), 300);
+    }
+}

@@ -89,3 +89,47 @@ fn what_is_too_large_for_the_log_is_decided_for_nobody_and_ends_no_role() {
         world.all_agree();
     }
 }
+
+#[test]
+fn a_member_that_waits_for_space_for_the_state_goes_along_when_its_leader_is_lost() {
+    // L-01, S-16: what was begun under the old leader ends with its role.
+    let (mut world, clients) = serving();
+    let full = world.followers()[0];
+    let leader = world.leader().unwrap();
+    let stays = *clients.iter().find(|client| client.server == leader).unwrap();
+    world.kill(full);
+    for number in 0..900 {
+        assert_eq!(world.create(stays, &format!("/n{number}"), &[number as u8; 900], 0), OK);
+    }
+    world.all_agree();
+    world.fill_disk(full);
+    let before = sent(&world, PacketType::SNAP);
+    world.start(full);
+    world.until("it is sent the state", |world| sent(world, PacketType::SNAP) > before);
+    world.pass(500);
+    world.kill(leader);
+    world.empty_disk(full);
+    world.until("the two others serve", World::is_whole);
+    world.all_agree();
+}
+
+#[test]
+fn a_member_that_looks_for_a_leader_takes_no_snapshot_of_what_may_be_dropped() {
+    // S-15, S-43: it has more log than a snapshot is due for.
+    let (mut world, clients) = serving();
+    for number in 0..100 {
+        assert_eq!(world.create(clients[number % 3], &format!("/n{number}"), &[number as u8; 900], 0), OK);
+    }
+    world.all_agree();
+    let ids = world.ids();
+    ids.iter().for_each(|id| world.kill(*id));
+    world.options.log_window = 20 << 10;
+    world.start(ids[0]);
+    world.pass(1000);
+    let taken = |world: &World| world.members[&ids[0]].store.stats().snapshots;
+    assert!(world.members[&ids[0]].store.wants_snapshot());
+    assert!(taken(&world) == 0 && !world.members[&ids[0]].snapshots.is_walking());
+    ids[1..].iter().for_each(|id| world.start(*id));
+    world.until("it serves and takes one", |world| world.is_whole() && taken(world) > 0);
+    world.all_agree();
+}

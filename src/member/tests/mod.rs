@@ -225,12 +225,14 @@ fn what_only_a_dead_leader_had_is_dropped_when_it_comes_back() {
             let client = world.connect(followers[0], None).unwrap();
             assert_eq!(world.create(client, "/since", b"x", 0), OK);
         }
+        let states = world.net.raw;
         world.start(leader);
         assert!(world.engine(leader).tree().lookup("/only-here").is_some(), "it is applied with all of the log");
         world.until("it follows", World::is_whole);
         world.all_agree();
         assert!(world.engine(leader).tree().lookup("/only-here").is_none());
         assert_eq!(world.net.sent.contains_key(&PacketType::TRUNC.0), !is_written_since);
+        assert_eq!(world.net.raw > states, is_written_since, "a log that was cut needs no state");
         let client = world.connect(leader, None).unwrap();
         assert_eq!(world.create(client, "/only-here", b"", 0), OK);
         // Its disk says the same.

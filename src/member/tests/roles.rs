@@ -127,3 +127,19 @@ fn a_turn_is_due_when_the_first_of_its_timers_is() {
     assert_eq!(member.poll_timeout(Millis(now.0 + 10_000)), Some(0), "it is overdue");
     assert!(!member.goes_on(), "nothing is to be done before");
 }
+
+#[test]
+fn what_is_proposed_and_not_committed_is_undelivered_until_it_is_applied() {
+    let (mut world, clients) = serving();
+    world.all_agree();
+    let (leader, followers) = (world.leader().unwrap(), world.followers());
+    let at_leader = *clients.iter().find(|client| client.server == leader).unwrap();
+    let undelivered = |world: &World| world.members[&leader].has_undelivered();
+    assert!(!undelivered(&world));
+    world.slow.extend(followers.iter().map(|id| (*id, 300)));
+    world.send_create(at_leader, "/a");
+    world.pass(100);
+    assert!(undelivered(&world) && !world.is_answered(at_leader), "no quorum has it");
+    world.until("it is answered", |world| world.is_answered(at_leader));
+    assert!(!undelivered(&world));
+}

@@ -15,6 +15,7 @@ mod member;
 mod promised;
 pub(crate) mod real;
 mod retry;
+mod shape;
 pub(crate) mod sim_disk;
 mod slow;
 mod told;

@@ -204,3 +204,33 @@ impl Ensemble {
         client
     }
 }
+
+#[test]
+fn nothing_that_was_under_way_in_a_role_is_left_when_it_ends() {
+    // S-16
+    let mut ensemble = Ensemble::new(2);
+    let clients = [ensemble.client(0), ensemble.client(1)];
+    let mut long = Vec::new();
+    for number in 0..10_000 {
+        encode(&crate::records::multi::MultiHeader::request(OpCode::Create), &mut long);
+        encode(&create(&format!("/n{number}"), 0), &mut long);
+    }
+    encode(&crate::records::multi::MultiHeader::END, &mut long);
+    for client in clients {
+        let mut payload = encoded(&RequestHeader { xid: 1, op: OpCode::Multi.to_i32() });
+        payload.extend_from_slice(&long[..if client.at == 0 { long.len() } else { 0 }]);
+        ensemble.send(client, &payload);
+        let sync = encoded(&PathRequest { path: "/".into() });
+        let mut payload = encoded(&RequestHeader { xid: 2, op: OpCode::Sync.to_i32() });
+        payload.extend_from_slice(&sync);
+        ensemble.send(client, &payload);
+    }
+    assert!(ensemble.engine(0).has_work(), "the multi is half decided");
+    for member in &mut ensemble.members {
+        member.engine.retire().unwrap();
+        assert!(!member.engine.has_work() && !member.engine.has_proposals());
+        assert!(member.engine.poll_packet().is_none(), "it goes to nobody");
+        let status = member.engine.status();
+        assert_eq!((status.outstanding, status.syncs), (0, 0));
+    }
+}
