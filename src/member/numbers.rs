@@ -122,6 +122,9 @@ mod tests {
         let times = numbers.without_leader;
         assert_eq!((numbers.elections, times.count(), times.min_ms(), times.max_ms()), (3, 2, 30, 210));
         assert_eq!(numbers.age_ms(Millis(1000)), 290);
+        // By a change of members it follows another leader without having had none.
+        numbers.stands(Millis(1000), leading, following);
+        assert_eq!((numbers.elections, numbers.without_leader.count(), numbers.age_ms(Millis(1010))), (3, 2, 10));
     }
 
     #[test]

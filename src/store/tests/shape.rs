@@ -48,11 +48,15 @@ fn inspect_tells_the_superblocks_and_what_the_newest_says() {
     let newest = superblock(&image);
     let mut places = Vec::new();
     let mut root = None;
-    let mut frames = Vec::new();
+    let (mut frames, mut snapshots) = (Vec::new(), Vec::new());
     let verdict = inspect_bytes(&&image[..], true, &mut |line| match line {
         InspectLine::Superblock(one) => places.push((one.slot, one.mirror)),
         InspectLine::Root { file_uuid, server_id, extent_size, incarnation, clean, .. } => {
             root = Some((file_uuid, server_id, extent_size, incarnation, clean));
+        }
+        InspectLine::Snapshot { slot, id, zxid, bytes, entries, whole } => {
+            assert_eq!(whole, Ok(()));
+            snapshots.push((slot, id, zxid, bytes, entries));
         }
         InspectLine::Frame { offset, len, fseq, .. } => frames.push((offset, offset + len, fseq)),
         _ => {}
@@ -61,6 +65,9 @@ fn inspect_tells_the_superblocks_and_what_the_newest_says() {
     assert_eq!(places, [(0, 0), (0, 1), (1, 0), (1, 1)]);
     let expected = (newest.file_uuid, newest.server_id, newest.extent_size(), newest.incarnation, newest.clean());
     assert_eq!(root, Some(expected));
+    let kept = newest.snapshots.iter().enumerate().filter_map(|(slot, kept)| Some((slot, (*kept)?)));
+    let kept: Vec<_> = kept.map(|(slot, kept)| (slot, kept.id, kept.zxid, kept.bytes, kept.entries)).collect();
+    assert!(kept.len() == 2 && snapshots == kept, "{snapshots:?}, {kept:?}");
     assert!(frames.is_sorted_by(|a, b| a.2 < b.2), "{frames:?}");
     let (InspectVerdict::Good { end: at } | InspectVerdict::Torn { at, .. }) = verdict else { panic!("{verdict:?}") };
     assert_eq!(at, frames.last().unwrap().1, "the next frame goes behind the last");
