@@ -39,7 +39,7 @@ impl Cluster {
         if self.less.faults.contains(&number) {
             return Ok(());
         }
-        let members = self.swarm.members();
+        let members = self.swarm.befallen();
         let any = members[self.rng.below(members.len() as u64) as usize];
         let leader = self.leader().unwrap_or(any);
         let happened = match kind {
@@ -139,7 +139,7 @@ impl Cluster {
     }
 
     fn other_place(&mut self, than: ServerId) -> Place {
-        let members: Vec<ServerId> = self.swarm.members().into_iter().filter(|id| *id != than).collect();
+        let members: Vec<ServerId> = self.swarm.befallen().into_iter().filter(|id| *id != than).collect();
         if members.is_empty() || self.rng.chance(5) {
             return Place::Client(self.rng.below(self.swarm.clients as u64) as usize);
         }

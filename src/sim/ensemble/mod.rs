@@ -184,11 +184,15 @@ impl Cluster {
         let mut changes = Rng(seed ^ 0xc0f1_65ed_0000_0001);
         let swarm = if less.changes { swarm.changing(&mut changes) } else { swarm };
         // Servers of Java's would have to have them, too.
-        let has_local = seed % LOCAL_SESSIONS == 3 && less.models == Models::Nowhere;
+        let is_beside = less.models != Models::Nowhere || less.is_compared;
+        let has_local = seed % LOCAL_SESSIONS == 3 && !is_beside;
         let swarm = if has_local { swarm.with_local_sessions() } else { swarm };
         let mut models = Rng(seed ^ 0x6a61_7661_0000_0001);
         let swarm = swarm.beside(&mut models, less.models, less.has_old_models);
-        let machines = swarm.members().into_iter().map(|id| (id, SimMachine::new(rng.next(), &swarm, &mut rng)));
+        let machines = swarm.members().into_iter().map(|id| {
+            let rng = if swarm.beside.door == Some(id) { &mut models } else { &mut rng };
+            (id, SimMachine::new(rng.next(), &swarm, rng))
+        });
         let mut machines: BTreeMap<ServerId, SimMachine> = machines.collect();
         for (id, make) in &swarm.beside.makes {
             if let Some(machine) = machines.get_mut(id) {
@@ -203,11 +207,11 @@ impl Cluster {
         });
         let mut clients: Vec<KazooClient> = clients.collect();
         // Decided by the seed's number, so that the others go on as they did without this.
-        let tries_wrong = seed.is_multiple_of(WRONG_PASSWORDS) && swarm.beside.makes.is_empty();
+        let tries_wrong = seed.is_multiple_of(WRONG_PASSWORDS) && !is_beside;
         clients.iter_mut().for_each(|client| client.tries_wrong = tries_wrong);
         Cluster {
             agenda: Agenda::default(),
-            net: SimNet::new(rng.next(), swarm.latency_us, swarm.splits),
+            net: SimNet::new(rng.next() ^ less.course, swarm.latency_us, swarm.splits),
             machines,
             clients,
             conns: 0,

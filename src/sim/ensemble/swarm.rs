@@ -115,6 +115,8 @@ pub(super) enum Models {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Beside {
     pub makes: BTreeMap<ServerId, Make>,
+    /// A member that takes part for the clients only, where each of the others is a model.
+    pub door: Option<ServerId>,
     pub window: usize,
     pub reads_log: bool,
 }
@@ -268,23 +270,34 @@ impl Swarm {
         self.beside.reads_log = rng.chance(2);
         let count = 1 + rng.below(2) as usize;
         let mut places = self.members();
-        match models {
-            Models::Nowhere => return self,
-            Models::Some => {
-                let count = count.min(places.len() - 1);
-                while places.len() > count {
-                    places.remove(rng.below(places.len() as u64) as usize);
-                }
-            }
-            Models::EveryVoter => {
-                if self.observers.is_empty() {
-                    self.observers.push(ServerId(places.len() as u64 + 1));
-                }
-                places = self.voters.clone();
-            }
+        let next = ServerId(places.len() as u64 + 1);
+        if models == Models::Nowhere {
+            return self;
+        }
+        let count = count.min(places.len() - 1);
+        while places.len() > count {
+            places.remove(rng.below(places.len() as u64) as usize);
         }
         self.beside.makes = places.into_iter().map(|place| (place, draw(rng))).collect();
+        if models == Models::EveryVoter {
+            // Those that are models in the run that this one is held against are the same here.
+            let mut makes = std::mem::take(&mut self.beside.makes);
+            makes.retain(|place, _| self.voters.contains(place));
+            for voter in &self.voters {
+                makes.entry(*voter).or_insert_with(|| draw(rng));
+            }
+            self.beside.makes = makes;
+            if self.observers.is_empty() {
+                self.observers.push(next);
+                self.beside.door = Some(next);
+            }
+        }
         self
+    }
+
+    /// Members that faults befall.
+    pub(super) fn befallen(&self) -> Vec<ServerId> {
+        self.members().into_iter().filter(|id| self.beside.door != Some(*id)).collect()
     }
 
     /// Members that clients can connect to.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::marks::{MARKS, RARE_MARKS};
 use super::shrinking::{Less, shrink, whose_fault};
 use super::swarm::Models;
-use super::{run_changing_seed, run_less, run_seed};
+use super::{Cluster, run_changing_seed, run_less, run_seed};
 use crate::failpoint::{self, Failpoint};
 
 fn number(name: &str) -> Option<u64> {
@@ -340,6 +340,29 @@ fn no_seed_finds_an_ensemble_with_models_of_apache_members_that_breaks_a_promise
     assert!(broken.is_empty(), "{}", broken.join("\n\n"));
     let missing: Vec<_> = BESIDE.iter().filter(|mark| !counts.contains_key(*mark)).collect();
     assert!(missing.is_empty() || seeds.end - seeds.start < 200, "not reached: {missing:?}");
+}
+
+#[test]
+fn a_run_beside_models_is_held_against_runs_with_the_same_clients_faults_and_machines() {
+    // J38: "whose fault" is said of the same course, as far as anything is drawn.
+    let drawn = |seed: u64, models: Models, is_compared: bool| {
+        let cluster = Cluster::new(seed, Less { models, is_compared, has_old_models: true, ..Less::default() });
+        let wrongs: Vec<bool> = cluster.clients.iter().map(|client| client.tries_wrong).collect();
+        let befallen = cluster.swarm.befallen();
+        let machines = befallen.iter().map(|id| (cluster.machines[id].rate, cluster.machines[id].wall_offset));
+        let machines: Vec<_> = machines.collect();
+        let faults = (cluster.fault_seed, cluster.swarm.faults.clone());
+        ((befallen, machines), (wrongs, cluster.swarm.local_sessions), faults, cluster.swarm.beside.makes)
+    };
+    for seed in 1..60 {
+        let (machines, clients, faults, makes) = drawn(seed, Models::Some, false);
+        for models in [Models::EveryVoter, Models::Nowhere] {
+            let other = drawn(seed, models, true);
+            assert_eq!((&machines, &clients, &faults), (&other.0, &other.1, &other.2), "seed {seed}, {models:?}");
+            let stays = |place: &_| other.3.get(place).is_none_or(|make| *make == makes[place]);
+            assert!(models == Models::Nowhere || makes.keys().all(stays), "seed {seed}: the models are others");
+        }
+    }
 }
 
 /// Each bug that shows by what a model of Java's makes of it, the IDs of the promises that it breaks, and a seed that finds it. Nobody
