@@ -52,7 +52,6 @@ impl ReplicatedState {
         self.tree = Tree::new(self.seed);
         self.sessions.clear();
         self.applied = zxid;
-        self.transactions = 0;
         self.reconfig_replayed = None;
     }
 

@@ -9,12 +9,14 @@ use std::collections::VecDeque;
 
 use super::Engine;
 use super::conn::{CloseReason, ConnId, ConnPhase};
+use super::duty::Violation;
 use super::handshake::Handshake;
 use crate::ids::{LinkId, SessionId};
 
-/// Clients of this server that may wait to be refused; as many of learners may. Above: those of ours are closed without an answer, and
-/// a learner is answered at once, as ZooKeeper does.
+/// Clients of this server that may wait to be refused. Above: they are closed without an answer.
 pub(super) const REFUSALS_MAX: usize = 10_000;
+/// Questions of learners that may wait for it. Above: the learner that asks one more is disconnected.
+pub(super) const LEARNERS_REFUSALS_MAX: usize = 100_000;
 
 /// Who wants to go on with a session.
 enum Resumer {
@@ -59,13 +61,23 @@ impl Engine {
     }
 
     /// A learner asks about a session that this leader does not know.
-    pub(super) fn deny_once_it_leads(&mut self, link: LinkId, session: SessionId, timeout_ms: i32) {
-        if self.refusals.of_learners >= REFUSALS_MAX {
-            self.answer_learner(link, session, false);
-            return;
+    ///
+    /// # Errors
+    /// A [`Violation`] when too many wait.
+    pub(super) fn deny_once_it_leads(
+        &mut self,
+        link: LinkId,
+        session: SessionId,
+        timeout_ms: i32,
+    ) -> Result<(), Violation> {
+        if self.refusals.of_learners >= LEARNERS_REFUSALS_MAX {
+            return Err(Violation(format!(
+                "{LEARNERS_REFUSALS_MAX} questions about sessions wait, which is the limit"
+            )));
         }
         self.refusals.of_learners += 1;
         self.await_refusal(session, Resumer::Learner(link, timeout_ms));
+        Ok(())
     }
 
     fn await_refusal(&mut self, session: SessionId, resumer: Resumer) {

@@ -437,7 +437,7 @@ impl Engine {
         };
         let session = SessionId(i64::from_be_bytes(id));
         if !self.is_answered(link, session, timeout_ms) {
-            self.deny_once_it_leads(link, session, timeout_ms);
+            self.deny_once_it_leads(link, session, timeout_ms)?;
         }
         Ok(())
     }

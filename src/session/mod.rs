@@ -67,14 +67,17 @@ impl Sessions {
     /// a full timeout (G-10).
     ///
     /// What was seen need not be all that was issued: a server that has lost its file knows only the sessions that still live.
-    /// So where the clock was set back it goes on in a millisecond in which none began.
+    /// So where the clock was set back it goes on some seconds later, and not as many each time.
     ///
     /// Source: ZooKeeper 3.9 `SessionTrackerImpl.initializeNextSessionId`.
     pub fn activate(&mut self, now: Millis, wall_ms: i64) {
         let server = if failpoint::on(Failpoint::IdsOfNeighbour) { 0 } else { self.server_id.0 as u8 };
         let clock = id_of(server, (wall_ms as u64 & 0xff_ffff_ffff) << 16);
         // Both have the same first byte, so the sign, which that byte sets, does not matter.
-        self.next_id = self.highest.get(&server).map_or(clock, |&highest| clock.max(next_millisecond(highest)));
+        self.next_id = self.highest.get(&server).map_or(clock, |&highest| match clock > highest {
+            true => clock,
+            false => later_millisecond(highest, wall_ms),
+        });
         self.buckets.clear();
         let tick_ms = self.tick_ms;
         for (&id, session) in &mut self.sessions {
@@ -287,9 +290,11 @@ fn following(id: SessionId) -> SessionId {
     id_of(server_of(id), id.0 as u64 + 1)
 }
 
-/// The first id of the millisecond after that of `id`, at the same server.
-fn next_millisecond(id: SessionId) -> SessionId {
-    id_of(server_of(id), (id.0 as u64 | 0xffff) + 1)
+/// The first id of a millisecond 4 to 70 s after that of `id`, at the same server; which one depends on the clock. So many ids are not
+/// issued in a row, and whoever goes on from here another time begins elsewhere.
+fn later_millisecond(id: SessionId, wall_ms: i64) -> SessionId {
+    let later_ms = 4096 + (wall_ms as u64 & 0xffff);
+    id_of(server_of(id), ((id.0 as u64 >> 16) + later_ms) << 16)
 }
 
 fn deadline(now: Millis, timeout_ms: i32, tick_ms: u64) -> u64 {
@@ -400,7 +405,8 @@ mod tests {
             let mut later = Sessions::new(ServerId(server), 100);
             sessions.highest_ids().for_each(|id| later.saw(id));
             later.activate(Millis(0), 1_000_000);
-            assert_eq!(later.new_id().0 as u64, (last.0 as u64 >> 16) + 1 << 16, "server {server}");
+            let ms_later = (later.new_id().0 as u64 >> 16) - (last.0 as u64 >> 16);
+            assert!((4000..70_000).contains(&ms_later), "server {server}: {ms_later}");
         }
     }
 
@@ -414,10 +420,16 @@ mod tests {
             let mut refilled = Sessions::new(ServerId(server), 100);
             refilled.begin(Millis(0), issued[0], 1000);
             refilled.activate(Millis(0), WALL_MS - 5000);
-            for _ in 0..3 {
-                let id = refilled.new_id();
-                assert!(!issued.contains(&id), "server {server}: {id}");
-            }
+            let again = [(); 3].map(|()| refilled.new_id());
+            // These have ended as well, and it loses its file once more.
+            refilled = Sessions::new(ServerId(server), 100);
+            refilled.begin(Millis(0), issued[0], 1000);
+            refilled.activate(Millis(0), WALL_MS - 4000);
+            let once_more = [(); 3].map(|()| refilled.new_id());
+            let mut all = [issued, again, once_more].concat();
+            all.sort_unstable();
+            all.dedup();
+            assert_eq!(all.len(), 9, "server {server}");
         }
     }
 
@@ -456,11 +468,14 @@ mod tests {
         assert_eq!(fresh_of(255), 0xff00_0100_0000_0000);
         assert_eq!(first_of(255, 0xff00_0012_3456_7890), 0xff00_0100_0000_0000);
         // At the end of its range a server begins again, and passes over the sessions that live.
-        assert_eq!(first_of(128, 0x80ff_ffff_ffff_ffff), 0x8000_0000_0000_0001);
+        let mut sessions = Sessions::new(ServerId(128), 100);
+        sessions.next_id = SessionId(0x80ff_ffff_ffff_ffff_u64 as i64);
+        assert_eq!([(); 2].map(|()| sessions.new_id().0 as u64), [0x80ff_ffff_ffff_ffff, 0x8000_0000_0000_0001]);
+        assert_eq!(first_of(128, 0x80ff_ffff_ffff_ffff), 0x8000_0000_0fff_0000);
         let mut sessions = Sessions::new(ServerId(1), 100);
         sessions.begin(Millis(0), SessionId(0x0100_0000_0000_0000), 1000);
         sessions.begin(Millis(0), SessionId(0x01ff_ffff_ffff_ffff), 1000);
-        sessions.activate(Millis(0), 0);
+        sessions.next_id = SessionId(0x01ff_ffff_ffff_ffff);
         assert_eq!(sessions.new_id().0, 0x0100_0000_0000_0001);
     }
 

@@ -215,12 +215,13 @@ impl Leader {
         if let Some(older) = older.map(|(at, _)| *at) {
             self.drop_learner(own, older, Leaving::Replaced);
         }
-        if !info.takes_passwords {
-            self.met_others(own)?;
-        }
         let is_follower = packet.kind == PacketType::FOLLOWERINFO;
+        own.has_met_others |= !info.takes_passwords;
         if is_follower {
             self.met_promise(own, info.server, accepted)?;
+        }
+        if !info.takes_passwords {
+            self.met_others()?;
         }
         if let Some(learner) = self.learners.get_mut(&link) {
             learner.server = info.server;

@@ -503,8 +503,12 @@ impl Zab {
     }
 
     fn admit_the_waiting(&mut self) {
-        for (link, waiting) in std::mem::take(&mut self.waiting) {
+        let waiting = std::mem::take(&mut self.waiting);
+        // All of them first: a role that ends closes what it has.
+        for &link in waiting.keys() {
             self.with_leader(|leader, own| leader.opened(own, link));
+        }
+        for (link, waiting) in waiting {
             if let Some(packet) = waiting.first
                 && let Err(ending) = self.packet(link, packet)
             {

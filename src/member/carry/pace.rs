@@ -140,6 +140,7 @@ mod tests {
         for takes_time in [
             RoleEnd::NoQuorum,
             RoleEnd::CounterUsedUp,
+            RoleEnd::PromisedHigher { server: ServerId(2), epoch: 9 },
             RoleEnd::Reconfigured { leader: None },
             RoleEnd::LeaderLost(Leaving::Silent),
         ] {

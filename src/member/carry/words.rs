@@ -83,6 +83,7 @@ mod tests {
             RoleEnd::Reconfigured { leader: Some(ServerId(7)) },
             RoleEnd::Reconfigured { leader: None },
             RoleEnd::DiskFailed,
+            RoleEnd::PromisedHigher { server: ServerId(7), epoch: 9 },
         ];
         let mut told: Vec<String> = all.iter().map(words).collect();
         assert!(told[5].contains("a proposal out of order") && told[7].contains("server 7"), "{told:?}");

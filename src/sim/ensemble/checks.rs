@@ -383,9 +383,8 @@ impl Cluster {
     }
 
     fn follows(&self, server: ServerId, leader: ServerId) -> bool {
-        let process = self.machines.get(&server).and_then(|machine| machine.process.as_ref());
-        process
-            .is_some_and(|process| matches!(process.standing, Standing::Following { leader: of, .. } if of == leader))
+        let standing = self.machines.get(&server).and_then(SimMachine::standing);
+        matches!(standing, Some(Standing::Following { leader: of, .. }) if of == leader)
     }
 
     // -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 use super::{Leader, LeaderPhase};
 use crate::records::peer::HandedDown;
 use crate::session::SessionPasswords;
-use crate::zab::own::{Own, RoleEnd};
+use crate::zab::own::RoleEnd;
 
 impl Leader {
     /// What is told of them with the epoch.
@@ -13,8 +13,7 @@ impl Leader {
     }
 
     /// A member of ZooKeeper's has come. What others were told of this epoch holds until it ends.
-    pub(super) fn met_others(&mut self, own: &mut Own) -> Result<(), RoleEnd> {
-        own.has_met_others = true;
+    pub(super) fn met_others(&mut self) -> Result<(), RoleEnd> {
         if self.passwords.mode == Some(SessionPasswords::Compatible) {
             return Ok(());
         }

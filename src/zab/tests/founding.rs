@@ -64,6 +64,8 @@ fn a_voter_that_promised_a_higher_epoch_ends_the_one_that_it_may_not_follow_and_
         member.introduces(7, 7, PacketType::FOLLOWERINFO, 11);
         member.introduces(8, 2, PacketType::OBSERVERINFO, 11);
         assert_eq!(member.ending(), None, "a stranger, and a voter that observes: a quorum does without them");
+        member.introduces(9, 2, PacketType::FOLLOWERINFO, 1006);
+        assert_eq!(member.ending(), None, "that far no ensemble is ahead of its leader");
         member.introduces(3, 2, PacketType::FOLLOWERINFO, 9);
         assert_eq!(member.ending(), Some(RoleEnd::PromisedHigher { server: ServerId(2), epoch: 9 }));
         member.done.clear();
@@ -433,7 +435,7 @@ fn a_leader_alone_in_a_quorum_of_one_confirms_at_once() {
 }
 
 #[test]
-fn a_question_is_answered_once_those_that_answered_are_a_quorum_because_voters_were_removed() {
+fn a_question_is_answered_once_the_leader_is_a_quorum_because_the_other_voters_were_removed() {
     let mut member = Member::established(1..=5);
     member.tell(ZabEvent::Confirm { token: 1 });
     assert!(!member.done.contains(&ZabAction::Confirmed { token: 1 }));

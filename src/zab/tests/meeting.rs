@@ -3,7 +3,7 @@
 use super::hand::{INIT_MS, Member, at};
 use crate::ids::{ServerId, Zxid};
 use crate::records::peer::{Notification, PacketType, PeerState, QuorumPacket};
-use crate::zab::{Leaving, ZabAction, ZabEvent};
+use crate::zab::{Leaving, RoleEnd, ZabAction, ZabEvent};
 
 #[test]
 fn who_connects_before_the_election_ends_waits_for_its_end() {
@@ -22,6 +22,22 @@ fn who_connects_before_the_election_ends_waits_for_its_end() {
     assert_eq!(member.zab.learner_counts().map(|counts| counts.learners), Some(1));
     assert!(member.kept().is_some(), "the first has introduced itself already");
     assert_eq!(member.sent(1), [(PacketType::LEADERINFO, Zxid::new(5, 0))]);
+}
+
+#[test]
+fn who_waits_for_a_leader_that_ends_at_once_is_sent_away_with_its_other_learners() {
+    let mut member = Member::new(1..=5);
+    // The first makes the epoch 5, the second may not follow that, the third waits behind it.
+    for (link, id, kind, accepted) in
+        [(1, 1, PacketType::FOLLOWERINFO, 4), (2, 2, PacketType::FOLLOWERINFO, 9), (3, 7, PacketType::OBSERVERINFO, 4)]
+    {
+        member.introduces(link, id, kind, accepted);
+    }
+    let mut member = member.wins();
+    assert_eq!(member.ending(), Some(RoleEnd::PromisedHigher { server: ServerId(2), epoch: 9 }));
+    for link in 1..=3 {
+        assert_eq!(member.closed(link), Some(&Leaving::RoleEnded), "{link}");
+    }
 }
 
 #[test]

@@ -384,7 +384,7 @@ fn a_session_whose_beginning_is_decided_while_its_refusal_waits_is_not_called_ov
 }
 
 #[test]
-fn so_many_learners_clients_wait_to_be_refused_and_the_leaders_own_are_not_in_their_way() {
+fn so_many_questions_of_learners_wait_and_the_leaders_own_clients_are_not_behind_them() {
     let mut ensemble = Ensemble::new(3);
     ensemble.confirms = false;
     let password = ensemble.engine(0).passwords.of(SessionId(7));
@@ -392,20 +392,19 @@ fn so_many_learners_clients_wait_to_be_refused_and_the_leaders_own_are_not_in_th
     ensemble.carry();
     assert_eq!(ensemble.welcome(asks), None, "the leader asks a quorum first");
     let link = link(1, ensemble.epoch);
-    for _ in 1..crate::engine::refusing::REFUSALS_MAX {
-        ensemble.members[0].engine.deny_once_it_leads(link, SessionId(8), 4000);
+    for _ in 1..crate::engine::refusing::LEARNERS_REFUSALS_MAX {
+        assert!(ensemble.members[0].engine.deny_once_it_leads(link, SessionId(8), 4000).is_ok());
     }
+    assert!(ensemble.members[0].engine.deny_once_it_leads(link, SessionId(8), 4000).is_err());
     let own = ensemble.resume(0, SessionId(7), &password);
     ensemble.carry();
     assert_eq!((ensemble.welcome(own), ensemble.close_reason(own)), (None, None), "it waits");
-    let one_more = ensemble.resume(1, SessionId(9), &ensemble.engine(0).passwords.of(SessionId(9)));
-    ensemble.carry();
-    assert_eq!(ensemble.welcome(one_more), Some((SessionId::NONE, 0)), "it is answered at once");
     assert_eq!(ensemble.welcome(asks), None);
     ensemble.confirms = true;
     ensemble.carry();
     assert_eq!(ensemble.welcome(asks), Some((SessionId::NONE, 0)));
     assert_eq!(ensemble.welcome(own), Some((SessionId::NONE, 0)));
+    assert!(ensemble.members[0].engine.deny_once_it_leads(link, SessionId(8), 4000).is_ok());
 }
 
 #[test]
