@@ -302,8 +302,17 @@ impl Budget<'_> {
 
     /// Whether there are `needed` extents for a snapshot, and one for the log, which goes on meanwhile.
     pub(crate) fn has_room_for(&self, needed: u32) -> bool {
-        let free = self.extents.count_free() + self.extents.count(ExtentState::Retired);
-        self.log.ahead(self.sb()) as u32 + free + self.extents.growable() > needed
+        self.log.ahead(self.sb()) as u32 + self.for_all() > needed
+    }
+
+    /// Whether there are `needed` extents for a snapshot.
+    pub(crate) fn has_kept(&self, needed: u32) -> bool {
+        self.for_all() >= needed
+    }
+
+    /// Extents that nobody has.
+    fn for_all(&self) -> u32 {
+        self.extents.count_free() + self.extents.count(ExtentState::Retired) + self.extents.growable()
     }
 
     /// What the file is to grow ahead of.

@@ -160,7 +160,9 @@ impl Store {
             // Better one snapshot than two and a server that can never take another.
             self.shed_older_snapshot()?;
         }
-        if self.budget().has_room_for(needed) { Ok(()) } else { Err(self.extents.full()) }
+        // What was kept for a snapshot is there for it, also where the log has nothing more and waits for the end of it.
+        let fits = self.budget().has_room_for(needed) || self.budget().has_kept(needed);
+        if fits { Ok(()) } else { Err(self.extents.full()) }
     }
 
     /// Makes one more FREE extent part of the log.

@@ -148,4 +148,12 @@ fn room_is_told_from_ample_to_none_and_what_is_left_is_what_can_still_be_written
         assert!(zxid < 1000, "there is always room");
     }
     assert_eq!(seen, [SpaceLevel::Ample, SpaceLevel::Low, SpaceLevel::Reserve, SpaceLevel::Exhausted]);
+    // L-12: what was kept for a snapshot is there for it, and there is room again.
+    store.snapshot_begin(store.last_zxid(), 3000).unwrap();
+    store.snapshot_push(&[7; 996]).unwrap();
+    store.snapshot_finish().unwrap();
+    store.snapshot_wait().unwrap().outcome.unwrap();
+    let now = u64::try_from(zxid).unwrap() * 20 + 40;
+    (now..now + 20).for_each(|now| drop(store.tick(Millis(now)).unwrap()));
+    assert_eq!(store.space().level, SpaceLevel::Ample);
 }
