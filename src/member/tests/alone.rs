@@ -7,8 +7,8 @@ use crate::engine::LogSpace;
 use crate::jute::Buffer;
 use crate::member::snapshots::Slices;
 use crate::member::{Appended, trust_new_file};
-use crate::records::requests::{CreateRequest, PathVersionRequest, SetDataRequest};
-use crate::records::{Acl, ErrorCode, OpCode};
+use crate::records::requests::{PathVersionRequest, SetDataRequest};
+use crate::records::{ErrorCode, OpCode};
 use crate::store::tests::sim_disk::SimDisk;
 use crate::store::tests::world::tiny;
 use crate::store::{MemberState, Soundness};
@@ -19,12 +19,6 @@ fn site() -> (Arc<SimDisk>, Site) {
     let disk = Arc::new(SimDisk::new(3));
     let site = Site::new(&disk);
     (disk, site)
-}
-
-fn create(site: &mut Site, path: &str, size: usize) -> Option<i32> {
-    let data = vec![7; size];
-    let request = CreateRequest { path: path.into(), data: Buffer::new(&data), acl: Some(vec![Acl::open()]), flags: 0 };
-    site.ask(OpCode::Create, &request)
 }
 
 fn set(site: &mut Site, size: usize) -> Option<i32> {
@@ -145,7 +139,7 @@ fn the_driver_is_told_once_when_the_log_runs_out_of_room_and_once_when_it_has_so
         let mut count = 0;
         while site.space.is_none() {
             assert!(count < 2000, "there is always room: {:?}", site.member.store.space());
-            create(&mut site, &format!("/n{count}"), 900);
+            site.create(&format!("/n{count}"), 900);
             count += 1;
             // For a snapshot, if one is due.
             for _ in 0..20 {
@@ -156,7 +150,7 @@ fn the_driver_is_told_once_when_the_log_runs_out_of_room_and_once_when_it_has_so
         let told = site.space.take().unwrap();
         assert_eq!((told.log_space, told.is_disk_full), (LogSpace::Reserve, is_disk_full));
         assert_eq!(site.member.log_space(), LogSpace::Reserve);
-        assert_eq!(create(&mut site, "/more", 10), Some(ErrorCode::QuotaExceeded.to_i32()));
+        assert_eq!(site.create("/more", 10), Some(ErrorCode::QuotaExceeded.to_i32()));
         assert_eq!(site.space, None, "nothing has changed since");
         for number in 0..count {
             delete(&mut site, &format!("/n{number}"));
@@ -167,7 +161,7 @@ fn the_driver_is_told_once_when_the_log_runs_out_of_room_and_once_when_it_has_so
         }
         let told = site.space.take().expect("there is room again");
         assert_eq!(told.log_space, LogSpace::Plenty);
-        assert_eq!(create(&mut site, "/more", 10), OK);
+        assert_eq!(site.create("/more", 10), OK);
     }
 }
 
@@ -175,7 +169,7 @@ fn the_driver_is_told_once_when_the_log_runs_out_of_room_and_once_when_it_has_so
 fn turns_of_a_walk(slices: Slices, is_somebody_held: bool) -> usize {
     let (_, mut site) = site();
     for number in 0..80 {
-        assert_eq!(create(&mut site, &format!("/n{number}"), 10), OK);
+        assert_eq!(site.create(&format!("/n{number}"), 10), OK);
     }
     while !site.is_taking() {
         site.write();

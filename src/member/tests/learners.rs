@@ -2,7 +2,9 @@
 
 use super::net::World;
 use super::{OK, serving};
-use crate::records::peer::PacketType;
+use crate::ids::Zxid;
+use crate::records::peer::{PacketType, QuorumPacket};
+use crate::zab::Standing;
 
 fn sent(world: &World, kind: PacketType) -> usize {
     world.net.sent.get(&kind.0).copied().unwrap_or(0)
@@ -132,4 +134,24 @@ fn a_member_that_looks_for_a_leader_takes_no_snapshot_of_what_may_be_dropped() {
     ids[1..].iter().for_each(|id| world.start(*id));
     world.until("it serves and takes one", |world| world.is_whole() && taken(world) > 0);
     world.all_agree();
+}
+
+#[test]
+fn who_breaks_the_protocol_is_disconnected_hears_of_it_and_comes_back() {
+    // R-28, L-03: a follower, and a leader. Each is told at once, and does not wait for a limit.
+    for is_leader in [false, true] {
+        let (mut world, clients) = serving();
+        world.all_agree();
+        let (leader, follower) = (world.leader().unwrap(), world.followers()[0]);
+        let greeted = sent(&world, PacketType::NEWLEADER);
+        let (from, to) = if is_leader { (leader, follower) } else { (follower, leader) };
+        world.net.speak(from, to, QuorumPacket::with_data(PacketType::REVALIDATE, Zxid::ZERO, [7; 3].into()));
+        world.pass(20);
+        assert_eq!(world.standing(follower), Some(Standing::Looking), "it does not know: {is_leader}");
+        world.until("it follows again", World::is_whole);
+        assert_eq!((world.leader(), sent(&world, PacketType::NEWLEADER)), (Some(leader), greeted + 1));
+        let stays = *clients.iter().find(|client| client.server == leader).unwrap();
+        assert_eq!(world.create(stays, "/after", b"", 0), OK);
+        world.all_agree();
+    }
 }

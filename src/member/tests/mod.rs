@@ -1,6 +1,9 @@
 //! Three members in memory: engine, zab and store as they ship, with a queue for a network.
 
 mod alone;
+mod ending;
+mod feeding;
+mod hand;
 mod learners;
 mod net;
 mod reconfiguring;
@@ -274,8 +277,8 @@ fn no_epoch_begins_twice_though_nothing_was_written_in_it() {
 }
 
 #[test]
-fn a_log_is_cut_only_when_no_write_of_it_is_under_way() {
-    // SC-07, S-15: the end of an idle log is being marked, slowly, when a leader wants it cut.
+fn a_leader_that_was_cut_off_while_its_log_was_marked_drops_what_only_it_had() {
+    // SC-11, S-15: its mark is written before a leader wants the log cut. When it is not: `ending.rs`.
     let (mut world, clients) = serving();
     let leader = world.leader().unwrap();
     let followers = world.followers();

@@ -97,6 +97,13 @@ impl Net {
         self.apart.is_some_and(|apart| a == apart || b == apart)
     }
 
+    /// `from` sends this over its connection with `to`, whatever it is.
+    pub(super) fn speak(&mut self, from: ServerId, to: ServerId, packet: QuorumPacket) {
+        let end = self.ends.iter().find(|((at, _), (other, _))| *at == from && *other == to);
+        let link = end.map(|(_, (_, link))| *link).expect("they are connected");
+        self.push(to, Item::Event(ZabEvent::Packet { link, packet }));
+    }
+
     /// Cuts the wires of `server`.
     pub(super) fn cut(&mut self, server: ServerId) {
         self.apart = Some(server);

@@ -8,10 +8,10 @@ use crate::engine::{ConnId, Engine, EngineSettings, ReplicatedState};
 use crate::ids::{Millis, WallMillis};
 use crate::jute::{Buffer, decode, encode};
 use crate::member::{EngineSeat, Host, Loading, LogSpaceChanged, Member};
-use crate::records::OpCode;
 use crate::records::connect::ConnectRequest;
 use crate::records::replies::ReplyHeader;
-use crate::records::requests::{RequestHeader, SetDataRequest};
+use crate::records::requests::{CreateRequest, RequestHeader, SetDataRequest};
+use crate::records::{Acl, OpCode};
 use crate::store::tests::sim_disk::SimDisk;
 use crate::store::tests::world::tiny;
 use crate::store::{Disk, LogWrite, LogWritten, Store, StoreOptions};
@@ -155,6 +155,13 @@ impl Site {
         Some(header.err)
     }
 
+    /// A znode of so many bytes, and the code that its creation is answered with.
+    pub(in crate::member) fn create(&mut self, path: &str, size: usize) -> Option<i32> {
+        let data = vec![7; size];
+        let acl = Some(vec![Acl::open()]);
+        self.ask(OpCode::Create, &CreateRequest { path: path.into(), data: Buffer::new(&data), acl, flags: 0 })
+    }
+
     pub(in crate::member) fn send(&mut self, payload: &[u8]) {
         let mut frame = (payload.len() as u32).to_be_bytes().to_vec();
         frame.extend_from_slice(payload);
@@ -201,6 +208,20 @@ pub(in crate::member) struct Pipeline {
     pub taken: usize,
 }
 
+/// The frames of `count` writes of so many bytes.
+pub(in crate::member) fn writes(count: i32, size: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for xid in 1..=count {
+        let mut payload = Vec::new();
+        encode(&RequestHeader { xid, op: OpCode::SetData.to_i32() }, &mut payload);
+        let data = vec![xid as u8; size];
+        encode(&SetDataRequest { path: "/".into(), data: Buffer::new(&data), version: -1 }, &mut payload);
+        bytes.extend_from_slice(&(payload.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(&payload);
+    }
+    bytes
+}
+
 impl Site {
     /// `count` writes of 700 bytes.
     pub(in crate::member) fn pipeline(&self, count: i32) -> Pipeline {
@@ -209,16 +230,7 @@ impl Site {
 
     /// `count` writes of so many bytes.
     pub(in crate::member) fn pipeline_of(&self, count: i32, size: usize) -> Pipeline {
-        let mut bytes = Vec::new();
-        for xid in 1..=count {
-            let mut payload = Vec::new();
-            encode(&RequestHeader { xid, op: OpCode::SetData.to_i32() }, &mut payload);
-            let data = vec![xid as u8; size];
-            encode(&SetDataRequest { path: "/".into(), data: Buffer::new(&data), version: -1 }, &mut payload);
-            bytes.extend_from_slice(&(payload.len() as u32).to_be_bytes());
-            bytes.extend_from_slice(&payload);
-        }
-        Pipeline { bytes, taken: 0 }
+        Pipeline { bytes: writes(count, size), taken: 0 }
     }
 
     /// The first half of a turn: what is to be written.

@@ -133,3 +133,24 @@ fn what_an_operator_says_of_a_new_file_outlives_the_process_that_was_told() {
         assert_eq!(world.leader().is_some(), told == 2, "{told} of two were told");
     }
 }
+
+#[test]
+fn a_file_that_has_an_epoch_or_a_history_is_not_new_whatever_is_said_of_new_ones() {
+    // S-10, L-01: a majority of those that were together is enough.
+    for is_written in [false, true] {
+        for trusts in [None, Some(false)] {
+            let mut world = World::new(3, 0);
+            world.until("one leads and two follow", World::is_whole);
+            if is_written {
+                let client = world.connect(ServerId(1), None).unwrap();
+                assert_eq!(world.create(client, "/a", b"", 0), OK);
+                world.all_agree();
+            }
+            world.ids().into_iter().for_each(|id| world.kill(id));
+            world.joining.trusts_new_file = trusts;
+            world.start(ServerId(1));
+            world.start(ServerId(2));
+            world.until("two of three serve", World::is_whole);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Learners that are fed: in which order, how much in a turn, and when there is more to do.
+
+use std::sync::Arc;
+
+use super::hand::{Hand, Past, Wires, roomy};
+use super::site::Site;
+use crate::ids::{LinkId, Zxid};
+use crate::member::feeding::Feeding;
+use crate::member::{Host, MemberParts};
+use crate::store::tests::sim_disk::SimDisk;
+use crate::zab::ZabEvent;
+
+/// As much as a connection may have to send before it is given no more.
+const MUCH: usize = 2 << 20;
+
+fn link(slot: u32) -> LinkId {
+    LinkId { slot, generation: 0 }
+}
+
+/// Whom one turn of this feeding gave something.
+fn fed(feeding: &mut Feeding, site: &mut Site, wires: &mut Wires, until_us: u64) -> Vec<u32> {
+    let member = &mut site.member;
+    let mut parts =
+        MemberParts { engine: &mut member.engine, store: &mut member.store, snapshots: &mut member.snapshots };
+    let events = feeding.turn(&mut parts, wires, until_us).unwrap();
+    let whom = |event: &ZabEvent| match event {
+        ZabEvent::Records { link, .. } | ZabEvent::SnapshotOpened { link, .. } => link.slot,
+        other => panic!("{other:?}"),
+    };
+    events.iter().map(whom).collect()
+}
+
+#[test]
+fn learners_are_fed_in_turn_where_there_is_not_time_for_all() {
+    // L-03: one that always wants more does not keep the others from what they lack.
+    let mut site = Site::new(&Arc::new(SimDisk::new(3)));
+    let (mut feeding, mut wires) = (Feeding::default(), Wires::default());
+    wires.look_us = 10;
+    let mut order = Vec::new();
+    for turn in 0..7 {
+        (1..=3).for_each(|slot| feeding.read(link(slot), Zxid::ZERO));
+        let until_us = wires.now_us() + 15;
+        let whom = fed(&mut feeding, &mut site, &mut wires, until_us);
+        assert_eq!(whom.len(), 1, "turn {turn}: there is time for one");
+        order.extend(whom);
+    }
+    assert_eq!(order, [1, 2, 3, 1, 2, 3, 1]);
+    // With time for all each has its part.
+    (1..=3).for_each(|slot| feeding.read(link(slot), Zxid::ZERO));
+    assert_eq!(fed(&mut feeding, &mut site, &mut wires, u64::MAX), [2, 3, 1]);
+}
+
+#[test]
+fn who_has_enough_to_send_is_passed_over_and_asks_for_no_turn() {
+    // SC-33
+    let mut site = Site::new(&Arc::new(SimDisk::new(3)));
+    let (mut feeding, mut wires) = (Feeding::default(), Wires::default());
+    assert!(!feeding.goes_on(&wires), "nobody is fed");
+    wires.waiting.insert(link(1), MUCH);
+    feeding.read(link(1), Zxid::ZERO);
+    assert!(!feeding.goes_on(&wires), "it takes nothing");
+    feeding.read(link(2), Zxid::ZERO);
+    assert!(feeding.goes_on(&wires));
+    assert_eq!(fed(&mut feeding, &mut site, &mut wires, u64::MAX), [2]);
+    wires.waiting.clear();
+    assert!(feeding.goes_on(&wires));
+    assert_eq!(fed(&mut feeding, &mut site, &mut wires, u64::MAX), [1]);
+    // The state waits for nothing but to be asked for.
+    feeding.open_snapshot(link(3));
+    assert_eq!(fed(&mut feeding, &mut site, &mut wires, u64::MAX), [3]);
+    assert!(!feeding.goes_on(&wires));
+}
+
+#[test]
+fn a_learner_is_given_as_much_in_a_turn_as_there_is_time_and_the_leader_goes_on_until_it_has_all() {
+    // L-03, R-26: several pieces of the log.
+    let past = Past::writes(300, 3000);
+    let behind = past.txns[9].0;
+    let lacks = past.txns.len() - 10;
+    let mut at_once = Hand::leading(&past, &roomy());
+    at_once.is_observed(link(1), behind);
+    at_once.turn();
+    assert_eq!(at_once.txns_sent(link(1)), lacks);
+    let mut hand = Hand::leading(&past, &roomy());
+    hand.wires.look_us = 600;
+    hand.is_observed(link(1), behind);
+    let mut turns = 0;
+    let sent = |hand: &Hand| hand.txns_sent(link(1));
+    while sent(&hand) < lacks {
+        hand.turn();
+        turns += 1;
+        assert!(turns < 100, "it is never fed: {} of {lacks}", sent(&hand));
+        assert!(hand.member.goes_on() || sent(&hand) == lacks, "nobody asks for the next turn");
+    }
+    assert!(turns > 3, "all in {turns} turns: there was no time for that");
+    hand.turns(3);
+    assert!(!hand.member.goes_on(), "it has everything");
+}
