@@ -113,6 +113,11 @@ impl SimDisk {
         self.0.lock().unwrap().bad_reads.push((from, to));
     }
 
+    /// Everything can be read again.
+    pub(crate) fn read_again(&self) {
+        self.0.lock().unwrap().bad_reads.clear();
+    }
+
     /// How fast direct writes are: a helper on this disk takes its time, in virtual time.
     pub(crate) fn set_speed(&self, bytes_per_second: u64) {
         self.0.lock().unwrap().speed = bytes_per_second;
