@@ -122,7 +122,11 @@ impl Cluster {
         stream: u64,
     ) -> Result<(), ProcessEnd> {
         let place = Place::Member(id);
-        let Some(open) = self.net.streams.get(&stream) else { return Ok(()) };
+        let Some(open) = self.net.streams.get(&stream) else {
+            // It was closed before this member, which stood still, could hear of it. One that dials is to dial again.
+            let is_dialling = process.voices.get(&peer).is_some_and(|voice| voice.is_dialling);
+            return if is_dialling { self.voice_failed(id, process, peer) } else { Ok(()) };
+        };
         let opened_by = if open.ends[0] == place { id } else { peer };
         let voice = process.voices.entry(peer).or_default();
         if opened_by == id {
