@@ -112,8 +112,9 @@ impl Newcomer {
     pub(super) fn best(&self, own: Vote, quorums: &Quorums) -> Option<Vote> {
         let told = self.present.values().map(|(vote, _)| *vote).filter(|vote| vote.zxid != SILENT);
         let mut candidates: Vec<Vote> = told.chain([own]).filter(|vote| self.may_count_for(vote)).collect();
-        // Others may still vote for what we were before we lost it.
-        candidates.retain(|vote| *vote == own || self.present.contains_key(&vote.leader));
+        // Others may still vote for what somebody was, or we were, before it was lost.
+        let has_voice = |server: ServerId| self.present.get(&server).is_some_and(|(vote, _)| vote.zxid != SILENT);
+        candidates.retain(|vote| *vote == own || has_voice(vote.leader));
         candidates.into_iter().reduce(|best, vote| if vote.beats(&best, quorums) { vote } else { best })
     }
 }

@@ -195,6 +195,26 @@ fn a_candidate_that_says_nothing_any_more_is_given_up() {
 }
 
 #[test]
+fn a_member_whose_file_is_new_does_not_vote_for_one_that_says_nothing_any_more() {
+    // L-08, SC-51: it would give it up and vote for it again, as fast as the two answer each other.
+    let was = vote(3, 5, 9);
+    let mut election = Election::new_among(3, 1);
+    for _ in 0..3 {
+        election.looks(2, was);
+        election.hears(3, PeerState::Looking, 0, silence(3));
+    }
+    let round = election.election.round();
+    for _ in 0..5 {
+        assert_ne!(election.hears(3, PeerState::Looking, 0, silence(3)), Ask::TellAll);
+    }
+    assert_eq!((election.election.round(), election.proposal()), (round, silence(1)));
+    // Who has the same history finds that as well, and stands for it.
+    let best = vote(2, 5, 9);
+    assert_eq!(election.hears(2, PeerState::Looking, 2, best), Ask::TellAll);
+    assert_eq!(election.proposal(), best);
+}
+
+#[test]
 fn two_of_different_rounds_do_not_answer_each_other_for_ever_when_one_of_them_is_silent() {
     let mut silent = Election::new_among(3, 1);
     assert_eq!(silent.hears(2, PeerState::Looking, 7, vote(2, 1, 1)), Ask::TellAll);
