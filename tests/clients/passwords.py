@@ -50,6 +50,8 @@ class Held:
     def moves(self, *members):
         for member in members:
             client = connected(member, self.session, self.password)
+            # A member that was not needed for the quorum may not have heard of the znode yet.
+            client.demand(raw.SYNC, raw.text("/"))
             code, _ = client.call(raw.EXISTS, raw.read(self.path))
             if code != 0:
                 raise Wrong(f"{self.path} is gone at member {member.number}")
