@@ -117,7 +117,7 @@ pub(super) struct Own {
     /// A learner came that takes no passwords from its leader, or a leader that hands none down: one of ZooKeeper's, which knows only
     /// its own.
     pub(super) has_met_others: bool,
-    /// The highest epoch that a voter which came to this leader had accepted: the next one is above it.
+    /// The epoch for which this member left its own last, because a voter had accepted it: the next one is above it.
     pub(super) promised_by_others: u32,
     /// The log cannot be written any more.
     pub(super) is_failed: bool,

@@ -32,9 +32,9 @@ fn a_snapshot_that_failed_is_tried_again_after_two_seconds_and_writes_go_on_mean
     }
     let stats = site.member.store.stats();
     assert_eq!((stats.snapshots, stats.snapshots_failed), (0, 1), "{stats:?}");
-    let begun = site.driver.now;
+    let begun = site.driver.clock.now;
     for at in [begun, begun + 1, begun + 1000, begun + 1999] {
-        site.driver.now = at;
+        site.driver.clock.now = at;
         for turn in 0..2000 {
             if turn % 500 == 0 {
                 site.write();
@@ -42,10 +42,10 @@ fn a_snapshot_that_failed_is_tried_again_after_two_seconds_and_writes_go_on_mean
             site.turn(&[]);
             assert!(!site.is_taking(), "again after {} ms, in turn {turn}", at - begun);
         }
-        let now = Millis(site.driver.now);
+        let now = Millis(site.driver.clock.now);
         assert!(site.member.poll_timeout(now).is_none_or(|ms| ms > 1), "the loop does not turn round for nothing");
     }
-    site.driver.now = begun + 2000;
+    site.driver.clock.now = begun + 2000;
     for _ in 0..300 {
         site.turn(&[]);
     }

@@ -143,7 +143,7 @@ fn the_driver_is_told_once_when_the_log_runs_out_of_room_and_once_when_it_has_so
             count += 1;
             // For a snapshot, if one is due.
             for _ in 0..20 {
-                site.driver.now += 1;
+                site.driver.clock.now += 1;
                 site.turn(&[]);
             }
         }
@@ -155,7 +155,7 @@ fn the_driver_is_told_once_when_the_log_runs_out_of_room_and_once_when_it_has_so
         for number in 0..count {
             delete(&mut site, &format!("/n{number}"));
             for _ in 0..20 {
-                site.driver.now += 1;
+                site.driver.clock.now += 1;
                 site.turn(&[]);
             }
         }
@@ -174,7 +174,7 @@ fn turns_of_a_walk(slices: Slices, is_somebody_held: bool) -> usize {
     while !site.is_taking() {
         site.write();
     }
-    (site.member.snapshots.slices, site.driver.look_us) = (slices, 10);
+    (site.member.snapshots.slices, site.driver.clock.look_us) = (slices, 10);
     let pipeline = site.pipeline(1);
     let mut turns = 0;
     while site.member.snapshots.is_walking() {
@@ -211,7 +211,7 @@ fn snapshots_that_were_published_are_counted_with_the_time_that_they_took() {
         site.write();
     }
     assert!(site.member.snapshots.is_walking());
-    site.driver.now += 30;
+    site.driver.clock.now += 30;
     while site.is_taking() {
         site.turn(&[]);
     }

@@ -49,21 +49,25 @@ fn a_state_that_had_come_when_the_role_ended_is_not_what_the_next_leaders_log_go
     }
 }
 
-#[test]
-fn an_installation_that_is_under_way_when_the_role_ends_changes_nothing_and_the_next_one_is_whole() {
-    // S-16, S-21
-    let (old, past) = (Past::writes(3, 10), Past::writes(400, 100));
+/// A member with the one history that is in the middle of installing the other, a slice in each turn.
+fn installing(old: &Past, past: &Past) -> Hand {
     let mut hand = Hand::new(&roomy());
     hand.follows_by_log(5, &old.txns);
     hand.loses_leader();
     hand.promises(6);
-    hand.hears_state(&past);
-    // A slice of it in each turn.
-    hand.wires.look_us = 2500;
-    assert!(!hand.member.goes_on());
+    hand.hears_state(past);
+    hand.wires.clock.look_us = 2500;
     hand.hears(PacketType::NEWLEADER, Zxid::new(6, 0));
     hand.turns(2);
     assert!(hand.member.goes_on() && hand.member.store.snapshot_running(), "it is not over: the test is too small");
+    hand
+}
+
+#[test]
+fn an_installation_that_is_under_way_when_the_role_ends_changes_nothing_and_the_next_one_is_whole() {
+    // S-16, S-21
+    let (old, past) = (Past::writes(3, 10), Past::writes(400, 100));
+    let mut hand = installing(&old, &past);
     hand.loses_leader();
     hand.turns(3);
     assert!(!hand.member.goes_on() && !hand.member.store.snapshot_running());
@@ -107,33 +111,25 @@ fn a_state_is_installed_once_the_superblock_is_written_unless_the_role_ends_befo
 fn a_state_that_cannot_be_written_ends_the_role_after_a_pause_and_leaves_the_old_one() {
     // F-08, F-09, L-03: the whole state is not sent again at once.
     let (old, past) = (Past::writes(3, 10), Past::writes(900, 2000));
-    let mut hand = Hand::new(&roomy());
-    hand.follows_by_log(5, &old.txns);
-    hand.loses_leader();
-    hand.promises(6);
-    hand.hears_state(&past);
-    hand.wires.look_us = 2500;
-    hand.hears(PacketType::NEWLEADER, Zxid::new(6, 0));
-    hand.turns(2);
-    assert!(hand.member.goes_on(), "it is not over: the test is too small");
+    let mut hand = installing(&old, &past);
     // What was written cannot be read back.
     hand.disk.fail_reads(0, u64::MAX);
-    let begun = hand.wires.now;
+    let begun = hand.wires.clock.now;
     while hand.member.store.snapshot_running() {
         hand.turns(1);
-        assert!(hand.wires.now < begun + 1000, "it goes on with what cannot be written");
+        assert!(hand.wires.clock.now < begun + 1000, "it goes on with what cannot be written");
     }
     hand.disk.read_again();
     assert_eq!((hand.state(), hand.recovered()), ((old.end(), old.digest), (old.end(), old.digest)));
-    let failed = hand.wires.now;
+    let failed = hand.wires.clock.now;
     let is_left = |hand: &Hand| hand.wires.closed.contains(&hand.link);
     while !is_left(&hand) {
         hand.hears(PacketType::PING, Zxid::ZERO);
         hand.turns(1);
-        assert!(hand.wires.now < failed + 2100 && !hand.has_acked(6), "the role does not end");
+        assert!(hand.wires.clock.now < failed + 2100 && !hand.has_acked(6), "the role does not end");
     }
-    assert!(hand.wires.now >= failed + 1900, "it ended {} ms after", hand.wires.now - failed);
-    hand.wires.look_us = 0;
+    assert!(hand.wires.clock.now >= failed + 1900, "it ended {} ms after", hand.wires.clock.now - failed);
+    hand.wires.clock.look_us = 0;
     hand.promises(7);
     hand.hears_state(&past);
     hand.ends_history(7);
@@ -216,7 +212,7 @@ fn who_reads_without_a_leader_is_closed_before_a_leader_changes_the_state() {
     hand.packet(only_here());
     hand.turns(3);
     hand.loses_leader();
-    hand.wires.now += 2000;
+    hand.wires.clock.now += 2000;
     hand.turn();
     assert_eq!(hand.duty(), Duty::ReadOnly);
     let conn = hand.client(true);
@@ -247,16 +243,16 @@ fn an_append_that_found_no_room_is_tried_again_after_a_fifth_of_a_second_and_not
         assert!(count < 390, "there is always room");
     }
     let logged = hand.member.store.last_zxid();
-    let found = hand.wires.now;
+    let found = hand.wires.clock.now;
     hand.disk.set_room(u64::MAX);
     for after in [0, 1, 100, 199] {
-        hand.wires.now = found + after;
+        hand.wires.clock.now = found + after;
         hand.hears(PacketType::PING, Zxid::ZERO);
         hand.turn();
         assert_eq!(hand.member.store.last_zxid(), logged, "again after {after} ms");
     }
-    assert_eq!(hand.member.poll_timeout(Millis(hand.wires.now)), Some(1));
-    hand.wires.now = found + 200;
+    assert_eq!(hand.member.poll_timeout(Millis(hand.wires.clock.now)), Some(1));
+    hand.wires.clock.now = found + 200;
     hand.turn();
     hand.turn();
     assert_eq!(hand.member.store.last_zxid(), Zxid::new(5, count));
@@ -271,14 +267,14 @@ fn a_leader_that_is_not_to_be_dialled_at_once_is_dialled_when_the_pause_is_over(
         hand.promises(epoch);
         hand.hears(PacketType::COMMIT, Zxid::new(epoch, 9));
     }
-    let ended = hand.wires.now;
+    let ended = hand.wires.clock.now;
     let before = hand.wires.dialled.len();
     hand.turns(20);
     hand.is_told_who_leads();
     hand.turn();
     assert_eq!(hand.wires.dialled.len(), before, "it was dialled at once");
     for _ in 0..100 {
-        hand.wires.now += 1;
+        hand.wires.clock.now += 1;
         hand.turn();
     }
     assert_eq!(hand.wires.dialled.get(before), Some(&(ended + 100, ServerId(3))));

@@ -35,7 +35,7 @@ fn learners_are_fed_in_turn_where_there_is_not_time_for_all() {
     // L-03: one that always wants more does not keep the others from what they lack.
     let mut site = Site::new(&Arc::new(SimDisk::new(3)));
     let (mut feeding, mut wires) = (Feeding::default(), Wires::default());
-    wires.look_us = 10;
+    wires.clock.look_us = 10;
     let mut order = Vec::new();
     for turn in 0..7 {
         (1..=3).for_each(|slot| feeding.read(link(slot), Zxid::ZERO));
@@ -82,7 +82,7 @@ fn a_learner_is_given_as_much_in_a_turn_as_there_is_time_and_the_leader_goes_on_
     at_once.turn();
     assert_eq!(at_once.txns_sent(link(1)), lacks);
     let mut hand = Hand::leading(&past, &roomy());
-    hand.wires.look_us = 600;
+    hand.wires.clock.look_us = 600;
     hand.is_observed(link(1), behind);
     let mut turns = 0;
     let sent = |hand: &Hand| hand.txns_sent(link(1));

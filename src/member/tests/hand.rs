@@ -1,11 +1,10 @@
 //! One member in virtual time whose ensemble is the test: it speaks for the other servers packet by packet, and has a hand on the
 //! member's disk.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::site::{self, Site};
+use super::site::{self, LoopClock, Site};
 use crate::engine::{ConnId, Duty, Engine, EngineSettings, ReplicatedState, Walked};
 use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
 use crate::jute::{Buffer, encode};
@@ -25,11 +24,7 @@ const LEADER: ServerId = ServerId(3);
 /// What the member asked of its host.
 #[derive(Default)]
 pub(super) struct Wires {
-    /// It is this late, ms.
-    pub now: u64,
-    /// So much time passes with each look at the clock of slices, µs.
-    pub look_us: u64,
-    looked_us: Cell<u64>,
+    pub clock: LoopClock,
     /// Packets, oldest first.
     pub sent: Vec<(LinkId, QuorumPacket)>,
     /// Who was dialled, and when.
@@ -44,12 +39,11 @@ pub(super) struct Wires {
 
 impl Host for Wires {
     fn time(&self) -> (Millis, WallMillis) {
-        (Millis(self.now), WallMillis(1_700_000_000_000 + self.now as i64))
+        self.clock.time()
     }
 
     fn now_us(&self) -> u64 {
-        self.looked_us.set(self.looked_us.get() + self.look_us);
-        self.now * 1000 + self.looked_us.get()
+        self.clock.now_us()
     }
 
     fn tell(&mut self, _: &mut Engine) {}
@@ -59,7 +53,7 @@ impl Host for Wires {
     }
 
     fn dial(&mut self, to: ServerId) {
-        self.dialled.push((self.now, to));
+        self.dialled.push((self.clock.now, to));
     }
 
     fn send(&mut self, link: LinkId, packet: &QuorumPacket) {
@@ -190,7 +184,7 @@ impl Hand {
             reconfig: None,
             passwords: None,
         };
-        let mut wires = Wires { now: 1000, ..Wires::default() };
+        let mut wires = Wires { clock: LoopClock::at(1000), ..Wires::default() };
         member.join(&mut wires, zab, joining).unwrap();
         let link = LinkId { slot: 0, generation: 0 };
         Hand { member, wires, disk, options: options.clone(), is_slow: false, write: None, link }
@@ -232,7 +226,7 @@ impl Hand {
     /// So many, with a millisecond between two.
     pub(super) fn turns(&mut self, count: usize) {
         for _ in 0..count {
-            self.wires.now += 1;
+            self.wires.clock.now += 1;
             self.turn();
         }
     }
@@ -295,9 +289,9 @@ impl Hand {
         self.is_told_who_leads();
         while self.wires.dialled.len() == before {
             assert!(self.member.standing() == Some(Standing::Looking), "it follows somebody");
-            let wait = self.member.poll_timeout(Millis(self.wires.now)).expect("it waits for something");
+            let wait = self.member.poll_timeout(Millis(self.wires.clock.now)).expect("it waits for something");
             assert!(wait <= 2000, "it does not dial the leader");
-            self.wires.now += wait.max(1);
+            self.wires.clock.now += wait.max(1);
             self.turn();
         }
         self.is_connected();

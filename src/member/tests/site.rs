@@ -46,26 +46,47 @@ impl EngineSeat for Seat {
     }
 }
 
-/// The loop.
+/// The loop's clock.
 #[derive(Default)]
-pub(in crate::member) struct Driver {
+pub(in crate::member) struct LoopClock {
     /// It is this late, ms.
     pub now: u64,
     /// So much time passes with each look at the clock of slices, µs.
     pub look_us: u64,
     looked_us: Cell<u64>,
+}
+
+impl LoopClock {
+    /// It is this late, ms, and no look at it costs anything.
+    pub(in crate::member) fn at(now: u64) -> LoopClock {
+        LoopClock { now, ..LoopClock::default() }
+    }
+
+    pub(in crate::member) fn time(&self) -> (Millis, WallMillis) {
+        (Millis(self.now), WallMillis(1_700_000_000_000 + self.now as i64))
+    }
+
+    pub(in crate::member) fn now_us(&self) -> u64 {
+        self.looked_us.set(self.looked_us.get() + self.look_us);
+        self.now * 1000 + self.looked_us.get()
+    }
+}
+
+/// The loop.
+#[derive(Default)]
+pub(in crate::member) struct Driver {
+    pub clock: LoopClock,
     /// How often clients were told while more was to be applied.
     pub told: usize,
 }
 
 impl Host for Driver {
     fn time(&self) -> (Millis, WallMillis) {
-        (Millis(self.now), WallMillis(1_700_000_000_000 + self.now as i64))
+        self.clock.time()
     }
 
     fn now_us(&self) -> u64 {
-        self.looked_us.set(self.looked_us.get() + self.look_us);
-        self.now * 1000 + self.looked_us.get()
+        self.clock.now_us()
     }
 
     fn tell(&mut self, _: &mut Engine) {
@@ -98,7 +119,7 @@ impl Site {
 
     /// One that begins to serve.
     pub(in crate::member) fn of(mut member: Member<Seat>) -> Site {
-        let driver = Driver { now: 50_000, ..Driver::default() };
+        let driver = Driver { clock: LoopClock::at(50_000), ..Driver::default() };
         let (now, wall) = driver.time();
         member.start(now, wall);
         let conn = member.engine.open("127.0.0.1:4000".parse().unwrap());
@@ -109,7 +130,7 @@ impl Site {
 
     /// The time since the start.
     pub(in crate::member) fn driver_now(&self) -> Millis {
-        Millis(self.driver.now)
+        Millis(self.driver.clock.now)
     }
 
     /// Its client comes with a new connection, and begins a session.

@@ -74,6 +74,10 @@ impl Cluster {
             }
             let kept = machine.log.partition_point(|(zxid, _)| *zxid <= last);
             let dropped = machine.log.split_off(kept);
+            if last < machine.begin {
+                // It is no leader of Java's state any more that the log goes on from.
+                machine.begin = Zxid::ZERO;
+            }
             process.verified = process.verified.min(kept);
             self.story.count("mark: a log is cut");
             let line = format!("{id}: its log is cut at {last}");

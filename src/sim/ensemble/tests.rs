@@ -272,6 +272,7 @@ fn no_seed_finds_an_ensemble_whose_members_change_that_breaks_a_promise() {
         Some(seed) => seed..seed + 1,
         None => 1..1 + number("ZOA_SIM_SEEDS").unwrap_or(8),
     };
+    print_the_log();
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     let mut broken = Vec::new();
     for seed in seeds.clone() {
@@ -313,6 +314,7 @@ fn no_seed_finds_an_ensemble_with_models_of_apache_members_that_breaks_a_promise
     };
     let less = Less { models: Models::Some, has_old_models: number("ZOA_SIM_OLD38") == Some(1), ..Less::default() };
     let shrinks = number("ZOA_SIM_SHRINK") != Some(0);
+    print_the_log();
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     let (mut seconds, mut broken) = (0.0, Vec::new());
     for seed in seeds.clone() {
