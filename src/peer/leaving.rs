@@ -3,9 +3,9 @@
 
 use super::answer::Answer;
 use super::ensemble::has_other_voters;
+use super::serving::ServerRole;
 use super::{LEAVE_MS, Peer};
 use crate::ids::Millis;
-use crate::zab::Standing;
 
 /// For so long a member that gave its leadership away keeps out of the election, ms.
 const KEEPS_OUT_MS: u64 = 1000;
@@ -29,6 +29,20 @@ pub(super) struct HandOver {
     by: Millis,
     stage: HandOverStage,
     answer: Answer<HandedOver>,
+}
+
+impl HandOver {
+    /// How it ends where this server may take part in elections again since `until`, and is known to have this role; `None` where
+    /// that is not known yet.
+    fn ends(&self, role: ServerRole, until: Millis, now: Millis) -> Option<HandedOver> {
+        match role {
+            ServerRole::Following | ServerRole::Observing => Some(HandedOver::Done),
+            // Nobody else was elected,
+            ServerRole::Leading => Some(HandedOver::Late),
+            // or nobody was in time.
+            _ => (now >= self.by.max(until.plus(KEEPS_OUT_MS))).then_some(HandedOver::Late),
+        }
+    }
 }
 
 /// How far a hand-over is, and until when.
@@ -67,7 +81,7 @@ impl Peer {
 
     /// Is to give its leadership away.
     pub(super) fn begin_to_hand_over(&mut self, limit_ms: u64, answer: Answer<HandedOver>) {
-        if self.hand_over.is_some() || !matches!(self.member.standing(), Some(Standing::Leading { .. })) {
+        if self.hand_over.is_some() || self.role_told.role != ServerRole::Leading {
             return answer.give(HandedOver::DoesNotLead);
         }
         if !has_other_voters(&self.config) {
@@ -93,26 +107,21 @@ impl Peer {
         }
     }
 
-    /// Goes on with a hand-over.
+    /// Goes on with a hand-over. It goes by what was told of this server's role: who has been answered sees what it was told.
     pub(super) fn serve_hand_over(&mut self, now: Millis) {
         let Some(mut hand_over) = self.hand_over.take() else { return };
-        let standing = self.member.standing();
-        let leads = matches!(standing, Some(Standing::Leading { .. }));
+        let role = self.role_told.role;
         match (hand_over.stage, &mut self.network) {
             (HandOverStage::Out(until), Some(network)) if now >= until => {
                 network.cut_off(now, false);
                 self.stay();
-                if matches!(standing, Some(Standing::Following { .. })) {
-                    return hand_over.answer.give(HandedOver::Done);
-                }
-                // Nobody else was elected, or nobody was in time.
-                if leads || now >= hand_over.by.max(until.plus(KEEPS_OUT_MS)) {
-                    return hand_over.answer.give(HandedOver::Late);
+                if let Some(how) = hand_over.ends(role, until, now) {
+                    return hand_over.answer.give(how);
                 }
             }
             (HandOverStage::Out(_), _) => {}
             // It has lost its followers: they elect one of them.
-            _ if !leads => hand_over.stage = HandOverStage::Out(now),
+            _ if role != ServerRole::Leading => hand_over.stage = HandOverStage::Out(now),
             (HandOverStage::Waits(_), Some(network)) if self.member.may_leave() => {
                 log::info!("another server has everything: this one leads no more");
                 network.withdraw(now);
@@ -137,6 +146,7 @@ impl Peer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::answer::question;
     use super::*;
 
     #[test]
@@ -152,5 +162,21 @@ mod tests {
         assert_eq!(first, [[true; 5], [false; 5]].concat());
         assert_eq!(rest, first);
         assert_eq!(HandOverStage::Out(Millis(1)).going_on(Millis(9)), HandOverStage::Out(Millis(1)));
+    }
+
+    #[test]
+    fn a_hand_over_is_done_once_this_server_is_known_to_follow_and_not_while_it_still_looks() {
+        let (answer, _) = question();
+        let (until, by) = (Millis(2000), Millis(60_000));
+        let hand_over = HandOver { by, stage: HandOverStage::Out(until), answer };
+        let ends = |role, now| hand_over.ends(role, until, Millis(now));
+        assert_eq!(ends(ServerRole::Looking, 2000), None);
+        assert_eq!(ends(ServerRole::Looking, 59_999), None);
+        assert_eq!(ends(ServerRole::Looking, 60_000), Some(HandedOver::Late));
+        for now in [2000, 60_000] {
+            assert_eq!(ends(ServerRole::Observing, now), Some(HandedOver::Done));
+            assert_eq!(ends(ServerRole::Following, now), Some(HandedOver::Done));
+            assert_eq!(ends(ServerRole::Leading, now), Some(HandedOver::Late));
+        }
     }
 }
