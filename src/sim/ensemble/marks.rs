@@ -3,7 +3,6 @@
 use super::Cluster;
 use super::host::Deed;
 use super::member::{QuorumSocket, SimProcess, SimSocket};
-use super::network::Place;
 use crate::ids::{ServerId, Zxid};
 use crate::records::peer::{PacketType, QuorumPacket, decode_epoch_ack};
 use crate::zab::Standing;
@@ -105,7 +104,6 @@ pub(super) const RARE_MARKS: &[&str] = &[
     "mark: dies while it takes in a state",
     "mark: a snapshot is given up",
     "mark: an append waits for an extent",
-    "mark: an observer is told to cut",
     "mark: two learners are sent a state at once",
     "mark: a learner is lost before its history begins",
 ];
@@ -212,10 +210,7 @@ impl Cluster {
             true => "mark: a learner comes while its leader serves",
             false => "mark: a learner comes before its leader serves",
         });
-        let place = self.net.streams.get(&stream).map(|stream| stream.ends);
-        let observers = &self.swarm.observers;
-        let is_observer = |place: &Place| matches!(place, Place::Member(id) if observers.contains(id));
-        if place.is_some_and(|ends| ends.iter().any(is_observer)) {
+        if self.net.streams.get(&stream).is_some_and(|stream| stream.is_observers) {
             match kind {
                 PacketType::SNAP => self.story.count("mark: an observer is sent a state"),
                 PacketType::TRUNC => self.story.count("mark: an observer is told to cut"),
@@ -286,6 +281,11 @@ impl Cluster {
     pub(super) fn mark_leaving(&mut self, process: &mut SimProcess, stream: u64, packet: &QuorumPacket) {
         if matches!(packet.kind, PacketType::DIFF | PacketType::TRUNC | PacketType::SNAP) {
             self.mark_plan(process, stream, packet.kind);
+        }
+        if packet.kind == PacketType::OBSERVERINFO
+            && let Some(stream) = self.net.streams.get_mut(&stream)
+        {
+            stream.is_observers = true;
         }
         let Some(SimSocket::Quorum(socket)) = process.sockets.get_mut(&stream) else { return };
         let is_ended = socket.is_ended;

@@ -53,6 +53,8 @@ pub(super) struct SimStream {
     ways: [Way; 2],
     /// It was cut: whatever is sent from now on is lost.
     is_cut: bool,
+    /// An observer has introduced itself on it.
+    pub is_observers: bool,
 }
 
 impl SimStream {
@@ -119,6 +121,7 @@ impl SimNet {
             open: [true; 2],
             ways: [Way::default(), Way::default()],
             is_cut: false,
+            is_observers: false,
         };
         self.streams.insert(self.next, stream);
         self.next

@@ -263,6 +263,8 @@ const CHANGES: &[&str] = &[
     "mark: a half-done change is ended by the next leader",
     "mark: a leader commits a configuration without itself",
     "mark: a removed leader has stopped",
+    // One that voted before; who never did has nothing but what is committed.
+    "mark: an observer is told to cut",
 ];
 
 #[test]
