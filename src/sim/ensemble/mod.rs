@@ -20,6 +20,8 @@ mod kazoo;
 mod marks;
 mod member;
 mod network;
+#[cfg(test)]
+mod seeds;
 mod settling;
 mod shrinking;
 mod story;

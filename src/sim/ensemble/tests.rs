@@ -1,8 +1,10 @@
 //! Seeds of ensembles. What `cargo test` runs is the quick form; `.ci/simulate` runs more.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::marks::{MARKS, RARE_MARKS};
+use super::seeds::run_all;
 use super::shrinking::{Less, shrink, whose_fault};
 use super::swarm::Models;
 use super::{Cluster, run_changing_seed, run_less, run_seed};
@@ -10,6 +12,15 @@ use crate::failpoint::{self, Failpoint};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// The seeds that are asked for: one, or so many from the first on.
+fn seeds(many: u64) -> Range<u64> {
+    let (first, many) = match number("ZOA_SEED") {
+        Some(seed) => (seed, 1),
+        None => (number("ZOA_SIM_FROM").unwrap_or(1), number("ZOA_SIM_SEEDS").unwrap_or(many)),
+    };
+    first..first + many
 }
 
 /// Prints what members log, and what happens to them in between.
@@ -39,33 +50,25 @@ fn print_the_log() {
 #[test]
 fn no_seed_finds_an_ensemble_that_breaks_a_promise() {
     // G-01 to G-15, S-01 to S-17, S-30 to S-35, L-01 to L-07 as far as `checks`, `canon` and `kazoo` have them; F-01 to F-18.
-    let seeds = match number("ZOA_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => {
-            let from = number("ZOA_SIM_FROM").unwrap_or(1);
-            from..from + number("ZOA_SIM_SEEDS").unwrap_or(12)
-        }
-    };
+    let seeds = seeds(12);
     print_the_log();
     let shrinks = number("ZOA_SIM_SHRINK") != Some(0);
+    let broken_max = number("ZOA_SIM_BROKEN").unwrap_or(3);
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     let (mut seconds, mut broken) = (0.0, Vec::new());
-    for seed in seeds.clone() {
-        let outcome = run_seed(seed);
+    run_all(seeds.clone(), run_seed, |seed, outcome| {
         seconds += outcome.seconds;
         outcome.counts.iter().for_each(|(what, count)| *counts.entry(what).or_default() += count);
-        if outcome.wrong.is_some() {
-            let (outcome, smaller) =
-                if shrinks { shrink(seed, Less::default(), outcome) } else { (outcome, String::new()) };
-            let Some((why, transcript)) = outcome.wrong else { continue };
+        let is_broken = outcome.wrong.is_some();
+        let (outcome, smaller) =
+            if shrinks && is_broken { shrink(seed, Less::default(), outcome) } else { (outcome, String::new()) };
+        if let Some((why, transcript)) = outcome.wrong {
             let why: String = why.chars().take(700).collect();
             broken.push(format!("ZOA_SEED={seed} cargo test --lib sim::ensemble\n{smaller}\n{transcript}\n{why}"));
             println!("seed {seed}: {}", why.chars().take(200).collect::<String>());
-            if broken.len() as u64 == number("ZOA_SIM_BROKEN").unwrap_or(3) {
-                break;
-            }
         }
-    }
+        (broken.len() as u64) < broken_max
+    });
     println!("{seeds:?}: {seconds:.0} virtual seconds");
     counts.iter().for_each(|(what, count)| println!("{count:>10}  {what}"));
     let too_few = print_faults(&counts, seeds.end - seeds.start);
@@ -270,21 +273,18 @@ const CHANGES: &[&str] = &[
 #[test]
 fn no_seed_finds_an_ensemble_whose_members_change_that_breaks_a_promise() {
     // S-01 to S-16, G-01 to G-15, L-01 to L-07 while servers come, go, and change their role and their place.
-    let seeds = match number("ZOA_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 1..1 + number("ZOA_SIM_SEEDS").unwrap_or(8),
-    };
+    let seeds = seeds(8);
     print_the_log();
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     let mut broken = Vec::new();
-    for seed in seeds.clone() {
-        let outcome = run_changing_seed(seed);
+    run_all(seeds.clone(), run_changing_seed, |seed, outcome| {
         outcome.counts.iter().for_each(|(what, count)| *counts.entry(what).or_default() += count);
         if let Some((why, transcript)) = outcome.wrong {
             println!("seed {seed}: {}", why.chars().take(300).collect::<String>());
             broken.push(format!("ZOA_SEED={seed} cargo test --lib members_change\n{transcript}\n{why}"));
         }
-    }
+        true
+    });
     counts
         .iter()
         .filter(|(what, _)| !what.starts_with("fault"))
@@ -307,35 +307,28 @@ const BESIDE: &[&str] = &[
 #[test]
 fn no_seed_finds_an_ensemble_with_models_of_apache_members_that_breaks_a_promise() {
     // All that holds of an ensemble of ours holds beside members of another make (J38, J39).
-    let seeds = match number("ZOA_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => {
-            let from = number("ZOA_SIM_FROM").unwrap_or(1);
-            from..from + number("ZOA_SIM_SEEDS").unwrap_or(8)
-        }
-    };
+    let seeds = seeds(8);
     let less = Less { models: Models::Some, has_old_models: number("ZOA_SIM_OLD38") == Some(1), ..Less::default() };
     let shrinks = number("ZOA_SIM_SHRINK") != Some(0);
+    let broken_max = number("ZOA_SIM_BROKEN").unwrap_or(3);
     print_the_log();
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     let (mut seconds, mut broken) = (0.0, Vec::new());
-    for seed in seeds.clone() {
-        let outcome = run_less(seed, &less);
+    let run = |seed| run_less(seed, &less);
+    run_all(seeds.clone(), run, |seed, outcome| {
         seconds += outcome.seconds;
         outcome.counts.iter().for_each(|(what, count)| *counts.entry(what).or_default() += count);
-        let Some((why, _)) = &outcome.wrong else { continue };
+        let Some((why, _)) = &outcome.wrong else { return true };
         let verdict = whose_fault(seed, &less, why);
         println!("seed {seed}: {}\n  {verdict}", why.chars().take(300).collect::<String>());
         let (outcome, smaller) = if shrinks { shrink(seed, less.clone(), outcome) } else { (outcome, String::new()) };
-        let Some((why, transcript)) = outcome.wrong else { continue };
+        let Some((why, transcript)) = outcome.wrong else { return true };
         let why: String = why.chars().take(700).collect();
         broken.push(format!(
             "ZOA_SEED={seed} cargo test --lib models_of_apache\n{smaller}\n{transcript}\n{why}\n{verdict}"
         ));
-        if broken.len() as u64 == number("ZOA_SIM_BROKEN").unwrap_or(3) {
-            break;
-        }
-    }
+        (broken.len() as u64) < broken_max
+    });
     println!("{seeds:?}: {seconds:.0} virtual seconds");
     counts
         .iter()
