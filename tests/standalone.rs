@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use zoarium::raw::{ConnectOptions, RawClient};
 use zoarium::records::{Acl, CreateMode, ErrorCode, EventType};
-use zoarium::{Config, Server};
+use zoarium::{Config, Server, ServerRole};
 
 /// A folder that goes when the test does.
 struct Folder(std::path::PathBuf);
@@ -83,6 +83,31 @@ fn refusals_have_zookeepers_codes() {
     assert_eq!(refused(client.create("/a", None, &open(), CreateMode::Persistent)), Some(ErrorCode::NodeExists));
     assert_eq!(refused(client.create("/b/c", None, &open(), CreateMode::Persistent)), Some(ErrorCode::NoNode));
     server.stop().unwrap();
+}
+
+#[test]
+fn who_has_waited_for_the_end_of_a_server_sees_it_stopped() {
+    let folder = Folder::new("waited");
+    let server = Server::start(folder.config()).unwrap();
+    let (lets_go, held) = std::sync::mpsc::channel::<()>();
+    let (told, begun) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let server = &server;
+        // Who is told of its role holds up whoever tells.
+        scope.spawn(move || {
+            server.on_role(move |_| {
+                told.send(()).unwrap();
+                let _ = held.recv();
+            });
+        });
+        begun.recv().unwrap();
+        server.request_stop();
+        let has_ended = server.wait_for(Duration::from_millis(500));
+        assert!(!has_ended || server.role().role == ServerRole::Stopped, "{:?}", server.role());
+        drop(lets_go);
+        server.wait();
+        assert_eq!(server.role().role, ServerRole::Stopped);
+    });
 }
 
 #[test]

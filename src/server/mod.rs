@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Error;
 use crate::client::{AsyncClient, Client, Near};
@@ -235,14 +235,21 @@ impl Server {
     ///
     /// [`Server`] has an example.
     pub fn wait(&self) {
-        self.ended.wait(None);
+        self.has_ended_within(None);
     }
 
     /// The same for at most `timeout`; true if it has ended.
     ///
     /// [`Server`] has an example.
     pub fn wait_for(&self, timeout: Duration) -> bool {
-        self.ended.wait(Some(timeout))
+        self.has_ended_within(Some(timeout))
+    }
+
+    /// Whether it has ended by then, and all that it tells of itself says so: what it is to its clients is told last.
+    fn has_ended_within(&self, limit: Option<Duration>) -> bool {
+        let begun = Instant::now();
+        self.ended.wait(limit)
+            && self.serving.wait_for_end(limit.map_or(Duration::MAX, |limit| limit.saturating_sub(begun.elapsed())))
     }
 
     /// How it is; `None` once it has ended, or when it does not answer within ten seconds.
@@ -343,8 +350,7 @@ impl Server {
     /// [`Ensemble`] has an example.
     pub fn kill(&self) -> bool {
         self.tell(Command::Kill);
-        // What it is to its clients is told last.
-        self.ended.wait(Some(STOP_WAIT)) && self.serving.wait_for_end(STOP_WAIT)
+        self.has_ended_within(Some(STOP_WAIT))
     }
 
     /// Cuts a member of an ensemble off from the others: nothing that they send arrives, nothing gets to them, and nobody is
