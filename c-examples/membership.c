@@ -27,7 +27,7 @@ static int member(const char *name, int from_parent) {
 
   if (read(from_parent, address, sizeof address - 1) <= 0) return EXIT_FAILURE;
   /* How long a crash may go unnoticed. */
-  options.session_timeout_ms = 1000;
+  options.session_timeout_ms = 3000;
   CHECK(zoa_client_connect(address, &options, &client));
   snprintf(path, sizeof path, "/group/%s", name);
   CHECK(zoa_client_create(client, path, NULL, 0, ZOA_EPHEMERAL, NULL));

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -19,6 +18,10 @@ use zoarium::peer::ballots::{BallotEvent, Ballots, ElectionSettings};
 use zoarium::peer::place::HostPort;
 use zoarium::peer::quorum_links::{LinkEvent, QuorumLinks, QuorumSettings};
 use zoarium::records::peer::{LearnerInfo, Notification, PacketType, PeerState, QuorumPacket, epoch_ack};
+
+#[path = "kit/ports.rs"]
+mod ports;
+use ports::Ports;
 
 const JAVA: ServerId = ServerId(2);
 /// The end of the stream of a state.
@@ -72,12 +75,6 @@ impl Drop for Apache {
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
-}
-
-/// A port below the range of outgoing connections, so that nobody gets it between the look and the use.
-fn free_port() -> u16 {
-    let first = 12_000 + (std::process::id() % 7_000) as u16;
-    (first..20_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 struct We {
@@ -146,8 +143,8 @@ impl We {
 
 /// An election and a join with us as server `me`.
 fn joins_as(me: u64, class_path: &str) {
-    let port = free_port();
-    let (ours, theirs, client) = (port, port + 2, port + 4);
+    let ports = Ports::take(5);
+    let (ours, theirs, client) = (ports.first, ports.first + 2, ports.first + 4);
     let line = |id: u64, port: u16| format!("server.{id}=127.0.0.1:{port}:{}:participant\n", port + 1);
     let servers = format!("{}{}", line(me, ours), line(JAVA.0, theirs));
     let common = "tickTime=500\ninitLimit=40\nsyncLimit=20\nadmin.enableServer=false\n";

@@ -119,8 +119,8 @@ fn handshakes_that_wait_for_their_turn_are_served_and_not_closed() {
     // The clock of a handshake is shorter than the line.
     let folder = Folder::new("line");
     let mut config = folder.config();
-    config.limits.handshake_timeout_ms = 200;
-    (config.limits.session_burst, config.limits.session_rate) = (100, 500);
+    config.limits.handshake_timeout_ms = 1000;
+    (config.limits.session_burst, config.limits.session_rate) = (100, 200);
     let server = Server::start(config).unwrap();
     let mut streams: Vec<TcpStream> = (0..500).map(|_| greet(&address(&server), 30_000)).collect();
     let answered = streams.iter_mut().filter_map(session).filter(|&session| session != 0).count();

@@ -121,7 +121,7 @@ class Member:
         self.data.mkdir()
         (self.data / "myid").write_text(f"{self.number}\n")
 
-    def word(self, word, patience=2):
+    def word(self, word, patience=30):
         """The answer to a four-letter word; empty when nobody answers."""
         if self.is_paused or not self.is_running():
             return ""
@@ -138,7 +138,7 @@ class Member:
 
     def mode(self):
         """`leader`, `follower`, `observer`, …; empty while it serves nobody."""
-        lines = [line for line in self.word("srvr").splitlines() if line.startswith("Mode: ")]
+        lines = [line for line in self.word("srvr", patience=2).splitlines() if line.startswith("Mode: ")]
         return lines[0].removeprefix("Mode: ").strip() if lines else ""
 
     def log_tail(self, lines_max=15):

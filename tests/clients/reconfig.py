@@ -87,9 +87,16 @@ class Changing:
 
     def epoch(self):
         """Of what the leader serves."""
-        leader = self.members[self.cluster.await_service()]
-        line = next(line for line in leader.word("srvr").splitlines() if line.startswith("Zxid: "))
-        return int(line.split()[1], 16) >> 32
+        end = time.monotonic() + 60
+        while True:
+            leader = self.members[self.cluster.await_service()]
+            # It may be asked at the moment in which it leads no more.
+            for line in leader.word("srvr").splitlines():
+                if line.startswith("Zxid: "):
+                    return int(line.split()[1], 16) >> 32
+            if time.monotonic() > end:
+                raise Wrong(f"member {leader.number} leads, and does not tell its zxid in 60 s")
+            time.sleep(0.05)
 
     def change(self, **request):
         """Asks until it is done or was done: an answer may be lost with its connection."""
@@ -138,7 +145,7 @@ class Changing:
     def await_config(self):
         """Until every member has the lines that it is to have."""
         wanted = {f"server.{number}={line}" for number, line in self.lines.items()}
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         for member in self.members.values():
             while wanted != (told := {line for line in member.word("conf").splitlines() if line.startswith("server.")}):
                 if time.monotonic() > end:
@@ -222,7 +229,7 @@ class Changing:
             shutil.copy(f"{member.config}.bak", member.config)
             member.start()
             self.cluster.await_service(members=[member])
-            end = time.monotonic() + 10
+            end = time.monotonic() + 60
             while "dynamicConfigFile=" not in member.config.read_text():
                 if time.monotonic() > end:
                     raise Wrong(f"member {number} has not written its files again\n{member.log_tail()}")
@@ -234,7 +241,7 @@ class Changing:
             # The file that is to name the new one is not there.
             shutil.move(member.config, f"{member.config}.away")
             self.change()
-            end = time.monotonic() + 10
+            end = time.monotonic() + 60
             while "is not in the files beside" not in (member.folder / "server.log").read_text(errors="replace"):
                 if time.monotonic() > end:
                     raise Wrong(f"member {number} does not say that it cannot write its files\n{member.log_tail()}")
@@ -344,7 +351,7 @@ class Changing:
             self.change(leaving=str(number))
             del self.lines[number]
             del self.members[number]
-            end = time.monotonic() + 10
+            end = time.monotonic() + 60
             while f"server.{number}=" in self.dynamic_file(member):
                 if time.monotonic() > end:
                     raise Wrong(f"member {number} still has itself in its files\n{member.log_tail()}")

@@ -1,13 +1,14 @@
 //! Three `zoarium serve` processes on loopback that can be killed, wiped and started again.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use zoarium::raw::{ClientError, ConnectOptions, RawClient, four_letter};
+
+use crate::ports::Ports;
 
 /// Longer than any of this takes; a test that hits it has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,32 +19,10 @@ pub(crate) struct Cluster {
     /// The clients' ports.
     ports: Vec<u16>,
     /// Held for as long as the members may be started.
-    _block: TcpListener,
+    _ports: Ports,
     members: Vec<Option<Child>>,
     /// A sync of a member's log can be made slow.
     has_slow_syncs: bool,
-}
-
-/// Where ports for members begin and end: below those that systems give to whoever asks for any, so that none is given away while a
-/// member is down.
-const PORTS: std::ops::Range<u16> = 11_000..19_000;
-/// Ports in one block. The first is held by the test that uses the others.
-const BLOCK: usize = 16;
-
-/// So many ports in a row that are this test's for as long as the listener lives, and the first of them.
-fn take_ports(count: usize) -> (TcpListener, u16) {
-    assert!(count < BLOCK, "a block is too small for {count} ports");
-    let blocks = PORTS.len() / BLOCK;
-    let begin = std::process::id() as usize;
-    for block in (0..blocks).map(|at| PORTS.start + (BLOCK * ((begin + at) % blocks)) as u16) {
-        let Ok(held) = TcpListener::bind(("127.0.0.1", block)) else { continue };
-        // Of somebody who does not know of this.
-        let are_free = (1..=count as u16).all(|at| TcpListener::bind(("127.0.0.1", block + at)).is_ok());
-        if are_free {
-            return (held, block + 1);
-        }
-    }
-    panic!("no {count} free ports in a row in {PORTS:?}");
 }
 
 /// What stands behind a member's word for it, as `srvr` says.
@@ -87,8 +66,8 @@ impl Cluster {
         let name = format!("ensemble-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = fs::remove_dir_all(&folder);
-        let (block, first) = take_ports(3 * count);
-        let port = |at: usize| first + at as u16;
+        let block = Ports::take(3 * count);
+        let port = |at: usize| block.first + at as u16;
         let servers: String = (0..count)
             .map(|at| {
                 let role = if at + observers < count { "participant" } else { "observer" };
@@ -110,7 +89,7 @@ impl Cluster {
         }
         let ports = (0..count).map(port).collect();
         let members = (0..count).map(|_| None).collect();
-        let mut cluster = Cluster { folder, ports, _block: block, members, has_slow_syncs };
+        let mut cluster = Cluster { folder, ports, _ports: block, members, has_slow_syncs };
         if has_slow_syncs {
             cluster.build_slow_sync();
         }

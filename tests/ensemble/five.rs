@@ -49,7 +49,7 @@ fn told(cluster: &Cluster, key: &str) -> u64 {
     told_by(cluster, cluster.leader(), key)
 }
 
-fn told_by(cluster: &Cluster, at: usize, key: &str) -> u64 {
+pub(crate) fn told_by(cluster: &Cluster, at: usize, key: &str) -> u64 {
     let text = four_letter(&cluster.address(at), "mntr", Duration::from_secs(5)).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('\t'));
     line.unwrap_or_else(|| panic!("no {key} in {text}")).parse().unwrap()

@@ -139,8 +139,11 @@ fn a_leader_that_is_cut_off_is_replaced_without_being_told_and_follows_once_it_i
     let server = ensemble.member(old).unwrap();
     let near = server.client().unwrap().with_limit(Duration::from_secs(1));
     near.create("/before", b"").unwrap();
+    let begun = Instant::now();
     ensemble.cut(old).unwrap();
-    assert_eq!(server.role().role, ServerRole::Leading, "it has not noticed");
+    // It notices nothing before its followers have been silent for too long: `syncLimit` is two seconds.
+    let is_leading = server.role().role == ServerRole::Leading;
+    assert!(is_leading || begun.elapsed() >= Duration::from_secs(2), "it was told");
     near.create("/lost", b"").unwrap_err();
     ensemble.wait_until_serving(LIMIT).unwrap();
     let new = ensemble.leader().unwrap();

@@ -14,11 +14,14 @@ mod load;
 mod local_sessions;
 mod passwords;
 mod paused;
+#[path = "../kit/ports.rs"]
+mod ports;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use cluster::{Cluster, Mode};
+use five::told_by;
 use zoarium::raw::{ClientError, ConnectOptions, RawClient};
 use zoarium::records::{Acl, CreateMode, ErrorCode};
 
@@ -314,6 +317,8 @@ fn a_leader_whose_superblock_takes_seconds_to_write_goes_on_leading() {
     };
     // A new file has half a mebibyte for its log before its superblock says more.
     (0..10).for_each(|_| write(&mut client));
+    // It is to have room meanwhile: the file grows ahead of the log, to 20 MiB, and takes its superblock for that.
+    cluster.until("the file has grown", |cluster| told_by(cluster, leader, "zk_zoarium_file_bytes") >= 20 << 20);
     cluster.slow_superblock(leader, STALL_MS);
     let mut count = 0;
     while !cluster.sync_has_begun(leader) {
@@ -338,7 +343,8 @@ fn a_follower_whose_sync_takes_seconds_keeps_its_place_and_its_clients() {
     // F-10, S-12: `syncLimit` leaves it the time for one acknowledgement.
     let cluster = Cluster::with_slow_syncs(3, 100);
     let slow = cluster.find(Mode::Follower).unwrap();
-    let short = ConnectOptions { timeout_ms: 2000, ..options() };
+    // Shorter than the stall, and long enough for a busy machine to ping in time.
+    let short = ConnectOptions { timeout_ms: 4000, ..options() };
     let mut there = cluster.connect(slow, &short);
     let ephemeral = create(&mut there, "/ephemeral", CreateMode::Ephemeral).unwrap();
     let mut leader = cluster.connect(cluster.leader(), &options());

@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, Mode};
 use crate::{all_agree, create, options};
 
 /// Of sessions at the member that is stopped.
-const TIMEOUT_MS: i32 = 2000;
+const TIMEOUT_MS: i32 = 5000;
 
 /// In one burst behind each other.
 const BURST: usize = 2000;

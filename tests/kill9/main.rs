@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where it goes wrong")]
 
 mod model;
+#[path = "../kit/ports.rs"]
+mod ports;
 mod random;
 mod server;
 

@@ -1,23 +1,24 @@
 //! A server process that can be killed and started again on the same data.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use zoarium::raw::{ConnectOptions, RawClient, four_letter};
 
+use crate::ports::Ports;
+
 const START_TIME_MAX: Duration = Duration::from_secs(30);
-/// Granted as asked for, see `tickTime` below.
-pub(crate) const TIMEOUT_MAX_MS: i32 = 4000;
+/// Granted as asked for, see `maxSessionTimeout` below: of sessions that wait for their clients, however busy the machine is.
+pub(crate) const TIMEOUT_MAX_MS: i32 = 60_000;
 /// The shortest session timeout granted.
 pub(crate) const TIMEOUT_MIN_MS: i32 = 400;
 
 /// One server with its folder, which is removed in the end unless a test failed.
 pub(crate) struct Server {
     folder: PathBuf,
-    port: u16,
+    ports: Ports,
     child: Option<Child>,
 }
 
@@ -27,8 +28,7 @@ impl Server {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(folder.join("data")).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Server { folder, port, child: None };
+        let server = Server { folder, ports: Ports::take(1), child: None };
         server.configure("");
         server
     }
@@ -37,8 +37,8 @@ impl Server {
     pub(crate) fn configure(&self, settings: &str) {
         // A short tick, so that sessions expire soon.
         let settings = format!(
-            "tickTime=200\nclientPort={}\ndataDir={}\nadmin.enableServer=false\nmaxClientCnxns=0\n{settings}",
-            self.port,
+            "tickTime=200\nmaxSessionTimeout={TIMEOUT_MAX_MS}\nclientPort={}\ndataDir={}\nadmin.enableServer=false\nmaxClientCnxns=0\n{settings}",
+            self.ports.first,
             self.folder.join("data").display(),
         );
         fs::write(self.folder.join("zoo.cfg"), settings).unwrap();
@@ -85,7 +85,7 @@ impl Server {
     }
 
     pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.ports.first)
     }
 
     pub(crate) fn log_tail(&self) -> String {

@@ -1,7 +1,6 @@
 //! Starts the two servers: Apache ZooKeeper on Java, and ours.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -9,6 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use zoarium::raw::four_letter;
+
+#[path = "../kit/ports.rs"]
+mod ports;
+use ports::Ports;
 
 /// Which server.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -85,6 +88,7 @@ impl Settings {
 /// A running server on a data directory of its own. Ends when dropped.
 pub struct Server {
     pub address: String,
+    _ports: Ports,
     child: Child,
     dir: PathBuf,
 }
@@ -103,7 +107,8 @@ impl Server {
             fs::create_dir_all(dir.join("data/version-2")).expect("the temporary directory is ours");
             fs::write(dir.join(format!("data/version-2/snapshot.{zxid:x}")), file).expect("a snapshot");
         }
-        let port = free_port();
+        let ports = Ports::take(1);
+        let port = ports.first;
         let mut config = format!(
             "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n",
             dir.join("data").display()
@@ -121,7 +126,7 @@ impl Server {
         let errors = log.try_clone().expect("a second handle");
         let child = command.arg(&file).stdin(Stdio::null()).stdout(log).stderr(errors).current_dir(&dir).spawn();
         let child = child.unwrap_or_else(|error| panic!("{kind:?} does not start: {error}"));
-        let mut server = Server { address: format!("127.0.0.1:{port}"), child, dir };
+        let mut server = Server { address: format!("127.0.0.1:{port}"), _ports: ports, child, dir };
         server.await_service(kind);
         server
     }
@@ -190,9 +195,4 @@ pub fn class_path() -> Result<&'static str, &'static str> {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     });
     found.as_deref().map_err(String::as_str)
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").port()
 }

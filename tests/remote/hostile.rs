@@ -223,7 +223,7 @@ fn a_session_that_is_not_the_one_asked_for_is_no_resumption() {
 fn a_silent_server_is_given_up_within_two_thirds_of_the_session() {
     let fake = Fake::start(|talk| {
         talk.hello()?;
-        talk.welcome(5, 900, Some(false))?;
+        talk.welcome(5, 3000, Some(false))?;
         if talk.number == 0 {
             talk.linger();
             return Ok(());
@@ -235,11 +235,11 @@ fn a_silent_server_is_given_up_within_two_thirds_of_the_session() {
             talk.reply(xid, 1, 0)?;
         }
     });
-    let handle = connect(&fake.address, &short(900));
     let start = Instant::now();
+    let handle = connect(&fake.address, &short(3000));
     assert_eq!(handle.call(OpCode::SetData, &set_body("/", b"x"), LIMIT).code, code::CONNECTION_LOSS);
     let waited = start.elapsed();
-    assert!(waited > Duration::from_millis(400) && waited < Duration::from_millis(5000), "{waited:?}");
+    assert!(waited > Duration::from_millis(1900) && waited < PATIENCE, "{waited:?}");
     assert_eq!(handle.call(OpCode::SetData, &set_body("/", b"x"), LIMIT).code, code::OK);
     assert_eq!(fake.accepted(), 2);
 }
@@ -250,10 +250,11 @@ fn a_server_that_always_hangs_up_is_not_stormed() {
         talk.shake()?;
         Ok(())
     });
-    let handle = Handle::connect(&fake.address, &Options::default()).unwrap();
     let start = Instant::now();
-    await_that("some time", || start.elapsed() > Duration::from_millis(1500));
-    assert!((3..30).contains(&fake.accepted()), "{} connections", fake.accepted());
+    let handle = Handle::connect(&fake.address, &Options::default()).unwrap();
+    await_that("some attempts", || fake.accepted() >= 6);
+    // Five rests, each at least as long as the one before.
+    assert!(start.elapsed() > Duration::from_millis(500), "after {:?}", start.elapsed());
     let _ = handle.close(Some(Duration::from_millis(100)));
 }
 

@@ -19,6 +19,8 @@ use crate::servers;
 /// What is awaited must have come by then.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const LIMIT: Option<Duration> = Some(PATIENCE);
+/// Nobody listens there, nor is given it.
+pub const NOBODY: &str = "127.0.0.1:1";
 
 /// One server, ours in this process or Apache ZooKeeper. Every test has a chroot of its own in it.
 pub struct Site {

@@ -13,10 +13,8 @@ use crate::kit::*;
 
 pub fn the_next_host_takes_over(site: &Site) {
     let (one, two) = (site.proxy(), site.proxy());
-    // Nobody listens there.
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let states = States::default();
-    let handle = connect(&site.over(&[&dead, &one.address, &two.address]), &states.options(Options::default()));
+    let handle = connect(&site.over(&[NOBODY, &one.address, &two.address]), &states.options(Options::default()));
     create(&handle, "/e", b"", CreateMode::Ephemeral);
     let session = handle.session().id;
     let mut is_one = one.bytes_up() > 0;
@@ -49,7 +47,7 @@ pub fn what_was_sent_is_lost_and_what_was_not_waits(site: &Site) {
     let before = proxy.bytes_up();
     let body = set_body(&top, b"sent");
     submit("sent", b"sent").unwrap();
-    await_that("the request on the wire", || proxy.bytes_up() == before + 12 + body.len());
+    await_that("the request on the wire", || proxy.bytes_up() >= before + 12 + body.len());
     proxy.refuse(true);
     proxy.cut();
     assert_eq!(finished.recv_timeout(PATIENCE), Ok(("sent", code::CONNECTION_LOSS)));
@@ -130,21 +128,29 @@ pub fn every_request_is_answered_once_however_often_the_connection_goes(site: &S
 pub fn no_write_is_carried_out_twice(site: &Site) {
     const CLIENTS: usize = 8;
     let proxy = site.proxy();
-    let (running, states) = (AtomicUsize::new(CLIENTS), States::default());
+    let (running, all_lost, states) = (AtomicUsize::new(CLIENTS), AtomicUsize::new(0), States::default());
+    // However fast the machine is, connections go under writes.
+    let was_cut = || all_lost.load(Ordering::SeqCst) > 0 && states.seen().len() > 2;
     let tallies = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..CLIENTS)
             .map(|n| {
-                let (proxy, running, states) = (&proxy, &running, &states);
+                let (proxy, running, all_lost, states, was_cut) = (&proxy, &running, &all_lost, &states, &was_cut);
                 scope.spawn(move || {
                     let options = if n == 0 { states.options(Options::default()) } else { Options::default() };
                     let handle = connect(&site.over(&[&proxy.address]), &options);
                     let path = format!("/counted-{n}");
                     while !matches!(create(&handle, &path, b"", CreateMode::Ephemeral).code, code::OK | NODE_EXISTS) {}
                     let (mut carried_out, mut unknown) = (0, 0);
-                    for round in 0..150 {
+                    for round in 0.. {
+                        if round >= 150 && was_cut() {
+                            break;
+                        }
                         match set(&handle, &path, b"x").code {
                             code::OK => carried_out += 1,
-                            code::CONNECTION_LOSS => unknown += 1,
+                            code::CONNECTION_LOSS => {
+                                unknown += 1;
+                                all_lost.fetch_add(1, Ordering::SeqCst);
+                            }
                             code => panic!("round {round}: {code}"),
                         }
                     }
@@ -159,17 +165,14 @@ pub fn no_write_is_carried_out_twice(site: &Site) {
         }
         threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
     });
-    let mut lost = 0;
     for (handle, path, carried_out, unknown) in &tallies {
         assert!(exists_patiently(handle, path));
         let reply = handle.read(OpCode::Exists, path, LIMIT);
         let version = zoarium::jute::decode::<StatReply>(&reply.body).unwrap().stat.version;
         assert!((*carried_out..=carried_out + unknown).contains(&version), "{carried_out} <= {version} <= +{unknown}");
-        lost += unknown;
     }
-    assert!(lost > 0, "no write was under way when the connection went");
     let seen = states.seen();
-    assert!(seen.len() > 2 && seen.windows(2).all(|two| two[0] != two[1]), "{seen:?}");
+    assert!(seen.windows(2).all(|two| two[0] != two[1]), "{seen:?}");
 }
 
 /// ZooKeeper's number.

@@ -50,6 +50,11 @@ impl Proxy {
                 let ends = [client.try_clone().unwrap(), server.try_clone().unwrap()];
                 // Counted when it can be cut, not before: who has counted it and cuts waits for the next one.
                 let mut streams = of_thread.streams.lock().unwrap();
+                // Since it was accepted.
+                if of_thread.refuses.load(Ordering::SeqCst) {
+                    of_thread.accepted.fetch_add(1, Ordering::SeqCst);
+                    continue;
+                }
                 streams.extend(ends);
                 of_thread.accepted.fetch_add(1, Ordering::SeqCst);
                 drop(streams);
@@ -101,11 +106,13 @@ impl Shared {
             if is_reply {
                 let held = self.holds_replies.lock().unwrap();
                 drop(self.let_go.wait_while(held, |held| *held).unwrap());
-            } else {
-                self.from_client.fetch_add(size, Ordering::SeqCst);
             }
             if to.write_all(&room[..size]).is_err() {
                 break;
+            }
+            // Counted when they are on their way, not before: what has been counted arrives, whatever is cut then.
+            if !is_reply {
+                self.from_client.fetch_add(size, Ordering::SeqCst);
             }
         }
         let _ = from.shutdown(Shutdown::Both);

@@ -91,8 +91,8 @@ pub fn a_wrong_password_is_an_expired_session(site: &Site) {
 
 pub fn a_session_that_nobody_kept_alive_has_expired(site: &Site) {
     let (proxy, states) = (site.proxy(), States::default());
-    let handle = connect(&site.over(&[&proxy.address]), &states.options(short(600)));
-    create(&handle, "/e", b"", CreateMode::Ephemeral);
+    let handle = connect(&site.over(&[&proxy.address]), &states.options(short(2000)));
+    assert_eq!(create(&handle, "/e", b"", CreateMode::Ephemeral).code, code::OK);
     let other = site.connect();
     proxy.refuse(true);
     proxy.cut();
@@ -119,11 +119,11 @@ pub fn a_session_that_nobody_kept_alive_has_expired(site: &Site) {
 
 pub fn an_idle_session_is_kept_alive(site: &Site) {
     let states = States::default();
-    let handle = connect(&site.hosts(), &states.options(short(600)));
-    assert_eq!(handle.session().timeout_ms, 600);
+    let handle = connect(&site.hosts(), &states.options(short(2000)));
+    assert_eq!(handle.session().timeout_ms, 2000);
     create(&handle, "/e", b"", CreateMode::Ephemeral);
     // Three times the session's time, and a tick.
-    let until = Instant::now() + Duration::from_millis(2000);
+    let until = Instant::now() + Duration::from_millis(6200);
     let other = site.connect();
     while Instant::now() < until {
         assert!(exists(&other, "/e"));

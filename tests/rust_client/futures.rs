@@ -98,9 +98,10 @@ fn a_waker_is_called_on_the_thread_of_callbacks() {
     let waker = std::task::Waker::from(Arc::clone(&named));
     let mut context = std::task::Context::from_waker(&waker);
     // Nothing is answered during a pause, so the first poll finds nothing.
-    site.server().pause(std::time::Duration::from_millis(200));
+    site.server().pause(std::time::Duration::MAX);
     let mut create = std::pin::pin!(client.create("/a", b""));
     assert!(std::future::Future::poll(create.as_mut(), &mut context).is_pending());
+    site.server().resume();
     while named.1.load(Ordering::SeqCst) == 0 {
         std::thread::park();
     }

@@ -6,6 +6,8 @@ import time
 import pytest
 import zoarium
 
+# Nobody listens there, nor is given it.
+NOBODY = "127.0.0.1:1"
 # Whatever starts programs in the background has them ignore Ctrl-C, and they pass that on; here it is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -36,7 +38,7 @@ def other(server, chroot):
         yield other
 
 
-def eventually(condition, seconds=10.0):
+def eventually(condition, seconds=60.0):
     """Waits for what other threads bring about."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -60,16 +62,6 @@ def reported():
     logger.addHandler(handler)
     yield found
     logger.removeHandler(handler)
-
-
-@pytest.fixture
-def free_port():
-    """A port that nobody listens on."""
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ class Proxy:
         self._drop = opcode
 
     def await_loss(self):
-        assert self._lost.wait(10), "no such request came"
+        assert self._lost.wait(60), "no such request came"
 
     def cut(self):
         with self._lock:
@@ -110,7 +110,13 @@ class Proxy:
                 continue
             server = socket.create_connection(self._server)
             with self._lock:
-                self._pairs.append((client, server))
+                is_held = self._held
+                if not is_held:
+                    self._pairs.append((client, server))
+            if is_held:
+                # Since it was accepted.
+                _end(client, server)
+                continue
             losing = set()
             for pump in (self._requests, self._replies):
                 threading.Thread(target=pump, args=(client, server, losing), daemon=True).start()

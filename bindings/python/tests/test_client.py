@@ -41,7 +41,7 @@ def test_bad_paths_are_refused(zk, path):
     with pytest.raises(zoarium.BadArgumentsError):
         zk.create(path)
     with pytest.raises(zoarium.BadArgumentsError):
-        zk.create_async(path).result(10)
+        zk.create_async(path).result(60)
     for method in (zk.get, zk.exists, zk.delete, zk.create, zk.get_children, zk.get_acls, zk.watch):
         with pytest.raises(zoarium.BadArgumentsError):
             method("/cut\0off")
@@ -173,12 +173,12 @@ def test_a_closed_client_says_so_and_takes_its_ephemerals_along(server, chroot, 
     with pytest.raises(zoarium.ConnectionClosedError):
         other.get("/")
     with pytest.raises(zoarium.ConnectionClosedError):
-        other.get_async("/").result(10)
+        other.get_async("/").result(60)
     other.close()
 
 
-def test_a_block_ends_quietly_where_no_server_can_be_asked(free_port):
-    with zoarium.Server(client_port=free_port) as server:
+def test_a_block_ends_quietly_where_no_server_can_be_asked():
+    with zoarium.Server() as server:
         zk = zoarium.connect(server.address)
     with zk:
         assert eventually(lambda: zk.state != zoarium.KazooState.CONNECTED)
@@ -215,7 +215,7 @@ def test_one_client_serves_many_threads(zk):
         for at in range(50):
             zk.create(f"/n/{number}-{at}", b"x" * number)
             assert len(zk.get(f"/n/{number}-{at}").data) == number
-            assert zk.set_async(f"/n/{number}-{at}", b"").result(10).version == 1
+            assert zk.set_async(f"/n/{number}-{at}", b"").result(60).version == 1
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:

@@ -31,7 +31,7 @@ def test_an_iterator_whose_session_expires_says_so_after_its_last_event(server, 
     other.create("/a")
     server.expire(zk.session_id)
     seen, ended = [], []
-    follow(watch, seen, ended).join(10)
+    follow(watch, seen, ended).join(60)
     assert seen == [("CREATED", "/a")]
     assert isinstance(ended[0], zoarium.SessionExpiredError) and "the session has expired" in str(ended[0])
     # It is no accident of the first time.
@@ -56,7 +56,7 @@ def test_an_iterator_that_waits_hears_of_the_end_whoever_caused_it(chroot):
                 "close": zk.close,
                 "watch": watch.close,
             }[name]()
-            thread.join(10)
+            thread.join(60)
             endings[name] = type(ended[0])
     assert endings == {
         "expire": zoarium.SessionExpiredError,
@@ -90,7 +90,7 @@ def test_a_write_after_the_session_has_expired_did_not_happen(server, chroot):
     future = zk.create_async("/a")
     several = zk.transaction()
     several.create("/a")
-    calls = (lambda: zk.create("/a"), lambda: future.result(10), lambda: zk.add_auth("digest", "a:b"), several.commit)
+    calls = (lambda: zk.create("/a"), lambda: future.result(60), lambda: zk.add_auth("digest", "a:b"), several.commit)
     for call in calls:
         with pytest.raises(zoarium.SessionExpiredError) as caught:
             call()
@@ -149,7 +149,7 @@ def test_ensure_path_creates_a_chroot_that_is_missing(server, chroot, depth, pat
 
                 asyncio.run(main())
             else:
-                assert (zk.ensure_path_async(path).result(10) if kind == "async" else zk.ensure_path(path)) is True
+                assert (zk.ensure_path_async(path).result(60) if kind == "async" else zk.ensure_path(path)) is True
                 assert zk.ensure_path(path) is True
                 zk.close()
             assert all.exists((missing + path).rstrip("/"))
@@ -159,7 +159,7 @@ def test_makepath_creates_a_chroot_that_is_missing(server, chroot):
     with server.client(chroot + "/not/there") as zk:
         assert zk.create("/a", makepath=True) == "/a"
     with server.client(chroot + "/nor/this") as zk:
-        assert zk.create_async("/a", makepath=True).result(10) == "/a"
+        assert zk.create_async("/a", makepath=True).result(60) == "/a"
 
 
 def test_what_a_callback_raises_is_logged_with_its_traceback(zk, caplog):
@@ -185,7 +185,7 @@ def test_without_any_configuration_it_is_printed():
                 raise ZeroDivisionError("on purpose")
             zk.watch("/a", fails)
             zk.create("/a")
-            told.wait(10)
+            told.wait(60)
         """,
         check=False,
     )

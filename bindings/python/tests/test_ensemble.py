@@ -103,6 +103,9 @@ def test_a_leader_that_is_cut_off_finds_out_and_follows_when_it_is_healed(whole)
 def test_a_session_is_ended_on_any_member(whole):
     with whole.client(member=1) as zk:
         zk.create("/mine", ephemeral=True)
+        # A member that was not needed for the quorum may not have heard of the session yet.
+        with whole.client(member=2) as other:
+            other.sync("/")
         whole.member(2).expire(zk.session_id)
         eventually(lambda: zk.state == "LOST")
 

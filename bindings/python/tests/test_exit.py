@@ -59,13 +59,13 @@ ENDS = {
     "threads that outlive the main one": """
         def work():
             time.sleep(0.2)
-            zk.create_async("/late").result(5)
+            zk.create_async("/late").result(60)
         threading.Thread(target=work).start()
     """,
     "handlers before and after ours": """
         def late():
             assert zk.get("/a").data == b"x"
-            assert zk.create_async("/late").result(5) == "/late"
+            assert zk.create_async("/late").result(60) == "/late"
         atexit.register(late)
     """,
     "reference cycles": """

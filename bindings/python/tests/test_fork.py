@@ -30,13 +30,13 @@ def test_a_child_is_told_how_to_help_itself(server, zk):
     zk.create("/e", ephemeral=True)
     watch = zk.watch("/a")
     pending = zk.get_async("/")
-    pending.result(10)
+    pending.result(60)
 
     def work():
         for call in (
             lambda: zk.get("/"),
             lambda: zk.create("/a"),
-            lambda: zk.get_async("/").result(10),
+            lambda: zk.get_async("/").result(60),
             lambda: zk.watch("/b"),
             lambda: zk.get("/", watch=print),
             lambda: zk.add_auth("digest", "u:p"),
@@ -49,7 +49,7 @@ def test_a_child_is_told_how_to_help_itself(server, zk):
         server.stop()
         with zoarium.connect(server.address) as own:
             own.create(zk.chroot + "/child", b"x")
-            assert own.create_async(zk.chroot + "/child2").result(10)
+            assert own.create_async(zk.chroot + "/child2").result(60)
         with zoarium.Server() as second, second.client() as own:
             events = own.watch("/", recursive=True)
             own.create("/mine")
@@ -74,7 +74,7 @@ def test_a_future_of_the_parents_is_not_waited_for(silent_port):
 
     def work():
         with pytest.raises(zoarium.ForkedError):
-            future.result(10)
+            future.result(60)
 
     in_child(work)
     zk.close(0)
@@ -96,7 +96,7 @@ def test_a_client_may_reopen_itself(server, chroot):
         in_child(work)
 
         def first_asynchronously():
-            assert zk.get_async("/w").result(10).data == b""
+            assert zk.get_async("/w").result(60).data == b""
 
         in_child(first_asynchronously)
 
@@ -117,7 +117,7 @@ def test_forking_while_threads_are_busy_does_no_harm(zk):
 
     def busy():
         while not over.is_set():
-            zk.create_async("/n-", b"x", sequence=True).result(10)
+            zk.create_async("/n-", b"x", sequence=True).result(60)
 
     threads = [threading.Thread(target=busy) for _ in range(3)]
     for thread in threads:
@@ -127,7 +127,7 @@ def test_forking_while_threads_are_busy_does_no_harm(zk):
 
             def work():
                 with zoarium.Server() as server, server.client() as own:
-                    assert own.create_async("/a").result(10) == "/a"
+                    assert own.create_async("/a").result(60) == "/a"
 
             in_child(work)
     finally:
@@ -174,7 +174,7 @@ def test_multiprocessing(server, zk, method, tmp_path, monkeypatch):
     inherited = zk if method == "fork" else None
     process = context.Process(target=child_of_multiprocessing, args=(server.address, f"{zk.chroot}/{method}", inherited))
     process.start()
-    process.join(30)
+    process.join(120)
     assert process.exitcode == 0
     assert zk.get(f"/{method}").data == b"from a child"
     assert not list(tmp_path.glob("zoarium-*"))

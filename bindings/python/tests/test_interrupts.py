@@ -31,9 +31,9 @@ def commit(zk):
 def test_a_blocking_call_is_interrupted(silent_port, name):
     zk = zoarium.Client(f"127.0.0.1:{silent_port}")
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
+        timer.start()
         BLOCKING[name](zk)
     assert time.monotonic() - begin < 5
     timer.join()
@@ -46,8 +46,8 @@ def test_a_call_to_a_frozen_server_in_this_process_is_interrupted(call):
         zk = server.client()
         server.pause(60)
         timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
         with pytest.raises(KeyboardInterrupt):
+            timer.start()
             while True:
                 BLOCKING[call](zk)
         timer.join()
@@ -58,8 +58,8 @@ def test_a_call_to_a_frozen_server_in_this_process_is_interrupted(call):
 def test_waiting_for_an_event_is_interrupted(zk):
     watch = zk.watch("/quiet")
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
     with pytest.raises(KeyboardInterrupt):
+        timer.start()
         for _ in watch:
             pass
     timer.join()

@@ -55,7 +55,7 @@ def test_what_belonged_to_the_old_session_has_ended(renewing, server):
     renewed(renewing, server)
     with pytest.raises(zoarium.SessionExpiredError):
         watch.get(10)
-    assert lock.lost and lock.acquire(timeout=10)
+    assert lock.lost and lock.acquire(timeout=60)
     renewing.create("/a")
     renewing.sync()
     assert not once

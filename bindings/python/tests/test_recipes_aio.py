@@ -20,7 +20,7 @@ def connect(request, server, chroot):
     return lambda **options: server.aio_client(chroot, **options)
 
 
-async def eventually(condition, seconds=20.0):
+async def eventually(condition, seconds=60.0):
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while True:
@@ -255,7 +255,7 @@ def test_queues_give_each_entry_to_one(connect):
         async with connect() as one, connect() as two:
             queue = one.queue("/queue")
             assert await queue.get() is None
-            waiting = asyncio.ensure_future(two.queue("/queue").get(timeout=20))
+            waiting = asyncio.ensure_future(two.queue("/queue").get(timeout=60))
             await two.sync()
             await queue.put(b"waited for")
             assert await waiting == b"waited for"

@@ -13,7 +13,7 @@ from zoarium.testing import expire
 
 HOLD = """
 import sys, zoarium
-zk = zoarium.connect(sys.argv[1], timeout=0.3)
+zk = zoarium.connect(sys.argv[1], timeout=2)
 lock = zk.lock("/killed")
 lock.acquire()
 print(lock.fence, flush=True)
@@ -62,7 +62,7 @@ def test_processes_exclude_each_other(server, chroot, zk):
     zk.create("/count", b"0:0")
     programs = [start_program(COUNT, server.address + chroot, 10) for _ in range(3)]
     for program in programs:
-        program.communicate(timeout=30)
+        program.communicate(timeout=120)
         assert program.returncode == 0
     assert zk.get("/count").data.startswith(b"30:")
 
@@ -227,7 +227,7 @@ def test_an_expired_session_loses_it_and_says_so(clients):
     fence = lock.fence
     waiting = Side(other.lock("/lock").acquire)
     expire(one)
-    assert told.wait(10)
+    assert told.wait(60)
     assert lock.lost and not lock.is_acquired and lock.fence is None
     with pytest.raises(LockLostError, match="no more"):
         lock.check()
@@ -256,7 +256,7 @@ def test_a_znode_deleted_by_somebody_else_loses_it(clients):
     lock.acquire()
     other.set(f"/lock/{other.get_children('/lock')[0]}", b"scribbled")
     other.delete("/lock", recursive=True)
-    assert told.wait(10) and lock.lost
+    assert told.wait(60) and lock.lost
     # It can be had again, without a release in between.
     assert lock.acquire() and not lock.lost
     lock.release()
@@ -278,7 +278,7 @@ def test_a_create_whose_answer_was_lost_is_found_again(server, chroot, zk, proxy
         zk.ensure_path("/lock")
         proxy.lose_reply(CREATE)
         lock = far.lock("/lock")
-        assert lock.acquire(timeout=10)
+        assert lock.acquire(timeout=60)
         proxy.await_loss()
         # One znode, and not a second one that nobody knows.
         [name] = zk.get_children("/lock")
@@ -309,7 +309,7 @@ def test_a_release_whose_answer_was_lost_releases(server, chroot, zk, proxy):
         proxy.lose_reply(DELETE)
         assert lock.release()
         proxy.await_loss()
-        assert zk.lock("/lock").acquire(timeout=10)
+        assert zk.lock("/lock").acquire(timeout=60)
         far.start()
 
 
@@ -320,7 +320,7 @@ def test_a_release_that_never_arrived_is_made_when_the_connection_is_back(server
         proxy.lose_request(DELETE)
         assert lock.release()
         proxy.await_loss()
-        assert zk.lock("/lock").acquire(timeout=10)
+        assert zk.lock("/lock").acquire(timeout=60)
         far.start()
 
 
@@ -348,7 +348,7 @@ def test_waiting_goes_on_after_a_lost_connection(server, chroot, zk, proxy):
 
 
 def test_without_a_connection_for_as_long_as_a_session_lives_it_counts_as_lost(quick_server):
-    with Proxy(quick_server.address) as proxy, zoarium.connect(proxy.address, timeout=0.4) as far:
+    with Proxy(quick_server.address) as proxy, zoarium.connect(proxy.address, timeout=2) as far:
         lock = far.lock("/silent")
         lock.acquire()
         proxy.hold()
@@ -367,8 +367,8 @@ def test_a_killed_holder_loses_it(quick_server):
         lock = zk.lock("/killed")
         assert not lock.acquire(blocking=False)
         program.send_signal(signal.SIGKILL)
-        program.wait(10)
-        assert lock.acquire(timeout=10)
+        program.wait(60)
+        assert lock.acquire(timeout=60)
         assert lock.fence > fence
         lock.release()
     program.communicate()
@@ -380,7 +380,7 @@ def test_an_interrupt_ends_the_waiting_and_leaves_nothing(server, chroot, zk):
         assert program.stdout.readline() == "waiting\n"
         eventually(lambda: len(held.contenders()) == 2)
         program.send_signal(signal.SIGINT)
-        assert program.communicate(timeout=10)[0] == "1\n"
+        assert program.communicate(timeout=60)[0] == "1\n"
 
 
 def test_closing_the_client_lets_go_of_it(clients):
@@ -389,7 +389,7 @@ def test_closing_the_client_lets_go_of_it(clients):
     one.lock("/lock", on_lost=told.set).acquire()
     waiting = Side(other.lock("/lock").acquire)
     one.close()
-    assert waiting.join() and told.wait(10)
+    assert waiting.join() and told.wait(60)
 
 
 def test_what_on_lost_raises_is_reported(zk, reported):

@@ -31,7 +31,7 @@ def test_no_more_hold_a_semaphore_than_it_has_leases(clients):
                 most.append(len(inside))
                 if len(inside) == 2:
                     full.set()
-                full.wait(10)
+                full.wait(60)
                 inside.pop()
 
     for side in [Side(work, clients()) for _ in range(4)]:
@@ -75,7 +75,7 @@ def test_an_expired_session_loses_its_lease(clients):
     waiting_for = other.semaphore("/sem")
     waiting = Side(waiting_for.acquire)
     expire(one)
-    assert lost.wait(10) and lease.lost and not lease.is_acquired
+    assert lost.wait(60) and lease.lost and not lease.is_acquired
     assert waiting.join() and waiting_for.fence > fence
 
 
@@ -86,7 +86,7 @@ def test_a_lease_whose_answer_was_lost_is_found_again(server, chroot, zk, proxy)
             pass
         # The first one is for the place in the line.
         proxy.lose_reply(CREATE, 2)
-        assert lease.acquire(timeout=10)
+        assert lease.acquire(timeout=60)
         proxy.await_loss()
         assert len(zk.get_children("/sem")) == 1
         lease.release()
@@ -114,7 +114,7 @@ def test_one_leads_until_it_returns_and_then_the_next(clients):
         def lead(election=election, number=number):
             assert election.is_leader and election.fence
             led.append(number)
-            assert go_on.acquire(timeout=10)
+            assert go_on.acquire(timeout=60)
 
         sides.append(Side(election.run, lead))
         eventually(lambda: len(elections[0].contenders()) == number + 1)
@@ -134,12 +134,12 @@ def test_a_deposed_leader_can_tell(clients):
 
     def lead():
         leading.set()
-        assert told.wait(10)
+        assert told.wait(60)
         assert election.lost and not election.is_leader
 
     leading = threading.Event()
     side = Side(election.run, lead)
-    assert leading.wait(10)
+    assert leading.wait(60)
     second = Side(other.election("/leader").run, crowned.set)
     expire(one)
     side.join()
@@ -363,7 +363,7 @@ def test_processes_share_the_work_of_a_queue(server, chroot, zk):
         zk.queue("/jobs").put(b"%d" % number)
     programs = [start_program(WORK, server.address + chroot) for _ in range(2)]
     for program in programs:
-        program.communicate(timeout=30)
+        program.communicate(timeout=120)
         assert program.returncode == 0
     assert zk.counter("/sum").value == sum(range(50))
 

@@ -106,7 +106,7 @@ def test_a_hundred_servers_leave_nothing_behind(tmp_path, monkeypatch):
         with zoarium.Server() as server, server.client() as zk, zoarium.connect(server.address) as remote:
             events = remote.watch("/", recursive=True)
             zk.create("/a", b"x", ephemeral=True)
-            assert zk.create_async("/b").result(10) == "/b"
+            assert zk.create_async("/b").result(60) == "/b"
             assert [events.get(10).path, events.get(10).path] == ["/a", "/b"]
 
     for _ in range(3):
@@ -154,7 +154,7 @@ def test_a_server_may_be_stopped_while_threads_use_it():
         thread.start()
     server.stop()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert len(ends) == 8 and all(isinstance(error, zoarium.ConnectionClosedError) for error in ends)
 
 
@@ -168,7 +168,7 @@ def test_a_client_may_be_closed_while_threads_use_it(server, chroot):
             try:
                 while True:
                     zk.set("/a", b"x")
-                    zk.get_async("/a").result(10)
+                    zk.get_async("/a").result(60)
             except zoarium.ZoariumError as error:
                 ends.append(error)
 
@@ -178,5 +178,5 @@ def test_a_client_may_be_closed_while_threads_use_it(server, chroot):
         zk.close()
         del zk
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
         assert len(ends) == 4

@@ -42,7 +42,7 @@ def executable(path, text):
 def start(package, *command, **environment):
     found = {"PATH": "", "PYTHONPATH": str(package), **environment}
     return subprocess.run(
-        list(map(str, command)), env=found, cwd=package, capture_output=True, text=True, timeout=30
+        list(map(str, command)), env=found, cwd=package, capture_output=True, text=True, timeout=300
     )
 
 

@@ -41,7 +41,7 @@ def test_a_read_that_fails_leaves_no_watch(zk):
         with pytest.raises(zoarium.NoNodeError):
             method("/a", watch=never.append)
     with pytest.raises(zoarium.NoNodeError):
-        zk.get_async("/a", watch=never.append).result(10)
+        zk.get_async("/a", watch=never.append).result(60)
     eventually(lambda: len(_inbox.receivers) == before)
     zk.create("/a")
     zk.sync()
@@ -50,11 +50,11 @@ def test_a_read_that_fails_leaves_no_watch(zk):
 
 def test_asynchronous_reads_leave_watches_too(zk, other):
     told = []
-    assert zk.exists_async("/a", watch=told.append).result(10) is None
+    assert zk.exists_async("/a", watch=told.append).result(60) is None
     other.create("/a")
     eventually(lambda: told)
-    assert zk.get_async("/a", watch=told.append).result(10).data == b""
-    assert zk.get_children_async("/a", watch=told.append).result(10) == []
+    assert zk.get_async("/a", watch=told.append).result(60).data == b""
+    assert zk.get_children_async("/a", watch=told.append).result(60) == []
     other.create("/a/b")
     other.set("/a", b"")
     eventually(lambda: len(told) == 3)
@@ -78,7 +78,7 @@ def test_a_standing_watch_is_an_iterator_that_ends_with_its_client(server, chroo
     eventually(lambda: len(seen) == 4)
     assert seen == [("CREATED", "/a"), ("CREATED", "/a/b"), ("CHANGED", "/a/b"), ("DELETED", "/a/b")]
     zk.close()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     with pytest.raises(zoarium.ConnectionClosedError):
         watch.get()
@@ -119,7 +119,7 @@ def test_what_waits_for_callbacks_within_a_callback_is_told_so(zk, other):
     raised = []
 
     def callback(_event):
-        for call in (lambda: zk.get_async("/").result(5), lambda: zk.watch("/q").get(5)):
+        for call in (lambda: zk.get_async("/").result(60), lambda: zk.watch("/q").get(60)):
             try:
                 call()
             except zoarium.WouldDeadlockError as error:
@@ -228,4 +228,4 @@ def test_a_callback_may_close_its_own_client(server, chroot, zk):
 
     other.watch("/a", callback)
     zk.create("/a")
-    assert closed.wait(10) and other.closed
+    assert closed.wait(60) and other.closed

@@ -8,6 +8,7 @@ use super::*;
 use crate::ids::Zxid;
 use crate::peer::tests::{Node, until, until_all};
 use crate::records::peer::PeerState;
+use crate::store::hold_port;
 
 fn settings(me: u64) -> ElectionSettings {
     let here = HostPort { host: "127.0.0.1".to_owned(), port: 0 };
@@ -384,20 +385,21 @@ fn a_connection_on_which_an_asked_server_stays_silent_is_given_up_for_a_new_one(
     assert_eq!(node.ups(1)[..3], [true, false, true]);
     // Who speaks keeps its connection.
     let mut nodes = ensemble(&[1, 3]);
-    nodes[1].sockets.settings.silence_ms = 200;
+    nodes[1].sockets.settings.silence_ms = 1500;
     let begin = std::time::Instant::now();
-    until_all(&mut nodes, "half a second has passed", |nodes| {
+    until_all(&mut nodes, "twice that has passed", |nodes| {
         nodes[1].link(&[1]);
         nodes[0].tell(3, 10);
-        begin.elapsed() >= Duration::from_millis(500)
+        begin.elapsed() >= Duration::from_millis(3000)
     });
     assert_eq!(nodes[1].ups(1), [true]);
 }
 
-/// A place that nobody listens at.
-fn free_place() -> HostPort {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    HostPort { host: "127.0.0.1".to_owned(), port }
+/// A place that nobody listens at, nor is given while it is held.
+fn free_place() -> (TcpListener, HostPort) {
+    let held = hold_port().unwrap();
+    let port = held.local_addr().unwrap().port();
+    (held, HostPort { host: "127.0.0.1".to_owned(), port })
 }
 
 #[test]
@@ -420,7 +422,7 @@ fn who_is_no_member_any_more_loses_its_connection_and_who_joins_is_dialled() {
 #[test]
 fn a_server_that_moves_listens_at_its_new_place_alone_and_is_found_there() {
     let mut nodes = ensemble(&[1, 2]);
-    let (old, new) = (place(&nodes[0]), free_place());
+    let (old, (_held, new)) = (place(&nodes[0]), free_place());
     let now = nodes[0].now();
     let other = BTreeMap::from([(ServerId(2), vec![place(&nodes[1])])]);
     nodes[0].sockets.change(now, vec![new.clone()], vec![new.clone()], other);

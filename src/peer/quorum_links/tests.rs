@@ -1,12 +1,13 @@
 //! Quorum ports of several servers on loopback, streams between packets, and what strangers can do to them.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
 use super::*;
 use crate::ids::Zxid;
 use crate::peer::tests::{Node, until, until_all};
 use crate::records::Id;
+use crate::store::hold_port;
 
 fn settings(me: u64) -> QuorumSettings {
     QuorumSettings {
@@ -228,8 +229,8 @@ fn what_came_before_the_end_is_told_before_the_end() {
 #[test]
 fn the_first_address_that_answers_is_used_and_a_dial_without_any_fails() {
     let mut nodes = vec![Node::<QuorumLinks>::new(settings(1)), Node::<QuorumLinks>::new(settings(2))];
-    // A port where nobody listens: it was just given back.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // A port where nobody listens, nor is given it.
+    let port = 1;
     let nobody = HostPort { host: "127.0.0.1".to_owned(), port };
     let unknown = HostPort { host: "name.invalid".to_owned(), port };
     let leader = place(&nodes[0]);
@@ -355,7 +356,8 @@ fn a_learner_that_breaks_the_protocol_loses_its_link_alone() {
 fn a_quorum_port_that_moves_keeps_its_connections_and_takes_whom_the_new_members_name() {
     let (mut nodes, to_learner, to_leader) = joined();
     let old = place(&nodes[0]);
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let held = hold_port().unwrap();
+    let port = held.local_addr().unwrap().port();
     let new = HostPort { host: "127.0.0.1".to_owned(), port };
     let nobody = HostPort { host: "127.0.0.1".to_owned(), port: 1 };
     nodes[0].sockets.change(vec![new.clone()], BTreeMap::from([(ServerId(7), vec![nobody.clone()])]));
