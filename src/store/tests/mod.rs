@@ -9,6 +9,7 @@ mod crash;
 mod damage;
 mod document;
 mod faults;
+mod figures;
 pub(crate) mod full_disk;
 mod history;
 mod member;
