@@ -8,8 +8,8 @@ use crate::member::JoinSettings;
 use crate::member::snapshots::Slices;
 use crate::records::peer::{PacketType, QuorumPacket};
 use crate::records::txn::Payload;
-use crate::store::LogWrite;
 use crate::store::tests::world::tiny;
+use crate::store::{LogWrite, StoreError};
 
 /// A transaction that only the leader of epoch 5 and this member have.
 fn only_here() -> QuorumPacket {
@@ -134,6 +134,25 @@ fn a_state_that_cannot_be_written_ends_the_role_after_a_pause_and_leaves_the_old
     hand.hears_state(&past);
     hand.ends_history(7);
     assert_eq!((hand.state(), hand.recovered()), ((past.end(), past.digest), (past.end(), past.digest)));
+}
+
+#[test]
+fn an_installation_that_the_store_cannot_go_on_with_ends_the_role_after_a_pause() {
+    // F-08, L-03: a piece could not be written, while the helper has others in its hands.
+    let (old, past) = (Past::writes(3, 10), Past::writes(400, 100));
+    let mut hand = installing(&old, &past);
+    hand.member.store.snapshots.build.as_mut().unwrap().failed = Some(StoreError::Full { capacity: 0 });
+    let failed = hand.wires.clock.now;
+    hand.turns(1);
+    assert!(!hand.member.goes_on() && !hand.member.store.snapshot_running(), "it goes on with what cannot be written");
+    let is_left = |hand: &Hand| hand.wires.closed.contains(&hand.link);
+    while !is_left(&hand) {
+        hand.hears(PacketType::PING, Zxid::ZERO);
+        hand.turns(1);
+        assert!(hand.wires.clock.now < failed + 2100 && !hand.has_acked(6), "the role does not end");
+    }
+    assert!(hand.wires.clock.now >= failed + 2000, "it ended {} ms after", hand.wires.clock.now - failed);
+    assert_eq!((hand.state(), hand.recovered()), ((old.end(), old.digest), (old.end(), old.digest)));
 }
 
 #[test]
@@ -318,4 +337,27 @@ fn while_a_write_is_under_way_a_leader_decides_no_more_than_its_log_may_take() {
         hand.turns(1);
     }
     assert_eq!(taken, bytes.len(), "all are taken in the end");
+}
+
+#[test]
+fn what_a_leader_decided_while_the_superblock_was_written_is_proposed_as_soon_as_that_is_over() {
+    // R-22, L-03: nothing comes from outside, and still the next turn is asked for.
+    let mut hand = Hand::leading(&Past::writes(2, 10), &tiny());
+    let (conn, bytes) = hand.client_with_writes(1000, 700);
+    hand.begin_rearranging();
+    let mut taken = 0;
+    for _ in 0..20 {
+        taken += hand.member.engine.receive(conn, &bytes[taken..]).consumed;
+        hand.turn();
+    }
+    let decided = hand.member.store.last_zxid();
+    assert!(hand.member.has_undelivered(), "nothing waits for the room: the test is too small");
+    assert!(!hand.member.goes_on(), "it turns and turns while the disk is at work");
+    hand.end_write();
+    assert!(hand.member.goes_on(), "what was decided waits for something to come");
+    hand.is_slow = false;
+    hand.turn();
+    assert!(hand.member.store.last_zxid() > decided);
+    hand.turns(3);
+    assert!(!hand.member.goes_on());
 }

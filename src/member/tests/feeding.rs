@@ -7,6 +7,7 @@ use super::site::Site;
 use crate::ids::{LinkId, Zxid};
 use crate::member::feeding::Feeding;
 use crate::member::{Host, MemberParts};
+use crate::records::peer::PacketType;
 use crate::store::tests::sim_disk::SimDisk;
 use crate::zab::ZabEvent;
 
@@ -17,17 +18,21 @@ fn link(slot: u32) -> LinkId {
     LinkId { slot, generation: 0 }
 }
 
-/// Whom one turn of this feeding gave something.
-fn fed(feeding: &mut Feeding, site: &mut Site, wires: &mut Wires, until_us: u64) -> Vec<u32> {
+/// What one turn of this feeding is to be told of.
+fn turn(feeding: &mut Feeding, site: &mut Site, wires: &mut Wires, until_us: u64) -> Vec<ZabEvent> {
     let member = &mut site.member;
     let mut parts =
         MemberParts { engine: &mut member.engine, store: &mut member.store, snapshots: &mut member.snapshots };
-    let events = feeding.turn(&mut parts, wires, until_us).unwrap();
+    feeding.turn(&mut parts, wires, until_us).unwrap()
+}
+
+/// Whom one turn of this feeding gave something.
+fn fed(feeding: &mut Feeding, site: &mut Site, wires: &mut Wires, until_us: u64) -> Vec<u32> {
     let whom = |event: &ZabEvent| match event {
         ZabEvent::Records { link, .. } | ZabEvent::SnapshotOpened { link, .. } => link.slot,
         other => panic!("{other:?}"),
     };
-    events.iter().map(whom).collect()
+    turn(feeding, site, wires, until_us).iter().map(whom).collect()
 }
 
 #[test]
@@ -95,4 +100,55 @@ fn a_learner_is_given_as_much_in_a_turn_as_there_is_time_and_the_leader_goes_on_
     assert!(turns > 3, "all in {turns} turns: there was no time for that");
     hand.turns(3);
     assert!(!hand.member.goes_on(), "it has everything");
+}
+
+#[test]
+fn log_that_was_read_to_a_learner_is_not_read_again_for_it() {
+    // L-03, R-26: whoever is far behind would else cost more with each piece, and fail by what it has already.
+    let past = Past::writes(300, 3000);
+    let behind = past.txns[9].0;
+    let mut hand = Hand::leading(&past, &roomy());
+    hand.wires.clock.look_us = 600;
+    hand.is_observed(link(1), behind);
+    let (mut pieces, mut had) = (0, 0);
+    while hand.txns_sent(link(1)) < past.txns.len() - 10 {
+        hand.turn();
+        let sent = hand.zxids_sent(link(1)).last().unwrap_or(behind);
+        (pieces, had) = (pieces + usize::from(hand.txns_sent(link(1)) > had), hand.txns_sent(link(1)));
+        // What a reading that began anew would begin with.
+        let store = &hand.member.store;
+        for extent in store.log.extents.iter().filter(|extent| had > 0 && extent.base_zxid <= sent) {
+            let at = store.sb().extent_at(extent.index);
+            hand.disk.fail_reads(at, at + 64);
+        }
+        assert!(pieces < 100, "it is never fed: {had}");
+        assert!(hand.wires.sent.iter().all(|(_, packet)| packet.kind != PacketType::SNAP), "after {had} of the log");
+    }
+    assert!(pieces > 2, "all in {pieces} pieces: the test is too small");
+}
+
+#[test]
+fn a_state_that_cannot_be_sent_any_further_ends_its_connection_and_no_other() {
+    // L-03, S-21: the learner comes again, and is sent another one from its beginning.
+    let past = Past::writes(50, 1000);
+    let mut site = Site::new(&Arc::new(SimDisk::new(3)));
+    let (mut feeding, mut wires) = (Feeding::default(), Wires::default());
+    (1..=2).for_each(|slot| feeding.open_snapshot(link(slot)));
+    assert_eq!(fed(&mut feeding, &mut site, &mut wires, u64::MAX), [1, 2]);
+    // Another state takes the place of the one that is being sent.
+    let mut hearing = site.member.engine.hear(past.end());
+    hearing.feed(&past.state).unwrap();
+    site.member.engine.take_over(hearing.finish().unwrap());
+    feeding.stream_snapshot(link(1));
+    assert!(feeding.goes_on(&wires));
+    let events = turn(&mut feeding, &mut site, &mut wires, u64::MAX);
+    assert!(matches!(events[..], [ZabEvent::Closed { link: gone }] if gone == link(1)), "{events:?}");
+    assert_eq!(wires.closed, [link(1)]);
+    assert!(!feeding.goes_on(&wires), "nothing is left of it");
+    feeding.open_snapshot(link(3));
+    assert_eq!(fed(&mut feeding, &mut site, &mut wires, u64::MAX), [3]);
+    feeding.stream_snapshot(link(3));
+    let events = turn(&mut feeding, &mut site, &mut wires, u64::MAX);
+    assert!(matches!(events[..], [ZabEvent::SnapshotStreamed { link: whole }] if whole == link(3)), "{events:?}");
+    assert_eq!(wires.closed, [link(1)]);
 }

@@ -166,7 +166,8 @@ impl Hand {
         hand
     }
 
-    fn on(disk: Arc<SimDisk>, options: &StoreOptions, voters: &[u64], joining: JoinSettings) -> Hand {
+    /// With what is on this disk.
+    pub(super) fn on(disk: Arc<SimDisk>, options: &StoreOptions, voters: &[u64], joining: JoinSettings) -> Hand {
         let settings = EngineSettings { server_id: ServerId(1), tick_ms: TICK_MS, ..EngineSettings::default() };
         let mut state = ReplicatedState::new(&settings, [1, 2]);
         let (store, _) = Store::open_on(Arc::clone(&disk) as _, options, &mut Loading::into(&mut state)).unwrap();
@@ -362,6 +363,12 @@ impl Hand {
         assert_eq!(self.member.standing(), Some(Standing::Looking));
     }
 
+    /// Whether it has said in elections whom it votes for.
+    pub(super) fn has_voted(&self) -> bool {
+        // Who has no voice says that its log ends before the first transaction.
+        self.wires.vote.as_ref().is_some_and(|vote| vote.zxid >= Zxid::ZERO)
+    }
+
     /// Whether it sent such a packet over its connection to the leader.
     pub(super) fn has_sent(&self, kind: PacketType) -> bool {
         self.packets().any(|packet| packet.kind == kind)
@@ -430,9 +437,14 @@ impl Hand {
 
     /// The transactions that were sent on a connection.
     pub(super) fn txns_sent(&self, link: LinkId) -> usize {
-        let is_one = |(to, packet): &&(LinkId, QuorumPacket)| {
+        self.zxids_sent(link).count()
+    }
+
+    /// Their zxids.
+    pub(super) fn zxids_sent(&self, link: LinkId) -> impl Iterator<Item = Zxid> {
+        let is_one = move |(to, packet): &&(LinkId, QuorumPacket)| {
             *to == link && matches!(packet.kind, PacketType::PROPOSAL | PacketType::INFORM)
         };
-        self.wires.sent.iter().filter(is_one).count()
+        self.wires.sent.iter().filter(is_one).map(|(_, packet)| packet.zxid)
     }
 }

@@ -1,9 +1,16 @@
 //! Members whose files are new or wiped, in elections.
 
+use std::sync::Arc;
+
+use super::hand::{Hand, roomy};
 use super::net::World;
+use super::site::{self, Site};
 use super::{OK, serving};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::ServerId;
+use crate::member::JoinSettings;
+use crate::store::MemberState;
+use crate::store::tests::sim_disk::SimDisk;
 
 /// A write that two of three have acknowledged; one of the two loses its file, the other one is away, and the third one was cut
 /// off before the write. Whether anybody leads then, and whether the write is there when the one that was away is back.
@@ -151,6 +158,29 @@ fn a_file_that_has_an_epoch_or_a_history_is_not_new_whatever_is_said_of_new_ones
             world.start(ServerId(1));
             world.start(ServerId(2));
             world.until("two of three serve", World::is_whole);
+        }
+    }
+}
+
+#[test]
+fn only_a_file_in_which_nothing_ever_was_is_new_in_an_election() {
+    // S-10: one with transactions of a server that was alone, and one that has entered an epoch and no transaction of it, may vote.
+    let was_alone = |disk: &Arc<SimDisk>| (0..3).for_each(|_| Site::new(disk).write());
+    let has_entered = |disk: &Arc<SimDisk>| {
+        let mut member = site::open(disk, &roomy());
+        let kept = MemberState { accepted_epoch: 1, current_epoch: 1, ..member.store.member_state().clone() };
+        member.store.keep(&kept).unwrap();
+    };
+    let is_new = |_: &Arc<SimDisk>| ();
+    let pasts: [(&dyn Fn(&Arc<SimDisk>), bool); 3] = [(&was_alone, false), (&has_entered, false), (&is_new, true)];
+    for (past, is_new) in pasts {
+        for trusts_new_file in [None, Some(false), Some(true)] {
+            let disk = Arc::new(SimDisk::new(1));
+            past(&disk);
+            let joining = JoinSettings { trusts_new_file, ..JoinSettings::default() };
+            let mut hand = Hand::on(disk, &roomy(), &[1, 2, 3], joining);
+            hand.turns(3);
+            assert_eq!(hand.has_voted(), !is_new || trusts_new_file == Some(true), "{is_new}, {trusts_new_file:?}");
         }
     }
 }
