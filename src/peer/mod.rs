@@ -405,8 +405,6 @@ impl Peer {
             return Ok(TurnEnd::Stop);
         }
         self.serve_members(now)?;
-        // Before anybody is answered by it.
-        self.tell_role();
         self.serve_hand_over(now);
         if self.leaves_by.is_some_and(|by| now >= by || self.member.may_leave()) {
             return Ok(TurnEnd::Stop);
