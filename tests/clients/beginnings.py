@@ -168,7 +168,7 @@ def initialize_and_killed(folder, kinds):
         for member in most:
             (member.data / "initialize").touch()
             member.start()
-            end = time.monotonic() + 20
+            end = time.monotonic() + 60
             while (member.data / "initialize").exists():
                 if time.monotonic() > end:
                     raise Wrong("the file initialize is left")

@@ -212,13 +212,13 @@ class Cluster:
 
         A leader that was paused may say so for a moment after another one was elected.
         """
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while True:
             leaders = [number for number, member in self.members.items() if member.mode() == "leader"]
             if len(leaders) < 2:
                 return leaders[0] if leaders else None
             if time.monotonic() > end:
-                raise RuntimeError(f"members {leaders} say for 10 s that they lead")
+                raise RuntimeError(f"members {leaders} say for 60 s that they lead")
             time.sleep(0.05)
 
     def stop(self):

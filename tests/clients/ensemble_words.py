@@ -44,12 +44,12 @@ OF_OLD = {"zk_followers"}
 class Ensemble:
     def __init__(self, kind, folder):
         self.kind = kind
-        self.cluster = cluster.Cluster(folder, [kind] * 4, observers=1, settings=["maxSessionTimeout=60000"])
+        self.cluster = cluster.Cluster(folder, [kind] * 4, observers=1, settings=["maxSessionTimeout=600000"])
         self.clients = []
 
     def begin(self):
         for member in self.cluster.members.values():
-            client = raw.Client(member.client_port, timeout_ms=60_000)
+            client = raw.Client(member.client_port, timeout_ms=600_000)
             for op, body in [(raw.CREATE, raw.create(f"/from{member.number}", flags=raw.EPHEMERAL)), (raw.SYNC, raw.text("/"))]:
                 client.demand(op, body)
             self.clients.append(client)

@@ -84,7 +84,7 @@ class Session(cluster.Session):
 
     def check_watch(self, last):
         """What is wrong with what the watch has shown, once the last version was set."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while (not self.seen or self.seen[-1][1] < last) and time.monotonic() < end:
             time.sleep(0.02)
         wrong = []

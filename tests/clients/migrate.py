@@ -320,7 +320,7 @@ class Load:
             now = (one.client.client_id or [None])[0]
             if one.lost_sessions or now != one.first_id:
                 wrong.append(f"session {one.number}: {one.first_id:#x} was lost, {one.lost_sessions} times")
-            end = time.monotonic() + 20
+            end = time.monotonic() + 60
             while version not in one.seen and time.monotonic() < end:
                 time.sleep(0.02)
             if version not in one.seen:

@@ -116,7 +116,7 @@ class World:
         self.await_service()
         if self.leader != leader:
             return False
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while name and self.counted(name) <= before:
             if time.monotonic() > end:
                 raise Wrong(f"{name} of member {leader} is still {before}, and member {number} has come back")
@@ -220,7 +220,7 @@ class World:
         member, others = self.members[number], self.others(number)
         for other in others:
             other.kill()
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while member.mode() != "read-only":
             if time.monotonic() > end:
                 raise Wrong(f"member {number} is alone, and not read-only: {member.mode() or 'it serves nobody'}")

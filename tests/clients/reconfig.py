@@ -193,10 +193,10 @@ class Changing:
     def still_works(self, what):
         """Writes are acknowledged, to every session."""
         before = [len(session.acknowledged) + session.counted for session in self.sessions]
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while any(len(one.acknowledged) + one.counted <= count for one, count in zip(self.sessions, before)):
             if time.monotonic() > end:
-                raise Wrong(f"{what}: a session gets nothing acknowledged in 30 s")
+                raise Wrong(f"{what}: a session gets nothing acknowledged in 60 s")
             time.sleep(0.02)
 
     # The steps

@@ -26,6 +26,8 @@ import servers
 
 GET_ACL, SET_ACL, RECONFIG, AUTH = 6, 7, 16, 100
 CONFIG = "/zookeeper/config"
+# None of these clients pings, and each has to outlive the others' deeds, however slow the machine is.
+SESSION_MS = 600_000
 # super:test
 SUPER = "DigestAuthenticationProvider.superDigest=super:D/InIHSb7yEEbrWz8b9l71RjZJU="
 ERRORS = {
@@ -85,7 +87,7 @@ class Play:
     def __init__(self, kind, folder):
         self.kind = kind
         self.lines = []
-        self.cluster = cluster.Cluster(folder, [kind] * 3, settings=["reconfigEnabled=true", SUPER, "maxSessionTimeout=60000"])
+        self.cluster = cluster.Cluster(folder, [kind] * 3, settings=["reconfigEnabled=true", SUPER, f"maxSessionTimeout={SESSION_MS}"])
         self.members = self.cluster.members
         self.base = min(member.client_port for member in self.members.values())
         self.clients = {}
@@ -119,7 +121,7 @@ class Play:
 
     def ask(self, what, client, op, body):
         try:
-            code, payload = client.call(op, body, wait=20)
+            code, payload = client.call(op, body, wait=60)
         except raw.Gone:
             return self.note(what, "the connection is closed")
         if code != 0:
@@ -134,7 +136,7 @@ class Play:
         self.ask(what, client, RECONFIG, reconfig(**request))
 
     def connect(self, number):
-        self.clients[number] = Watching(self.members[number].client_port, timeout_ms=60_000)
+        self.clients[number] = Watching(self.members[number].client_port, timeout_ms=SESSION_MS)
         return self.clients[number]
 
     def version(self):
@@ -144,7 +146,7 @@ class Play:
 
     def await_roles(self, what, roles):
         """Until these members are what they are to be."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while True:
             modes = {number: self.members[number].mode() for number in roles}
             if all(modes[number] in wanted.split("|") for number, wanted in roles.items()) or time.monotonic() > end:
@@ -153,7 +155,7 @@ class Play:
         self.note(what, sorted(modes.values()))
 
     def files(self, what):
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         for member in self.members.values():
             role = "leader" if member.number == self.leader else "follower"
             wanted = f"zoo.cfg.dynamic.{self.version():x}"
@@ -300,7 +302,7 @@ class Play:
         program += ["org.apache.zookeeper.ZooKeeperMain", "-server", self.members[self.leader].address]
         commands = ["config", "reconfig -remove 77", "addauth digest super:test", f"reconfig -add server.100={self.spec(0)}"]
         commands += ["config -c", "reconfig -v 5 -remove 100", "reconfig -remove 100", "quit"]
-        done = subprocess.run(program, input="\n".join(commands) + "\n", capture_output=True, text=True, timeout=60)
+        done = subprocess.run(program, input="\n".join(commands) + "\n", capture_output=True, text=True, timeout=120)
         noise = ("SLF4J:", "log4j:", "Connecting to ", "WATCHER::", "WatchedEvent ", "Welcome to", "JLine ", "[zk: ")
         for line in [*done.stdout.splitlines(), *done.stderr.splitlines()]:
             if line.strip() and not line.startswith(noise):
@@ -318,7 +320,7 @@ class Play:
         self.await_roles("and is a follower", {one: "follower", other: "follower", self.leader: "leader"})
         # A port that nobody uses; the old connections stay.
         parts = line.rpartition(":")
-        before = Watching(self.members[one].client_port, timeout_ms=60_000)
+        before = Watching(self.members[one].client_port, timeout_ms=SESSION_MS)
         self.members[one].client_port = self.port(0)
         self.change("its client port changes", leader, joining=f"{parts[0]}:{self.port(0)}")
         self.await_roles("and serves there", {one: "follower"})
@@ -330,11 +332,11 @@ class Play:
         client = self.connect(other)
         client.super()
         try:
-            code, _ = client.call(RECONFIG, reconfig(leaving=str(self.leader)), wait=20)
+            code, _ = client.call(RECONFIG, reconfig(leaving=str(self.leader)), wait=60)
             self.note("the leader is removed", "it is done or the connection is lost" if code == 0 else ERRORS.get(code, code))
         except raw.Gone:
             self.note("the leader is removed", "it is done or the connection is lost")
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while sorted(modes := [self.members[number].mode() for number in (one, other)]) != ["follower", "leader"]:
             if time.monotonic() > end:
                 break
