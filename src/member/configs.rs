@@ -50,7 +50,12 @@ mod tests {
 
     use super::*;
     use crate::engine::EngineSettings;
+    use crate::ids::SessionId;
+    use crate::jute::{Buffer, encode};
     use crate::member::Loading;
+    use crate::path;
+    use crate::records::OpCode;
+    use crate::records::txn::{SetDataTxn, TxnHeader};
     use crate::store::tests::sim_disk::SimDisk;
     use crate::store::tests::world::tiny;
 
@@ -86,6 +91,29 @@ mod tests {
             (kept(&new), kept(&newest), Configs { told: Some(newest.clone()), ..Configs::of(new.clone()) }),
         ] {
             assert_eq!(at_start(&file, committed, seen), expected);
+        }
+    }
+
+    #[test]
+    fn what_the_log_proposes_counts_as_long_as_it_is_newer_than_what_is_committed() {
+        // It needs a quorum of its own before anything is committed by the old one alone.
+        let file = config(5, 10);
+        for (version, is_newer) in [(4, false), (5, false), (6, true)] {
+            let mut state = ReplicatedState::new(&EngineSettings::default(), [1, 2]);
+            let (store, _) =
+                Store::open_on(Arc::new(SimDisk::new(1)), &tiny(), &mut Loading::into(&mut state)).unwrap();
+            let (proposed, zxid) = (config(version, 20), Zxid::new(1, 1));
+            let header = TxnHeader { session: SessionId(1), cxid: 1, zxid, time: 0, op: OpCode::Reconfig as i32 };
+            let text = proposed.to_string();
+            let mut txn = Vec::new();
+            encode(&header, &mut txn);
+            encode(
+                &SetDataTxn { path: path::CONFIG.into(), data: Buffer::new(text.as_bytes()), version: -1 },
+                &mut txn,
+            );
+            state.replay(zxid, &txn).unwrap();
+            let configs = configs_at_start(&store, &state, file.clone());
+            assert_eq!(configs, Configs { logged: is_newer.then_some(proposed), ..Configs::of(file.clone()) });
         }
     }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::ids::Millis;
 use crate::member::tests::site::{Site, open};
-use crate::store::LogWrite;
 use crate::store::tests::sim_disk::SimDisk;
 use crate::store::tests::world::tiny;
+use crate::store::{LogWrite, StoreError};
 
 // F-08, S-43: at once would be a loop of failures that the clients pay for, and a number of turns is no time.
 #[test]
@@ -84,4 +84,43 @@ fn while_a_write_is_under_way_no_more_is_decided_than_the_log_may_take() {
         answers += site.end(write.map(LogWrite::carry_out));
     }
     assert_eq!((pipeline.taken, answers), (pipeline.bytes.len(), WRITES), "all are answered");
+}
+
+#[test]
+fn a_snapshot_that_the_store_refuses_is_given_up_in_the_engine_too_and_the_next_one_is_whole() {
+    // F-08, S-43: while it is walked, and when it was walked already.
+    for is_walked in [false, true] {
+        let disk = Arc::new(SimDisk::new(3));
+        let mut site = Site::new(&disk);
+        while !site.is_taking() {
+            site.write();
+        }
+        let store = &mut site.member.store;
+        if is_walked {
+            // The store tells of it.
+            store.snapshots.build.as_mut().unwrap().failed = Some(StoreError::Full { capacity: 0 });
+            let now = site.driver.clock.now;
+            store.snapshots.put_off(Millis(now));
+            let done = store.tick(Millis(now)).unwrap().expect("it has ended");
+            site.member.snapshots.done(&mut site.member.engine, &site.driver, &done);
+        } else {
+            store.snapshot_abort();
+            site.member.take_snapshot(&mut site.driver).unwrap();
+        }
+        assert!(!site.is_taking(), "{is_walked}");
+        site.write();
+        assert_eq!(site.member.engine.tree().snapshot_preimage_bytes(), 0, "{is_walked}: nobody asks for what was");
+        site.driver.clock.now += 3000;
+        site.member.store.tick(Millis(site.driver.clock.now)).unwrap();
+        assert!(site.member.store.wants_snapshot());
+        assert_eq!(site.member.poll_timeout(Millis(site.driver.clock.now)), Some(1), "one is due");
+        for _ in 0..300 {
+            site.turn(&[]);
+        }
+        assert_eq!(site.member.store.stats().snapshots, 1);
+        let (applied, digest) = (site.member.applied(), site.member.engine.tree().digest());
+        drop(site);
+        let again = open(&Arc::new(SimDisk::of_image(disk.image(), 4)), &tiny());
+        assert_eq!((again.applied(), again.engine.tree().digest()), (applied, digest));
+    }
 }

@@ -10,6 +10,7 @@ use crate::records::peer::{PacketType, QuorumPacket};
 use crate::records::txn::Payload;
 use crate::store::tests::world::tiny;
 use crate::store::{LogWrite, StoreError};
+use crate::zab::Standing;
 
 /// A transaction that only the leader of epoch 5 and this member have.
 fn only_here() -> QuorumPacket {
@@ -310,7 +311,10 @@ fn what_clients_ask_for_is_on_its_way_to_the_leader_before_our_own_disk_works() 
     assert!(!hand.has_sent(PacketType::REQUEST));
     let write = hand.member.commit_begin(&mut hand.wires).unwrap();
     assert!(write.is_some() && hand.has_sent(PacketType::REQUEST));
+    assert_eq!(hand.wires.flushed, hand.wires.sent.len(), "the system has it");
     hand.member.commit_end(&mut hand.wires, write.map(LogWrite::carry_out)).unwrap();
+    assert!(hand.wires.sent.last().is_some_and(|(_, packet)| packet.kind == PacketType::ACK));
+    assert_eq!(hand.wires.flushed, hand.wires.sent.len(), "and what follows from the write");
 }
 
 #[test]
@@ -360,4 +364,78 @@ fn what_a_leader_decided_while_the_superblock_was_written_is_proposed_as_soon_as
     assert!(hand.member.store.last_zxid() > decided);
     hand.turns(3);
     assert!(!hand.member.goes_on());
+}
+
+#[test]
+fn what_is_promised_is_told_once_it_is_on_disk() {
+    // S-08, D-01: an epoch that was promised and forgotten could be promised to another.
+    let mut hand = Hand::new(&roomy());
+    hand.is_told_who_leads();
+    hand.turns(3);
+    hand.is_connected();
+    hand.is_slow = true;
+    hand.hears(PacketType::LEADERINFO, Zxid::new(5, 0));
+    hand.turns(3);
+    assert!(!hand.has_sent(PacketType::ACKEPOCH), "it is told before it is kept");
+    assert_eq!(hand.member.store.epochs().0, 0);
+    hand.is_slow = false;
+    hand.end_write();
+    hand.turn();
+    assert!(hand.has_sent(PacketType::ACKEPOCH));
+    assert_eq!(hand.member.store.epochs().0, 5);
+}
+
+#[test]
+fn a_transaction_that_has_no_room_in_any_extent_ends_the_role_of_a_follower() {
+    // R-22, L-01: the leader's limits are larger than ours.
+    let past = Past::writes(5, 10);
+    let large: Payload = vec![7; tiny().max_record as usize + 1].into();
+    let mut hand = Hand::new(&tiny());
+    hand.follows_by_log(5, &past.txns);
+    hand.packet(QuorumPacket::with_data(PacketType::PROPOSAL, Zxid::new(5, 1), large));
+    hand.turn();
+    assert_eq!(hand.member.standing(), Some(Standing::Looking));
+    assert_eq!(hand.member.store.last_zxid(), past.end());
+    assert!(hand.wires.closed.contains(&hand.link));
+}
+
+#[test]
+fn a_leader_that_has_decided_something_asks_for_a_turn_unless_its_disk_is_at_work() {
+    // L-03
+    let mut hand = Hand::leading(&Past::writes(2, 10), &roomy());
+    let (conn, bytes) = hand.client_with_writes(2, 10);
+    let half = bytes.len() / 2;
+    assert!(!hand.member.goes_on());
+    hand.member.engine.receive(conn, &bytes[..half]);
+    assert!(hand.member.goes_on(), "what was decided waits for something to come");
+    hand.is_slow = true;
+    hand.turn();
+    hand.member.engine.receive(conn, &bytes[half..]);
+    assert!(!hand.member.goes_on(), "it turns and turns while the disk is at work");
+    hand.end_write();
+    assert!(hand.member.goes_on());
+}
+
+#[test]
+fn who_reads_without_a_leader_is_closed_before_transactions_of_a_leader_are_applied() {
+    // G-01
+    let past = Past::writes(8, 10);
+    let (had, lacked) = past.txns.split_at(5);
+    let mut hand = Hand::joining(&roomy(), JoinSettings { is_read_only: true, trusts_new_file: Some(true) });
+    hand.follows_by_log(5, had);
+    hand.loses_leader();
+    hand.wires.clock.now += 2000;
+    hand.turn();
+    hand.client(true);
+    hand.promises(6);
+    assert_eq!(hand.duty(), Duty::ReadOnly);
+    hand.hears(PacketType::DIFF, past.end());
+    hand.hears_committed(lacked);
+    hand.hears(PacketType::NEWLEADER, Zxid::new(6, 0));
+    for _ in 0..20 {
+        assert!(hand.duty() == Duty::None || hand.member.applied() == had[4].0, "it reads what is being changed");
+        hand.turns(1);
+    }
+    hand.serves(6);
+    assert_eq!(hand.member.applied(), past.end());
 }

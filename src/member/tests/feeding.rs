@@ -152,3 +152,55 @@ fn a_state_that_cannot_be_sent_any_further_ends_its_connection_and_no_other() {
     assert!(matches!(events[..], [ZabEvent::SnapshotStreamed { link: whole }] if whole == link(3)), "{events:?}");
     assert_eq!(wires.closed, [link(1)]);
 }
+
+#[test]
+fn who_is_fed_no_longer_holds_neither_log_nor_state() {
+    // S-43, R-26: the room of what is read to nobody is free.
+    let past = Past::writes(20, 1000);
+    let mut site = Site::new(&Arc::new(SimDisk::of_image(past.image(), 3)));
+    let (mut feeding, mut wires) = (Feeding::default(), Wires::default());
+    let walks = |site: &mut Site| {
+        let all: Vec<_> = std::iter::from_fn(|| site.member.engine.retell_begin()).collect();
+        all.iter().for_each(|one| site.member.engine.retell_end(one));
+        all.len()
+    };
+    let free = walks(&mut site);
+    for is_role_over in [false, true] {
+        feeding.read(link(1), past.txns[2].0);
+        feeding.open_snapshot(link(2));
+        assert_eq!(fed(&mut feeding, &mut site, &mut wires, u64::MAX), [1, 2]);
+        assert!(site.member.store.pins.first().is_some() && walks(&mut site) == free - 1, "nothing is held");
+        let member = &mut site.member;
+        let mut parts =
+            MemberParts { engine: &mut member.engine, store: &mut member.store, snapshots: &mut member.snapshots };
+        if is_role_over {
+            feeding.clear(&mut parts);
+        } else {
+            (1..=2).for_each(|slot| feeding.forget(&mut parts, link(slot)));
+        }
+        assert_eq!((site.member.store.pins.first(), walks(&mut site)), (None, free), "{is_role_over}");
+    }
+}
+
+#[test]
+fn log_that_cannot_be_read_is_not_held_either() {
+    // F-07: the learner is sent the state.
+    let past = Past::writes(20, 1000);
+    let disk = Arc::new(SimDisk::of_image(past.image(), 3));
+    let mut site = Site::new(&disk);
+    let (mut feeding, mut wires) = (Feeding::default(), Wires::default());
+    feeding.read(link(1), past.txns[2].0);
+    assert_eq!(fed(&mut feeding, &mut site, &mut wires, u64::MAX), [1]);
+    (0..30).for_each(|_| site.write());
+    let upto = site.member.applied();
+    let last = site.member.store.log.extents.last().copied().unwrap();
+    feeding.read(link(1), last.base_zxid);
+    assert_eq!(fed(&mut feeding, &mut site, &mut wires, u64::MAX), [1]);
+    feeding.read(link(1), upto);
+    site.write();
+    let at = site.member.store.log.at;
+    disk.fail_reads(at - 600, at);
+    let events = turn(&mut feeding, &mut site, &mut wires, u64::MAX);
+    assert!(matches!(&events[..], [ZabEvent::Records { before: None, txns, .. }] if txns.is_empty()), "{events:?}");
+    assert_eq!(site.member.store.pins.first(), None);
+}

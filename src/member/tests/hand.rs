@@ -34,6 +34,8 @@ pub(super) struct Wires {
     pub heard: Vec<LinkId>,
     /// Bytes that a connection has not taken yet.
     pub waiting: BTreeMap<LinkId, usize>,
+    /// How many packets were handed to the system.
+    pub flushed: usize,
     vote: Option<Notification>,
 }
 
@@ -66,6 +68,10 @@ impl Host for Wires {
 
     fn close(&mut self, link: LinkId) {
         self.closed.push(link);
+    }
+
+    fn flush(&mut self) {
+        self.flushed = self.sent.len();
     }
 
     fn heard(&mut self, link: LinkId, _: &[u8]) {
@@ -122,6 +128,11 @@ impl Past {
         Past::of(&roomy(), |site| {
             (0..count).for_each(|number| assert_eq!(site.create(&format!("/n{number}"), size), Some(0)))
         })
+    }
+
+    /// What it has on disk.
+    pub(super) fn image(&self) -> Vec<u8> {
+        self.disk.image()
     }
 
     /// Its last transaction.

@@ -6,6 +6,7 @@ use super::sim_disk::SimDisk;
 use super::world::tiny;
 use super::{fill, open};
 use crate::ids::{Millis, Zxid};
+use crate::store::superblock::ExtentState;
 use crate::store::{Record, SpaceLevel, Store, StoreOptions};
 
 const E: u64 = 16 << 10;
@@ -156,4 +157,108 @@ fn room_is_told_from_ample_to_none_and_what_is_left_is_what_can_still_be_written
     let now = u64::try_from(zxid).unwrap() * 20 + 40;
     (now..now + 20).for_each(|now| drop(store.tick(Millis(now)).unwrap()));
     assert_eq!(store.space().level, SpaceLevel::Ample);
+}
+
+#[test]
+fn room_that_was_reserved_is_there_and_what_is_linked_is_told() {
+    // what a leader has sent to others has its place in its own log.
+    let options = StoreOptions { max_size: (128 << 10) + 12 * E, ..tiny() };
+    let mut store = open(&Arc::new(SimDisk::new(1)), &options);
+    fill(&mut store, 1..=10, 2000);
+    assert!(store.has_room_linked(&[100]));
+    assert!(!store.has_room_linked(&[5000; 20]));
+    let mut zxid = 10;
+    while store.reserve(&[5000; 5]).is_ok() {
+        assert!(store.has_room_linked(&[5000; 5]));
+        let waited = store.stats().waited_for_extent;
+        fill(&mut store, zxid + 1..=zxid + 5, 5000);
+        assert_eq!(store.stats().waited_for_extent, waited, "no append of what was reserved links anything");
+        zxid += 5;
+        assert!(zxid < 1000, "there is always room");
+    }
+    assert!(zxid > 20, "there was never room");
+}
+
+#[test]
+fn log_since_the_snapshot_is_the_same_after_a_restart() {
+    let disk = Arc::new(SimDisk::new(1));
+    let mut store = open(&disk, &options(2));
+    fill(&mut store, 1..=60, 900);
+    snapshot(&mut store, 3000);
+    fill(&mut store, 61..=100, 900);
+    let before = store.stats().log_since_snapshot;
+    assert!((36_000..50_000).contains(&before), "{before}");
+    drop(store);
+    let after = open(&disk, &options(2)).stats().log_since_snapshot;
+    // It counts from the beginning of an extent then.
+    assert!(after.abs_diff(before) < E, "{after} after {before}");
+}
+
+#[test]
+fn a_snapshot_that_became_larger_than_was_said_counts_as_it_is_for_the_bound() {
+    // S-43
+    let mut store = open(&Arc::new(SimDisk::new(1)), &options(2));
+    let mut zxid = 0;
+    for (said, pieces) in [(1000, 100), (1000, 1), (1000, 1)] {
+        zxid += 1;
+        fill(&mut store, zxid..=zxid, 100);
+        store.snapshot_begin(store.last_zxid(), said).unwrap();
+        (0..pieces).for_each(|_| store.snapshot_push(&[7; 996]).unwrap());
+        store.snapshot_finish().unwrap();
+        store.snapshot_wait().unwrap().outcome.unwrap();
+    }
+    // A file does not shrink when its snapshots do.
+    assert_eq!(store.stats().file_bound, documented(&options(2), 100_000));
+}
+
+#[test]
+fn a_device_that_fails_everywhere_takes_an_eighth_of_the_file_at_most_and_nothing_that_is_used() {
+    // F-07
+    let mut store = open(&Arc::new(SimDisk::new(1)), &StoreOptions { initial_size: 32 * E, ..options(2) });
+    (0..300).for_each(|now| drop(store.tick(Millis(now)).unwrap()));
+    let count = store.sb().map.len();
+    assert!(count >= 32, "{count}");
+    for index in 0..count as u32 {
+        let (at, log) = (store.sb().extent_at(index), store.log.end());
+        store.extents.mark_bad(at, log).unwrap();
+    }
+    let of = |state| store.sb().map.iter().filter(|extent| extent.state == state).count();
+    assert_eq!(of(ExtentState::Bad), count / 8);
+    assert!(of(ExtentState::Log) > 0);
+}
+
+#[test]
+fn a_file_that_could_not_grow_tries_again_after_a_second_and_grows_by_no_more_than_it_says() {
+    // F-09, L-03
+    let disk = Arc::new(SimDisk::new(1));
+    let options = StoreOptions { initial_size: 32 * E, ..options(2) };
+    let mut store = open(&disk, &options);
+    let born = disk.image().len() as u64;
+    disk.set_room(born);
+    store.tick(Millis(100)).unwrap();
+    store.tick(Millis(101)).unwrap();
+    assert!(store.space().disk_full, "{:?}", store.space());
+    assert_eq!(store.poll_timeout(Millis(101)), Some(1000), "it does not turn round for nothing");
+    disk.set_room(u64::MAX);
+    for now in [102, 600, 1100] {
+        store.tick(Millis(now)).unwrap();
+        store.tick(Millis(now)).unwrap();
+        assert_eq!(disk.image().len() as u64, born, "again after {now}");
+    }
+    for now in 1101..1200 {
+        store.tick(Millis(now)).unwrap();
+        assert!(disk.image().len() as u64 <= store.sb().file_len() + 32 * E);
+    }
+    assert!(!store.space().disk_full);
+    assert_eq!(disk.image().len() as u64, (128 << 10) + 32 * E);
+    assert_eq!(store.sb().file_len(), (128 << 10) + 32 * E);
+}
+
+#[test]
+fn what_is_asked_for_by_nobody_is_what_the_documents_say() {
+    let default = StoreOptions::default();
+    assert_eq!((default.extent_size, default.initial_size, default.max_size), (4 << 20, 1 << 20, 6 << 30));
+    assert_eq!((default.log_window, default.follower_window), (64 << 20, 16 << 20));
+    assert_eq!((default.keep_snapshots, default.snapshot_rate, default.mark_after_ms), (2, 64 << 20, 50));
+    assert_eq!(default.max_record, default.extent_size / 2);
 }

@@ -16,6 +16,7 @@ use crate::store::frame::FrameKind;
 use crate::store::helper::{Check, VerifyError};
 use crate::store::layout::{self, SLOT_AT, SLOT_LEN, chunk, sb};
 use crate::store::os_error::OsError;
+use crate::store::parallel;
 use crate::store::recover::recover_image;
 use crate::store::superblock::{Extent, ExtentState, Superblock};
 use crate::store::{
@@ -415,5 +416,59 @@ fn damage_before_a_whole_snapshot_is_told_and_the_file_is_good_unless_what_follo
             assert_eq!(told, []);
             assert!(recovered(&image).is_err());
         }
+    }
+}
+
+#[test]
+fn only_what_is_wrong_for_good_is_damage_of_the_bytes() {
+    // L-10: such a file is filled anew. One that could not be read this time is not, nor one that a newer release may take.
+    let error = || OsError::from(&std::io::Error::other("a bad sector"));
+    let refused = DamageCause::TxnRefused { zxid: Zxid(5), why: "no".to_owned() };
+    let passing = [
+        DamageCause::BehindTheEnd { at: 5, error: error() },
+        DamageCause::LogUnreadable(error()),
+        DamageCause::Unreadable(error()),
+        refused,
+        DamageCause::NoSnapshot(SnapshotFault::Unreadable(error())),
+        DamageCause::NoWholeSnapshot(SnapshotFault::Refused("no".to_owned())),
+    ];
+    assert!(passing.iter().all(|cause| !cause.is_of_the_bytes()));
+    let lasting = [
+        DamageCause::NoSuperblock,
+        DamageCause::SlotBad,
+        DamageCause::Marked,
+        DamageCause::CutShort { expected: 5 },
+        DamageCause::NoSnapshot(SnapshotFault::Checksum { stored: 1, computed: 2 }),
+        DamageCause::NoWholeSnapshot(SnapshotFault::NoHeader),
+    ];
+    assert!(lasting.iter().all(DamageCause::is_of_the_bytes));
+}
+
+#[test]
+fn inspect_names_each_frame_by_its_kind_and_the_opening_that_wrote_it() {
+    let disk = logged();
+    open(&disk, &tiny()).truncate(Zxid(8)).unwrap();
+    let mut told = Vec::new();
+    inspect_bytes(&&disk.image()[..], false, &mut |line| {
+        if let InspectLine::Frame { kind, incarnation, .. } = line {
+            told.push((kind, incarnation));
+        }
+    })
+    .unwrap();
+    let mut expected = vec![("OPEN", 1), ("MARK", 1)];
+    expected.extend([("TXNS", 1); 10]);
+    expected.extend([("MARK", 2), ("TRUNC", 2)]);
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_file_with_nothing_wrong_is_read_on_several_threads() {
+    // What they find is what one finds, or they would not be asked (`damage.rs`).
+    let (image, owed) = with_two_snapshots();
+    for threads in [false, true] {
+        let mut found = Model::default();
+        let whole = parallel::recover(&&image[..], &superblock(&image), &mut found, threads);
+        assert!(whole.is_some_and(|whole| whole.replayed > 0), "{threads}");
+        assert!(found.same_state(&owed));
     }
 }
