@@ -577,7 +577,9 @@ impl Leader {
         if self.phase == LeaderPhase::Broadcasting && !self.succession.is_under_way() {
             let me = own.settings.me;
             let is_heard = |voter: ServerId| {
-                voter == me || self.learners.values().any(|learner| learner.is_server(voter) && !learner.is_observer)
+                let is_it = |learner: &LearnerHandler| learner.is_server(voter) && !learner.is_observer;
+                let mut learners = self.learners.values();
+                voter == me || learners.any(|learner| is_it(learner) && learner.is_heard(own.now, &own.settings))
             };
             if !own.settings.quorums.is_quorum_of(is_heard) && !failpoint::on(Failpoint::QuorumNotWatched) {
                 return Err(RoleEnd::NoQuorum);

@@ -98,6 +98,12 @@ impl LearnerHandler {
         }
     }
 
+    /// Whether it counts among those without whom its leader would step down. One that installs a state is waited for longer than
+    /// this, but nothing tells it from one that has died, and nothing is committed with it.
+    pub(super) fn is_heard(&self, now: Millis, settings: &ZabSettings) -> bool {
+        now.since(self.heard_at) <= settings.init_ms()
+    }
+
     /// Sends it, over `link`, a transaction of its history that is committed. An observer whose history has ended is informed of it,
     /// as of those to come: no COMMIT comes between NEWLEADER and UPTODATE.
     pub(super) fn send_committed(

@@ -271,6 +271,29 @@ fn a_leader_to_be_gives_up_when_too_few_come_in_time_and_the_time_begins_anew_at
     assert_eq!(member.vote_told(1).map(|vote| vote.state), Some(PeerState::Looking));
 }
 
+// Found by a seed: one of seven led with two, and with a third that had died while it installed a state.
+#[test]
+fn who_is_silent_for_as_long_as_it_may_install_a_state_keeps_no_leader_in_office() {
+    // L-04, SC-22
+    let mut member = Member::established(1..=5);
+    // What it has is of another epoch, and neither memory nor log know it.
+    let link = at(2);
+    member.introduces(2, 2, PacketType::FOLLOWERINFO, 3);
+    member.accepts(2, Zxid::ZERO, 0);
+    member.tell(ZabEvent::Records { link, before: None, txns: Vec::new() });
+    let zxid = member.zab.history().last();
+    member.tell(ZabEvent::SnapshotOpened { link, zxid });
+    member.tell(ZabEvent::SnapshotStreamed { link });
+    assert!(member.sent(2).iter().any(|(kind, _)| *kind == PacketType::NEWLEADER));
+    member.tell(ZabEvent::Closed { link: at(1) });
+    for _ in 0..2 * INIT_MS / TICK_MS {
+        assert_eq!(member.zab.take_ending(), None, "it is waited for");
+        member.passes(TICK_MS / 2);
+    }
+    member.passes(TICK_MS / 2);
+    assert_eq!(member.zab.take_ending(), Some(RoleEnd::NoQuorum));
+}
+
 #[test]
 fn a_leader_that_too_few_are_connected_to_gives_up_and_one_that_is_heard_goes_on() {
     let mut member = Member::established(1..=5);
