@@ -141,12 +141,18 @@ impl LeaderElection {
         self.unreachable.clear();
         self.wait_ms = RESEND_MIN_MS;
         self.gives_way_at = now.plus(4 * self.wait_max_ms);
-        self.next_round(now, self.round + 1);
+        self.next_round(now, self.round_after());
         self.propose(self.candidacy(quorums));
         if self.proposal.zxid != SILENT && quorums.is_quorum_of(|voter| voter == self.me) {
             self.wins_at = Some(now);
         }
         Ask::TellAndDial
+    }
+
+    /// The round that follows. Whoever claims to be a voter may say that it is in the last one that there is: behind that comes
+    /// the first, as in ZooKeeper, and who is not there yet takes the others along to its own.
+    fn round_after(&self) -> i64 {
+        self.round.wrapping_add(1)
     }
 
     fn next_round(&mut self, now: Millis, round: i64) {
@@ -258,7 +264,7 @@ impl LeaderElection {
         self.settled.remove(&peer);
         if peer == self.proposal.leader {
             // It died, or we were cut off: others may still vote for it, but we cannot follow it.
-            self.next_round(now, self.round + 1);
+            self.next_round(now, self.round_after());
             self.propose(self.candidacy(quorums));
             return Ask::TellAll;
         }
@@ -273,7 +279,7 @@ impl LeaderElection {
         }
         if now >= self.gives_up_at && self.proposal.leader != self.own.leader {
             self.heard.clear();
-            self.next_round(now, self.round + 1);
+            self.next_round(now, self.round_after());
             self.propose(self.candidacy(quorums));
             return Ask::TellAndDial;
         }
@@ -357,7 +363,7 @@ impl LeaderElection {
             self.heard.remove(&from);
             self.votes.remove(&from);
             if self.proposal.leader == from {
-                self.next_round(now, self.round + 1);
+                self.next_round(now, self.round_after());
                 self.propose(self.candidacy(quorums));
                 return self.count_and(Ask::TellAll, now, quorums);
             }

@@ -266,7 +266,7 @@ impl Learner {
                 own.history.commit(own.history.last());
             }
             (PacketType::TRUNC, LearnerPhase::Promised) => self.truncate(own, zxid)?,
-            (PacketType::SNAP, LearnerPhase::Promised) => {
+            (PacketType::SNAP, LearnerPhase::Promised) if zxid.epoch() <= self.epoch => {
                 self.phase = LearnerPhase::Hearing;
                 self.received = Some(History::at(zxid));
                 // What our own log proposes is nothing that the leader has.

@@ -652,3 +652,23 @@ fn a_member_without_a_vote_finds_the_leader_and_counts_for_nothing() {
     assert_eq!(other.looks(1, worst), Ask::TellAll);
     assert_eq!(other.proposal(), worst);
 }
+
+#[test]
+fn behind_the_last_round_that_there_is_comes_the_first_and_an_election_goes_on() {
+    // F-20, L-01: whoever claims to be a voter may say what it likes.
+    for state in [PeerState::Looking, PeerState::Following] {
+        let mut election = Election::of(3, 1, vote(1, 1, 5));
+        let theirs = vote(3, 1, 9);
+        election.hears(3, PeerState::Leading, i64::MAX, theirs);
+        election.hears(2, state, i64::MAX, theirs);
+        assert_eq!(election.election.round(), i64::MAX, "{state:?}");
+        let own = vote(1, 1, 5);
+        let quorums = election.quorums.clone();
+        assert_eq!(election.election.begin(election.now, own, VotingRight::Held, &quorums), Ask::TellAndDial);
+        assert_eq!((election.election.round(), election.proposal()), (i64::MIN, own));
+        // Who is still in the last round is heard, and they agree there.
+        assert_eq!(election.hears(3, PeerState::Looking, i64::MAX, theirs), Ask::TellAll);
+        assert_eq!((election.election.round(), election.proposal()), (i64::MAX, theirs));
+        assert_eq!(election.hears(2, PeerState::Looking, i64::MAX, theirs), Ask::Decided(theirs));
+    }
+}

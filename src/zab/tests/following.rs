@@ -513,6 +513,13 @@ fn a_state_that_breaks_off_or_cannot_be_installed_leaves_everything_as_it_was() 
         within.hears_txn(kind, if kind == PacketType::NEWLEADER { new(0) } else { Zxid::new(5, 6) });
         assert!(matches!(within.ending(), Some(RoleEnd::LeaderBroke(_))) && unharmed(&within), "{kind:?}");
     }
+    // S-08: a log that begins there would be ahead of every epoch that is kept.
+    for impossible in [Zxid::new(7, 0), Zxid(-1), Zxid(i64::MIN)] {
+        let mut ahead = Member::new(1..=5).promised();
+        ahead.hears(PacketType::SNAP, impossible);
+        assert!(matches!(ahead.ending(), Some(RoleEnd::LeaderBroke(_))), "{impossible}");
+        assert!(!ahead.done.iter().any(|action| matches!(action, ZabAction::Hear { .. })));
+    }
     let mut whole = Member::hearing();
     whole.tell(ZabEvent::Heard { link: at(LEADER), is_whole: true });
     whole.tell(ZabEvent::Closed { link: at(LEADER) });
