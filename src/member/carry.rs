@@ -304,6 +304,7 @@ impl EnsemblePart {
             self.zab.handle(self.now, event);
             if let Some(ending) = self.zab.take_ending() {
                 self.pace.ended(self.now, &ending);
+                self.forget_what_lacks_room(parts.store);
                 log::warn!("{}", words(&ending));
             }
             while let Some(action) = self.zab.poll_action() {

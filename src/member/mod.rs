@@ -563,8 +563,15 @@ impl<S: EngineSeat> Member<S> {
     /// # Errors
     /// [`MemberFailure::Store`], which is final.
     pub fn take_snapshot(&mut self, host: &mut impl Host) -> Result<(), MemberFailure> {
-        // What is applied by a member that serves is committed. Recovered, it may be what a leader wants dropped.
-        let may_begin = self.standing() != Some(Standing::Looking);
+        // What is applied by a member that serves is committed. Recovered, it may be what a leader wants dropped: that one has to send
+        // its state then, so this is done only where the log has no room for what a leader has sent, and a snapshot would make some.
+        let makes_room = match &self.agreement {
+            Agreement::Ensemble(ensemble) => {
+                ensemble.makes_room() && self.engine.applied() > self.store.snapshot_zxid()
+            }
+            Agreement::Alone { .. } => false,
+        };
+        let may_begin = self.standing() != Some(Standing::Looking) || makes_room;
         Ok(self.snapshots.turn(&mut self.engine, &mut self.store, host, may_begin)?)
     }
 

@@ -103,7 +103,8 @@ impl Budget<'_> {
         first.epoch() == last.epoch() && last.counter().saturating_sub(first.counter()) < FEW_TXNS
     }
 
-    fn newest_snapshot_zxid(&self) -> Zxid {
+    /// What the newest snapshot holds.
+    pub(crate) fn newest_snapshot_zxid(&self) -> Zxid {
         self.sb().snapshots.iter().flatten().map(|kept| kept.zxid).max().unwrap_or(Zxid::ZERO)
     }
 

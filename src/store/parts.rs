@@ -5,6 +5,7 @@ use crate::store::budget::{Budget, Demand};
 use crate::store::error::StoreError;
 use crate::store::extents::Extents;
 use crate::store::helper::JobDone;
+use crate::store::layout::frame;
 use crate::store::log::Log;
 use crate::store::member::MemberState;
 use crate::store::options::{Space, SpaceLevel, StoreOptions, StoreStats, SyncMode};
@@ -93,6 +94,16 @@ impl Store {
 
     pub(crate) fn max_record(&self) -> u64 {
         self.options.max_record.min(self.extents.size() / 2)
+    }
+
+    /// Bytes of transactions that fill a frame: who appends more than that at once only needs more room at once.
+    pub(crate) fn frame_fill(&self) -> usize {
+        usize::try_from(self.extents.size()).map_or(frame::BODY_SOFT_MAX, |size| size.min(frame::BODY_SOFT_MAX))
+    }
+
+    /// What the newest snapshot holds; [`Zxid::ZERO`] where there is none.
+    pub(crate) fn snapshot_zxid(&self) -> Zxid {
+        self.budget().newest_snapshot_zxid()
     }
 
     /// Waits for the helper to finish one thing, and takes it in. There must be one.

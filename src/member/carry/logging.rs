@@ -91,8 +91,16 @@ impl EnsemblePart {
             return Ok(None);
         }
         let Some((run, upto)) = self.appending.or_else(|| self.zab.begin_append()) else { return Ok(None) };
-        let records: Vec<Record<'_>> =
-            self.zab.txns(parts.store.last_zxid(), upto).map(|(zxid, txn)| Record { zxid: *zxid, txn }).collect();
+        // A whole history may have come, and what is logged of it is room well used, though there be none for all.
+        let (mut size, fill) = (0, parts.store.frame_fill());
+        let unlogged = self.zab.txns(parts.store.last_zxid(), upto);
+        let records: Vec<Record<'_>> = unlogged
+            .take_while(|(_, txn)| {
+                size += txn.len();
+                size - txn.len() < fill
+            })
+            .map(|(zxid, txn)| Record { zxid: *zxid, txn })
+            .collect();
         let begun = parts.store.append_begin(&records);
         self.appending = Some((run, upto));
         let was_full = self.retry_at.take().is_some();
@@ -117,6 +125,21 @@ impl EnsemblePart {
                 Ok(None)
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether what the leader sent has no room in the log, and a snapshot of what was recovered may make some. Of a configuration that is
+    /// proposed only the log tells until it is known to be committed, so no snapshot may take the place of that.
+    pub(in crate::member) fn makes_room(&self) -> bool {
+        self.retry_at.is_some() && self.configs().is_none_or(|configs| !configs.is_pending())
+    }
+
+    /// The role has ended. What it sent and found no room is nobody's: the next election does not wait for space.
+    pub(super) fn forget_what_lacks_room(&mut self, store: &Store) {
+        if self.retry_at.take().is_some()
+            && let Some((run, _)) = self.appending.take()
+        {
+            self.follow_ups.push_back(ZabEvent::Synced { run, upto: store.last_zxid() });
         }
     }
 
@@ -213,9 +236,11 @@ mod tests {
 
     use super::*;
     use crate::engine::{EngineSettings, ReplicatedState};
-    use crate::member::Loading;
+    use crate::ids::{Millis, ServerId};
+    use crate::member::{JoinSettings, Loading};
     use crate::store::tests::sim_disk::SimDisk;
     use crate::store::tests::world::tiny;
+    use crate::zab::{Majority, Quorum, Quorums, ZabSettings};
 
     fn store() -> Store {
         let mut state = ReplicatedState::new(&EngineSettings::default(), [1, 2]);
@@ -230,6 +255,30 @@ mod tests {
         let passwords =
             EpochPasswords { mode: Some(SessionPasswords::Moving), secret: SessionSecret([accepted_epoch as u8; 32]) };
         MemberRecord { accepted_epoch, current_epoch, passwords }
+    }
+
+    #[test]
+    fn no_snapshot_makes_room_in_place_of_a_log_that_proposes_a_configuration() {
+        // S-11
+        let committed = Configs::of(config(5));
+        let proposed = Configs { logged: Some(config(9)), ..committed.clone() };
+        for (configs, makes_room) in [(None, true), (Some(committed), true), (Some(proposed), false)] {
+            let settings = ZabSettings {
+                me: ServerId(1),
+                is_participant: true,
+                quorums: Quorums::of(Quorum::Majority(Majority::new(vec![ServerId(1), ServerId(2)]))),
+                config: "version=0".into(),
+                tick_ms: 100,
+                init_limit: 10,
+                sync_limit: 5,
+                reconfig: configs,
+                passwords: None,
+            };
+            let mut part = EnsemblePart::new(Millis(0), settings, JoinSettings::default(), &store(), Zxid(9));
+            assert!(!part.makes_room(), "there is room");
+            part.retry_at = Some(Millis(1));
+            assert_eq!(part.makes_room(), makes_room);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::engine::Duty;
 use crate::ids::{Millis, ServerId, Zxid};
 use crate::member::JoinSettings;
 use crate::member::snapshots::Slices;
-use crate::records::peer::{PacketType, QuorumPacket};
+use crate::records::peer::{PacketType, PeerState, QuorumPacket};
 use crate::records::txn::Payload;
 use crate::store::tests::world::tiny;
 use crate::store::{LogWrite, StoreError};
@@ -276,6 +276,32 @@ fn an_append_that_found_no_room_is_tried_again_after_a_fifth_of_a_second_and_not
     hand.turn();
     hand.turn();
     assert_eq!(hand.member.store.last_zxid(), Zxid::new(5, count));
+}
+
+#[test]
+fn a_member_that_lost_its_leader_votes_though_what_that_sent_finds_no_room() {
+    // F-09, L-01, S-16
+    let past = Past::writes(400, 2000);
+    let (begun, rest) = past.txns.split_at(3);
+    let mut hand = Hand::new(&roomy());
+    hand.follows_by_log(5, begun);
+    hand.disk.set_room(hand.disk.image().len() as u64);
+    let mut sent = begun.last().unwrap().0;
+    for (zxid, txn) in rest {
+        if hand.member.store.last_zxid() == sent {
+            hand.packet(QuorumPacket::with_data(PacketType::PROPOSAL, *zxid, txn.clone()));
+            hand.turn();
+            sent = *zxid;
+        }
+    }
+    let logged = hand.member.store.last_zxid();
+    assert!(logged < sent, "there is always room");
+    hand.loses_leader();
+    hand.turns(1);
+    assert_eq!(hand.vote().map(|vote| (vote.state, vote.zxid)), Some((PeerState::Looking, logged)));
+    // It follows a leader that has no more than that, still without room.
+    hand.follows_by_log(6, &[]);
+    assert_eq!((hand.member.store.last_zxid(), hand.member.applied()), (logged, logged));
 }
 
 #[test]

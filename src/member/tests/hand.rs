@@ -269,6 +269,11 @@ impl Hand {
         (self.member.applied(), self.member.engine.tree().digest())
     }
 
+    /// What it told others in elections last.
+    pub(super) fn vote(&self) -> Option<&Notification> {
+        self.wires.vote.as_ref()
+    }
+
     pub(super) fn duty(&self) -> Duty {
         self.member.engine.duty()
     }

@@ -155,3 +155,28 @@ fn who_breaks_the_protocol_is_disconnected_hears_of_it_and_comes_back() {
         world.all_agree();
     }
 }
+
+#[test]
+fn a_member_whose_file_is_at_its_limit_makes_room_for_what_it_lacks_by_a_snapshot() {
+    // R-22, L-03, L-12: its log from before would have to go for what it is sent, and no snapshot of its covers that.
+    let mut world = World::idle(3, 0);
+    (world.options.log_window, world.options.max_record) = (192 << 10, 8 << 10);
+    world.options.max_size = (128 << 10) + 12 * world.options.extent_size;
+    world.ids().into_iter().for_each(|id| world.start(id));
+    world.until("one leads and two follow", World::is_whole);
+    let client = world.connect(world.leader().unwrap(), None).unwrap();
+    assert_eq!(world.create(client, "/n", b"", 0), OK);
+    let write = |world: &mut World, count: usize| {
+        (0..count).for_each(|number| assert_eq!(world.set(client, "/n", &[number as u8; 900]), OK));
+    };
+    write(&mut world, 300);
+    let away = world.followers()[0];
+    world.kill(away);
+    write(&mut world, 500);
+    let (states, diffs) = (world.net.raw, sent(&world, PacketType::DIFF));
+    world.start(away);
+    world.until("it follows", World::is_whole);
+    world.all_agree();
+    assert_eq!((world.net.raw, sent(&world, PacketType::DIFF)), (states, diffs + 1), "it did not go by its log");
+    assert!(world.members[&away].store.stats().snapshots > 0, "there was room: the test is too small");
+}
