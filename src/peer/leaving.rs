@@ -38,7 +38,7 @@ impl HandOver {
         match role {
             ServerRole::Following | ServerRole::Observing => Some(HandedOver::Done),
             // Nobody else was elected,
-            ServerRole::Leading => Some(HandedOver::Late),
+            ServerRole::Leading => (now >= self.by).then_some(HandedOver::Late),
             // or nobody was in time.
             _ => (now >= self.by.max(until.plus(KEEPS_OUT_MS))).then_some(HandedOver::Late),
         }
@@ -118,6 +118,11 @@ impl Peer {
                 if let Some(how) = hand_over.ends(role, until, now) {
                     return hand_over.answer.give(how);
                 }
+                if role == ServerRole::Leading {
+                    log::info!("the others needed longer, and this server was elected again: it hands over once more");
+                    self.member.begin_leaving();
+                    hand_over.stage = HandOverStage::Waits(now.plus(LEAVE_MS));
+                }
             }
             (HandOverStage::Out(_), _) => {}
             // It has lost its followers: they elect one of them.
@@ -176,7 +181,9 @@ mod tests {
         for now in [2000, 60_000] {
             assert_eq!(ends(ServerRole::Observing, now), Some(HandedOver::Done));
             assert_eq!(ends(ServerRole::Following, now), Some(HandedOver::Done));
-            assert_eq!(ends(ServerRole::Leading, now), Some(HandedOver::Late));
         }
+        // It was elected again, and there is time for another try.
+        assert_eq!(ends(ServerRole::Leading, 59_999), None);
+        assert_eq!(ends(ServerRole::Leading, 60_000), Some(HandedOver::Late));
     }
 }
