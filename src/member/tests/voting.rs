@@ -165,15 +165,15 @@ fn a_file_that_has_an_epoch_or_a_history_is_not_new_whatever_is_said_of_new_ones
 #[test]
 fn only_a_file_in_which_nothing_ever_was_is_new_in_an_election() {
     // S-10: one with transactions of a server that was alone, and one that has entered an epoch and no transaction of it, may vote.
-    let was_alone = |disk: &Arc<SimDisk>| (0..3).for_each(|_| Site::new(disk).write());
-    let has_entered = |disk: &Arc<SimDisk>| {
+    type Past = fn(&Arc<SimDisk>);
+    let was_alone: Past = |disk| (0..3).for_each(|_| Site::new(disk).write());
+    let has_entered: Past = |disk| {
         let mut member = site::open(disk, &roomy());
         let kept = MemberState { accepted_epoch: 1, current_epoch: 1, ..member.store.member_state().clone() };
         member.store.keep(&kept).unwrap();
     };
-    let is_new = |_: &Arc<SimDisk>| ();
-    let pasts: [(&dyn Fn(&Arc<SimDisk>), bool); 3] = [(&was_alone, false), (&has_entered, false), (&is_new, true)];
-    for (past, is_new) in pasts {
+    let is_new: Past = |_| ();
+    for (past, is_new) in [(was_alone, false), (has_entered, false), (is_new, true)] {
         for trusts_new_file in [None, Some(false), Some(true)] {
             let disk = Arc::new(SimDisk::new(1));
             past(&disk);

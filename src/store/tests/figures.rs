@@ -92,7 +92,7 @@ fn what_cannot_be_read_of_the_log_is_told_with_its_place_and_what_is_good_before
         disk.fail_reads(from, to);
         Store::open_on(Arc::new(disk), &tiny(), &mut Model::default()).map(drop)
     };
-    let unreadable = DamageCause::Unreadable(error.clone());
+    let unreadable = DamageCause::Unreadable(error);
     let expected = StoreError::Corrupt { offset: at, cause: unreadable, good_to: Zxid(4), lost_to: None };
     assert_eq!(open_bad(at, at + 1), Err(expected));
     // Behind the end nobody knows whether there was more.
