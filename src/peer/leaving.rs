@@ -119,7 +119,7 @@ impl Peer {
                     return hand_over.answer.give(how);
                 }
                 if role == ServerRole::Leading {
-                    log::info!("the others needed longer, and this server was elected again: it hands over once more");
+                    log::info!("no other server has taken over yet, and this one leads: it hands over once more");
                     self.member.begin_leaving();
                     hand_over.stage = HandOverStage::Waits(now.plus(LEAVE_MS));
                 }
