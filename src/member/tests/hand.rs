@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::site::{self, LoopClock, Site};
+use super::site::{self, LoopClock, Site, new_session};
 use crate::engine::{ConnId, Duty, Engine, EngineSettings, ReplicatedState, Walked};
 use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
-use crate::jute::{Buffer, encode};
+use crate::jute::encode;
 use crate::member::{Host, JoinSettings, Loading, Member};
-use crate::records::connect::ConnectRequest;
 use crate::records::peer::{LearnerInfo, Notification, PacketType, PeerState, QuorumPacket, epoch_ack};
 use crate::records::txn::Payload;
 use crate::store::tests::sim_disk::SimDisk;
@@ -411,15 +410,8 @@ impl Hand {
     pub(super) fn client(&mut self, is_read_only: bool) -> ConnId {
         let conn = self.member.engine.open("127.0.0.1:4000".parse().unwrap());
         self.member.engine.keep_alive(conn);
-        let request = ConnectRequest {
-            protocol_version: 0,
-            last_zxid_seen: 0,
-            timeout: 30_000,
-            session_id: 0,
-            password: Buffer::new(&[0; 16]),
-        };
         let mut frame = vec![0; 4];
-        encode(&request, &mut frame);
+        encode(&new_session(), &mut frame);
         frame.push(u8::from(is_read_only));
         let length = frame.len() as u32 - 4;
         frame[..4].copy_from_slice(&length.to_be_bytes());

@@ -143,14 +143,7 @@ impl Site {
         // Its session does not expire while this test looks at other things.
         self.member.engine.keep_alive(self.conn);
         let mut hello = Vec::new();
-        let request = ConnectRequest {
-            protocol_version: 0,
-            last_zxid_seen: 0,
-            timeout: 30_000,
-            session_id: 0,
-            password: Buffer::new(&[0; 16]),
-        };
-        encode(&request, &mut hello);
+        encode(&new_session(), &mut hello);
         self.send(&hello);
     }
 
@@ -227,6 +220,12 @@ impl Site {
 pub(in crate::member) struct Pipeline {
     pub bytes: Vec<u8>,
     pub taken: usize,
+}
+
+/// What a client asks for that has no session yet.
+pub(super) fn new_session() -> ConnectRequest<'static> {
+    let password = Buffer::new(&[0; 16]);
+    ConnectRequest { protocol_version: 0, last_zxid_seen: 0, timeout: 30_000, session_id: 0, password }
 }
 
 /// The frames of `count` writes of so many bytes.
