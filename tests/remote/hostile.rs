@@ -239,7 +239,7 @@ fn a_silent_server_is_given_up_within_two_thirds_of_the_session() {
     let handle = connect(&fake.address, &short(3000));
     assert_eq!(handle.call(OpCode::SetData, &set_body("/", b"x"), LIMIT).code, code::CONNECTION_LOSS);
     let waited = start.elapsed();
-    assert!(waited > Duration::from_millis(1900) && waited < PATIENCE, "{waited:?}");
+    assert!(waited > Duration::from_millis(1900) && waited < Duration::from_millis(15_000), "{waited:?}");
     assert_eq!(handle.call(OpCode::SetData, &set_body("/", b"x"), LIMIT).code, code::OK);
     assert_eq!(fake.accepted(), 2);
 }
