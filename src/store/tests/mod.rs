@@ -19,6 +19,7 @@ mod retry;
 mod shape;
 pub(crate) mod sim_disk;
 mod slow;
+mod story;
 mod told;
 pub(crate) mod world;
 

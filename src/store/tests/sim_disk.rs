@@ -199,6 +199,11 @@ impl SimDisk {
         self.0.lock().unwrap().calls
     }
 
+    /// Sectors that were written since they were synced.
+    pub(crate) fn unsynced(&self) -> usize {
+        self.0.lock().unwrap().pending.len()
+    }
+
     pub(crate) fn dead(&self) -> bool {
         self.0.lock().unwrap().dead
     }
