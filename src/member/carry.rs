@@ -88,9 +88,7 @@ pub(super) struct EnsemblePart {
     read_only_at: Option<Millis>,
     /// How long there must be none for that; `None` where it is not allowed.
     read_only_after_ms: Option<u64>,
-    /// The connection to the leader.
-    leader_link: Option<LinkId>,
-    /// When it is made.
+    /// When the leader is dialled.
     pace: DialPace,
     /// It is about to stop: nothing more is decided.
     is_leaving: bool,
@@ -136,7 +134,7 @@ impl EnsemblePart {
         EnsemblePart {
             pace: DialPace::new(settings.init_ms()),
             waits_told_at: now.plus(WAITS_FIRST_MS),
-            is_silent: settings.is_participant && right != VotingRight::Held,
+            is_silent: false,
             zab: Zab::new(now, settings, Start { history: History::at(applied), record, right }),
             standing: Standing::Looking,
             deliveries: VecDeque::new(),
@@ -156,7 +154,6 @@ impl EnsemblePart {
             to_install: None,
             read_only_at: read_only_after_ms.map(|ms| now.plus(ms)),
             read_only_after_ms,
-            leader_link: None,
             passwords_told: record.passwords.mode,
             is_leaving: false,
             now,
@@ -290,14 +287,6 @@ impl EnsemblePart {
         host: &mut impl Host,
         event: ZabEvent,
     ) -> Result<(), MemberFailure> {
-        match &event {
-            ZabEvent::Opened { link, is_ours: true } => self.leader_link = Some(*link),
-            ZabEvent::Closed { link } => {
-                self.feeding.forget(parts, *link);
-                self.stop_receiving_from(*link);
-            }
-            _ => {}
-        }
         self.follow_ups.push_back(event);
         while let Some(event) = self.follow_ups.pop_front() {
             self.numbers.note_event(&event);
@@ -341,7 +330,6 @@ impl EnsemblePart {
             ZabAction::Send { link, packet } => host.send(link, &packet),
             ZabAction::Close { link, why } => {
                 log::info!("closing a connection of the quorum port: {why:?}");
-                self.feeding.forget(parts, link);
                 host.close(link);
             }
             ZabAction::Keep { run, record, configs } => {
@@ -397,11 +385,9 @@ impl EnsemblePart {
                     self.hang_up(host, link);
                 }
             }
-            ZabAction::FromLeader(packet) => {
+            ZabAction::FromLeader { link, packet } => {
                 let committed = self.zab.history().committed();
-                if let Err(violation) = parts.engine.from_leader(&packet, committed)
-                    && let Some(link) = self.leader_link
-                {
+                if let Err(violation) = parts.engine.from_leader(&packet, committed) {
                     log::warn!("the leader is left: {violation}");
                     self.hang_up(host, link);
                 }
@@ -450,7 +436,6 @@ impl EnsemblePart {
             Standing::Looking => {
                 self.read_only_at = self.read_only_after_ms.map(|ms| host.time().0.plus(ms));
                 log::info!("looking for a leader, at zxid {}", parts.engine.applied());
-                self.leader_link = None;
                 return Ok(());
             }
             Standing::Leading { epoch } => {
@@ -518,9 +503,6 @@ impl EnsemblePart {
             for event in events {
                 self.handle(parts, host, event)?;
             }
-            if host.now_us() >= until_us {
-                break;
-            }
         }
         self.is_feeding = self.feeding.goes_on(host);
         Ok(())
@@ -572,18 +554,16 @@ impl EnsemblePart {
         link: LinkId,
         bytes: &[u8],
     ) -> Result<(), MemberFailure> {
-        let Some(Receiving::Stream { link: from, hearing }) = &mut self.receiving else { return Ok(()) };
-        if *from != link {
-            return Ok(());
-        }
+        let is_from = |one: &mut Receiving| matches!(one, Receiving::Stream { link: from, .. } if *from == link);
+        let Some(Receiving::Stream { mut hearing, .. }) = self.receiving.take_if(is_from) else { return Ok(()) };
         let heard = match hearing.feed(bytes) {
-            Ok(fed) if !fed.is_whole => return self.handle(parts, host, ZabEvent::StateMoves { link }),
+            Ok(fed) if !fed.is_whole => {
+                self.receiving = Some(Receiving::Stream { link, hearing });
+                return self.handle(parts, host, ZabEvent::StateMoves { link });
+            }
             Ok(fed) => {
                 host.heard(link, bytes.get(fed.consumed..).unwrap_or_default());
-                match self.receiving.take() {
-                    Some(Receiving::Stream { hearing, .. }) => hearing.finish(),
-                    _ => return Ok(()),
-                }
+                hearing.finish()
             }
             Err(damage) => Err(damage),
         };
@@ -594,17 +574,10 @@ impl EnsemblePart {
             }
             Err(damage) => {
                 log::error!("the leader's state cannot be read: {damage}");
-                self.receiving = None;
                 false
             }
         };
         self.handle(parts, host, ZabEvent::Heard { link, is_whole })
-    }
-
-    fn stop_receiving_from(&mut self, link: LinkId) {
-        if matches!(&self.receiving, Some(Receiving::Stream { link: from, .. }) if *from == link) {
-            self.receiving = None;
-        }
     }
 
     /// Begins to make the state that was received our own.

@@ -85,6 +85,9 @@ mod tests {
             (none(), none(), Configs::of(file.clone())),
             (kept(&old), none(), Configs::of(file.clone())),
             (kept(&old), kept(&old), Configs::of(file.clone())),
+            // Who changes a file and not its version means it.
+            (kept(&config(5, 50)), kept(&config(5, 60)), Configs::of(file.clone())),
+            (kept(&new), kept(&config(6, 60)), Configs::of(new.clone())),
             (kept(&new), none(), Configs::of(new.clone())),
             (kept(&new), kept(&new), Configs::of(new.clone())),
             (kept(&old), kept(&new), Configs { told: Some(new.clone()), ..Configs::of(file.clone()) }),

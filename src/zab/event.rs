@@ -316,7 +316,12 @@ pub enum ZabAction {
         packet: QuorumPacket,
     },
     /// A packet of the leader's for the engine: a sync reached, a session revalidated.
-    FromLeader(QuorumPacket),
+    FromLeader {
+        /// Its connection.
+        link: LinkId,
+        /// What.
+        packet: QuorumPacket,
+    },
     /// A learner is gone.
     LearnerGone {
         /// Its connection.

@@ -315,7 +315,7 @@ impl Learner {
             // ours counts answers from UPTODATE on.
             (PacketType::PING, _) if self.phase >= LearnerPhase::Promised => {}
             (PacketType::SYNC | PacketType::REVALIDATE, LearnerPhase::Serving) => {
-                own.act(ZabAction::FromLeader(packet))
+                own.act(ZabAction::FromLeader { link, packet })
             }
             (PacketType(1..=19), _) => return Err(RoleEnd::LeaderBroke("a packet out of turn")),
             _ => {}

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use super::site::{Site, open};
+use super::site::{Site, new_session, open};
 use crate::engine::LogSpace;
-use crate::jute::Buffer;
+use crate::ids::SessionId;
+use crate::jute::{Buffer, decode, encode};
 use crate::member::snapshots::Slices;
 use crate::member::{Appended, trust_new_file};
+use crate::records::connect::{ConnectRequest, ConnectResponse};
 use crate::records::requests::{PathVersionRequest, SetDataRequest};
 use crate::records::{ErrorCode, OpCode};
+use crate::session::{Passwords, SessionPasswords};
 use crate::store::tests::sim_disk::SimDisk;
 use crate::store::tests::world::tiny;
 use crate::store::{MemberState, Soundness};
@@ -233,6 +236,54 @@ fn a_server_that_was_a_member_goes_on_in_the_epoch_that_it_keeps() {
     assert_eq!(set(&mut site, 10), OK);
     assert_eq!(site.member.applied().epoch(), 7);
     assert!(site.member.standing().is_none() && site.member.may_leave() && !site.member.begin_leaving());
+}
+
+/// A client that comes with a session, or for a new one: the session and the password that it is given; session 0 when it is refused.
+fn hello(site: &mut Site, session_id: i64, password: &[u8; 16]) -> (i64, Vec<u8>) {
+    let request = ConnectRequest { session_id, password: Buffer::new(password), ..new_session() };
+    let mut frame = vec![0; 4];
+    encode(&request, &mut frame);
+    let length = frame.len() as u32 - 4;
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    site.conn = site.member.engine.open("127.0.0.1:4000".parse().unwrap());
+    site.member.engine.keep_alive(site.conn);
+    site.turn(&frame);
+    let (out, _) = site.member.engine.output(site.conn).unwrap();
+    let length = u32::from_be_bytes(*out.first_chunk().unwrap()) as usize;
+    let body = &out[4..4 + length];
+    let response: ConnectResponse<'_> = decode(body).or_else(|_| decode(&body[..length - 1])).unwrap();
+    (response.session_id, response.password.0.unwrap().to_vec())
+}
+
+#[test]
+fn a_server_that_was_a_member_takes_the_passwords_that_its_ensembles_sessions_have() {
+    // SC-40: where nobody ever said which those are, they may be of either kind.
+    for (kept, current_epoch, mode) in [
+        (None, 0, SessionPasswords::Keyed),
+        (None, 7, SessionPasswords::Moving),
+        (Some(SessionPasswords::Keyed), 7, SessionPasswords::Keyed),
+        (Some(SessionPasswords::Moving), 7, SessionPasswords::Moving),
+        (Some(SessionPasswords::Compatible), 7, SessionPasswords::Compatible),
+    ] {
+        let mut member = open(&Arc::new(SimDisk::new(3)), &tiny());
+        let state = MemberState {
+            accepted_epoch: current_epoch,
+            current_epoch,
+            passwords: kept.map_or(0, SessionPasswords::code),
+            secret: [9; 32],
+            ..member.store.member_state().clone()
+        };
+        member.store.keep(&state).unwrap();
+        let mut site = Site::of(member);
+        let (session, given) = hello(&mut site, 0, &[0; 16]);
+        let mut passwords = Passwords::new([9; 32]);
+        passwords.set_mode(mode);
+        assert_eq!(given, passwords.of(SessionId(session)), "{kept:?}, {current_epoch}");
+        passwords.set_mode(SessionPasswords::Compatible);
+        let (resumed, _) = hello(&mut site, session, &passwords.of(SessionId(session)));
+        let is_taken = mode != SessionPasswords::Keyed;
+        assert_eq!(resumed, if is_taken { session } else { 0 }, "{kept:?}, {current_epoch}: by the formula");
+    }
 }
 
 #[test]

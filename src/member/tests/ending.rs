@@ -14,9 +14,11 @@ use crate::zab::Standing;
 
 /// A transaction that only the leader of epoch 5 and this member have.
 fn only_here() -> QuorumPacket {
-    let made = Past::writes(1, 10);
-    let txn: Payload = made.txns.last().unwrap().1.clone();
-    QuorumPacket::with_data(PacketType::PROPOSAL, Zxid::new(5, 1), txn)
+    let (made, zxid) = (Past::writes(1, 10), Zxid::new(5, 1));
+    let mut txn = made.txns.last().unwrap().1.to_vec();
+    // Its header says where it stands.
+    txn[12..20].copy_from_slice(&zxid.0.to_be_bytes());
+    QuorumPacket::with_data(PacketType::PROPOSAL, zxid, txn.into())
 }
 
 /// A member that follows with this past, and whose log has one transaction more that is not committed; then its leader is lost.
@@ -224,6 +226,43 @@ fn a_snapshot_that_is_being_taken_gives_way_to_the_state_of_a_leader() {
 }
 
 #[test]
+fn a_snapshot_that_is_being_taken_gives_way_to_a_log_that_is_cut() {
+    // S-15, S-43
+    let own = Past::of(&roomy(), |site| (0..100).for_each(|_| site.write()));
+    let mut hand = Hand::new(&tiny());
+    hand.member.snapshots.slices = Slices { nodes: 1, us: 0, ..Slices::default() };
+    hand.follows_by_log(5, &own.txns);
+    hand.packet(only_here());
+    hand.turns(1);
+    hand.loses_leader();
+    hand.promises(6);
+    assert!(hand.member.snapshots.is_walking(), "none is being taken: the test is too small");
+    hand.hears(PacketType::TRUNC, own.end());
+    assert!(!hand.member.snapshots.is_walking() && !hand.member.store.snapshot_running());
+    hand.ends_history(6);
+    hand.turns(50);
+    assert_eq!((hand.state(), hand.recovered()), ((own.end(), own.digest), (own.end(), own.digest)));
+}
+
+#[test]
+fn what_a_leader_sends_behind_a_cut_is_applied_though_more_had_been_before_it() {
+    // S-15, S-16: the transactions that were cut had higher numbers.
+    let past = Past::writes(8, 10);
+    let (had, lacked) = past.txns.split_at(5);
+    let mut hand = Hand::new(&roomy());
+    hand.follows_by_log(5, had);
+    hand.packet(only_here());
+    hand.turns(3);
+    hand.restarts();
+    assert_eq!(hand.member.applied(), Zxid::new(5, 1), "all of the log is applied");
+    hand.promises(6);
+    hand.hears(PacketType::TRUNC, had.last().unwrap().0);
+    hand.hears_committed(lacked);
+    hand.ends_history(6);
+    assert_eq!((hand.state(), hand.recovered()), ((past.end(), past.digest), (past.end(), past.digest)));
+}
+
+#[test]
 fn who_reads_without_a_leader_is_closed_before_a_leader_changes_the_state() {
     // G-01: a client must not see what a truncation takes as if it had come later.
     let past = Past::writes(5, 10);
@@ -327,6 +366,55 @@ fn a_leader_that_is_not_to_be_dialled_at_once_is_dialled_when_the_pause_is_over(
 }
 
 #[test]
+fn a_leader_that_was_followed_for_long_is_dialled_at_once_when_its_connection_is_lost() {
+    // L-03: what failed before that counts no longer.
+    for (followed_ms, is_dialled) in [(1000, false), (2000, true)] {
+        let mut hand = Hand::new(&roomy());
+        for epoch in [5, 6, 7] {
+            hand.follows_by_log(epoch, &[]);
+            if epoch < 7 {
+                hand.loses_leader();
+            }
+        }
+        for _ in 0..followed_ms / 50 {
+            hand.wires.clock.now += 50;
+            hand.hears(PacketType::PING, Zxid::ZERO);
+            hand.turn();
+        }
+        hand.loses_leader();
+        let before = hand.wires.dialled.len();
+        hand.turns(20);
+        hand.is_told_who_leads();
+        hand.turn();
+        assert_eq!(hand.wires.dialled.len() > before, is_dialled, "after {followed_ms} ms");
+    }
+}
+
+#[test]
+fn a_state_that_finds_no_room_behind_a_write_that_took_long_is_asked_for_again_no_sooner() {
+    // F-09, L-03: the pause counts from when it was found.
+    let (old, past) = (Past::writes(3, 10), Past::writes(400, 2000));
+    let mut hand = Hand::new(&tiny());
+    hand.follows_by_log(5, &old.txns);
+    hand.loses_leader();
+    hand.promises(6);
+    hand.hears_state(&past);
+    hand.begin_rearranging();
+    hand.hears(PacketType::NEWLEADER, Zxid::new(6, 0));
+    hand.wires.clock.now += 800;
+    hand.is_slow = false;
+    hand.end_write();
+    let found = hand.wires.clock.now;
+    assert!(!hand.member.store.snapshot_running(), "there is room: the test is too small");
+    while !hand.wires.closed.contains(&hand.link) {
+        hand.hears(PacketType::PING, Zxid::ZERO);
+        hand.turns(1);
+        assert!(hand.wires.clock.now < found + 2100 && !hand.has_acked(6), "the role does not end");
+    }
+    assert!(hand.wires.clock.now >= found + 2000, "it ended {} ms after", hand.wires.clock.now - found);
+}
+
+#[test]
 fn what_clients_ask_for_is_on_its_way_to_the_leader_before_our_own_disk_works() {
     let past = Past::writes(2, 10);
     let mut hand = Hand::new(&roomy());
@@ -423,6 +511,13 @@ fn a_transaction_that_has_no_room_in_any_extent_ends_the_role_of_a_follower() {
     assert_eq!(hand.member.standing(), Some(Standing::Looking));
     assert_eq!(hand.member.store.last_zxid(), past.end());
     assert!(hand.wires.closed.contains(&hand.link));
+    let elections = |hand: &Hand| {
+        let status = hand.member.ensemble_status(Millis(hand.wires.clock.now));
+        status.expect("it is one of an ensemble").numbers.elections
+    };
+    let begun = elections(&hand);
+    hand.turns(20);
+    assert_eq!(elections(&hand), begun, "it is tried once");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::zab::ZabEvent;
 /// As much as a connection may have to send before it is given no more.
 const MUCH: usize = 2 << 20;
 
-fn link(slot: u32) -> LinkId {
+pub(super) fn link(slot: u32) -> LinkId {
     LinkId { slot, generation: 0 }
 }
 
@@ -27,7 +27,7 @@ fn turn(feeding: &mut Feeding, site: &mut Site, wires: &mut Wires, until_us: u64
 }
 
 /// Whom one turn of this feeding gave something.
-fn fed(feeding: &mut Feeding, site: &mut Site, wires: &mut Wires, until_us: u64) -> Vec<u32> {
+pub(super) fn fed(feeding: &mut Feeding, site: &mut Site, wires: &mut Wires, until_us: u64) -> Vec<u32> {
     let whom = |event: &ZabEvent| match event {
         ZabEvent::Records { link, .. } | ZabEvent::SnapshotOpened { link, .. } => link.slot,
         other => panic!("{other:?}"),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::site::{self, LoopClock, Site, new_session};
+use super::site::{self, LoopClock, Seat, Site, new_session};
 use crate::engine::{ConnId, Duty, Engine, EngineSettings, ReplicatedState, Walked};
 use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
 use crate::jute::encode;
@@ -145,8 +145,12 @@ pub(super) fn roomy() -> StoreOptions {
     StoreOptions { log_window: 4 << 20, follower_window: 0, max_size: 16 << 20, ..tiny() }
 }
 
+fn settings() -> EngineSettings {
+    EngineSettings { server_id: ServerId(1), tick_ms: TICK_MS, ..EngineSettings::default() }
+}
+
 pub(super) struct Hand {
-    pub member: Member<Box<Engine>>,
+    pub member: Member<Seat>,
     pub wires: Wires,
     pub disk: Arc<SimDisk>,
     options: StoreOptions,
@@ -178,10 +182,27 @@ impl Hand {
 
     /// With what is on this disk.
     pub(super) fn on(disk: Arc<SimDisk>, options: &StoreOptions, voters: &[u64], joining: JoinSettings) -> Hand {
-        let settings = EngineSettings { server_id: ServerId(1), tick_ms: TICK_MS, ..EngineSettings::default() };
-        let mut state = ReplicatedState::new(&settings, [1, 2]);
+        let mut state = ReplicatedState::new(&settings(), [1, 2]);
         let (store, _) = Store::open_on(Arc::clone(&disk) as _, options, &mut Loading::into(&mut state)).unwrap();
-        let mut member = Member::new(settings, state, store, Box::new);
+        Hand::with(disk, store, state, options, voters, joining)
+    }
+
+    /// One of three voters whose file is damaged.
+    pub(super) fn damaged(disk: Arc<SimDisk>, options: &StoreOptions, joining: JoinSettings) -> Hand {
+        let store = Store::open_to_be_filled(Arc::clone(&disk) as _, options).unwrap();
+        let state = ReplicatedState::new(&settings(), [1, 2]);
+        Hand::with(disk, store, state, options, &[1, 2, 3], joining)
+    }
+
+    fn with(
+        disk: Arc<SimDisk>,
+        store: Store,
+        state: ReplicatedState,
+        options: &StoreOptions,
+        voters: &[u64],
+        joining: JoinSettings,
+    ) -> Hand {
+        let mut member = Member::new(settings(), state, store, Seat::of);
         // As the peer does.
         member.store.set_writes_apart();
         let zab = ZabSettings {
@@ -255,6 +276,12 @@ impl Hand {
         self.is_slow = true;
         self.turn();
         assert!(self.write.is_some() && self.member.store.is_rearranging());
+    }
+
+    /// The process is over, and another one begins with its file.
+    pub(super) fn restarts(&mut self) {
+        let disk = Arc::new(SimDisk::of_image(self.disk.image(), 8));
+        *self = Hand::on(disk, &self.options.clone(), &[1, 2, 3], JoinSettings::default());
     }
 
     /// What a process has that begins with the member's file now.
@@ -419,6 +446,12 @@ impl Hand {
         conn
     }
 
+    /// Whether a client is connected, and how many bytes it was sent.
+    pub(super) fn sent_to(&self, conn: ConnId) -> (bool, usize) {
+        let (unsent, closed) = self.member.engine.output(conn).expect("its connection is there");
+        (closed.is_none(), unsent.len())
+    }
+
     /// A client with a session of a member that leads, and what it sends: so many writes of so many bytes.
     pub(super) fn client_with_writes(&mut self, count: i32, size: usize) -> (ConnId, Vec<u8>) {
         let conn = self.client(false);
@@ -432,7 +465,8 @@ impl Hand {
     /// An observer comes whose log ends there, and is told that it is brought up to date.
     pub(super) fn is_observed(&mut self, link: LinkId, end: Zxid) {
         self.tell(ZabEvent::Opened { link, is_ours: false });
-        let info = LearnerInfo { server: ServerId(9), config_version: 0, takes_passwords: true };
+        let server = ServerId(8 + u64::from(link.slot));
+        let info = LearnerInfo { server, config_version: 0, takes_passwords: true };
         self.tell(ZabEvent::Packet {
             link,
             packet: QuorumPacket::with_data(PacketType::OBSERVERINFO, Zxid::ZERO, info.encoded()),

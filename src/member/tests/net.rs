@@ -17,7 +17,7 @@ use crate::records::requests::{
 use crate::records::{Acl, OpCode};
 use crate::store::tests::sim_disk::SimDisk;
 use crate::store::{LogWrite, Store, StoreOptions};
-use crate::zab::{Configs, Majority, Quorum, Quorums, Standing, ZabEvent, ZabSettings};
+use crate::zab::{ConfigChange, Configs, Majority, Quorum, Quorums, Standing, ZabEvent, ZabSettings};
 
 const TICK_MS: u64 = 100;
 /// A step of the common clock, ms.
@@ -48,6 +48,8 @@ pub(super) struct Net {
     pub spoils: Option<ServerId>,
     /// How far each member's wall clock is off, ms.
     pub wall_jumps: BTreeMap<ServerId, i64>,
+    /// What each member told its host of configurations.
+    pub configured: BTreeMap<ServerId, Vec<(Configs, ConfigChange)>>,
     /// A member whose quorum port does not accept.
     pub accepts_nobody: Option<ServerId>,
     /// A member that nobody reaches and that reaches nobody.
@@ -215,6 +217,10 @@ impl Host for Wires<'_> {
 
     fn close(&mut self, link: LinkId) {
         self.net.close((self.me, link));
+    }
+
+    fn configured(&mut self, configs: &Configs, change: ConfigChange) {
+        self.net.configured.entry(self.me).or_default().push((configs.clone(), change));
     }
 
     fn heard(&mut self, _link: LinkId, rest: &[u8]) {

@@ -2,7 +2,8 @@
 
 use super::net::{Session, World};
 use crate::ids::ServerId;
-use crate::zab::Standing;
+use crate::path;
+use crate::zab::{ConfigChange, Standing};
 
 const OK: Option<i32> = Some(0);
 
@@ -32,6 +33,39 @@ fn elsewhere(world: &World, clients: &[Session], not: &[ServerId]) -> Session {
 
 fn follows(world: &World, one: ServerId, as_voter: bool) -> bool {
     matches!(world.standing(one), Some(Standing::Following { votes, .. }) if votes == as_voter)
+}
+
+#[test]
+fn each_configuration_is_told_to_the_host_and_shown_to_clients_once_it_is_in_force() {
+    let (mut world, clients) = serving();
+    let shows = |world: &World, one: ServerId| {
+        let tree = world.engine(one).tree();
+        let data = tree.data(tree.lookup(path::CONFIG).unwrap()).unwrap();
+        let version = world.configs(one).committed.version.0;
+        std::str::from_utf8(&data).unwrap().contains(&format!("version={version:x}"))
+    };
+    // The first one is in no log.
+    for one in 1..=3 {
+        let told = &world.net.configured[&id(one)];
+        let (configs, change) = told.last().unwrap();
+        assert_eq!((configs, *change), (world.configs(id(one)), ConfigChange::Activated { is_in_log: false }));
+        assert!(configs.committed.version.epoch() > 0 && shows(&world, id(one)), "{one}");
+    }
+    world.net.configured.clear();
+    let leader = world.leader().unwrap();
+    let asks = *clients.iter().find(|client| client.server == leader).unwrap();
+    let moved = world.followers()[0];
+    let line = line(moved.0, "participant").replace(":1:2:", ":7:8:");
+    assert_eq!(world.reconfigure(asks, &line, "", -1).map(|(err, _)| err), OK);
+    world.until("all know", |world| (1..=3).all(|one| world.configs(id(one)) == world.configs(leader)));
+    world.all_agree();
+    for one in 1..=3 {
+        let told = &world.net.configured[&id(one)];
+        assert_eq!(told.first().map(|(_, change)| *change), Some(ConfigChange::Proposed), "{one}");
+        let (configs, change) = told.last().unwrap();
+        assert_eq!((configs, *change), (world.configs(id(one)), ConfigChange::Activated { is_in_log: true }));
+        assert!(configs.committed.to_string().contains(&line) && shows(&world, id(one)), "{one}");
+    }
 }
 
 #[test]

@@ -22,6 +22,13 @@ pub(in crate::member) struct Seat {
     pub is_lent: bool,
 }
 
+impl Seat {
+    /// It is the member's own to begin with.
+    pub(super) fn of(engine: Engine) -> Seat {
+        Seat { engine: Box::new(engine), is_lent: false }
+    }
+}
+
 impl Deref for Seat {
     type Target = Engine;
 
@@ -109,7 +116,7 @@ pub(in crate::member) fn open(disk: &Arc<SimDisk>, options: &StoreOptions) -> Me
     let mut state = ReplicatedState::new(&settings, [1, 2]);
     let shared: Arc<dyn Disk> = Arc::clone(disk) as _;
     let (store, _) = Store::open_on(shared, options, &mut Loading::into(&mut state)).unwrap();
-    Member::new(settings, state, store, |engine| Seat { engine: Box::new(engine), is_lent: false })
+    Member::new(settings, state, store, Seat::of)
 }
 
 impl Site {
@@ -150,12 +157,7 @@ impl Site {
     /// The client's next request.
     pub(in crate::member) fn frame(&mut self, op: OpCode, body: &impl serde::Serialize) -> Vec<u8> {
         self.writes += 1;
-        let mut frame = vec![0; 4];
-        encode(&RequestHeader { xid: self.writes, op: op.to_i32() }, &mut frame);
-        encode(body, &mut frame);
-        let length = frame.len() as u32 - 4;
-        frame[..4].copy_from_slice(&length.to_be_bytes());
-        frame
+        frame(self.writes, op, body)
     }
 
     /// One request, and the code that it is answered with; `None` when the connection is closed without an answer.
@@ -228,16 +230,23 @@ pub(super) fn new_session() -> ConnectRequest<'static> {
     ConnectRequest { protocol_version: 0, last_zxid_seen: 0, timeout: 30_000, session_id: 0, password }
 }
 
+/// The frame of a request.
+pub(super) fn frame(xid: i32, op: OpCode, body: &impl serde::Serialize) -> Vec<u8> {
+    let mut frame = vec![0; 4];
+    encode(&RequestHeader { xid, op: op.to_i32() }, &mut frame);
+    encode(body, &mut frame);
+    let length = frame.len() as u32 - 4;
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    frame
+}
+
 /// The frames of `count` writes of so many bytes.
 pub(in crate::member) fn writes(count: i32, size: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for xid in 1..=count {
-        let mut payload = Vec::new();
-        encode(&RequestHeader { xid, op: OpCode::SetData.to_i32() }, &mut payload);
         let data = vec![xid as u8; size];
-        encode(&SetDataRequest { path: "/".into(), data: Buffer::new(&data), version: -1 }, &mut payload);
-        bytes.extend_from_slice(&(payload.len() as u32).to_be_bytes());
-        bytes.extend_from_slice(&payload);
+        let request = SetDataRequest { path: "/".into(), data: Buffer::new(&data), version: -1 };
+        bytes.extend(frame(xid, OpCode::SetData, &request));
     }
     bytes
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::hand::{Hand, roomy};
+use super::hand::{Hand, Past, roomy};
 use super::net::World;
 use super::site::{self, Site};
 use super::{OK, serving};
@@ -159,6 +159,26 @@ fn a_file_that_has_an_epoch_or_a_history_is_not_new_whatever_is_said_of_new_ones
             world.start(ServerId(2));
             world.until("two of three serve", World::is_whole);
         }
+    }
+}
+
+#[test]
+fn a_member_whose_file_is_damaged_votes_once_a_leader_has_filled_it_whatever_is_said_of_new_files() {
+    // F-21, S-10, SC-51
+    let past = Past::writes(20, 100);
+    for trusts_new_file in [None, Some(false), Some(true)] {
+        let disk = Arc::new(SimDisk::new(1));
+        Site::new(&disk).write();
+        let mut hand = Hand::damaged(disk, &roomy(), JoinSettings { trusts_new_file, ..JoinSettings::default() });
+        hand.turns(3);
+        assert!(!hand.has_voted(), "{trusts_new_file:?}: it may have lost what it acknowledged");
+        hand.promises(5);
+        hand.hears_state(&past);
+        hand.ends_history(5);
+        hand.loses_leader();
+        hand.turns(3);
+        assert!(hand.has_voted());
+        assert_eq!(hand.recovered(), (past.end(), past.digest));
     }
 }
 

@@ -658,7 +658,7 @@ fn between_the_engine_and_the_leader_packets_pass_while_it_serves() {
     member.tell(ZabEvent::ToLeader(request()));
     assert_eq!(member.done.pop(), Some(ZabAction::Send { link: at(LEADER), packet: request() }));
     member.packet(LEADER, sync());
-    assert_eq!(member.done.pop(), Some(ZabAction::FromLeader(sync())));
+    assert_eq!(member.done.pop(), Some(ZabAction::FromLeader { link: at(LEADER), packet: sync() }));
     member.hears(PacketType::PING, new(3));
     assert_eq!(member.done.pop(), Some(ZabAction::AnswerPing { link: at(LEADER), zxid: new(3) }));
     // A connection that is not the leader's.

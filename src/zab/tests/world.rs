@@ -646,7 +646,7 @@ impl World {
                 let Standing::Leading { epoch } = self.nodes[asked].standing else { return };
                 self.check(newest <= epoch, "G-04", || format!("epoch {epoch} confirmed, {newest} had begun"));
             }
-            ZabAction::FromLearner { .. } | ZabAction::FromLeader(_) | ZabAction::LearnerGone { .. } => {}
+            ZabAction::FromLearner { .. } | ZabAction::FromLeader { .. } | ZabAction::LearnerGone { .. } => {}
             ZabAction::Configured { configs, change } => self.configured(node, &configs, change),
             ZabAction::Stand(standing) => self.stand(node, standing),
         }

@@ -168,7 +168,7 @@ impl World {
             }
             ZabAction::Confirmed { .. } => self.check_confirmed(node, self.nodes[node].asked),
             ZabAction::Configured { .. } => {}
-            ZabAction::FromLearner { .. } | ZabAction::FromLeader(_) | ZabAction::LearnerGone { .. } => {}
+            ZabAction::FromLearner { .. } | ZabAction::FromLeader { .. } | ZabAction::LearnerGone { .. } => {}
             ZabAction::Stand(standing) => {
                 let me = self.node(node);
                 me.standing = standing;
