@@ -307,6 +307,17 @@ fn unsupported(error: &io::Error) -> bool {
         || error.kind() == io::ErrorKind::Unsupported
 }
 
+/// Where blocks cannot be asked for, zeros from `at` to `len` reserve them.
+fn write_zeros(file: &File, mut at: u64, len: u64) -> io::Result<()> {
+    let zeros = [0u8; 64 * 1024];
+    while at < len {
+        let count = (len - at).min(zeros.len() as u64) as usize;
+        file.write_all_at(&zeros[..count], at)?;
+        at += count as u64;
+    }
+    Ok(())
+}
+
 impl ReadAt for DiskFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
@@ -344,15 +355,7 @@ impl Disk for DiskFile {
                 }
             }
         }
-        // Where blocks cannot be asked for, zeros reserve them.
-        let zeros = [0u8; 64 * 1024];
-        let mut at = now;
-        while at < len {
-            let count = (len - at).min(zeros.len() as u64) as usize;
-            self.file.write_all_at(&zeros[..count], at)?;
-            at += count as u64;
-        }
-        Ok(())
+        write_zeros(&self.file, now, len)
     }
 
     fn write_at(&self, buf: &[u8], at: u64) -> io::Result<()> {

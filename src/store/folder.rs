@@ -47,6 +47,9 @@ mod tests {
         assert_eq!(synced, [base.clone(), base.join("a"), base.join("a/b"), base.join("a/b")]);
         let refused = make_synced(&base.join("e/f"), &mut |_| Err(io::ErrorKind::StorageFull.into()));
         assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        std::fs::write(base.join("file"), []).unwrap();
+        assert_eq!(make_folder(&base.join("file")).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(make_folder(&base.join("file/below")).is_err());
         std::fs::remove_dir_all(&base).unwrap();
     }
 }

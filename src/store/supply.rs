@@ -65,6 +65,7 @@ impl Store {
         }
         (next.log_base_lseq, next.base_fseq) = (first.lseq, first.first_fseq);
     }
+
     /// Of the first `unread` log extents, which nothing needs but readers of the log, so many are released.
     fn pinned_before(&mut self, unread: usize) -> usize {
         let Some(pinned) = self.pins.first() else { return unread };
@@ -121,15 +122,11 @@ impl Store {
         }
     }
 
-    /// A FREE extent that nothing uses, by growing if need be.
+    /// A FREE extent that nothing uses, by growing if need be. What was retired is FREE again: a turn sees to that first.
     pub(crate) fn any_free(&mut self) -> Result<u32, StoreError> {
         loop {
             if let Some(index) = self.extents.first_free() {
                 return Ok(index);
-            }
-            if self.extents.count(ExtentState::Retired) > 0 {
-                self.extents.free_retired(self.log.end())?;
-                continue;
             }
             self.await_growth()?;
             if self.extents.pool.grown == 0 {

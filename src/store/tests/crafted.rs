@@ -122,6 +122,8 @@ fn a_snapshot_whose_log_is_gone_is_not_taken_in_place_of_one_that_is_damaged() {
 /// A frame behind the end of a log.
 #[derive(Clone)]
 struct Frame {
+    /// What it says of the length of its body, where that is not so.
+    claims: Option<u32>,
     kind: u16,
     last_zxid: i64,
     records: u32,
@@ -140,7 +142,7 @@ fn put_frame(image: &mut [u8], at: u64, seed: u32, one: &Frame) {
     le::put_u32(out, frame::INCARNATION, one.incarnation);
     le::put_u16(out, frame::KIND, one.kind);
     le::put_u16(out, frame::FLAGS, 0);
-    le::put_u32(out, frame::BODY_LEN, one.body.len() as u32);
+    le::put_u32(out, frame::BODY_LEN, one.claims.unwrap_or(one.body.len() as u32));
     le::put_u32(out, frame::BODY_CRC, crc32c::crc32c(&one.body));
     le::put_u64(out, frame::SYNCED_FSEQ, 0);
     le::put_u64(out, frame::LAST_ZXID, one.last_zxid as u64);
@@ -168,6 +170,7 @@ fn records(zxids: &[i64]) -> Vec<u8> {
 fn a_frame_that_contradicts_itself_or_the_one_before_it_ends_the_log() {
     const TXNS: u16 = 2;
     const MARK: u16 = 3;
+    const TRUNC: u16 = 4;
     let disk = Arc::new(SimDisk::new(1));
     let mut store = open(&disk, &tiny());
     for zxid in 1..=3 {
@@ -178,6 +181,7 @@ fn a_frame_that_contradicts_itself_or_the_one_before_it_ends_the_log() {
     let (sb, source) = (superblock(&image), &image[..]);
     let chain = Chain::walk(&source, &sb, &mut |_, _| Ok(())).unwrap();
     let good = Frame {
+        claims: None,
         kind: MARK,
         last_zxid: 3,
         records: 0,
@@ -188,6 +192,7 @@ fn a_frame_that_contradicts_itself_or_the_one_before_it_ends_the_log() {
         own_offset: chain.at,
     };
     let txns = Frame { kind: TXNS, last_zxid: 5, records: 2, body: records(&[4, 5]), ..good.clone() };
+    let trunc = Frame { kind: TRUNC, last_zxid: 2, records: 0, body: 2i64.to_le_bytes().to_vec(), ..good.clone() };
     let mut unknown = txns.clone();
     le::put_u16(&mut unknown.body, record::KIND, 9);
     let mut too_long = txns.clone();
@@ -201,9 +206,10 @@ fn a_frame_that_contradicts_itself_or_the_one_before_it_ends_the_log() {
             Err(error) => panic!("{error}"),
         }
     };
-    // The two that go on, so that the others end it for the right reason.
+    // Those that go on, so that the others end it for the right reason.
     assert_eq!(end_of(&good), (EndOfLog::Cut { at: next }, 3));
     assert_eq!(end_of(&txns), (EndOfLog::Cut { at: next + 64 }, 5));
+    assert_eq!(end_of(&trunc), (EndOfLog::Cut { at: next + 64 }, 2));
     for (what, one) in [
         ("a MARK with content", Frame { body: vec![0; 8], ..good.clone() }),
         ("a MARK of a later zxid", Frame { last_zxid: 4, ..good.clone() }),
@@ -222,6 +228,10 @@ fn a_frame_that_contradicts_itself_or_the_one_before_it_ends_the_log() {
         ("a zxid twice", Frame { body: records(&[4, 4]), last_zxid: 4, ..txns.clone() }),
         ("zxids that go back", Frame { body: records(&[5, 4]), last_zxid: 4, ..txns.clone() }),
         ("a zxid that is there already", Frame { body: records(&[3, 4]), last_zxid: 4, ..txns.clone() }),
+        ("longer than its extent", Frame { claims: Some(tiny().extent_size as u32), ..txns.clone() }),
+        ("a TRUNC that says two things", Frame { last_zxid: 1, ..trunc.clone() }),
+        ("a TRUNC that cuts nothing", Frame { last_zxid: 4, body: 4i64.to_le_bytes().to_vec(), ..trunc.clone() }),
+        ("a TRUNC without a zxid", Frame { body: vec![2; 4], ..trunc.clone() }),
         ("a record of an unknown kind", unknown),
         ("a record longer than its frame", too_long),
         (
@@ -230,6 +240,15 @@ fn a_frame_that_contradicts_itself_or_the_one_before_it_ends_the_log() {
         ),
     ] {
         assert_eq!(end_of(&one), (EndOfLog::Cut { at }, 3), "{what}");
+    }
+    // P9: written by an opening that neither slot knows, at the end or behind it.
+    for place in [at, at + 2 * frame::ALIGN as u64] {
+        let later = Frame { incarnation: good.incarnation + 1, own_offset: place, ..good.clone() };
+        let mut other = image.clone();
+        put_frame(&mut other, place, sb.seed(), &later);
+        let (cause, good_to) = (DamageCause::FrameAhead { at: place }, Zxid(3));
+        let refused = recover_image(&other, &mut Model::default());
+        assert_eq!(refused, Err(StoreError::Corrupt { offset: at, cause, good_to, lost_to: None }));
     }
 }
 

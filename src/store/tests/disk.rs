@@ -130,6 +130,15 @@ fn a_file_grows_with_zeros_and_never_shrinks() {
     assert_eq!((disk.len().unwrap(), read(&disk, 99_990, 10)), (300_001, vec![7; 10]));
     assert!(read(&disk, 100_000, 200_001).iter().all(|b| *b == 0));
     assert!(disk.read_at(&mut [0; 2], 300_000).is_err(), "nothing is made up behind the end");
+    // The same where the file system gives no blocks unless something is written.
+    write_zeros(&disk.file, 300_001, 500_000).unwrap();
+    assert_eq!((disk.len().unwrap(), read(&disk, 99_990, 10)), (500_000, vec![7; 10]));
+    disk.write_at(&[7; 10], 499_990).unwrap();
+    write_zeros(&disk.file, 500_000, 500_000).unwrap();
+    assert_eq!(disk.len().unwrap(), 500_000);
+    write_zeros(&disk.file, 300_001, 499_990).unwrap();
+    assert_eq!((disk.len().unwrap(), read(&disk, 499_990, 10)), (500_000, vec![7; 10]));
+    assert!(read(&disk, 300_001, 199_989).iter().all(|b| *b == 0));
 }
 
 #[test]

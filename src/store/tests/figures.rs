@@ -269,6 +269,11 @@ fn a_snapshot_that_is_not_what_the_superblock_names_is_told_with_what_was_found_
     other[at as usize + chunk::HEADER_LEN] ^= 1;
     let fault = SnapshotFault::Checksum { stored: crc(&image[at as usize..]), computed: crc(&other[at as usize..]) };
     assert_eq!(told(&other), (at, fault));
+    for claimed in [whole.chunk_len() - chunk::HEADER_LEN + 1, u32::MAX as usize] {
+        let mut other = image.clone();
+        le::put_u32(&mut other[at as usize..], chunk::USED, claimed as u32);
+        assert_eq!(told(&other), (at, SnapshotFault::NoHeader), "{claimed} bytes of a chunk");
+    }
     let mut other = image.clone();
     let bytes = &mut other[at as usize..];
     le::put_u64(bytes, chunk::SNAPSHOT_ID, kept.id + 7);

@@ -32,7 +32,8 @@ fn everything_that_is_kept_comes_back() {
     let mut store = open(&disk);
     let secret = store.secret();
     assert_eq!(*store.member_state(), MemberState { secret, ..MemberState::default() });
-    for state in [MemberState { soundness: Soundness::Damaged, ..MemberState::default() }, full()] {
+    let sound = |soundness| MemberState { soundness, ..MemberState::default() };
+    for state in [sound(Soundness::Damaged), sound(Soundness::NewAndTrusted), sound(Soundness::New), full()] {
         store.keep(&state).unwrap();
         // Other updates leave it alone.
         store.tick(crate::ids::Millis(1)).unwrap();
@@ -52,7 +53,8 @@ fn texts_that_do_not_fit_are_refused_and_change_nothing() {
     let mut state = full();
     state.config.text.push(b'x');
     let before = (disk.calls(), store.member_state().clone());
-    assert!(matches!(store.keep(&state), Err(StoreError::TooLarge { .. })));
+    let (size, limit) = (MemberState::TEXTS_MAX as u64 + 1, MemberState::TEXTS_MAX as u64);
+    assert_eq!(store.keep(&state), Err(StoreError::TooLarge { size, limit }));
     assert_eq!((disk.calls(), store.member_state().clone()), before);
 }
 

@@ -1,6 +1,7 @@
 //! The store against a plain model: on real files, on simulated disks that crash, fill up and rot.
 
 mod asked;
+mod beside;
 mod birth;
 mod bounds;
 mod covered;
@@ -8,6 +9,7 @@ mod crafted;
 mod crash;
 mod damage;
 mod document;
+mod entries;
 mod faults;
 mod figures;
 pub(crate) mod full_disk;
@@ -21,6 +23,7 @@ pub(crate) mod sim_disk;
 mod slow;
 mod story;
 mod told;
+mod words;
 pub(crate) mod world;
 
 use std::collections::BTreeMap;

@@ -8,9 +8,9 @@ use super::crafted::{superblock, with_two_snapshots};
 use super::sim_disk::SimDisk;
 use super::world::tiny;
 use crate::ids::Zxid;
-use crate::store::cause::OptionRange;
+use crate::store::cause::{OptionRange, SuperblockFault};
 use crate::store::layout::{MAP_HERE, SLOT_AT, SLOT_LEN, sb};
-use crate::store::superblock::{Copies, Extent, ExtentState, Superblock};
+use crate::store::superblock::{Copies, CopyFault, Extent, ExtentState, Superblock};
 use crate::store::{
     Disk, InspectLine, InspectVerdict, MemberState, Soundness, Store, StoreError, StoreOptions, inspect_bytes,
 };
@@ -114,7 +114,11 @@ fn a_map_that_goes_on_elsewhere_is_read_back_whole_and_each_copy_has_a_place_of_
         let mut damaged = image.clone();
         damaged[*at as usize + 3] ^= 1;
         let copies = Copies::read(&&damaged[..]).unwrap();
-        assert_eq!(copies.repairs().len(), 1);
+        let [(slot, mirror)] = copies.repairs()[..] else { panic!("{:?}", copies.repairs()) };
+        let place = *at as usize..*at as usize + large.map_rest().bytes().len();
+        let (stored, computed) = (crc32c::crc32c(&image[place.clone()]), crc32c::crc32c(&damaged[place]));
+        let fault = CopyFault::Bad(SuperblockFault::MapChecksum { stored, computed });
+        assert_eq!(copies.found[slot][mirror], Err(fault));
         assert!(copies.choose().unwrap().map == large.map);
     }
     let mut lost = image;

@@ -5,7 +5,7 @@
 //! `UPDATE=1 cargo test --lib store::tests::story` writes them anew: whoever changes a rule reads what that changes.
 //! In the map `L` is log, `.` free, `A` and `B` a snapshot, `r` retired, `M` the rest of the map, `x` bad.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -18,7 +18,8 @@ use crate::ids::{Millis, Zxid};
 use crate::store::access::ReadAt;
 use crate::store::superblock::ExtentState;
 use crate::store::{
-    Disk, LogCursor, LogWrite, MemberState, Record, Space, Store, StoreError, StoreOptions, StoreStats, SyncMode,
+    Disk, InspectLine, LogCursor, LogWrite, MemberState, Record, Space, Store, StoreError, StoreOptions, StoreStats,
+    SyncMode, inspect_bytes,
 };
 
 /// Columns of a line of figures.
@@ -33,6 +34,7 @@ struct Teller {
     readers: BTreeMap<String, LogCursor>,
     write: Option<LogWrite>,
     figures: BTreeMap<&'static str, String>,
+    inspected: BTreeSet<String>,
 }
 
 fn told<T: Debug>(result: Result<T, StoreError>) -> String {
@@ -71,6 +73,7 @@ impl Teller {
             readers: BTreeMap::new(),
             write: None,
             figures: BTreeMap::new(),
+            inspected: BTreeSet::new(),
         }
     }
 
@@ -91,6 +94,7 @@ impl Teller {
             "keep_snapshots" => options.keep_snapshots = number(value) as u32,
             "snapshot_rate" => options.snapshot_rate = number(value),
             "mark_after_ms" => options.mark_after_ms = number(value),
+            "max_record" => options.max_record = number(value),
             "server_id" => options.server_id = Some(number(value)),
             "sync" => options.sync = if value == "never" { SyncMode::Never } else { SyncMode::Always },
             _ => panic!("no option: {name}"),
@@ -246,7 +250,7 @@ impl Teller {
         let words: Vec<&str> = line.split_whitespace().collect();
         let disk = Arc::clone(&self.disk);
         match words[..] {
-            ["file", ref options @ ..] => {
+            ["new", "file", ref options @ ..] => {
                 *self = Teller::new();
                 options.iter().for_each(|option| self.set(option));
                 self.open()
@@ -376,8 +380,42 @@ impl Teller {
                 disk.fail_reads(sb.extent_at(index), sb.extent_end(index));
                 String::new()
             }
+            ["inspect"] => self.inspect(false),
+            ["inspect", "in", "use"] => self.inspect(true),
+            ["byte", at, "rots"] => self.change(|image| image[number(at) as usize] ^= 1),
+            ["file", "is", bytes, "shorter"] => {
+                self.change(|image| image.truncate(image.len() - number(bytes) as usize))
+            }
+            ["file", "is", bytes, "longer"] => {
+                self.change(|image| image.resize(image.len() + number(bytes) as usize, 7))
+            }
             _ => panic!("nobody knows what that is: {line}"),
         }
+    }
+
+    /// What inspect says of the file and did not say when it was last asked, and its verdict.
+    fn inspect(&mut self, in_use: bool) -> String {
+        let mut lines = Vec::new();
+        let verdict = inspect_bytes(&*self.disk, in_use, &mut |line| {
+            lines.push(match line {
+                InspectLine::Record { zxid, txn } => format!("Record {} of {} bytes", zxid.0, txn.len()),
+                line => format!("{line:?}").replace(" { ", " ").replace(" }", ""),
+            });
+        });
+        let before = std::mem::replace(&mut self.inspected, lines.iter().cloned().collect());
+        lines.retain(|line| !before.contains(line));
+        let gone = before.difference(&self.inspected).count();
+        lines.push(format!("{} lines in all, {gone} gone: {}", self.inspected.len(), told(verdict)));
+        lines.join("\n")
+    }
+
+    /// The file with something else in it, while nobody has it open.
+    fn change(&mut self, change: impl FnOnce(&mut Vec<u8>)) -> String {
+        self.store = None;
+        let mut image = self.disk.image();
+        change(&mut image);
+        self.disk = Arc::new(SimDisk::of_image(image, 1));
+        String::new()
     }
 
     /// One line, and what it did.
@@ -436,6 +474,8 @@ macro_rules! stories {
 stories! {
     /// D-09, S-43, L-12
     what_is_replaced_is_free_again_and_what_is_needed_is_kept: "life";
+    /// S-40
+    what_is_appended_together_shares_frames_as_far_as_they_go: "frames";
     /// L-03, S-43
     a_new_file_has_no_more_than_it_needs_and_grows_ahead_of_what_is_written: "young";
     /// G-16, S-43
@@ -454,6 +494,8 @@ stories! {
     a_store_without_syncs_waits_for_none_and_syncs_when_it_stops: "never";
     /// S-43, P6
     a_map_that_goes_on_in_an_extent_is_written_with_every_generation: "large";
+    /// S-41
+    inspect_tells_everything_that_is_in_a_file_and_what_it_is_worth: "inspected";
     /// F-07, F-08, S-42
     what_fails_is_given_up_and_nothing_else: "failing";
 }
