@@ -32,13 +32,10 @@ use crate::zab::{
 };
 use logging::{Keeping, kept, record_of};
 use pace::DialPace;
-use words::{tell_right, why_silent, words};
+use words::{SilenceTelling, tell_right, why_silent, words};
 
 /// A member without a leader answers reads, where that is allowed, after so long, ms; a tick where that is longer.
 const READ_ONLY_AFTER_MS: u64 = 2000;
-/// A member whose vote does not count tells after so long for whom it waits, ms, and then again after this.
-const WAITS_FIRST_MS: u64 = 2000;
-const WAITS_EVERY_MS: u64 = 30_000;
 /// Time for feeding learners in one turn, µs.
 const FEED_US: u64 = 1000;
 /// How long the end of an installation that found no room is kept back, ms. The role ends with it, and the next begins with the
@@ -92,12 +89,10 @@ pub(super) struct EnsemblePart {
     pace: DialPace,
     /// It is about to stop: nothing more is decided.
     is_leaving: bool,
-    /// It says nothing in elections, as far as was told.
-    is_silent: bool,
+    /// What the operator is told of elections in which it says nothing.
+    silence: SilenceTelling,
     /// The kind of session passwords that the log told of last.
     passwords_told: Option<SessionPasswords>,
-    /// When the operator is told next for whom it waits, while its vote does not count.
-    waits_told_at: Millis,
     /// The time when the clock was last looked at, which is not done for each packet.
     now: Millis,
     /// Events that follow from what was carried out.
@@ -133,8 +128,7 @@ impl EnsemblePart {
         }
         EnsemblePart {
             pace: DialPace::new(settings.init_ms()),
-            waits_told_at: now.plus(WAITS_FIRST_MS),
-            is_silent: false,
+            silence: SilenceTelling::new(now),
             zab: Zab::new(now, settings, Start { history: History::at(applied), record, right }),
             standing: Standing::Looking,
             deliveries: VecDeque::new(),
@@ -257,11 +251,8 @@ impl EnsemblePart {
         if let Some(leader) = self.pace.take_due(now) {
             host.dial(leader);
         }
-        if self.is_silent && self.standing == Standing::Looking && self.waits_told_at <= now {
-            self.waits_told_at = now.plus(WAITS_EVERY_MS);
-            if let Some(silence) = self.zab.silence() {
-                log::warn!("this member does not vote yet: {}", why_silent(&silence));
-            }
+        if self.standing == Standing::Looking && self.silence.is_due(now) {
+            self.zab.silence().inspect(|why| log::warn!("this member does not vote yet: {}", why_silent(why)));
         }
         if self.read_only_at.is_some_and(|at| at <= now) {
             self.read_only_at = None;
@@ -300,16 +291,10 @@ impl EnsemblePart {
                 self.carry_out(parts, host, action)?;
             }
         }
-        self.note_silence();
-        Ok(())
-    }
-
-    /// Tells when its vote counts. It may fall silent again: when whom it would vote for is gone, and nobody else has that history.
-    fn note_silence(&mut self) {
-        let is_silent = self.zab.silence().is_some();
-        if std::mem::replace(&mut self.is_silent, is_silent) && !is_silent {
+        if self.silence.ends(self.zab.silence().is_some()) {
             log::info!("this member votes from now on");
         }
+        Ok(())
     }
 
     fn carry_out<S: EngineSeat>(

@@ -1,7 +1,39 @@
 //! What the log tells of a member's part in its ensemble.
 
-use crate::ids::ServerId;
+use crate::ids::{Millis, ServerId};
 use crate::zab::{RoleEnd, Silence, VotingRight};
+
+/// A member whose vote does not count tells after so long for whom it waits, ms, and then again after this.
+const SILENT_FIRST_MS: u64 = 2000;
+const SILENT_EVERY_MS: u64 = 30_000;
+
+/// When the operator is told that a member says nothing in elections, and that it votes.
+pub(super) struct SilenceTelling {
+    is_silent: bool,
+    due: Millis,
+}
+
+impl SilenceTelling {
+    /// It has said nothing yet.
+    pub(super) fn new(now: Millis) -> SilenceTelling {
+        SilenceTelling { is_silent: false, due: now.plus(SILENT_FIRST_MS) }
+    }
+
+    /// Whether its silence ends with this. It may fall silent again: when whom it would vote for is gone, and nobody else has that
+    /// history.
+    pub(super) fn ends(&mut self, is_silent: bool) -> bool {
+        std::mem::replace(&mut self.is_silent, is_silent) && !is_silent
+    }
+
+    /// Whether it is to be told now for whom it waits.
+    pub(super) fn is_due(&mut self, now: Millis) -> bool {
+        let is_due = self.is_silent && self.due <= now;
+        if is_due {
+            self.due = now.plus(SILENT_EVERY_MS);
+        }
+        is_due
+    }
+}
 
 /// What the operator is to know of a member that may not vote yet.
 pub(super) fn tell_right(right: VotingRight) {
@@ -91,6 +123,18 @@ mod tests {
         told.sort_unstable();
         told.dedup();
         assert_eq!(told.len(), all.len());
+    }
+
+    #[test]
+    fn for_whom_a_silent_member_waits_is_told_after_two_seconds_and_each_half_minute_and_once_that_it_votes() {
+        let mut telling = SilenceTelling::new(Millis(500));
+        assert!(!telling.ends(false) && !telling.is_due(Millis(9000)), "it has a voice");
+        assert!(!telling.ends(true) && !telling.ends(true));
+        let told: Vec<u64> = (500..70_000).step_by(500).filter(|now| telling.is_due(Millis(*now))).collect();
+        assert_eq!(told, [2500, 32_500, 62_500]);
+        assert!(telling.ends(false) && !telling.ends(false));
+        assert!(!telling.is_due(Millis(200_000)));
+        assert!(!telling.ends(true) && telling.is_due(Millis(200_000)));
     }
 
     #[test]

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use super::site::{Site, new_session, open};
-use crate::engine::LogSpace;
+use crate::engine::{Damage, LogSpace};
 use crate::ids::SessionId;
 use crate::jute::{Buffer, decode, encode};
 use crate::member::snapshots::Slices;
-use crate::member::{Appended, trust_new_file};
+use crate::member::{Appended, MemberFailure, trust_new_file};
 use crate::records::connect::{ConnectRequest, ConnectResponse};
 use crate::records::requests::{PathVersionRequest, SetDataRequest};
 use crate::records::{ErrorCode, OpCode};
 use crate::session::{Passwords, SessionPasswords};
 use crate::store::tests::sim_disk::SimDisk;
 use crate::store::tests::world::tiny;
-use crate::store::{MemberState, Soundness};
+use crate::store::{MemberState, Soundness, StoreError};
 
 const OK: Option<i32> = Some(0);
 
@@ -49,6 +49,10 @@ fn others_read_while_it_writes_unless_they_would_see_what_is_not_told_yet() {
     let write = site.begin(&mut pipeline).expect("more was decided");
     assert!(site.member.engine.is_lent, "all is told");
     site.end(Some(write.carry_out()));
+    while let Some(write) = site.begin(&mut pipeline) {
+        site.end(Some(write.carry_out()));
+    }
+    assert!(!site.member.engine.is_lent, "nothing is written that would take time");
 }
 
 #[test]
@@ -82,6 +86,25 @@ fn what_is_decided_while_a_write_is_under_way_waits_for_it_and_then_asks_for_a_t
     let write = site.begin(&mut pipeline).expect("the other one");
     assert_eq!(site.end(Some(write.carry_out())), 1);
     assert!(!site.member.goes_on() && !site.member.may_propose());
+}
+
+#[test]
+fn a_write_takes_as_long_as_its_sync_in_what_is_told_of_latencies() {
+    let (_, mut site) = site();
+    let mut pipeline = site.pipeline(1);
+    let write = site.begin(&mut pipeline).expect("something was decided");
+    site.driver.clock.now += 30;
+    assert_eq!(site.end(Some(write.carry_out())), 1);
+    let (_, writes) = site.member.engine.latencies();
+    assert_eq!(writes.latency().max_ms(), 30);
+}
+
+#[test]
+fn a_failure_is_told_in_the_words_of_what_failed() {
+    let full = StoreError::Full { capacity: 77 };
+    assert_eq!(MemberFailure::from(full.clone()).to_string(), full.to_string());
+    assert_eq!(MemberFailure::from(Damage("torn in two".into())).to_string(), Damage("torn in two".into()).to_string());
+    assert!(Damage("torn in two".into()).to_string().contains("torn in two"));
 }
 
 #[test]

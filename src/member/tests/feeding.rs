@@ -183,6 +183,33 @@ fn who_is_fed_no_longer_holds_neither_log_nor_state() {
 }
 
 #[test]
+fn a_learner_that_goes_and_a_role_that_ends_leave_nothing_that_is_held_or_fed() {
+    // S-43, R-26, S-16: a connection that takes nothing would hold it for ever.
+    let past = Past::writes(300, 3000);
+    for is_role_over in [false, true] {
+        let mut hand = Hand::leading(&past, &roomy());
+        hand.wires.clock.look_us = 600;
+        hand.is_observed(link(1), past.txns[9].0);
+        hand.turn();
+        hand.wires.waiting.insert(link(1), MUCH);
+        hand.turns(3);
+        assert!(hand.member.store.pins.first().is_some(), "it has everything: the test is too small");
+        if is_role_over {
+            hand.is_left_for_another_epoch(link(2));
+            assert!(hand.wires.closed.contains(&link(1)));
+        } else {
+            hand.tell(ZabEvent::Closed { link: link(1) });
+        }
+        assert_eq!(hand.member.store.pins.first(), None, "{is_role_over}");
+        hand.wires.waiting.clear();
+        let before = hand.txns_sent(link(1));
+        hand.turns(30);
+        assert_eq!(hand.txns_sent(link(1)), before, "{is_role_over}");
+        assert!(!hand.member.goes_on());
+    }
+}
+
+#[test]
 fn log_that_cannot_be_read_is_not_held_either() {
     // F-07: the learner is sent the state.
     let past = Past::writes(20, 1000);

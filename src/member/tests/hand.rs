@@ -29,8 +29,8 @@ pub(super) struct Wires {
     /// Who was dialled, and when.
     pub dialled: Vec<(u64, ServerId)>,
     pub closed: Vec<LinkId>,
-    /// Streams that have ended.
-    pub heard: Vec<LinkId>,
+    /// Streams that have ended, and the bytes behind them.
+    pub heard: Vec<(LinkId, Vec<u8>)>,
     /// Bytes that a connection has not taken yet.
     pub waiting: BTreeMap<LinkId, usize>,
     /// How many packets were handed to the system.
@@ -73,8 +73,8 @@ impl Host for Wires {
         self.flushed = self.sent.len();
     }
 
-    fn heard(&mut self, link: LinkId, _: &[u8]) {
-        self.heard.push(link);
+    fn heard(&mut self, link: LinkId, rest: &[u8]) {
+        self.heard.push((link, rest.to_vec()));
     }
 }
 
@@ -368,7 +368,7 @@ impl Hand {
     pub(super) fn hears_state(&mut self, past: &Past) {
         self.hears(PacketType::SNAP, past.end());
         self.raw(&past.state);
-        assert_eq!(self.wires.heard.last(), Some(&self.link));
+        assert_eq!(self.wires.heard.last(), Some(&(self.link, Vec::new())));
     }
 
     /// The history of this epoch ends here, and the member serves as soon as it has everything.
@@ -475,6 +475,16 @@ impl Hand {
             link,
             packet: QuorumPacket::with_data(PacketType::ACKEPOCH, end, epoch_ack(end.epoch() as i32)),
         });
+    }
+
+    /// A server of ZooKeeper's comes: from the next epoch on sessions have passwords that it takes, so that this one ends.
+    pub(super) fn is_left_for_another_epoch(&mut self, link: LinkId) {
+        let standing = self.member.standing();
+        let info = LearnerInfo { server: ServerId(99), config_version: 0, takes_passwords: false };
+        let packet = QuorumPacket::with_data(PacketType::OBSERVERINFO, Zxid::ZERO, info.encoded());
+        self.tell(ZabEvent::Opened { link, is_ours: false });
+        self.tell(ZabEvent::Packet { link, packet });
+        assert_ne!(self.member.standing(), standing, "it goes on leading in its epoch");
     }
 
     /// The transactions that were sent on a connection.

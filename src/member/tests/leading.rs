@@ -1,4 +1,4 @@
-//! A leader packet by packet: requests that have no room, and learners that go while theirs wait.
+//! A leader packet by packet: how much it decides, requests that have no room, learners that go while theirs wait.
 
 use super::feeding::link;
 use super::hand::{Hand, Past, roomy};
@@ -9,6 +9,7 @@ use crate::records::OpCode;
 use crate::records::peer::{PacketType, QuorumPacket};
 use crate::records::requests::SetDataRequest;
 use crate::store::StoreOptions;
+use crate::store::tests::world::tiny;
 use crate::zab::{Standing, ZabEvent};
 
 /// Behind it are those of the learners' clients.
@@ -78,6 +79,35 @@ fn what_has_no_room_is_refused_once_what_was_decided_before_it_is_written_and_an
 }
 
 #[test]
+fn what_a_leader_decided_and_did_not_propose_is_nothing_in_its_next_epoch() {
+    // S-16, G-14
+    let mut hand = Hand::leading(&Past::writes(2, 10), &tiny());
+    let (conn, bytes) = hand.client_with_writes(1000, 700);
+    let budget = hand.member.store.log_budget(0) as usize;
+    hand.begin_rearranging();
+    let mut taken = 0;
+    for _ in 0..20 {
+        taken += hand.member.engine.receive(conn, &bytes[taken..]).consumed;
+        hand.turn();
+    }
+    assert!(hand.member.has_undelivered(), "nothing waits for the room: the test is too small");
+    assert!(taken < 2 * budget, "{taken} bytes are decided, {budget} may be logged");
+    let Some(Standing::Leading { epoch }) = hand.member.standing() else { panic!("it leads") };
+    hand.is_left_for_another_epoch(link(1));
+    let last = hand.member.store.last_zxid();
+    hand.is_slow = false;
+    hand.end_write();
+    hand.turns(30);
+    assert_eq!(hand.member.standing(), Some(Standing::Leading { epoch: epoch + 1 }));
+    assert!(!hand.member.has_undelivered() && !hand.member.goes_on());
+    assert!(!hand.sent_to(conn).0, "its client is to ask what became of it");
+    assert_eq!((hand.member.store.last_zxid(), hand.member.applied()), (last, last));
+    hand.client_with_writes(0, 0);
+    assert_eq!(hand.member.applied(), Zxid::new(epoch + 1, 1));
+    assert_eq!(hand.recovered(), hand.state());
+}
+
+#[test]
 fn a_learner_whose_client_asks_for_what_has_no_room_is_disconnected_and_no_other() {
     // R-22, G-14: it waits for a transaction that will never come.
     let mut hand = Hand::leading(&Past::writes(2, 10), &roomy());
@@ -115,4 +145,70 @@ fn what_a_learner_asked_for_that_went_before_it_was_decided_comes_to_nothing() {
         assert_eq!(hand.member.applied().0, before.0 + if goes { 1 } else { 2 });
         assert!(!hand.member.goes_on());
     }
+}
+
+#[test]
+fn while_a_write_is_under_way_a_leader_decides_no_more_than_its_log_may_take() {
+    // R-22, F-10: a slow disk slows the writers down.
+    let mut hand = Hand::leading(&Past::writes(2, 10), &tiny());
+    let (conn, bytes) = hand.client_with_writes(1000, 700);
+    let budget = hand.member.store.log_budget(0) as usize;
+    assert!(budget < bytes.len() / 4, "{budget}: the test is too small");
+    hand.is_slow = true;
+    let (mut taken, mut before) = (0, 0);
+    for turn in 0..100 {
+        taken += hand.member.engine.receive(conn, &bytes[taken..]).consumed;
+        hand.turn();
+        if turn == 2 {
+            before = taken;
+        }
+    }
+    assert!(before > 0 && taken < 2 * budget, "{taken} bytes are decided, {budget} may be logged");
+    hand.is_slow = false;
+    hand.end_write();
+    for _ in 0..2000 {
+        taken += hand.member.engine.receive(conn, &bytes[taken..]).consumed;
+        hand.turns(1);
+    }
+    assert_eq!(taken, bytes.len(), "all are taken in the end");
+}
+
+#[test]
+fn what_a_leader_decided_while_the_superblock_was_written_is_proposed_as_soon_as_that_is_over() {
+    // R-22, L-03: nothing comes from outside, and still the next turn is asked for.
+    let mut hand = Hand::leading(&Past::writes(2, 10), &tiny());
+    let (conn, bytes) = hand.client_with_writes(1000, 700);
+    hand.begin_rearranging();
+    let mut taken = 0;
+    for _ in 0..20 {
+        taken += hand.member.engine.receive(conn, &bytes[taken..]).consumed;
+        hand.turn();
+    }
+    let decided = hand.member.store.last_zxid();
+    assert!(hand.member.has_undelivered(), "nothing waits for the room: the test is too small");
+    assert!(!hand.member.goes_on(), "it turns and turns while the disk is at work");
+    hand.end_write();
+    assert!(hand.member.goes_on(), "what was decided waits for something to come");
+    hand.is_slow = false;
+    hand.turn();
+    assert!(hand.member.store.last_zxid() > decided);
+    hand.turns(3);
+    assert!(!hand.member.goes_on());
+}
+
+#[test]
+fn a_leader_that_has_decided_something_asks_for_a_turn_unless_its_disk_is_at_work() {
+    // L-03
+    let mut hand = Hand::leading(&Past::writes(2, 10), &roomy());
+    let (conn, bytes) = hand.client_with_writes(2, 10);
+    let half = bytes.len() / 2;
+    assert!(!hand.member.goes_on());
+    hand.member.engine.receive(conn, &bytes[..half]);
+    assert!(hand.member.goes_on(), "what was decided waits for something to come");
+    hand.is_slow = true;
+    hand.turn();
+    hand.member.engine.receive(conn, &bytes[half..]);
+    assert!(!hand.member.goes_on(), "it turns and turns while the disk is at work");
+    hand.end_write();
+    assert!(hand.member.goes_on());
 }

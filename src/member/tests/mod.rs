@@ -6,6 +6,7 @@ mod feeding;
 mod hand;
 mod leading;
 mod learners;
+mod logging;
 mod long;
 mod net;
 mod reconfiguring;

@@ -5,15 +5,13 @@ use std::sync::Arc;
 
 use crate::engine::{ConnId, Engine, EngineSettings, ReplicatedState};
 use crate::ids::{LinkId, Millis, ServerId, WallMillis, Zxid};
-use crate::jute::{Buffer, Text, decode, encode};
+use crate::jute::{Buffer, decode, encode};
 use crate::member::{Host, JoinSettings, Loading, Member, configs_at_start, trust_new_file};
 use crate::records::connect::{ConnectRequest, ConnectResponse};
 use crate::records::membership::Membership;
 use crate::records::peer::{Notification, QuorumPacket};
 use crate::records::replies::ReplyHeader;
-use crate::records::requests::{
-    CreateRequest, PathRequest, PathWatchRequest, ReconfigRequest, RequestHeader, SetDataRequest,
-};
+use crate::records::requests::{CreateRequest, PathRequest, PathWatchRequest, RequestHeader, SetDataRequest};
 use crate::records::{Acl, OpCode};
 use crate::store::tests::sim_disk::SimDisk;
 use crate::store::{LogWrite, Store, StoreOptions};
@@ -319,25 +317,6 @@ impl World {
         self.members[&id].configs().unwrap()
     }
 
-    /// The error and the text that a request to reconfigure is answered with; `None` when the connection was closed.
-    pub(super) fn reconfigure(
-        &mut self,
-        client: Session,
-        joining: &str,
-        leaving: &str,
-        version: i64,
-    ) -> Option<(i32, String)> {
-        let request = ReconfigRequest {
-            joining: joining.into(),
-            leaving: leaving.into(),
-            new_members: Text(None),
-            config_id: version,
-        };
-        let (header, body) = self.call(client, OpCode::Reconfig, &request)?;
-        let length = body.first_chunk::<4>().map_or(0, |length| u32::from_be_bytes(*length) as usize);
-        Some((header.err, String::from_utf8(body.get(4..4 + length).unwrap_or_default().to_vec()).unwrap()))
-    }
-
     pub(super) fn ids(&self) -> Vec<ServerId> {
         self.disks.keys().copied().collect()
     }
@@ -574,7 +553,12 @@ impl World {
         Some(Session { server, conn, id: response.session_id, password })
     }
 
-    fn call(&mut self, client: Session, op: OpCode, body: &impl serde::Serialize) -> Option<(ReplyHeader, Vec<u8>)> {
+    pub(super) fn call(
+        &mut self,
+        client: Session,
+        op: OpCode,
+        body: &impl serde::Serialize,
+    ) -> Option<(ReplyHeader, Vec<u8>)> {
         self.xid += 1;
         let mut payload = Vec::new();
         encode(&RequestHeader { xid: self.xid, op: op.to_i32() }, &mut payload);

@@ -2,10 +2,28 @@
 
 use super::net::{Session, World};
 use crate::ids::ServerId;
+use crate::jute::Text;
 use crate::path;
+use crate::records::OpCode;
+use crate::records::requests::ReconfigRequest;
 use crate::zab::{ConfigChange, Standing};
 
 const OK: Option<i32> = Some(0);
+
+impl World {
+    /// The error and the text that a request to reconfigure is answered with; `None` when the connection was closed.
+    fn reconfigure(&mut self, client: Session, joining: &str, leaving: &str, version: i64) -> Option<(i32, String)> {
+        let request = ReconfigRequest {
+            joining: joining.into(),
+            leaving: leaving.into(),
+            new_members: Text(None),
+            config_id: version,
+        };
+        let (header, body) = self.call(client, OpCode::Reconfig, &request)?;
+        let length = body.first_chunk::<4>().map_or(0, |length| u32::from_be_bytes(*length) as usize);
+        Some((header.err, String::from_utf8(body.get(4..4 + length).unwrap_or_default().to_vec()).unwrap()))
+    }
+}
 
 fn id(id: u64) -> ServerId {
     ServerId(id)

@@ -1,10 +1,13 @@
 //! What a member is to its clients and to its operator in each role, and when.
 
+use super::hand::{Hand, Past, roomy};
 use super::net::World;
 use super::{OK, serving};
 use crate::engine::Duty;
-use crate::ids::{Millis, ServerId};
+use crate::ids::{Millis, ServerId, Zxid};
 use crate::member::{EnsembleStatus, JoinSettings};
+use crate::records::peer::PacketType;
+use crate::store::tests::world::tiny;
 use crate::zab::LearnerCounts;
 
 impl World {
@@ -126,6 +129,39 @@ fn a_turn_is_due_when_the_first_of_its_timers_is() {
     assert!((1..=100).contains(&due), "{due} ms: a leader pings every half a tick, and has nothing to do before");
     assert_eq!(member.poll_timeout(Millis(now.0 + 10_000)), Some(0), "it is overdue");
     assert!(!member.goes_on(), "nothing is to be done before");
+}
+
+#[test]
+fn a_turn_at_the_moment_that_was_asked_for_leaves_nothing_due() {
+    // L-01, F-09: else the loop turns for nothing, or a millisecond late.
+    let is_done_in_time = |mut hand: Hand, what: &str| {
+        for round in 0..40 {
+            // A write of the superblock may follow from what was due.
+            let mut at_once = 0;
+            let wait = loop {
+                hand.turn();
+                let wait = hand.member.poll_timeout(Millis(hand.wires.clock.now)).expect("it waits for something");
+                at_once += 1;
+                assert!(at_once < 5, "{what}, round {round}: it turns and turns");
+                if wait > 0 {
+                    break wait;
+                }
+            };
+            hand.wires.clock.now += wait;
+        }
+    };
+    let reads = JoinSettings { is_read_only: true, trusts_new_file: Some(true) };
+    let past = Past::writes(5, 10);
+    is_done_in_time(Hand::leading(&past, &roomy()), "a leader");
+    is_done_in_time(Hand::joining(&roomy(), reads), "who looks for one");
+    let mut follows = Hand::joining(&roomy(), reads);
+    follows.follows_by_log(5, &past.txns);
+    is_done_in_time(follows, "a follower that nobody speaks to any more");
+    let mut lacks_room = Hand::new(&tiny());
+    lacks_room.promises(5);
+    lacks_room.hears_state(&Past::writes(400, 2000));
+    lacks_room.hears(PacketType::NEWLEADER, Zxid::new(5, 0));
+    is_done_in_time(lacks_room, "who has no room for the state");
 }
 
 #[test]
