@@ -121,6 +121,8 @@ pub(crate) enum Failpoint {
     SyncedTooSoon,
     /// Log is released by the newest snapshot in place of the oldest kept (D-09).
     RetireByNewest,
+    /// Log is released although a kept snapshot leaves data to it (D-09).
+    LeftDataReleased,
     /// The space kept for the next snapshot is that of the last one published.
     ReserveByLastSnapshot,
     /// The log is never slowed for the running snapshot.

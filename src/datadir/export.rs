@@ -232,6 +232,14 @@ impl Replay for Telling<'_> {
         Loading::into(self.state).snapshot_end()
     }
 
+    fn snapshot_value(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), String> {
+        Loading::into(self.state).snapshot_value(zxid, txn)
+    }
+
+    fn snapshot_filled(&mut self) -> Result<(), String> {
+        Loading::into(self.state).snapshot_filled()
+    }
+
     fn txn(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), String> {
         // A server that is alone has no epochs, and nobody to be overruled by.
         if zxid.epoch() > 0 && self.failed.is_none() {

@@ -7,7 +7,7 @@ use super::state::{Damage, ReplicatedState};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, SessionId, Zxid};
 use crate::jute::{Decoder, encode};
-use crate::tree::{Tree, TreeLoader};
+use crate::tree::{LargeData, LeaveToLog, Tree, TreeLoader};
 
 /// A session: id, timeout in ms.
 const TAG_SESSION: u8 = 16;
@@ -17,6 +17,12 @@ const TAG_HIGHEST_ID: u8 = 17;
 impl ReplicatedState {
     /// Begins a snapshot of the state as it is now. Sessions are written at once, the tree in slices.
     pub fn snapshot_begin(&mut self, emit: &mut dyn FnMut(&[u8])) {
+        self.snapshot_begin_leaving(LeaveToLog::NOTHING, emit);
+    }
+
+    /// The same of a snapshot that may leave data to the log that is kept with it: [`fill`](ReplicatedState::fill) takes it from
+    /// there.
+    pub fn snapshot_begin_leaving(&mut self, leave: LeaveToLog, emit: &mut dyn FnMut(&[u8])) {
         let mut entry = Vec::new();
         for highest in self.sessions.highest_ids().filter(|_| !failpoint::on(Failpoint::HighestIdForgotten)) {
             entry.clear();
@@ -33,7 +39,7 @@ impl ReplicatedState {
             encode(&(id.0, session.timeout_ms), &mut entry);
             emit(&entry);
         }
-        self.tree.snapshot_begin(emit);
+        self.tree.snapshot_begin_leaving(leave, emit);
     }
 
     /// Writes some more of it; true when it is whole.
@@ -87,6 +93,17 @@ impl ReplicatedState {
         }
         Ok(())
     }
+
+    /// The data that the snapshot leaves to the log has come.
+    ///
+    /// # Errors
+    /// [`Damage`] when some has not.
+    pub fn load_filled(&self) -> Result<(), Damage> {
+        if self.tree.lacks_data() {
+            return Err(Damage("the log does not have all of the data that the snapshot leaves to it".into()));
+        }
+        Ok(())
+    }
 }
 
 /// The same of the state that is served.
@@ -94,6 +111,16 @@ impl Engine {
     /// Begins a snapshot of the state as applied now.
     pub fn snapshot_begin(&mut self, emit: &mut dyn FnMut(&[u8])) {
         self.state.snapshot_begin(emit);
+    }
+
+    /// The same of a snapshot that may leave data to the log.
+    pub fn snapshot_begin_leaving(&mut self, leave: LeaveToLog, emit: &mut dyn FnMut(&[u8])) {
+        self.state.snapshot_begin_leaving(leave, emit);
+    }
+
+    /// What it has of large data so far.
+    pub fn snapshot_large(&self) -> LargeData {
+        self.state.tree.snapshot_large()
     }
 
     /// Writes some more of it; true when it is whole.

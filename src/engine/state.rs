@@ -84,12 +84,25 @@ impl ReplicatedState {
         if zxid <= self.applied {
             return Ok(());
         }
+        self.load_filled()?;
         let (header, txn) = read_txn(zxid, bytes)?;
         if let Ok(Some(proposed)) = Membership::of_txn(bytes) {
             self.reconfig_replayed = Some(proposed);
         }
         // Sessions count from when the server begins to serve, whatever they are given here.
         self.apply(Millis(0), &header, &txn, &mut |_| {}).map(drop)
+    }
+
+    /// Takes data that the loaded snapshot leaves to the log from one of the transactions there, which it covers.
+    ///
+    /// # Errors
+    /// [`Damage`] when that does not have it, or one before did not come.
+    pub fn fill(&mut self, zxid: Zxid, bytes: &[u8]) -> Result<(), Damage> {
+        if !self.tree.lacks_data_of(zxid) {
+            return Ok(());
+        }
+        let (_, txn) = read_txn(zxid, bytes)?;
+        self.tree.fill_from_log(zxid, &txn).map_err(Damage)
     }
 
     /// Applies a transaction; `observe` sees each change to a znode. A session that begins is given its timeout from `now`.

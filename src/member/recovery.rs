@@ -44,6 +44,14 @@ impl Replay for Loading<'_> {
         self.state.load_end().map_err(|damage| damage.0)
     }
 
+    fn snapshot_value(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), String> {
+        self.state.fill(zxid, txn).map_err(|damage| damage.0)
+    }
+
+    fn snapshot_filled(&mut self) -> Result<(), String> {
+        self.state.load_filled().map_err(|damage| damage.0)
+    }
+
     fn txn(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), String> {
         self.state.replay(zxid, txn).map_err(|damage| damage.0)
     }

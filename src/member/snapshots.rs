@@ -4,6 +4,7 @@ use super::Host;
 use crate::engine::Engine;
 use crate::four_letter::{Latency, Summary};
 use crate::store::{SnapshotDone, Store, StoreError};
+use crate::tree::LeaveToLog;
 
 /// Turns while a snapshot is being taken come at least this often, ms.
 const PACE_MS: u64 = 1;
@@ -67,11 +68,13 @@ impl SnapshotTaking {
 
     fn begin(&mut self, engine: &mut Engine, store: &mut Store, host: &mut impl Host) -> Result<(), StoreError> {
         log::info!("taking a snapshot at zxid {}", engine.applied());
-        store.snapshot_begin(engine.applied(), engine.snapshot_estimate())?;
+        let upto = engine.applied();
+        let after = store.snapshot_begin(upto, engine.snapshot_estimate())?.unwrap_or(upto);
+        let leave = LeaveToLog { after, upto, least: store.large_data() };
         self.walking = true;
         self.begun_us = Some(host.now_us());
         let mut failed = None;
-        engine.snapshot_begin(&mut |entry| push(store, entry, &mut failed));
+        engine.snapshot_begin_leaving(leave, &mut |entry| push(store, entry, &mut failed));
         failed.map_or(Ok(()), Err)
     }
 
@@ -84,6 +87,8 @@ impl SnapshotTaking {
             if let Some(error) = failed {
                 return Err(error);
             }
+            let large = engine.snapshot_large();
+            store.snapshot_has_large(large.bytes, large.left);
             if whole {
                 self.walking = false;
                 return store.snapshot_finish();

@@ -236,6 +236,7 @@ impl Peer {
                 ("log_bytes", store.log_bytes),
                 ("log_since_snapshot_bytes", store.log_since_snapshot),
                 ("snapshot_bytes", store.snapshot_bytes),
+                ("log_window_bytes", store.log_window),
                 ("snapshot_running", u64::from(self.member.snapshots.is_running(&self.member.store))),
                 ("lingering_connections", self.lingering.len() as u64),
             ],

@@ -62,6 +62,7 @@ impl Setup {
             follower_window: 0,
             keep_snapshots: 1 + rng.below(2) as u32,
             snapshot_rate: [0, 8 << 10, 32 << 10, 256 << 10][rng.below(4) as usize],
+            large_data: 64,
             small_extents: true,
             ..StoreOptions::default()
         };
@@ -108,6 +109,12 @@ impl Replay for Noting<'_> {
     }
     fn snapshot_end(&mut self) -> Result<(), String> {
         self.loading.snapshot_end()
+    }
+    fn snapshot_value(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), String> {
+        self.loading.snapshot_value(zxid, txn)
+    }
+    fn snapshot_filled(&mut self) -> Result<(), String> {
+        self.loading.snapshot_filled()
     }
     fn txn(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), String> {
         self.replayed.push(Proposal { zxid, txn: txn.into() });

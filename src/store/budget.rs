@@ -36,6 +36,10 @@ pub(crate) struct Demand {
     pub(crate) state_size: u64,
     /// The most of these since the file was opened.
     pub(crate) snapshot_largest: u64,
+    /// Stream bytes that the newest published snapshot would have had without the log; 0 = not known.
+    pub(crate) newest_whole: u64,
+    /// Of these, bytes of large data.
+    pub(crate) newest_large: u64,
     /// Where the log ended when the newest published snapshot began.
     pub(crate) snapshot_began: u64,
     /// Extents when the file was opened: it does not shrink.
@@ -55,6 +59,8 @@ impl Demand {
         Demand {
             state_size: 0,
             snapshot_largest: 0,
+            newest_whole: 0,
+            newest_large: 0,
             snapshot_began: 0,
             extents_at_open: sb.map.len() as u64,
             readers_most: 0,
@@ -87,14 +93,32 @@ impl Budget<'_> {
 
     /// Most bytes of log between the beginnings of two snapshots.
     pub(crate) fn log_window(&self) -> u64 {
-        self.window_of(self.largest_snapshot(), self.has_large_records())
+        let snapshot = self.largest_snapshot().max(self.demand.newest_whole);
+        self.window_of(snapshot, self.has_large_records(), self.leaves_after().is_some())
     }
 
     /// Bytes of log after which a snapshot is due. A snapshot that has to be written for each few large transactions takes
-    /// a large part of what the disk can do, so those may wait for three times as much; small ones may not, because a restart
-    /// would have so many of them to replay.
-    fn window_of(&self, snapshot: u64, large_records: bool) -> u64 {
-        self.options.log_window.max(if large_records { 3 * snapshot } else { snapshot })
+    /// a large part of what the disk can do, so those may wait for three times as much, or half of that where it leaves their
+    /// data to the log, which a restart reads twice as far back then; small ones may not, because a restart would have so many of
+    /// them to replay.
+    fn window_of(&self, snapshot: u64, large_records: bool, leaves: bool) -> u64 {
+        self.options.log_window.max(match (large_records, leaves) {
+            (true, false) => 3 * snapshot,
+            (true, true) => snapshot + snapshot / 2,
+            (false, _) => snapshot,
+        })
+    }
+
+    /// The zxid after which data may be left to the log by a snapshot that is taken now: that of the newest one, because the log
+    /// from there on is kept for that anyway. `None` where it would not be worth reading so much more of the log at a restart, or
+    /// where the log is to go.
+    pub(crate) fn leaves_after(&self) -> Option<Zxid> {
+        let newest = self.newest_snapshot_zxid();
+        let is_there = self.log.earlier != EarlierExtents::Damaged;
+        let is_large = self.demand.newest_whole >= self.options.log_window
+            && self.demand.newest_large >= self.demand.newest_whole / 2;
+        let is_worth_it = is_large || self.options.large_data == 0;
+        (newest > Zxid::ZERO && is_there && is_worth_it && !self.is_low(self.left())).then_some(newest)
     }
 
     /// Whether the log since the newest snapshot holds few transactions for its size.
@@ -118,7 +142,8 @@ impl Budget<'_> {
         let size = self.extents.size();
         // A file does not shrink when its snapshots do.
         let snapshot = self.demand.snapshot_largest.max(self.largest_snapshot());
-        let window = self.window_of(snapshot, true);
+        // Where snapshots leave data to the log, one window of half the size more is kept: less than this.
+        let window = self.window_of(snapshot, true, false);
         let keep = u64::from(self.options.keep_snapshots) + 1;
         let snapshots = keep * u64::from(self.extents.for_snapshot(snapshot));
         let bound = snapshots
@@ -156,8 +181,9 @@ impl Budget<'_> {
         if self.snapshots.build.is_some() {
             return 0;
         }
-        let (older, newest) = (usize::from(a.id > b.id), a.zxid.max(b.zxid));
-        let log = self.log.extents.iter().filter(|e| e.lseq < self.log.lseq && e.last_zxid <= newest).count();
+        let older = usize::from(a.id > b.id);
+        let needed_after = [b, a][older].log_after;
+        let log = self.log.extents.iter().filter(|e| e.lseq < self.log.lseq && e.last_zxid <= needed_after).count();
         let earlier = self.log.earlier_extents(self.sb());
         self.extents.count(ExtentState::snapshot(older)) + log as u32 + earlier as u32
     }

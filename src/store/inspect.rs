@@ -113,6 +113,8 @@ pub enum InspectLine<'a> {
         bytes: u64,
         /// Entries.
         entries: u64,
+        /// The log after this belongs to it: below `zxid` where it leaves data to the log.
+        log_after: Zxid,
         /// `Err` names the first bad byte and what is wrong there.
         whole: Result<(), (u64, SnapshotFault)>,
     },
@@ -239,7 +241,7 @@ fn worth_behind_snapshot(
     let age = |slot: &usize| root.snapshots[*slot].map(|kept| (kept.zxid, kept.id));
     let newest = [0, 1].into_iter().max_by_key(age).and_then(|slot| Some((slot, root.snapshots[slot]?)));
     let Some((slot, kept)) = newest else { return Ok(None) };
-    let needed = first_needed(source, root, kept.zxid);
+    let needed = first_needed(source, root, kept.log_after);
     if needed == root.log_base_lseq || chunks::load(source, root, slot, &kept, &mut Unread).is_err() {
         return Ok(None);
     }
@@ -353,7 +355,7 @@ impl Inspected {
                 Err(fault) => first_fault = first_fault.or(Some(fault.clone())),
             }
             let (id, zxid, bytes, entries) = (kept.id, kept.zxid, kept.bytes, kept.entries);
-            each(InspectLine::Snapshot { slot, id, zxid, bytes, entries, whole });
+            each(InspectLine::Snapshot { slot, id, zxid, bytes, entries, log_after: kept.log_after, whole });
         }
         if let Some(CoveredFault { at, cause, .. }) = &self.covered {
             each(InspectLine::CoveredDamage { offset: *at, cause: cause.clone() });

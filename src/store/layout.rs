@@ -64,6 +64,8 @@ pub(crate) mod sb {
     pub(crate) const INCOMPAT_FIRST_LEN: u32 = 1;
     /// `MAP_EXTENT` counts.
     pub(crate) const INCOMPAT_MAP_EXTENT: u32 = 2;
+    /// A kept snapshot leaves data to the log: its `LOG_AFTER` counts.
+    pub(crate) const INCOMPAT_LEFT_TO_LOG: u32 = 4;
 
     /// Stopped cleanly: `END_*` are exact.
     pub(crate) const FLAG_CLEAN: u32 = 1;
@@ -95,8 +97,7 @@ pub(crate) mod snap {
     pub(crate) const BYTES: usize = 24;
     pub(crate) const CHUNKS: usize = 32;
     pub(crate) const ENTRIES: usize = 40;
-    #[cfg_attr(not(test), expect(dead_code, reason = "written as zeros"))]
-    pub(crate) const DIGEST: usize = 48;
+    pub(crate) const LOG_AFTER: usize = 48;
     pub(crate) const CHAIN_CRC: usize = 56;
     pub(crate) const LEN: usize = 64;
 }

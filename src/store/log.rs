@@ -142,9 +142,9 @@ impl Log {
         self.lseq * sb.extent_size() + (self.at - sb.extent_at(self.index))
     }
 
-    /// Linked extents that wait for it.
+    /// Linked extents that wait for it. Where the update failed that was to name the extent of a log begun anew, none do.
     pub(crate) fn ahead(&self, sb: &Superblock) -> u64 {
-        sb.log_head_lseq - self.lseq
+        sb.log_head_lseq.saturating_sub(self.lseq)
     }
 
     /// Whether a record of frame `fseq` was not cut off since.

@@ -26,7 +26,7 @@ pub struct StoreOptions {
     /// 1/32 of an extent's bytes, which is 518 GiB with extents of 4 MiB. Default 6 GiB.
     pub max_size: u64,
     /// Bytes of log after which a snapshot is wanted, when it exceeds the size of the last snapshot, or three times that size
-    /// while there are fewer than 100,000 transactions in it. Default 64 MiB.
+    /// while there are fewer than 100,000 transactions in it: one and a half times where it leaves their data to the log. Default 64 MiB.
     pub log_window: u64,
     /// Bytes of log kept for followers beyond what recovery needs. Default 16 MiB.
     pub follower_window: u64,
@@ -40,6 +40,9 @@ pub struct StoreOptions {
     pub sync: SyncMode,
     /// Bytes of the largest record. Default and most: half an extent.
     pub max_record: u64,
+    /// Bytes of the smallest data that a snapshot may leave to the log, where the state is mostly data of that size and as large as
+    /// the window of the log. Default 512; 0: any data, of any state, for tests.
+    pub large_data: u32,
     /// The server the file belongs to: written at creation, compared at every open. `None` = do not compare.
     pub server_id: Option<u64>,
     /// Allows extents of 16 KiB and more, for tests that must fill files.
@@ -59,6 +62,7 @@ impl Default for StoreOptions {
             mark_after_ms: 50,
             sync: SyncMode::Always,
             max_record: 2 << 20,
+            large_data: 512,
             server_id: None,
             small_extents: false,
         }
@@ -154,8 +158,14 @@ pub struct StoreStats {
     pub snapshot_zxid: Zxid,
     /// The stream bytes of the newest snapshot.
     pub snapshot_bytes: u64,
+    /// The log after this is kept for the newest snapshot: its own zxid, or less where it leaves data to the log.
+    pub snapshot_log_after: Zxid,
+    /// Snapshots published that leave data to the log.
+    pub snapshots_leaving: u64,
     /// Bytes of log written since the newest snapshot began.
     pub log_since_snapshot: u64,
+    /// Bytes of log after which the next snapshot is due.
+    pub log_window: u64,
     /// Bytes of the file.
     pub file_bytes: u64,
     /// Bytes the file stays below (`docs/FORMAT.md`, "How large it gets").

@@ -18,7 +18,7 @@ use crate::store::chunks::{self, Chunks};
 use crate::store::cover::first_needed;
 use crate::store::error::StoreError;
 use crate::store::frame::{FrameHead, FrameKind, Records};
-use crate::store::replay::Replay;
+use crate::store::replay::{LogTaking, Replay};
 use crate::store::superblock::{SnapshotSlot, Superblock};
 use crate::store::window::Window;
 
@@ -59,21 +59,21 @@ pub(crate) fn recover(source: &dyn ReadAt, sb: &Superblock, replay: &mut dyn Rep
     let age = |slot: &usize| sb.snapshots[*slot].map(|kept| (kept.zxid, kept.id));
     let slot = [0, 1].into_iter().max_by_key(age)?;
     let kept = sb.snapshots[slot]?;
-    let log = LogPart { source, sb, from: first_needed(source, sb, kept.zxid), after: kept.zxid };
+    let log = LogPart { source, sb, from: first_needed(source, sb, kept.log_after), after: kept.log_after };
     let (walked, replayed) = if threads {
         on_threads(log, slot, &kept, replay)?
     } else {
         chunks::load(source, sb, slot, &kept, replay).ok()?;
-        let mut replayed = 0;
+        let mut taking = LogTaking::behind(&kept, replay);
         let walked = log.walk(&mut Window::new(source), &mut |batch| {
-            replayed += batch.replay(log.after, replay)?;
+            batch.give(&mut taking)?;
             Some(batch.emptied())
         })?;
-        (walked, replayed)
+        (walked, taking.end().ok()?)
     };
     let (chain, verdict) = walked;
     let from = chain.extents.first().map_or(Zxid::ZERO, |first| first.base_zxid);
-    if kept.zxid < from || kept.zxid > chain.last_zxid {
+    if kept.log_after < from || kept.zxid > chain.last_zxid {
         return None;
     }
     if matches!(verdict, ChainEnd::Damaged { .. }) {
@@ -124,7 +124,7 @@ struct LogPart<'a> {
     sb: &'a Superblock,
     /// Its first extent.
     from: u64,
-    /// The zxid of the snapshot.
+    /// What the snapshot needs nothing of.
     after: Zxid,
 }
 
@@ -135,7 +135,7 @@ impl LogPart<'_> {
         extents.map(move |index| self.sb.extent_at(index)..self.sb.extent_end(index))
     }
 
-    /// Walks it and hands over what came after the snapshot; each time an empty batch comes back, or `None` to stop. `None`
+    /// Walks it and hands over what the snapshot needs of it and what came after it; each time an empty batch comes back, or `None` to stop. `None`
     /// when the chain cannot be walked this way.
     fn walk(
         self,
@@ -187,19 +187,15 @@ impl Batch {
         self
     }
 
-    /// Replays the transactions after `after`. How many that were.
-    fn replay(&self, after: Zxid, replay: &mut dyn Replay) -> Option<u64> {
-        let mut replayed = 0;
+    /// Gives the transactions to the state.
+    fn give(&self, taking: &mut LogTaking<'_>) -> Option<()> {
         for body in self.parts() {
             for one in Records::of(body) {
                 let one = one.ok()?;
-                if one.zxid > after {
-                    replay.txn(one.zxid, one.txn).ok()?;
-                    replayed += 1;
-                }
+                taking.txn(one.zxid, one.txn).ok()?;
             }
         }
-        Some(replayed)
+        Some(())
     }
 }
 
@@ -242,10 +238,10 @@ fn take_in(
         spare.give(batch.emptied());
     }
     stream.end(replay).ok()?;
-    let mut replayed = 0;
+    let mut taking = LogTaking::behind(kept, replay);
     while let Ok(Checked::Frames(batch)) = checked.recv() {
-        replayed += batch.replay(kept.zxid, replay)?;
+        batch.give(&mut taking)?;
         spare.give(batch.emptied());
     }
-    Some(replayed)
+    taking.end().ok()
 }

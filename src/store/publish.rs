@@ -10,7 +10,7 @@ use crate::store::error::StoreError;
 use crate::store::layout::sb;
 use crate::store::member::MemberState;
 use crate::store::parts::Store;
-use crate::store::snapshot::{Build, SnapshotDone};
+use crate::store::snapshot::{Build, LargeBytes, SnapshotDone};
 use crate::store::superblock::{Extent, ExtentState};
 
 impl Store {
@@ -19,12 +19,15 @@ impl Store {
     /// `estimate_bytes` is how large the stream becomes at most; space for that is kept from the log. Push every entry, then call
     /// [`snapshot_finish`](Store::snapshot_finish), and [`tick`](Store::tick) until it reports the end.
     ///
+    /// The snapshot may leave large data to transactions after the zxid that is returned, because the log from there on is kept with
+    /// it: [`snapshot_has_large`](Store::snapshot_has_large). `None`: it may not.
+    ///
     /// # Errors
     /// [`StoreError::SnapshotRunning`]; [`StoreError::Full`] when it cannot fit beside the reserve of the log.
     ///
     /// # Panics
     /// When `zxid` is not the last one appended.
-    pub fn snapshot_begin(&mut self, zxid: Zxid, estimate_bytes: u64) -> Result<(), StoreError> {
+    pub fn snapshot_begin(&mut self, zxid: Zxid, estimate_bytes: u64) -> Result<Option<Zxid>, StoreError> {
         self.extents.root.has_history()?;
         self.extents.root.settle()?;
         if self.snapshots.build.is_some() {
@@ -39,13 +42,25 @@ impl Store {
         let rate = self.options.snapshot_rate;
         self.extents.helper.set_snapshot_rate(if rate == 0 { 0 } else { rate.max(estimate_bytes / 30) });
         self.demand.saw_snapshot(estimate_bytes);
-        self.begin_build(zxid, estimate_bytes, None);
-        Ok(())
+        let leaves_after = self.budget().leaves_after();
+        self.begin_build((zxid, leaves_after.unwrap_or(zxid)), estimate_bytes, None);
+        Ok(leaves_after)
     }
 
-    fn begin_build(&mut self, zxid: Zxid, estimate_bytes: u64, install: Option<MemberState>) {
-        let (began, window) = (self.log.position(self.sb()), self.budget().log_window());
-        self.snapshots.begin(&self.extents, (zxid, began, window), estimate_bytes, install);
+    fn begin_build(&mut self, zxids: (Zxid, Zxid), estimate_bytes: u64, install: Option<MemberState>) {
+        let log = (self.log.position(self.sb()), self.budget().log_window());
+        self.snapshots.begin(&self.extents, zxids, log, estimate_bytes, install);
+    }
+
+    /// The least size of data that a snapshot may leave to the log; smaller data is not worth the looking up.
+    pub fn large_data(&self) -> usize {
+        self.options.large_data as usize
+    }
+
+    /// Says of the snapshot that is being taken how many bytes of data it has so far in pieces of
+    /// [`large_data`](Store::large_data) and more, and how many of these it left to the log, before they would have been pushed.
+    pub fn snapshot_has_large(&mut self, all: u64, left: u64) {
+        self.snapshots.has_large(LargeBytes { all, left });
     }
 
     /// Adds one entry, of any bytes, to the snapshot.
@@ -100,8 +115,11 @@ impl Store {
         self.extents.pool.release_all();
         self.release(next)?;
         self.demand.snapshot_began = build.began;
-        self.demand.saw_snapshot(kept.bytes);
+        self.demand.newest_whole = build.whole_bytes();
+        self.demand.newest_large = build.large_bytes();
+        self.demand.saw_snapshot(build.whole_bytes());
         self.snapshots.published += 1;
+        self.snapshots.leaving += u64::from(kept.leaves());
         self.draw_jitter();
         Ok(SnapshotDone { zxid: kept.zxid, outcome: Ok(kept.bytes) })
     }
@@ -130,7 +148,7 @@ impl Store {
         // One extent is for the log that begins.
         self.make_room_for(self.extents.for_snapshot(estimate_bytes) + 1)?;
         self.extents.helper.set_snapshot_rate(0);
-        self.begin_build(zxid, estimate_bytes, Some(state.clone()));
+        self.begin_build((zxid, zxid), estimate_bytes, Some(state.clone()));
         Ok(())
     }
 
@@ -187,6 +205,7 @@ impl Store {
         // So that the numbers of frames of the old log cannot come again even if nothing is ever logged.
         self.log.append_mark(&mut self.extents.root)?;
         self.demand.snapshot_began = self.log.position(self.extents.sb());
+        (self.demand.newest_whole, self.demand.newest_large) = (kept.bytes, 0);
         self.demand.saw_snapshot(kept.bytes);
         self.snapshots.published += 1;
         Ok(SnapshotDone { zxid: kept.zxid, outcome: Ok(kept.bytes) })

@@ -128,7 +128,7 @@ impl LogReader<'_> {
     /// Whether the state at `to` can be read back: it is one of the history's, and begins with a snapshot or with nothing.
     pub(crate) fn leads_to(&self, to: Zxid) -> Result<bool, StoreError> {
         let first = self.log.extents.first().map_or(self.log.last_zxid, |first| first.base_zxid);
-        let has_snapshot = self.sb.snapshots.iter().flatten().any(|kept| kept.zxid <= to && kept.zxid >= first);
+        let has_snapshot = self.sb.snapshots.iter().flatten().any(|kept| kept.zxid <= to && kept.log_after >= first);
         let from_nothing = self.sb.log_base_lseq == 1 && self.sb.snapshots.iter().flatten().all(|kept| kept.zxid > to);
         Ok((has_snapshot || (from_nothing && first == Zxid::ZERO)) && self.knows(to)?)
     }

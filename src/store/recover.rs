@@ -20,7 +20,7 @@ use crate::store::log::Log;
 use crate::store::member::MemberState;
 use crate::store::parallel::{self, Whole};
 use crate::store::replay::Replay;
-use crate::store::superblock::{Copies, Superblock};
+use crate::store::superblock::{Copies, SnapshotSlot, Superblock};
 use crate::store::window::Window;
 
 use crate::ids::Zxid;
@@ -237,12 +237,15 @@ impl StateSource<'_> {
             let Some(kept) = self.sb.snapshots[slot] else { continue };
             // Behind a state that was received the log is empty at first.
             let is_installed = self.extents.is_empty() && kept.zxid == self.sb.end_zxid;
-            let result = if (kept.zxid < log_from || kept.zxid > self.last_zxid) && !is_installed {
+            let result = if (kept.log_after < log_from || kept.zxid > self.last_zxid) && !is_installed {
                 let (from, to) = (log_from, self.last_zxid);
                 let at = self.sb.extent_at(self.sb.snapshot_extents(slot)[0]);
-                Err((at, SnapshotFault::OutsideLog { zxid: kept.zxid, from, to }))
+                Err((at, SnapshotFault::OutsideLog { zxid: kept.log_after, from, to }))
             } else {
-                chunks::load(self.source, self.sb, slot, &kept, replay)
+                match chunks::load(self.source, self.sb, slot, &kept, replay) {
+                    Ok(()) => self.fill(&kept, replay)?,
+                    Err(fault) => Err(fault),
+                }
             };
             match result {
                 Ok(()) => {
@@ -267,13 +270,51 @@ impl StateSource<'_> {
         }
     }
 
-    /// Hands the transactions after the snapshot to `replay`, but those a truncation made void.
+    /// Hands the transactions to `replay` to which the snapshot leaves data.
+    fn fill(
+        &self,
+        kept: &SnapshotSlot,
+        replay: &mut dyn Replay,
+    ) -> Result<Result<(), (u64, SnapshotFault)>, StoreError> {
+        let mut refused = None;
+        if kept.leaves() {
+            self.each_txn(kept.log_after, &mut |at, zxid, txn| {
+                if zxid > kept.zxid {
+                    return Ok(false);
+                }
+                refused = replay.snapshot_value(zxid, txn).err().map(|why| (at, SnapshotFault::Refused(why)));
+                Ok(refused.is_none())
+            })?;
+        }
+        let at = self.sb.extent_at(self.sb.log_extent(self.sb.log_base_lseq).unwrap_or(0));
+        Ok(match refused {
+            Some(fault) => Err(fault),
+            None => replay.snapshot_filled().map_err(|why| (at, SnapshotFault::Refused(why))),
+        })
+    }
+
+    /// Hands the transactions after the snapshot to `replay`.
     fn replay_log(&self, replay: &mut dyn Replay, read: &mut StateRead) -> Result<(), StoreError> {
         let after = read.snapshot.map_or(Zxid::ZERO, |(zxid, _)| zxid);
+        self.each_txn(after, &mut |at, zxid, txn| {
+            replay.txn(zxid, txn).map_err(|why| StoreError::Corrupt {
+                offset: at,
+                cause: DamageCause::TxnRefused { zxid, why },
+                good_to: self.last_zxid.min(Zxid(zxid.0 - 1)),
+                lost_to: Some(self.last_zxid),
+            })?;
+            read.replayed += 1;
+            Ok(true)
+        })
+    }
+
+    /// Gives the transactions after `after` to `take`, but those a truncation made void, each with the place of its frame, until it
+    /// wants no more.
+    fn each_txn(&self, after: Zxid, take: &mut TakeTxn<'_>) -> Result<(), StoreError> {
         let mut window = Window::new(self.source);
         for extent in self.extents {
             let mut at = self.sb.extent_at(extent.index);
-            // An extent whose last zxid the snapshot covers has nothing for us.
+            // An extent whose last zxid is not after that has nothing for us.
             while extent.last_zxid > after && at < extent.end {
                 let again = frame_at(&mut window, self.sb, at, self.sb.extent_end(extent.index));
                 let head = again.map_err(|error| unreadable(at, after, &error))?;
@@ -286,16 +327,9 @@ impl StateSource<'_> {
                     for one in Records::of(body) {
                         let one = one.map_err(|fault| StoreError::corrupt(at, DamageCause::Record(fault)))?;
                         let void = self.truncs.iter().any(|(fseq, to)| *fseq > head.fseq && one.zxid > *to);
-                        if void || one.zxid <= after {
-                            continue;
+                        if !void && one.zxid > after && !take(at, one.zxid, one.txn)? {
+                            return Ok(());
                         }
-                        replay.txn(one.zxid, one.txn).map_err(|why| StoreError::Corrupt {
-                            offset: at,
-                            cause: DamageCause::TxnRefused { zxid: one.zxid, why },
-                            good_to: self.last_zxid.min(Zxid(one.zxid.0 - 1)),
-                            lost_to: Some(self.last_zxid),
-                        })?;
-                        read.replayed += 1;
                     }
                 }
                 at += head.len();
@@ -304,3 +338,6 @@ impl StateSource<'_> {
         Ok(())
     }
 }
+
+/// Takes the place of a frame, and a transaction in it; whether more are wanted.
+type TakeTxn<'t> = dyn FnMut(u64, Zxid, &[u8]) -> Result<bool, StoreError> + 't;

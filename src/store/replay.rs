@@ -1,6 +1,7 @@
 //! What a state is rebuilt from.
 
 use crate::ids::Zxid;
+use crate::store::superblock::SnapshotSlot;
 
 /// What recovery feeds: a state that is rebuilt from a snapshot and the transactions after it.
 pub trait Replay {
@@ -13,15 +14,72 @@ pub trait Replay {
     /// The text says why the entry cannot be; the snapshot then counts as damaged.
     fn snapshot_entry(&mut self, entry: &[u8]) -> Result<(), String>;
 
-    /// The snapshot is whole.
+    /// Every entry of the snapshot has come. What it leaves to the log follows.
     ///
     /// # Errors
     /// The text says what is missing; the snapshot then counts as damaged.
     fn snapshot_end(&mut self) -> Result<(), String>;
+
+    /// One transaction that the snapshot covers, in order, of those to which it leaves data: that is to be taken, and nothing else
+    /// of the transaction is to be applied. Who keeps no data takes none.
+    ///
+    /// # Errors
+    /// The text says why it cannot be the one; the snapshot then counts as damaged.
+    fn snapshot_value(&mut self, _zxid: Zxid, _txn: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// The snapshot is whole, with what it left to the log.
+    ///
+    /// # Errors
+    /// The text says what is missing; the snapshot then counts as damaged.
+    fn snapshot_filled(&mut self) -> Result<(), String> {
+        Ok(())
+    }
 
     /// One transaction after the snapshot, in order.
     ///
     /// # Errors
     /// The text says why it cannot be applied; the file then counts as damaged.
     fn txn(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), String>;
+}
+
+/// A state that has the entries of a snapshot, and takes in the log behind it: first what the snapshot leaves to it, then what came
+/// after the snapshot.
+pub(crate) struct LogTaking<'r> {
+    replay: &'r mut dyn Replay,
+    log_after: Zxid,
+    snapshot: Zxid,
+    filled: bool,
+    replayed: u64,
+}
+
+impl LogTaking<'_> {
+    pub(crate) fn behind<'r>(kept: &SnapshotSlot, replay: &'r mut dyn Replay) -> LogTaking<'r> {
+        LogTaking { replay, log_after: kept.log_after, snapshot: kept.zxid, filled: false, replayed: 0 }
+    }
+
+    /// One transaction of the log, in order.
+    pub(crate) fn txn(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), String> {
+        if zxid <= self.log_after {
+            return Ok(());
+        }
+        if zxid <= self.snapshot {
+            return self.replay.snapshot_value(zxid, txn);
+        }
+        self.fill()?;
+        self.replay.txn(zxid, txn)?;
+        self.replayed += 1;
+        Ok(())
+    }
+
+    fn fill(&mut self) -> Result<(), String> {
+        if std::mem::replace(&mut self.filled, true) { Ok(()) } else { self.replay.snapshot_filled() }
+    }
+
+    /// That was all of it. How many transactions came after the snapshot.
+    pub(crate) fn end(mut self) -> Result<u64, String> {
+        self.fill()?;
+        Ok(self.replayed)
+    }
 }

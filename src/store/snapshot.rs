@@ -45,6 +45,10 @@ pub(crate) struct Build {
     /// Stream bytes it was said to have at most, and the extents that were set aside for them.
     pub(crate) estimate: u64,
     estimate_extents: u32,
+    /// The log after this is kept with it.
+    log_after: Zxid,
+    /// Bytes of large data, and of these what is left to the log.
+    large: LargeBytes,
     extents: Vec<u32>,
     chunks: u32,
     prev_crc: u32,
@@ -72,6 +76,15 @@ pub(crate) struct Build {
     pub(crate) install: Option<MemberState>,
 }
 
+/// Bytes of data that is large enough to be left to the log.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LargeBytes {
+    /// In the state.
+    pub(crate) all: u64,
+    /// Left to the log.
+    pub(crate) left: u64,
+}
+
 /// What came of a snapshot when it was looked after.
 #[derive(Debug)]
 pub(crate) enum Tended {
@@ -93,16 +106,19 @@ pub(crate) struct Snapshots {
     /// None is wanted before.
     pub(crate) not_before: Millis,
     pub(crate) published: u64,
+    /// Those of them that leave data to the log.
+    pub(crate) leaving: u64,
     pub(crate) given_up: u64,
 }
 
 impl Snapshots {
-    /// Begins to write one of the state at `zxid`, with the log at `began` and `window` bytes of log until it is published;
-    /// `install`, if it is given, becomes all that counts with it.
+    /// Begins to write one of the state at `zxid`, with the log at `began` and `window` bytes of log until it is published, which
+    /// may leave data to the log after `log_after`; `install`, if it is given, becomes all that counts with it.
     pub(crate) fn begin(
         &mut self,
         extents: &Extents,
-        (zxid, began, window): (Zxid, u64, u64),
+        (zxid, log_after): (Zxid, Zxid),
+        (began, window): (u64, u64),
         estimate_bytes: u64,
         install: Option<MemberState>,
     ) {
@@ -115,6 +131,8 @@ impl Snapshots {
             window,
             estimate: estimate_bytes,
             estimate_extents: extents.for_snapshot(estimate_bytes),
+            log_after,
+            large: LargeBytes::default(),
             written: 0,
             extents: Vec::new(),
             chunks: 0,
@@ -147,12 +165,22 @@ impl Snapshots {
         Some(if build.finished { waiting } else { build.estimate_extents.saturating_sub(taken).max(waiting) })
     }
 
+    /// Says how much large data it has so far.
+    pub(crate) fn has_large(&mut self, large: LargeBytes) {
+        if let Some(build) = &mut self.build {
+            build.large = large;
+        }
+    }
+
     /// How far it is; the check has read back `checked` stream bytes.
     pub(crate) fn progress(&self, checked: u64) -> Option<SnapshotProgress> {
         let build = self.build.as_ref().filter(|build| build.failed.is_none())?;
-        let total = if build.finished { build.bytes } else { build.estimate.max(build.bytes) };
-        let checked = if build.verifying { checked } else { 0 };
-        Some(SnapshotProgress { written: build.written.min(build.bytes), checked, total })
+        // What is left to the log is done with as soon as it is walked.
+        let left = build.large.left;
+        let total =
+            left + if build.finished { build.bytes } else { build.estimate.saturating_sub(left).max(build.bytes) };
+        let checked = if build.verifying { checked + left } else { 0 };
+        Some(SnapshotProgress { written: build.written.min(build.bytes) + left, checked, total })
     }
 
     /// Adds one entry.
@@ -344,6 +372,16 @@ impl Snapshots {
 }
 
 impl Build {
+    /// What the state would have taken without the log.
+    pub(crate) fn whole_bytes(&self) -> u64 {
+        self.bytes + self.large.left
+    }
+
+    /// Bytes of large data in the state.
+    pub(crate) fn large_bytes(&self) -> u64 {
+        self.large.all
+    }
+
     /// Puts the header of the next chunk, which goes to `at`, before its payload. The buffer, and the bytes of it to write.
     fn encode_chunk(&mut self, seed: u32, at: u64, mut buf: AlignedBuf, used: usize) -> (AlignedBuf, usize) {
         let last = self.finished && self.waiting.is_empty();
@@ -385,6 +423,7 @@ impl Build {
             chunks: self.chunks,
             entries: self.entries,
             chain_crc: self.prev_crc,
+            log_after: if self.large.left > 0 { self.log_after } else { self.zxid },
         }
     }
 }

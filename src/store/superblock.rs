@@ -26,6 +26,15 @@ pub(crate) struct SnapshotSlot {
     pub(crate) entries: u64,
     /// The CRC of the last chunk, which covers all before it.
     pub(crate) chain_crc: u32,
+    /// The log after this belongs to it: where that is below `zxid`, the snapshot leaves data to it.
+    pub(crate) log_after: Zxid,
+}
+
+impl SnapshotSlot {
+    /// Whether it leaves data to the log.
+    pub(crate) fn leaves(&self) -> bool {
+        self.log_after < self.zxid
+    }
 }
 
 /// What an extent is used for.
@@ -261,6 +270,9 @@ impl Superblock {
                 le::put_u32(out, at + snap::CHUNKS, kept.chunks);
                 le::put_u64(out, at + snap::ENTRIES, kept.entries);
                 le::put_u32(out, at + snap::CHAIN_CRC, kept.chain_crc);
+                if kept.leaves() {
+                    le::put_u64(out, at + snap::LOG_AFTER, kept.log_after.0 as u64);
+                }
             }
         }
         for (i, extent) in self.map.iter().take(MAP_HERE).enumerate() {
@@ -275,6 +287,9 @@ impl Superblock {
             incompat |= sb::INCOMPAT_MAP_EXTENT;
             le::put_u32(out, sb::MAP_EXTENT, index + 1);
             le::put_u32(out, sb::MAP_CRC, crc32c::crc32c(self.map_rest().bytes()));
+        }
+        if self.snapshots.iter().flatten().any(SnapshotSlot::leaves) {
+            incompat |= sb::INCOMPAT_LEFT_TO_LOG;
         }
         le::put_u32(out, sb::INCOMPAT, incompat);
         let crc = crc32c::crc32c(&out[sb::SLOT_LEN..]);
@@ -311,7 +326,7 @@ impl Superblock {
             return Err(CopyFault::Newer { found: format, known: layout::FORMAT });
         }
         // No read-only mode is offered, so an unknown bit of either kind ends here.
-        let known = sb::INCOMPAT_FIRST_LEN | sb::INCOMPAT_MAP_EXTENT;
+        let known = sb::INCOMPAT_FIRST_LEN | sb::INCOMPAT_MAP_EXTENT | sb::INCOMPAT_LEFT_TO_LOG;
         let unknown = (incompat & !known) | le::u32_at(bytes, sb::RO_COMPAT);
         if unknown != 0 {
             return Err(CopyFault::Newer { found: unknown, known: 0 });
@@ -343,10 +358,14 @@ impl Superblock {
                 None => return bad(SuperblockFault::ExtentState),
             }
         }
+        let leaving = incompat & sb::INCOMPAT_LEFT_TO_LOG != 0;
         let slot = |at: usize| {
+            let zxid = Zxid(le::u64_at(bytes, at + snap::ZXID) as i64);
+            let log_after = Zxid(le::u64_at(bytes, at + snap::LOG_AFTER) as i64);
             (bytes.get(at + snap::STATE) == Some(&1)).then(|| SnapshotSlot {
                 id: le::u64_at(bytes, at + snap::ID),
-                zxid: Zxid(le::u64_at(bytes, at + snap::ZXID) as i64),
+                zxid,
+                log_after: if leaving && log_after > Zxid::ZERO { log_after.min(zxid) } else { zxid },
                 bytes: le::u64_at(bytes, at + snap::BYTES),
                 chunks: le::u32_at(bytes, at + snap::CHUNKS),
                 entries: le::u64_at(bytes, at + snap::ENTRIES),

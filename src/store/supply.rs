@@ -6,7 +6,7 @@ use crate::store::error::StoreError;
 use crate::store::frame::Record;
 use crate::store::options::SpaceLevel;
 use crate::store::parts::Store;
-use crate::store::superblock::{Extent, ExtentState, Superblock};
+use crate::store::superblock::{Extent, ExtentState, SnapshotSlot, Superblock};
 
 impl Store {
     /// Lets go of readers that have been reading for too long, or stand in the way of what the file needs.
@@ -44,7 +44,11 @@ impl Store {
     /// Releases log extents that neither the older kept snapshot nor a follower needs.
     pub(crate) fn retire_log(&mut self, next: &mut Superblock) {
         self.tend_pins();
-        let kept = next.snapshots.iter().flatten().map(|kept| kept.zxid);
+        let after = |kept: &SnapshotSlot| match failpoint::on(Failpoint::LeftDataReleased) {
+            true => kept.zxid,
+            false => kept.log_after,
+        };
+        let kept = next.snapshots.iter().flatten().map(after);
         let bound = if failpoint::on(Failpoint::RetireByNewest) { kept.max() } else { kept.min() };
         let Some(needed_after) = bound else { return };
         // The extent that holds the end stays, whatever a snapshot covers: the chain goes on from there.

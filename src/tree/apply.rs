@@ -430,7 +430,7 @@ impl Tree {
     }
 }
 
-fn decode_part<'t>(part: &SubTxn<'t>) -> Result<Txn<'t>, ApplyError> {
+pub(super) fn decode_part<'t>(part: &SubTxn<'t>) -> Result<Txn<'t>, ApplyError> {
     let bytes = part.data.0.unwrap_or_default();
     match OpCode::from_i32(part.op) {
         Some(

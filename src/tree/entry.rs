@@ -6,12 +6,14 @@
 //! znode    3 | flags u8 | id u32 | parent u32 | ACL u32 | name length u32 | czxid i64 | ctime i64 | name | data
 //! znode    4 | as 3, with the long stat in place of czxid and ctime
 //! trailer 15 | znodes u64 | ACLs u64 | digest u64
+//! value    length u64 | hash u64, in place of the data of a znode that leaves it to the log
 //! long stat: czxid, mzxid, pzxid, ctime, mtime, owner i64 | version, cversion, aversion i32
 //! ```
 //! The root is the znode that is its own parent. Ids and numbers mean something within one snapshot only, and children
 //! may come before parents; an ACL comes before the first znode that names it. The digest is the sum of the hashes of all
-//! entries before, so that it does not depend on their order. The version, 1 or 2, says which hash that is: SipHash-1-3 or,
-//! as it is written now, one that takes a tenth of the time.
+//! entries before, so that it does not depend on their order. The version, 1 to 3, says which hash that is: in 1 SipHash-1-3,
+//! and as it is written now one that takes a tenth of the time. In 3 znodes may leave their data to the log: the transaction
+//! with their mzxid has it.
 
 use super::node::{Name, Node, NodeId};
 use super::owner::Owner;
@@ -32,7 +34,10 @@ pub(super) const NODE_SIZE_MAX: u64 = 4 + 2 + 4 * 4 + 6 * 8 + 3 * 4;
 const VERSION: u8 = 2;
 /// The one whose digest is made of SipHash.
 const VERSION_SIP: u8 = 1;
+/// The one in which data may be left to the log.
+const VERSION_LEAVING: u8 = 3;
 const FLAG_NULL_DATA: u8 = 1;
+const FLAG_IN_LOG: u8 = 2;
 
 /// Not a secret: the digest guards against accidents, and two servers must come to the same.
 const DIGEST_KEYS: Keys = Keys([0x5a6f_6172_6975_6d54, 0x7265_6544_6967_6573]);
@@ -100,10 +105,33 @@ pub(super) struct NodeEntry {
     pub(super) id: u32,
     /// With the number of its list in the snapshot as `acl`, its parent's id there as `parent`.
     pub(super) node: Node,
+    /// Its data is in the log.
+    pub(super) left: Option<ValueMark>,
 }
 
-pub(super) fn write_header(out: &mut Vec<u8>) {
-    out.extend_from_slice(&[HEADER, VERSION]);
+/// By what data is known again that a snapshot does not have itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct ValueMark {
+    len: u64,
+    hash: u64,
+}
+
+impl ValueMark {
+    pub(super) fn of(data: &[u8]) -> ValueMark {
+        ValueMark { len: data.len() as u64, hash: quick_hash(data) }
+    }
+}
+
+/// What a snapshot says of a znode's data.
+#[derive(Clone, Copy)]
+pub(super) enum Value<'a> {
+    Null,
+    Here(&'a [u8]),
+    InLog(ValueMark),
+}
+
+pub(super) fn write_header(leaving: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[HEADER, if leaving { VERSION_LEAVING } else { VERSION }]);
 }
 
 pub(super) fn write_acl(number: u32, entries: &[Acl<'_>], out: &mut Vec<u8>) {
@@ -112,14 +140,19 @@ pub(super) fn write_acl(number: u32, entries: &[Acl<'_>], out: &mut Vec<u8>) {
     encode(entries, out);
 }
 
-pub(super) fn write_node(id: NodeId, node: &Node, data: Option<&[u8]>, out: &mut Vec<u8>) {
+pub(super) fn write_node(id: NodeId, node: &Node, value: Value<'_>, out: &mut Vec<u8>) {
     let unchanged = (node.version, node.cversion, node.aversion, node.owner) == (0, 0, 0, 0)
         && (node.mzxid, node.pzxid, node.mtime) == (node.czxid, node.czxid, node.ctime);
     out.push(if unchanged { NODE_SHORT } else { NODE_LONG });
-    out.push(if data.is_none() { FLAG_NULL_DATA } else { 0 });
+    let (flags, data) = match value {
+        Value::Null => (FLAG_NULL_DATA, &[][..]),
+        Value::Here(data) => (0, data),
+        Value::InLog(_) => (FLAG_IN_LOG, &[][..]),
+    };
+    out.push(flags);
     let parent = if id == NodeId::ROOT { id } else { node.parent };
     let name = node.name.as_bytes();
-    out.reserve(NODE_SIZE_MAX as usize + name.len() + data.map_or(0, <[u8]>::len));
+    out.reserve(NODE_SIZE_MAX as usize + name.len() + data.len());
     for number in [id.0, parent.0, node.acl, name.len() as u32] {
         out.extend_from_slice(&number.to_le_bytes());
     }
@@ -136,7 +169,11 @@ pub(super) fn write_node(id: NodeId, node: &Node, data: Option<&[u8]>, out: &mut
         }
     }
     out.extend_from_slice(name);
-    out.extend_from_slice(data.unwrap_or_default());
+    out.extend_from_slice(data);
+    if let Value::InLog(mark) = value {
+        out.extend_from_slice(&mark.len.to_le_bytes());
+        out.extend_from_slice(&mark.hash.to_le_bytes());
+    }
 }
 
 pub(super) fn write_trailer(totals: Totals, out: &mut Vec<u8>) {
@@ -162,8 +199,8 @@ pub(super) fn read(entry: &[u8]) -> Result<SnapshotEntry<'_>, String> {
     let mut bytes = Bytes(rest);
     match tag {
         HEADER => match bytes.array()? {
-            [VERSION_SIP..=VERSION] => Ok(SnapshotEntry::Header),
-            [other] => Err(format!("a snapshot of version {other}; this is version {VERSION}")),
+            [VERSION_SIP..=VERSION_LEAVING] => Ok(SnapshotEntry::Header),
+            [other] => Err(format!("a snapshot of version {other}; this is version {VERSION_LEAVING}")),
         },
         ACL => {
             let number = bytes.u32()?;
@@ -195,12 +232,16 @@ fn read_node(tag: u8, mut bytes: Bytes<'_>) -> Result<NodeEntry, String> {
     let name = bytes.take(name_length as usize)?;
     let name = std::str::from_utf8(name).map_err(|_| format!("the name of znode {id} is no UTF-8"))?;
     node.name = Name::new(name);
-    if flags & FLAG_NULL_DATA == 0 {
-        node.data = Some(bytes.0.into());
-    } else if !bytes.0.is_empty() {
-        return Err(format!("znode {id} has null as data, and {} bytes of it", bytes.0.len()));
+    let mut left = None;
+    if flags & FLAG_IN_LOG != 0 {
+        left = Some(ValueMark { len: bytes.u64()?, hash: bytes.u64()? });
+    } else if flags & FLAG_NULL_DATA == 0 {
+        node.data = Some(std::mem::take(&mut bytes.0).into());
     }
-    Ok(NodeEntry { id, node })
+    if !bytes.0.is_empty() {
+        return Err(format!("znode {id} does not have its data here, and {} bytes of it", bytes.0.len()));
+    }
+    Ok(NodeEntry { id, node, left })
 }
 
 struct Bytes<'a>(&'a [u8]);
@@ -275,7 +316,7 @@ mod tests {
         entries.pop();
         entries.push(snapshot_trailer(entries.iter().map(Vec::as_slice)));
         assert_eq!(load(&entries), Ok(tree.digest()));
-        entries[0] = vec![HEADER, 3];
-        assert!(load(&entries).is_err_and(|error| error.contains("version 3")));
+        entries[0] = vec![HEADER, VERSION_LEAVING + 1];
+        assert!(load(&entries).is_err_and(|error| error.contains("version 4")));
     }
 }

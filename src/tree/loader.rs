@@ -98,13 +98,14 @@ impl TreeLoader {
         Ok(())
     }
 
-    fn node(&mut self, NodeEntry { id: number, mut node }: NodeEntry) -> Result<(), String> {
+    fn node(&mut self, NodeEntry { id: number, mut node, left }: NodeEntry) -> Result<(), String> {
         let keys = self.tree.keys;
         let acl = self.acls.find(node.acl, keys.number(node.acl));
         node.acl = acl.ok_or_else(|| format!("znode {number} names ACL {}, which did not come", node.acl))?;
         self.tree.acls.share(node.acl);
         let name = node.name.as_bytes();
         let is_root = node.parent == NodeId(number);
+        let mzxid = node.mzxid;
         if is_root != name.is_empty() || name.contains(&b'/') {
             return Err(format!("znode {number} cannot have the name {:?}", node.name.as_str()));
         }
@@ -119,6 +120,9 @@ impl TreeLoader {
         let is_new = self.ids.as_mut().is_none_or(|ids| ids.insert(number, id, keys));
         if !is_new {
             return Err(format!("znode {number} comes twice"));
+        }
+        if let Some(mark) = left {
+            self.tree.left.add(mzxid, id, mark);
         }
         Ok(())
     }
@@ -151,6 +155,7 @@ impl TreeLoader {
             self.tree.acls.release(acl);
         }
         let tree = &mut self.tree;
+        tree.left.sort();
         for path in [SYSTEM, QUOTA, CONFIG] {
             let id = tree.lookup(path).ok_or_else(|| format!("there is no {path}"))?;
             if tree.nodes[id].owner() != Owner::None {

@@ -11,6 +11,7 @@ mod check;
 mod digest;
 mod entry;
 mod index;
+mod left;
 mod loader;
 mod network;
 mod node;
@@ -39,6 +40,7 @@ pub use network::{IpNetwork, NoNetwork};
 pub use node::NodeId;
 pub use owner::Owner;
 pub use quota::{Quota, Track, Unparsable};
+pub use snapshot::{LargeData, LeaveToLog};
 pub use stream::StateLoader;
 pub use walk::{STATE_WALKS_MAX, StateWalkId, Walked};
 
@@ -48,6 +50,7 @@ use std::sync::Arc;
 use crate::hash::{Keys, ROOT_HASH};
 use acls::Acls;
 use index::{Ephemerals, Reaper, Turn};
+use left::LeftInLog;
 use node::{NODE_SIZE, Name, Node};
 use quota::Quotas;
 use slab::{Branch, Branches, Slab};
@@ -74,6 +77,8 @@ pub struct Tree {
     quotas: Quotas,
     sizes: TreeSizes,
     snapshots: TreeSnapshots,
+    /// Of the snapshot that it was loaded from.
+    left: LeftInLog,
     state_walks: StateWalks,
 }
 
@@ -158,6 +163,7 @@ impl Tree {
             quotas: Quotas::default(),
             sizes: TreeSizes::default(),
             snapshots: TreeSnapshots::default(),
+            left: LeftInLog::default(),
             state_walks: StateWalks::default(),
         }
     }
@@ -332,6 +338,15 @@ impl Tree {
             path.push_str(self.nodes[id].name.as_str());
         }
         path
+    }
+
+    /// Whether this is `/zookeeper` or lies below.
+    fn is_system(&self, id: NodeId) -> bool {
+        let mut at = id;
+        while at != NodeId::ROOT && self.nodes[at].parent != NodeId::ROOT {
+            at = self.nodes[at].parent;
+        }
+        self.nodes[at].name.as_bytes() == &SYSTEM.as_bytes()[1..]
     }
 
     /// Whether this is `/zookeeper/quota` or lies below.

@@ -8,8 +8,9 @@
 
 use std::collections::VecDeque;
 
-use super::entry::{self, Totals};
+use super::entry::{self, Totals, Value, ValueMark};
 use super::{NodeId, Tree};
+use crate::ids::Zxid;
 
 /// So many snapshots may be given up in a row before marks are wiped; more, and an old mark could come round again.
 const UNFINISHED_MAX: u8 = 128;
@@ -25,6 +26,31 @@ fn weight(entry: &[u8]) -> usize {
     1 + entry.len() / HEAVY
 }
 
+/// What a snapshot may leave to the log, which is kept with it: data of `least` bytes and more, set after `after` and up to `upto`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LeaveToLog {
+    /// The log that is kept begins here, at the latest.
+    pub after: Zxid,
+    /// What the snapshot holds. A state that was received may have something of later transactions, which come once more.
+    pub upto: Zxid,
+    /// Smaller data is not worth the looking up.
+    pub least: usize,
+}
+
+impl LeaveToLog {
+    /// Nothing: the snapshot needs no log.
+    pub const NOTHING: LeaveToLog = LeaveToLog { after: Zxid::ZERO, upto: Zxid::ZERO, least: usize::MAX };
+}
+
+/// Large data of the snapshot that runs, or ran last: bytes in all as far as it is, and of these what it left to the log.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct LargeData {
+    /// As large as what may be left to the log, whether it was or not.
+    pub bytes: u64,
+    /// Left to the log.
+    pub left: u64,
+}
+
 /// Which snapshot is the latest, and how far it is.
 #[derive(Default)]
 pub(super) struct TreeSnapshots {
@@ -32,10 +58,11 @@ pub(super) struct TreeSnapshots {
     pub(super) mark: u8,
     unfinished: u8,
     walk: Option<Box<Walk>>,
+    large: LargeData,
 }
 
-#[derive(Default)]
 struct Walk {
+    leave: LeaveToLog,
     next: u32,
     end: u32,
     /// Entries written ahead of the walk, in order.
@@ -52,6 +79,13 @@ impl Tree {
     ///
     /// Panics when one is running already.
     pub fn snapshot_begin(&mut self, emit: &mut dyn FnMut(&[u8])) {
+        self.snapshot_begin_leaving(LeaveToLog::NOTHING, emit);
+    }
+
+    /// The same of a snapshot that may leave data to the log. [`Tree::fill_from_log`] puts it back.
+    ///
+    /// Panics when one is running already.
+    pub fn snapshot_begin_leaving(&mut self, leave: LeaveToLog, emit: &mut dyn FnMut(&[u8])) {
         assert!(self.snapshots.walk.is_none(), "one snapshot at a time");
         let snapshots = &mut self.snapshots;
         if snapshots.unfinished >= UNFINISHED_MAX {
@@ -65,9 +99,17 @@ impl Tree {
         });
         // Counted as given up until it is complete.
         snapshots.unfinished += 1;
-        let mut walk = Box::new(Walk { end: self.nodes.end(), ..Walk::default() });
+        snapshots.large = LargeData::default();
+        let mut walk = Box::new(Walk {
+            leave,
+            next: 0,
+            end: self.nodes.end(),
+            ahead: VecDeque::new(),
+            ahead_bytes: 0,
+            totals: Totals::default(),
+        });
         let mut header = Vec::new();
-        entry::write_header(&mut header);
+        entry::write_header(leave.after < leave.upto, &mut header);
         walk.totals.count(&header);
         emit(&header);
         snapshots.walk = Some(walk);
@@ -94,7 +136,7 @@ impl Tree {
             walk.next += 1;
             out.clear();
             if self.nodes.get(id).is_some_and(|node| node.mark != self.snapshots.mark) {
-                self.write(id, &mut |entry| emit(entry), &mut walk.totals, &mut out);
+                self.write(id, walk.leave, &mut |entry| emit(entry), &mut walk.totals, &mut out);
             }
             left = left.saturating_sub(weight(&out));
         }
@@ -119,6 +161,11 @@ impl Tree {
         self.snapshots.walk.is_some()
     }
 
+    /// What the snapshot that runs, or ran last, has of large data so far.
+    pub fn snapshot_large(&self) -> LargeData {
+        self.snapshots.large
+    }
+
     /// Bytes in memory of entries that transactions have put before the walk and [`Tree::snapshot_slice`] has not handed out yet.
     pub fn snapshot_preimage_bytes(&self) -> usize {
         self.snapshots.walk.as_ref().map_or(0, |walk| walk.ahead_bytes)
@@ -141,17 +188,24 @@ impl Tree {
     #[cold]
     fn write_ahead(&mut self, id: NodeId) {
         let mut walk = self.snapshots.walk.take().expect("only called while a snapshot runs");
-        let Walk { ahead, ahead_bytes, totals, .. } = &mut *walk;
+        let Walk { ahead, ahead_bytes, totals, leave, .. } = &mut *walk;
         let mut push = |entry: &mut Vec<u8>| {
             *ahead_bytes += entry.capacity() + AHEAD_OVERHEAD;
             ahead.push_back(std::mem::take(entry));
         };
-        self.write(id, &mut push, totals, &mut Vec::new());
+        self.write(id, *leave, &mut push, totals, &mut Vec::new());
         self.snapshots.walk = Some(walk);
     }
 
     /// Writes an unmarked znode, and its ACL if that is new to the snapshot, and marks both.
-    fn write(&mut self, id: NodeId, emit: &mut dyn FnMut(&mut Vec<u8>), totals: &mut Totals, out: &mut Vec<u8>) {
+    fn write(
+        &mut self,
+        id: NodeId,
+        leave: LeaveToLog,
+        emit: &mut dyn FnMut(&mut Vec<u8>),
+        totals: &mut Totals,
+        out: &mut Vec<u8>,
+    ) {
         let mark = self.snapshots.mark;
         let acl = self.nodes[id].acl;
         if self.acls.first_for(acl, mark) {
@@ -162,8 +216,27 @@ impl Tree {
         }
         self.nodes[id].mark = mark;
         out.clear();
-        entry::write_node(id, &self.nodes[id], self.data(id).as_deref(), out);
+        let length = self.nodes[id].data_length();
+        let in_log = length >= leave.least && self.leaves_data(id, leave);
+        if length >= leave.least {
+            self.snapshots.large.bytes += length as u64;
+            self.snapshots.large.left += if in_log { length as u64 } else { 0 };
+        }
+        let data = self.data(id);
+        let value = match data.as_deref() {
+            None => Value::Null,
+            Some(data) if in_log => Value::InLog(ValueMark::of(data)),
+            Some(data) => Value::Here(data),
+        };
+        entry::write_node(id, &self.nodes[id], value, out);
         totals.count(out);
         emit(out);
+    }
+
+    /// Whether the log has the data of a znode. What is below `/zookeeper` has a meaning for the tree itself, which it needs at
+    /// once when it is loaded.
+    fn leaves_data(&self, id: NodeId, leave: LeaveToLog) -> bool {
+        let mzxid = Zxid(self.nodes[id].mzxid);
+        mzxid > leave.after && mzxid <= leave.upto && !self.is_system(id)
     }
 }

@@ -107,6 +107,14 @@ impl Replay for Loading {
         self.0.load_end().map_err(|damage| damage.0)
     }
 
+    fn snapshot_value(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), String> {
+        self.0.fill(zxid, txn).map_err(|damage| damage.0)
+    }
+
+    fn snapshot_filled(&mut self) -> Result<(), String> {
+        self.0.load_filled().map_err(|damage| damage.0)
+    }
+
     fn txn(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), String> {
         self.0.replay(zxid, txn).map_err(|damage| damage.0)
     }

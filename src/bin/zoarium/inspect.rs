@@ -96,12 +96,14 @@ fn render(line: &InspectLine<'_>, arguments: &InspectArguments) -> Option<String
         InspectLine::Extent { index, offset, state, order } => {
             format!("extent      {index} at {offset}: {state} {order}")
         }
-        InspectLine::Snapshot { slot, id, zxid, bytes, entries, whole } => {
+        InspectLine::Snapshot { slot, id, zxid, bytes, entries, log_after, whole } => {
             let whole = match whole {
                 Ok(()) => "whole".to_owned(),
                 Err((at, why)) => format!("damaged at byte {at}: {why}"),
             };
-            format!("snapshot    slot {slot} number {id} zxid {zxid}: {entries} entries, {bytes} bytes, {whole}")
+            let log =
+                if log_after < zxid { format!(", with data in the log after {log_after}") } else { String::new() };
+            format!("snapshot    slot {slot} number {id} zxid {zxid}: {entries} entries, {bytes} bytes{log}, {whole}")
         }
         InspectLine::CoveredDamage { offset, cause } => format!(
             "log         damaged at byte {offset}: {cause}; the newest snapshot covers this part: a server starts with \

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use crate::ids::Millis;
+use crate::jute::Buffer;
 use crate::member::snapshots::Slices;
 use crate::member::tests::site::{Site, open};
+use crate::records::OpCode;
+use crate::records::requests::SetDataRequest;
 use crate::store::tests::sim_disk::SimDisk;
 use crate::store::tests::world::tiny;
-use crate::store::{LogWrite, StoreError};
+use crate::store::{LogWrite, StoreError, StoreOptions};
 
 // F-08, S-43: at once would be a loop of failures that the clients pay for, and a number of turns is no time.
 #[test]
@@ -125,4 +128,36 @@ fn a_snapshot_that_the_store_refuses_is_given_up_in_the_engine_too_and_the_next_
         let again = open(&Arc::new(SimDisk::of_image(disk.image(), 4)), &tiny());
         assert_eq!((again.applied(), again.engine.tree().digest()), (applied, digest));
     }
+}
+
+// D-09, G-02: a restart at any moment finds each znode with the data that was set last, whether a snapshot has it or the log.
+#[test]
+fn data_that_snapshots_leave_to_the_log_is_there_after_every_restart() {
+    let disk = Arc::new(SimDisk::new(3));
+    let options = StoreOptions { max_size: 8 << 20, ..tiny() };
+    let mut site = Site::of(open(&disk, &options));
+    const ZNODES: usize = 80;
+    for number in 0..ZNODES {
+        assert_eq!(site.create(&format!("/k{number}"), 700), Some(0));
+    }
+    let mut restarts_that_fill = 0;
+    for round in 0..40 {
+        for at in 0..30 {
+            let number = (round * 7 + at * at) % ZNODES;
+            let data = vec![(round * 30 + at) as u8; 600 + at];
+            let request = SetDataRequest { path: format!("/k{number}").into(), data: Buffer::new(&data), version: -1 };
+            assert_eq!(site.ask(OpCode::SetData, &request), Some(0));
+        }
+        let again = open(&Arc::new(SimDisk::of_image(disk.image(), 4)), &options);
+        let member = &site.member;
+        assert_eq!((again.applied(), again.engine.tree().digest()), (member.applied(), member.engine.tree().digest()));
+        assert!(again.engine.tree().check().is_ok());
+        let stats = again.store.stats();
+        restarts_that_fill += u32::from(stats.snapshot_log_after < stats.snapshot_zxid);
+        if round == 20 {
+            // And what is loaded from such a snapshot goes on in the same way.
+            site = Site::of(open(&disk, &options));
+        }
+    }
+    assert!(restarts_that_fill > 20, "{restarts_that_fill}: {:?}", site.member.store.stats());
 }

@@ -549,6 +549,10 @@ impl Cluster {
             Err(error) => return Err(format!("S-40: {id}: a crash was taken for damage: {error}")),
         };
         let Opened { member, replayed } = opened;
+        let stats = member.store.stats();
+        if stats.snapshot_log_after < stats.snapshot_zxid {
+            self.story.count("mark: a restart takes from the log what a snapshot left to it");
+        }
         let applied = member.applied();
         self.story.tell(now, &format!("{id}: begins, at {applied}"));
         self.recovered(id, applied, replayed)?;

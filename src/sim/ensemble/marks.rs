@@ -64,6 +64,8 @@ pub(super) const MARKS: &[&str] = &[
     "mark: a promise is followed by another",
     "mark: a member says nothing in an election",
     "mark: a snapshot is published",
+    "mark: a snapshot leaves data to the log",
+    "mark: a restart takes from the log what a snapshot left to it",
     "mark: a leader steps down",
     "mark: a follower leaves its leader",
     "mark: the same member leads the next epoch",
@@ -144,6 +146,7 @@ impl Cluster {
         let stats = process.member.store.stats();
         for (mark, count) in [
             ("mark: a snapshot is published", stats.snapshots),
+            ("mark: a snapshot leaves data to the log", stats.snapshots_leaving),
             ("mark: a snapshot is given up", stats.snapshots_failed),
             ("mark: an append waits for an extent", stats.waited_for_extent),
         ] {

@@ -182,6 +182,7 @@ impl Swarm {
             follower_window: [0, 0, 16 << 10, 64 << 10][rng.below(4) as usize],
             keep_snapshots: 1 + rng.below(2) as u32,
             snapshot_rate: [0, 0, 32 << 10, 256 << 10][rng.below(4) as usize],
+            large_data: 64,
             small_extents: true,
             ..StoreOptions::default()
         };

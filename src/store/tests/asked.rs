@@ -31,7 +31,7 @@ fn a_file_that_is_to_be_filled_gives_and_takes_nothing_and_says_why() {
     marked(store.reload(&mut Model::default()).map(drop));
     marked(store.read_open(Zxid(3)).map(drop));
     marked(store.truncate(Zxid(3)).map(drop));
-    marked(store.snapshot_begin(Zxid(9), 100));
+    marked(store.snapshot_begin(Zxid(9), 100).map(drop));
 }
 
 #[test]

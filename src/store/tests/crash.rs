@@ -14,7 +14,12 @@ pub(super) fn seeds(count: u64) -> Vec<u64> {
 }
 
 fn options(seed: u64) -> StoreOptions {
-    StoreOptions { keep_snapshots: 1 + u32::from(!seed.is_multiple_of(3)), mark_after_ms: 30 * (seed % 2), ..tiny() }
+    StoreOptions {
+        keep_snapshots: 1 + u32::from(!seed.is_multiple_of(3)),
+        mark_after_ms: 30 * (seed % 2),
+        large_data: if seed.is_multiple_of(4) { 512 } else { 0 },
+        ..tiny()
+    }
 }
 
 // S-40, S-41, S-42, S-08; P1, P2, P3, P5, P6, P7, P8, P9, P10
@@ -75,6 +80,7 @@ fn every_planted_bug_of_the_crash_kind_is_found() {
         Failpoint::PublishUnsynced,
         Failpoint::SyncedTooSoon,
         Failpoint::NameBeforeContent,
+        Failpoint::LeftDataReleased,
     ] {
         let after = found_after(bug, 400);
         println!("{bug:?}: seed {after:?}");

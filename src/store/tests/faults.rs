@@ -294,3 +294,25 @@ fn a_store_without_syncs_says_so_and_survives_a_kill() {
     world.disk = Arc::new(world.disk.after_kill(1));
     world.open().unwrap().unwrap();
 }
+
+#[test]
+fn a_store_that_failed_while_it_took_over_a_state_still_tells_its_figures() {
+    let mut failed = 0;
+    for call in 1..40 {
+        let disk = Arc::new(SimDisk::new(1));
+        let mut store = super::open(&disk, &tiny());
+        super::fill(&mut store, 1..=30, 900);
+        disk.set_trap(call, Trap::ErrorForEver(ErrorKind::Other));
+        let state = store.member_state().clone();
+        let mut install = || {
+            store.install_begin(Zxid(100), 5000, &state)?;
+            store.snapshot_push(&[7; 996])?;
+            store.snapshot_finish()?;
+            store.snapshot_wait()?.outcome
+        };
+        failed += u32::from(install().is_err());
+        let (stats, space) = (store.stats(), store.space());
+        assert!(stats.log_window > 0 && space.extent_size == 16 << 10, "call {call}");
+    }
+    assert!(failed > 5, "{failed}");
+}

@@ -69,7 +69,11 @@ impl World {
         World {
             disk: Arc::new(SimDisk::new(rng.next())),
             rng,
-            options: StoreOptions { keep_snapshots: 1 + u32::from(!seed.is_multiple_of(3)), ..tiny() },
+            options: StoreOptions {
+                keep_snapshots: 1 + u32::from(!seed.is_multiple_of(3)),
+                large_data: if seed.is_multiple_of(4) { 512 } else { 0 },
+                ..tiny()
+            },
             store: None,
             owed: Owed::default(),
             tried: Vec::new(),
@@ -151,16 +155,15 @@ impl World {
     }
 
     fn snapshot(&mut self) -> Result<(), StoreError> {
-        let (entries, size) = (self.owed.state.entries(), self.owed.state.size());
-        let at = Zxid(self.owed.state.last);
+        let state = self.owed.state.clone();
         let store = self.store();
         if store.snapshot_running() || !store.budget().may_begin_snapshot() {
             return Ok(());
         }
-        match store.snapshot_begin(at, size) {
+        let entries = match state.snapshot_in(store) {
             Err(StoreError::Full { .. }) => return Ok(()),
             other => other?,
-        }
+        };
         for entry in entries {
             store.snapshot_push(&entry)?;
         }

@@ -54,8 +54,8 @@ fn inspect_tells_the_superblocks_and_what_the_newest_says() {
         InspectLine::Root { file_uuid, server_id, extent_size, incarnation, clean, .. } => {
             root = Some((file_uuid, server_id, extent_size, incarnation, clean));
         }
-        InspectLine::Snapshot { slot, id, zxid, bytes, entries, whole } => {
-            assert_eq!(whole, Ok(()));
+        InspectLine::Snapshot { slot, id, zxid, bytes, entries, log_after, whole } => {
+            assert_eq!((whole, log_after), (Ok(()), zxid));
             snapshots.push((slot, id, zxid, bytes, entries));
         }
         InspectLine::Frame { offset, len, fseq, .. } => frames.push((offset, offset + len, fseq)),

@@ -83,17 +83,13 @@ fn run(load: LogLoad) -> Result<Seen, String> {
             seen.logged += value as u64;
             left = left.saturating_sub(value as u64);
         }
-        let owed = world.owed.entries();
         let store = world.store.as_mut().ok_or("no store")?;
         match &mut entries {
-            None if store.wants_snapshot() && !store.snapshot_running() => {
-                let size: usize = owed.iter().map(|entry| entry.len() + 4).sum();
-                match store.snapshot_begin(store.last_zxid(), size as u64) {
-                    Ok(()) => entries = Some(owed.into()),
-                    Err(StoreError::Full { .. }) => return Err(format!("turn {now}: no room for a snapshot")),
-                    Err(error) => return Err(error.to_string()),
-                }
-            }
+            None if store.wants_snapshot() && !store.snapshot_running() => match world.owed.snapshot_in(store) {
+                Ok(owed) => entries = Some(owed.into()),
+                Err(StoreError::Full { .. }) => return Err(format!("turn {now}: no room for a snapshot")),
+                Err(error) => return Err(error.to_string()),
+            },
             Some(rest) => {
                 while store.snapshot_backlog() < 16 << 10 {
                     let pushed = match rest.pop_front() {

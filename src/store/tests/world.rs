@@ -271,10 +271,8 @@ impl World {
         let store = self.store.as_mut().expect("open");
         if !store.snapshot_running() {
             if store.wants_snapshot() || self.rng.chance(12) {
-                let entries = self.owed.entries();
-                let bytes: usize = entries.iter().map(|e| e.len() + 4).sum();
-                match store.snapshot_begin(store.last_zxid(), bytes as u64) {
-                    Ok(()) => (self.entries, self.walking) = (entries.into(), true),
+                match self.owed.snapshot_in(store) {
+                    Ok(entries) => (self.entries, self.walking) = (entries.into(), true),
                     Err(StoreError::Full { .. }) => self.full += 1,
                     Err(error) => return Err(error),
                 }

@@ -34,8 +34,8 @@ const RESTART_PATIENCE: Duration = Duration::from_secs(120);
 const QUIET_MIN: Duration = Duration::from_secs(1);
 /// Znodes compared after a restart.
 const SAMPLE: usize = 5000;
-/// Windows of log the file's bound has room for: so many may pass between two snapshots.
-const WINDOWS: u64 = 3;
+/// So many windows of log may pass between two snapshots.
+const WINDOWS: u64 = 2;
 
 /// Values of one size over some znodes.
 #[derive(Clone, Copy)]

@@ -42,7 +42,7 @@ impl MonitorNumbers {
 
     /// Bytes of log after which a snapshot is due.
     pub(super) fn window(&self) -> u64 {
-        self.of("zoarium_snapshot_bytes").max(64 << 20)
+        self.of("zoarium_log_window_bytes")
     }
 }
 

@@ -1,0 +1,90 @@
+//! Data that a snapshot leaves to the log, which has it as well: put back when the tree is loaded.
+//!
+//! A znode's mzxid names the transaction that set its data. So the log that is kept with a snapshot need only be read once, in
+//! order, from where the snapshot says on, before the transactions are applied that came after it.
+
+use super::apply::decode_part;
+use super::entry::ValueMark;
+use super::{NodeId, Tree};
+use crate::ids::Zxid;
+use crate::records::txn::Txn;
+
+/// What is still to come from the log, the last transaction first.
+#[derive(Default)]
+pub(super) struct LeftInLog(Vec<Left>);
+
+#[derive(Clone, Copy)]
+struct Left {
+    mzxid: i64,
+    id: NodeId,
+    mark: ValueMark,
+}
+
+impl LeftInLog {
+    /// The data of a znode that was loaded is in the log.
+    pub(super) fn add(&mut self, mzxid: i64, id: NodeId, mark: ValueMark) {
+        self.0.push(Left { mzxid, id, mark });
+    }
+
+    /// Every znode has been loaded.
+    pub(super) fn sort(&mut self) {
+        self.0.sort_unstable_by_key(|left| (std::cmp::Reverse(left.mzxid), left.id));
+    }
+}
+
+impl Tree {
+    /// Whether the snapshot left data to transactions that have not come yet.
+    pub fn lacks_data(&self) -> bool {
+        !self.left.0.is_empty()
+    }
+
+    /// Whether the snapshot left data to this transaction, or to one before that did not come.
+    pub fn lacks_data_of(&self, zxid: Zxid) -> bool {
+        self.left.0.last().is_some_and(|left| left.mzxid <= zxid.0)
+    }
+
+    /// Takes from a transaction of the log, which the snapshot covers, the data that was left to it. They come in order; those that
+    /// nothing was left to may be left out.
+    ///
+    /// # Errors
+    /// A sentence about data that is not there. The tree is of no use then.
+    pub fn fill_from_log(&mut self, zxid: Zxid, txn: &Txn<'_>) -> Result<(), String> {
+        let wanted = self.left.0.iter().rev().take_while(|left| left.mzxid <= zxid.0).count();
+        let mut wanted = self.left.0.split_off(self.left.0.len() - wanted);
+        match txn {
+            Txn::Multi(parts) => {
+                for part in parts {
+                    let part = decode_part(part).map_err(|error| format!("transaction {zxid}: {error}"))?;
+                    self.fill_from(zxid, &part, &mut wanted);
+                }
+            }
+            txn => self.fill_from(zxid, txn, &mut wanted),
+        }
+        if self.left.0.is_empty() {
+            self.left = LeftInLog::default();
+        }
+        match wanted.first() {
+            None => Ok(()),
+            Some(left) => {
+                let (path, zxid) = (self.path(left.id), Zxid(left.mzxid));
+                Err(format!("the log does not have the data of {path}, which transaction {zxid} set"))
+            }
+        }
+    }
+
+    fn fill_from(&mut self, zxid: Zxid, txn: &Txn<'_>, wanted: &mut Vec<Left>) {
+        let (path, data) = match txn {
+            Txn::Create(t) | Txn::Create2(t) => (&t.path, t.data),
+            Txn::CreateContainer(t) => (&t.path, t.data),
+            Txn::CreateTtl(t) => (&t.path, t.data),
+            Txn::SetData(t) | Txn::Reconfig(t) => (&t.path, t.data),
+            _ => return,
+        };
+        let (Some(id), Some(data)) = (self.lookup(path.as_str()), data.0) else { return };
+        let is_it = |left: &Left| (left.id, left.mzxid) == (id, zxid.0) && left.mark == ValueMark::of(data);
+        if let Some(at) = wanted.iter().position(is_it) {
+            wanted.swap_remove(at);
+            self.replace_data(id, Some(data));
+        }
+    }
+}
