@@ -138,7 +138,7 @@ const STORE_LAYERS: &[&[&str]] = &[
     // Snapshots: their bytes, how fast they must be, how they are written.
     &["chunks", "pace", "snapshot", "budget"],
     // The way back, and a look from outside.
-    &["parallel", "recover", "inspect"],
+    &["taking", "parallel", "recover", "inspect"],
     // The open store, its parts joined.
     &["parts", "supply", "publish", "turn", "history", "open"],
 ];

@@ -7,7 +7,7 @@ use super::state::{Damage, ReplicatedState};
 use crate::failpoint::{self, Failpoint};
 use crate::ids::{Millis, SessionId, Zxid};
 use crate::jute::{Decoder, encode};
-use crate::tree::{LargeData, LeaveToLog, Tree, TreeLoader};
+use crate::tree::{LargeData, LeavingOut, Tree, TreeLoader};
 
 /// A session: id, timeout in ms.
 const TAG_SESSION: u8 = 16;
@@ -17,12 +17,12 @@ const TAG_HIGHEST_ID: u8 = 17;
 impl ReplicatedState {
     /// Begins a snapshot of the state as it is now. Sessions are written at once, the tree in slices.
     pub fn snapshot_begin(&mut self, emit: &mut dyn FnMut(&[u8])) {
-        self.snapshot_begin_leaving(LeaveToLog::NOTHING, emit);
+        self.snapshot_begin_leaving(LeavingOut::NOTHING, emit);
     }
 
     /// The same of a snapshot that may leave data to the log that is kept with it: [`fill`](ReplicatedState::fill) takes it from
     /// there.
-    pub fn snapshot_begin_leaving(&mut self, leave: LeaveToLog, emit: &mut dyn FnMut(&[u8])) {
+    pub fn snapshot_begin_leaving(&mut self, leave: LeavingOut, emit: &mut dyn FnMut(&[u8])) {
         let mut entry = Vec::new();
         for highest in self.sessions.highest_ids().filter(|_| !failpoint::on(Failpoint::HighestIdForgotten)) {
             entry.clear();
@@ -113,8 +113,9 @@ impl Engine {
         self.state.snapshot_begin(emit);
     }
 
-    /// The same of a snapshot that may leave data to the log.
-    pub fn snapshot_begin_leaving(&mut self, leave: LeaveToLog, emit: &mut dyn FnMut(&[u8])) {
+    /// The same of a snapshot that may leave data of `least` bytes and more to the log, as far as that has it after `after`.
+    pub fn snapshot_begin_leaving(&mut self, after: Zxid, least: usize, emit: &mut dyn FnMut(&[u8])) {
+        let leave = LeavingOut { after, upto: self.state.applied, least };
         self.state.snapshot_begin_leaving(leave, emit);
     }
 

@@ -4,7 +4,6 @@ use super::Host;
 use crate::engine::Engine;
 use crate::four_letter::{Latency, Summary};
 use crate::store::{SnapshotDone, Store, StoreError};
-use crate::tree::LeaveToLog;
 
 /// Turns while a snapshot is being taken come at least this often, ms.
 const PACE_MS: u64 = 1;
@@ -68,13 +67,12 @@ impl SnapshotTaking {
 
     fn begin(&mut self, engine: &mut Engine, store: &mut Store, host: &mut impl Host) -> Result<(), StoreError> {
         log::info!("taking a snapshot at zxid {}", engine.applied());
-        let upto = engine.applied();
-        let after = store.snapshot_begin(upto, engine.snapshot_estimate())?.unwrap_or(upto);
-        let leave = LeaveToLog { after, upto, least: store.large_data() };
+        let applied = engine.applied();
+        let after = store.snapshot_begin(applied, engine.snapshot_estimate())?.unwrap_or(applied);
         self.walking = true;
         self.begun_us = Some(host.now_us());
         let mut failed = None;
-        engine.snapshot_begin_leaving(leave, &mut |entry| push(store, entry, &mut failed));
+        engine.snapshot_begin_leaving(after, store.large_data(), &mut |entry| push(store, entry, &mut failed));
         failed.map_or(Ok(()), Err)
     }
 

@@ -42,6 +42,7 @@ mod root;
 mod snapshot;
 mod superblock;
 mod supply;
+mod taking;
 #[cfg(test)]
 pub(crate) mod tests;
 mod turn;

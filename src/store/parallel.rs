@@ -18,8 +18,9 @@ use crate::store::chunks::{self, Chunks};
 use crate::store::cover::first_needed;
 use crate::store::error::StoreError;
 use crate::store::frame::{FrameHead, FrameKind, Records};
-use crate::store::replay::{LogTaking, Replay};
+use crate::store::replay::Replay;
 use crate::store::superblock::{SnapshotSlot, Superblock};
+use crate::store::taking::LogTaking;
 use crate::store::window::Window;
 
 /// Batches that are checked ahead of the state.

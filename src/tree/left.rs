@@ -11,19 +11,19 @@ use crate::records::txn::Txn;
 
 /// What is still to come from the log, the last transaction first.
 #[derive(Default)]
-pub(super) struct LeftInLog(Vec<Left>);
+pub(super) struct LeftValues(Vec<LeftValue>);
 
 #[derive(Clone, Copy)]
-struct Left {
+struct LeftValue {
     mzxid: i64,
     id: NodeId,
     mark: ValueMark,
 }
 
-impl LeftInLog {
+impl LeftValues {
     /// The data of a znode that was loaded is in the log.
     pub(super) fn add(&mut self, mzxid: i64, id: NodeId, mark: ValueMark) {
-        self.0.push(Left { mzxid, id, mark });
+        self.0.push(LeftValue { mzxid, id, mark });
     }
 
     /// Every znode has been loaded.
@@ -61,7 +61,7 @@ impl Tree {
             txn => self.fill_from(zxid, txn, &mut wanted),
         }
         if self.left.0.is_empty() {
-            self.left = LeftInLog::default();
+            self.left = LeftValues::default();
         }
         match wanted.first() {
             None => Ok(()),
@@ -72,7 +72,7 @@ impl Tree {
         }
     }
 
-    fn fill_from(&mut self, zxid: Zxid, txn: &Txn<'_>, wanted: &mut Vec<Left>) {
+    fn fill_from(&mut self, zxid: Zxid, txn: &Txn<'_>, wanted: &mut Vec<LeftValue>) {
         let (path, data) = match txn {
             Txn::Create(t) | Txn::Create2(t) => (&t.path, t.data),
             Txn::CreateContainer(t) => (&t.path, t.data),
@@ -81,7 +81,7 @@ impl Tree {
             _ => return,
         };
         let (Some(id), Some(data)) = (self.lookup(path.as_str()), data.0) else { return };
-        let is_it = |left: &Left| (left.id, left.mzxid) == (id, zxid.0) && left.mark == ValueMark::of(data);
+        let is_it = |left: &LeftValue| (left.id, left.mzxid) == (id, zxid.0) && left.mark == ValueMark::of(data);
         if let Some(at) = wanted.iter().position(is_it) {
             wanted.swap_remove(at);
             self.replace_data(id, Some(data));

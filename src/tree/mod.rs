@@ -40,7 +40,7 @@ pub use network::{IpNetwork, NoNetwork};
 pub use node::NodeId;
 pub use owner::Owner;
 pub use quota::{Quota, Track, Unparsable};
-pub use snapshot::{LargeData, LeaveToLog};
+pub use snapshot::{LargeData, LeavingOut};
 pub use stream::StateLoader;
 pub use walk::{STATE_WALKS_MAX, StateWalkId, Walked};
 
@@ -50,7 +50,7 @@ use std::sync::Arc;
 use crate::hash::{Keys, ROOT_HASH};
 use acls::Acls;
 use index::{Ephemerals, Reaper, Turn};
-use left::LeftInLog;
+use left::LeftValues;
 use node::{NODE_SIZE, Name, Node};
 use quota::Quotas;
 use slab::{Branch, Branches, Slab};
@@ -78,7 +78,7 @@ pub struct Tree {
     sizes: TreeSizes,
     snapshots: TreeSnapshots,
     /// Of the snapshot that it was loaded from.
-    left: LeftInLog,
+    left: LeftValues,
     state_walks: StateWalks,
 }
 
@@ -163,7 +163,7 @@ impl Tree {
             quotas: Quotas::default(),
             sizes: TreeSizes::default(),
             snapshots: TreeSnapshots::default(),
-            left: LeftInLog::default(),
+            left: LeftValues::default(),
             state_walks: StateWalks::default(),
         }
     }

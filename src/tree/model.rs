@@ -438,7 +438,7 @@ proptest! {
             match (walk, &mut running) {
                 (Walk::Begin, None) => {
                     let mut entries = Vec::new();
-                    let leave = LeaveToLog { after: Zxid(at as i64 / 2), upto: Zxid(at as i64), least: 2 };
+                    let leave = LeavingOut { after: Zxid(at as i64 / 2), upto: Zxid(at as i64), least: 2 };
                     tree.snapshot_begin_leaving(leave, &mut |entry| entries.push(entry.to_vec()));
                     running = Some((at, model.clone(), tree.digest(), entries));
                 }

@@ -28,7 +28,7 @@ fn weight(entry: &[u8]) -> usize {
 
 /// What a snapshot may leave to the log, which is kept with it: data of `least` bytes and more, set after `after` and up to `upto`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LeaveToLog {
+pub struct LeavingOut {
     /// The log that is kept begins here, at the latest.
     pub after: Zxid,
     /// What the snapshot holds. A state that was received may have something of later transactions, which come once more.
@@ -37,9 +37,9 @@ pub struct LeaveToLog {
     pub least: usize,
 }
 
-impl LeaveToLog {
+impl LeavingOut {
     /// Nothing: the snapshot needs no log.
-    pub const NOTHING: LeaveToLog = LeaveToLog { after: Zxid::ZERO, upto: Zxid::ZERO, least: usize::MAX };
+    pub const NOTHING: LeavingOut = LeavingOut { after: Zxid::ZERO, upto: Zxid::ZERO, least: usize::MAX };
 }
 
 /// Large data of the snapshot that runs, or ran last: bytes in all as far as it is, and of these what it left to the log.
@@ -62,7 +62,7 @@ pub(super) struct TreeSnapshots {
 }
 
 struct Walk {
-    leave: LeaveToLog,
+    leave: LeavingOut,
     next: u32,
     end: u32,
     /// Entries written ahead of the walk, in order.
@@ -79,13 +79,13 @@ impl Tree {
     ///
     /// Panics when one is running already.
     pub fn snapshot_begin(&mut self, emit: &mut dyn FnMut(&[u8])) {
-        self.snapshot_begin_leaving(LeaveToLog::NOTHING, emit);
+        self.snapshot_begin_leaving(LeavingOut::NOTHING, emit);
     }
 
     /// The same of a snapshot that may leave data to the log. [`Tree::fill_from_log`] puts it back.
     ///
     /// Panics when one is running already.
-    pub fn snapshot_begin_leaving(&mut self, leave: LeaveToLog, emit: &mut dyn FnMut(&[u8])) {
+    pub fn snapshot_begin_leaving(&mut self, leave: LeavingOut, emit: &mut dyn FnMut(&[u8])) {
         assert!(self.snapshots.walk.is_none(), "one snapshot at a time");
         let snapshots = &mut self.snapshots;
         if snapshots.unfinished >= UNFINISHED_MAX {
@@ -201,7 +201,7 @@ impl Tree {
     fn write(
         &mut self,
         id: NodeId,
-        leave: LeaveToLog,
+        leave: LeavingOut,
         emit: &mut dyn FnMut(&mut Vec<u8>),
         totals: &mut Totals,
         out: &mut Vec<u8>,
@@ -235,7 +235,7 @@ impl Tree {
 
     /// Whether the log has the data of a znode. What is below `/zookeeper` has a meaning for the tree itself, which it needs at
     /// once when it is loaded.
-    fn leaves_data(&self, id: NodeId, leave: LeaveToLog) -> bool {
+    fn leaves_data(&self, id: NodeId, leave: LeavingOut) -> bool {
         let mzxid = Zxid(self.nodes[id].mzxid);
         mzxid > leave.after && mzxid <= leave.upto && !self.is_system(id)
     }
