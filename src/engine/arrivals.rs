@@ -57,4 +57,21 @@ mod tests {
         assert!(!arrivals.admit(Millis(100), address, 10, 20));
         assert!(arrivals.admit(Millis(100), "10.0.0.2".parse().unwrap(), 10, 20), "others do not wait");
     }
+
+    #[test]
+    fn addresses_that_may_begin_a_burst_again_are_forgotten_once_a_second_at_most() {
+        // a look at all of them for each that comes would be what makes a flood succeed.
+        let mut arrivals = Arrivals::default();
+        let address = |number: u32| IpAddr::from(number.to_be_bytes());
+        // A burst is full again after two seconds.
+        let mut admit = |now: u64, number: u32| {
+            arrivals.admit(Millis(now), address(number), 10, 20);
+            arrivals.len()
+        };
+        (0..10_001).for_each(|number| assert_eq!(admit(3600, number), number as usize + 1));
+        assert_eq!(admit(5000, 20_000), 10_002, "none is full yet");
+        assert_eq!(admit(5900, 20_001), 10_003, "they were looked at less than a second ago");
+        assert_eq!(admit(6000, 20_002), 3);
+        assert_eq!(admit(9000, 20_003), 4, "so few may stay");
+    }
 }

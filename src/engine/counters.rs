@@ -32,3 +32,26 @@ impl Counters {
         *self = Counters { expired, resumed, auth_failed, handshakes_overdue, ..Counters::default() };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_reset_is_what_is_told_of_requests_and_nothing_else() {
+        let mut counters = Counters {
+            received: 1,
+            expired: 2,
+            resumed: 3,
+            auth_failed: 4,
+            handshakes_overdue: 5,
+            ..Counters::default()
+        };
+        counters.replied(7, true);
+        counters.reset();
+        let kept = (counters.expired, counters.resumed, counters.auth_failed, counters.handshakes_overdue);
+        assert_eq!(kept, (2, 3, 4, 5));
+        assert_eq!((counters.received, counters.sent, counters.latency.count()), (0, 0, 0));
+        assert_eq!(counters.update_latency.latency().count(), 0);
+    }
+}

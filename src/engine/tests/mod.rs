@@ -30,6 +30,7 @@ mod quotas;
 mod reconfig;
 mod replies;
 mod sessions;
+mod slices;
 mod states;
 mod told;
 mod watching;

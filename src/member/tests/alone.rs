@@ -14,7 +14,7 @@ use crate::records::{ErrorCode, OpCode};
 use crate::session::{Passwords, SessionPasswords};
 use crate::store::tests::sim_disk::SimDisk;
 use crate::store::tests::world::tiny;
-use crate::store::{MemberState, Soundness, StoreError};
+use crate::store::{MemberState, Soundness, Store, StoreError};
 
 const OK: Option<i32> = Some(0);
 
@@ -319,6 +319,11 @@ fn an_operators_word_is_kept_for_a_file_that_is_new_and_for_no_other() {
     let (_, mut used) = site();
     assert!(!trust_new_file(&mut used.member.store).unwrap(), "it has a session");
     assert_eq!(used.member.store.member_state().soundness, Soundness::Sound);
+    let damaged = Arc::new(SimDisk::new(5));
+    drop(open(&damaged, &tiny()));
+    let mut damaged = Store::open_to_be_filled(damaged, &tiny()).unwrap();
+    assert!(!trust_new_file(&mut damaged).unwrap(), "it may have lost everything");
+    assert_eq!(damaged.member_state().soundness, Soundness::Damaged);
     let mut elected = open(&Arc::new(SimDisk::new(4)), &tiny());
     let state = MemberState { accepted_epoch: 1, current_epoch: 1, ..elected.store.member_state().clone() };
     elected.store.keep(&state).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::hand::{Hand, Past, Wires, roomy};
-use super::site::Site;
+use super::site::{LoopClock, Site, open};
 use crate::ids::{LinkId, Zxid};
 use crate::member::feeding::Feeding;
 use crate::member::{Host, MemberParts};
@@ -50,6 +50,10 @@ fn learners_are_fed_in_turn_where_there_is_not_time_for_all() {
         order.extend(whom);
     }
     assert_eq!(order, [1, 2, 3, 1, 2, 3, 1]);
+    let now_us = wires.clock.now * 1000;
+    wires.clock = LoopClock::at(wires.clock.now);
+    (1..=3).for_each(|slot| feeding.read(link(slot), Zxid::ZERO));
+    assert_eq!(fed(&mut feeding, &mut site, &mut wires, now_us), [], "there is time for nobody");
     // With time for all each has its part.
     (1..=3).for_each(|slot| feeding.read(link(slot), Zxid::ZERO));
     assert_eq!(fed(&mut feeding, &mut site, &mut wires, u64::MAX), [2, 3, 1]);
@@ -180,6 +184,79 @@ fn who_is_fed_no_longer_holds_neither_log_nor_state() {
         }
         assert_eq!((site.member.store.pins.first(), walks(&mut site)), (None, free), "{is_role_over}");
     }
+}
+
+#[test]
+fn a_state_is_sent_in_pieces_as_far_as_time_and_connection_allow() {
+    // SC-33, R-26: no more than a megabyte waits for a connection, and a piece beside it.
+    let past = Past::writes(900, 2000);
+    let piece = 66 << 10;
+    let sent = |wires: &Wires| wires.raw.iter().map(|(_, size)| *size).sum::<usize>();
+    let begin = || {
+        let mut site = Site::of(open(&Arc::new(SimDisk::of_image(past.image(), 3)), &roomy()));
+        let (mut feeding, mut wires) = (Feeding::default(), Wires::default());
+        feeding.open_snapshot(link(1));
+        assert_eq!(fed(&mut feeding, &mut site, &mut wires, u64::MAX), [1]);
+        feeding.stream_snapshot(link(1));
+        (site, feeding, wires)
+    };
+    let is_whole = |events: &[ZabEvent]| matches!(events, [ZabEvent::SnapshotStreamed { .. }]);
+    let is_more = |events: &[ZabEvent]| matches!(events, [ZabEvent::StateMoves { link: moves }] if *moves == link(1));
+    // A connection that takes everything, and no hurry.
+    let (mut site, mut feeding, mut wires) = begin();
+    assert!(is_whole(&turn(&mut feeding, &mut site, &mut wires, u64::MAX)));
+    let whole = sent(&wires);
+    assert!(whole > 1_800_000 && wires.raw.iter().all(|(to, size)| *to == link(1) && *size < piece), "{whole}");
+    assert!(wires.raw.len() < 40, "{} pieces", wires.raw.len());
+    // One that takes nothing for a while.
+    let (mut site, mut feeding, mut wires) = begin();
+    wires.is_blocked = true;
+    assert!(is_more(&turn(&mut feeding, &mut site, &mut wires, u64::MAX)));
+    assert!(((1 << 20)..(1 << 20) + piece).contains(&sent(&wires)), "{}", sent(&wires));
+    assert!(!feeding.goes_on(&wires) && turn(&mut feeding, &mut site, &mut wires, u64::MAX).is_empty());
+    wires.waiting.clear();
+    wires.is_blocked = false;
+    assert!(feeding.goes_on(&wires) && is_whole(&turn(&mut feeding, &mut site, &mut wires, u64::MAX)));
+    assert_eq!(sent(&wires), whole);
+    // No time: what was walked leaves, and the next turn goes on.
+    let (mut site, mut feeding, mut wires) = begin();
+    wires.clock.look_us = 10;
+    let mut turns = 1;
+    loop {
+        let until_us = wires.now_us() + 20;
+        let (before, events) = (wires.raw.len(), turn(&mut feeding, &mut site, &mut wires, until_us));
+        assert_eq!(wires.raw.len(), before + 1, "turn {turns}");
+        if is_whole(&events) {
+            break;
+        }
+        assert!(is_more(&events) && feeding.goes_on(&wires));
+        turns += 1;
+    }
+    assert_eq!(sent(&wires), whole);
+    assert!(turns > 10, "{turns}");
+}
+
+#[test]
+fn a_learner_that_asks_for_other_log_than_it_was_given_last_is_given_what_it_asks_for() {
+    // L-03, R-26: what was kept open for the other is kept no longer.
+    let past = Past::writes(20, 1000);
+    let mut site = Site::of(open(&Arc::new(SimDisk::of_image(past.image(), 3)), &roomy()));
+    let (mut feeding, mut wires) = (Feeding::default(), Wires::default());
+    let mut reads = |after: Zxid| {
+        feeding.read(link(1), after);
+        let events = turn(&mut feeding, &mut site, &mut wires, u64::MAX);
+        let [ZabEvent::Records { before, txns, .. }] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(*before, Some(after));
+        txns.first().map(|(zxid, _)| *zxid)
+    };
+    for at in [2, 9, 5] {
+        assert_eq!(reads(past.txns[at].0), Some(past.txns[at + 1].0));
+    }
+    let member = &mut site.member;
+    let mut parts =
+        MemberParts { engine: &mut member.engine, store: &mut member.store, snapshots: &mut member.snapshots };
+    feeding.forget(&mut parts, link(1));
+    assert_eq!(site.member.store.pins.first(), None);
 }
 
 #[test]

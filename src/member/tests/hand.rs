@@ -33,6 +33,10 @@ pub(super) struct Wires {
     pub heard: Vec<(LinkId, Vec<u8>)>,
     /// Bytes that a connection has not taken yet.
     pub waiting: BTreeMap<LinkId, usize>,
+    /// Pieces of states, where they went to and how large they were.
+    pub raw: Vec<(LinkId, usize)>,
+    /// Nobody takes anything for now.
+    pub is_blocked: bool,
     /// How many packets were handed to the system.
     pub flushed: usize,
     vote: Option<Notification>,
@@ -59,6 +63,13 @@ impl Host for Wires {
 
     fn send(&mut self, link: LinkId, packet: &QuorumPacket) {
         self.sent.push((link, packet.clone()));
+    }
+
+    fn send_raw(&mut self, link: LinkId, bytes: Vec<u8>) {
+        self.raw.push((link, bytes.len()));
+        if self.is_blocked {
+            *self.waiting.entry(link).or_default() += bytes.len();
+        }
     }
 
     fn output_len(&self, link: LinkId) -> usize {

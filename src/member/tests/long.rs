@@ -223,9 +223,9 @@ fn a_member_may_leave_once_it_has_applied_what_is_committed() {
     }
     assert!(hand.member.may_leave() && !hand.member.goes_on() && hand.member.applied() < past.end());
     hand.hears(PacketType::COMMIT, past.end());
-    assert!(!hand.member.may_leave() && hand.member.goes_on());
+    assert!(!hand.member.may_leave() && hand.member.goes_on() && hand.member.has_undelivered());
     hand.turn();
-    assert!(hand.member.may_leave() && hand.member.applied() == past.end());
+    assert!(hand.member.may_leave() && !hand.member.has_undelivered() && hand.member.applied() == past.end());
 }
 
 #[test]

@@ -1,0 +1,133 @@
+//! In how many turns a long reply is made: what it costs decides, so that others have theirs in between.
+
+use super::*;
+use crate::jute::Text;
+use crate::records::Id;
+use crate::records::multi::MultiHeader;
+use crate::records::requests::SetWatchesRequest;
+
+/// A member with the znodes `/p/0000` and so on, whose list of rights has so many entries; ephemeral ones, perhaps.
+fn world_of(count: usize, rights: usize, flags: i32) -> (World, ConnId) {
+    let mut world = World::with(EngineSettings {
+        tick_ms: 1000,
+        session_timeout_min_ms: 2000,
+        session_timeout_max_ms: 3_600_000,
+        ..EngineSettings::default()
+    });
+    let conn = world.client();
+    world.create(conn, "/p", 0);
+    let ips: Vec<String> = (1..rights).map(|number| format!("10.0.0.{number}")).collect();
+    fn of_ip(ip: &str) -> Acl<'_> {
+        Acl { perms: 31, id: Id { scheme: "ip".into(), id: ip.into() } }
+    }
+    let acl: Vec<Acl<'_>> = match rights {
+        0 => vec![Acl::open()],
+        _ => ips.iter().map(String::as_str).chain(["127.0.0.1"]).map(of_ip).collect(),
+    };
+    let mut body = Vec::new();
+    for number in 0..count {
+        encode(&MultiHeader::request(OpCode::Create), &mut body);
+        let path = format!("/p/{number:04}");
+        let request =
+            CreateRequest { path: path.as_str().into(), data: Buffer::new(b""), acl: Some(acl.clone()), flags };
+        encode(&request, &mut body);
+        if body.len() > 500_000 || number + 1 == count {
+            encode(&MultiHeader::END, &mut body);
+            assert_eq!(world.raw(conn, OpCode::Multi, &body).code(), ErrorCode::Ok);
+            body.clear();
+        }
+    }
+    (world, conn)
+}
+
+impl World {
+    /// In how many turns this is answered, and with how many bytes.
+    fn turns(&mut self, conn: ConnId, op: OpCode, body: &[u8]) -> (usize, usize) {
+        self.xid += 1;
+        let mut payload = Vec::new();
+        encode(&RequestHeader { xid: self.xid, op: op.to_i32() }, &mut payload);
+        payload.extend_from_slice(body);
+        self.send(conn, &payload);
+        let mut turns = 0;
+        loop {
+            if let Some(frame) = self.frames(conn).pop() {
+                assert_eq!(frame.code(), ErrorCode::Ok, "{op}");
+                return (turns, frame.body.len());
+            }
+            assert!(turns < 200, "{op} is never answered");
+            self.engine.go_on();
+            turns += 1;
+        }
+    }
+}
+
+fn bytes(record: &impl serde::Serialize) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode(record, &mut out);
+    out
+}
+
+#[test]
+fn a_list_of_children_or_ephemerals_takes_the_turns_that_it_costs() {
+    // 2 for a child, 4 for the path of an ephemeral: of 16,000 in a turn.
+    let (mut world, conn) = world_of(7000, 0, 1);
+    let all = bytes(&PathWatchRequest { path: "/p".into(), watch: false });
+    assert_eq!(world.turns(conn, OpCode::GetChildren, &all).0, 1);
+    let ephemerals = bytes(&PathRequest { path: "/".into() });
+    assert_eq!(world.turns(conn, OpCode::GetEphemerals, &ephemerals).0, 2);
+    let (mut world, conn) = world_of(9000, 0, 1);
+    assert_eq!(world.turns(conn, OpCode::GetChildren, &all).0, 2);
+    assert_eq!(world.turns(conn, OpCode::GetEphemerals, &ephemerals).0, 3);
+}
+
+#[test]
+fn a_list_that_is_as_long_as_a_reply_may_be_is_sent_and_a_longer_one_is_not() {
+    //
+    let (mut world, conn) = world_of(2500, 0, 1);
+    let (all, ephemerals) =
+        (bytes(&PathWatchRequest { path: "/p".into(), watch: false }), bytes(&PathRequest { path: "/".into() }));
+    for (op, body) in [(OpCode::GetChildren, &all), (OpCode::GetEphemerals, &ephemerals)] {
+        let (_, length) = world.turns(conn, op, body);
+        let mut fits = |limit: usize| {
+            world.engine.settings.limits.reply_size_max = limit;
+            let frame = world.raw(conn, op, body);
+            world.engine.settings.limits.reply_size_max = usize::MAX;
+            frame.code() == ErrorCode::Ok
+        };
+        let least = (length - 8..length + 64).find(|limit| fits(*limit)).expect("some limit is enough");
+        assert_eq!(least, 20 + length, "{op}: with its header");
+    }
+}
+
+#[test]
+fn watches_that_are_set_again_take_the_turns_that_their_paths_and_rights_cost() {
+    // 7 for a path, and an eighth of the entries of a list that is not open.
+    let watches = |count: usize| {
+        let paths: Vec<String> = (0..count).map(|number| format!("/p/{number:04}")).collect();
+        let data: Vec<Text<'_>> = paths.iter().map(|path| path.as_str().into()).collect();
+        bytes(&SetWatchesRequest { relative_zxid: 1 << 40, data, exist: Vec::new(), child: Vec::new() })
+    };
+    let (mut world, conn) = world_of(3000, 0, 0);
+    assert_eq!(world.turns(conn, OpCode::SetWatches, &watches(2200)).0, 1);
+    assert_eq!(world.turns(conn, OpCode::SetWatches, &watches(3000)).0, 2);
+    let (mut world, conn) = world_of(1000, 79, 0);
+    assert_eq!(world.turns(conn, OpCode::SetWatches, &watches(900)).0, 1);
+    assert_eq!(world.turns(conn, OpCode::SetWatches, &watches(1000)).0, 2);
+}
+
+#[test]
+fn a_read_of_many_takes_the_turns_that_its_parts_cost() {
+    // 8 for a part, a sixteenth of its bytes, and an eighth of the entries of a list that is not open.
+    let reads = |count: usize| {
+        let mut body = Vec::new();
+        for number in 0..count {
+            encode(&MultiHeader::request(OpCode::GetData), &mut body);
+            encode(&PathWatchRequest { path: format!("/p/{number:04}").as_str().into(), watch: false }, &mut body);
+        }
+        encode(&MultiHeader::END, &mut body);
+        body
+    };
+    let (mut world, conn) = world_of(1800, 0, 0);
+    assert_eq!(world.turns(conn, OpCode::MultiRead, &reads(1500)).0, 1);
+    assert_eq!(world.turns(conn, OpCode::MultiRead, &reads(1800)).0, 2);
+}
