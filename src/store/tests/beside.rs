@@ -3,13 +3,14 @@
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::Model;
 use super::sim_disk::SimDisk;
 use super::world::tiny;
 use crate::ids::{Millis, Zxid};
 use crate::store::access::{Disk, ReadAt};
-use crate::store::{Record, Store, StoreError};
+use crate::store::{Record, Store, StoreError, StoreOptions};
 
 /// A disk whose direct writes wait until they are let go.
 struct Held {
@@ -22,6 +23,13 @@ struct Held {
 struct Holder {
     begun: Receiver<u64>,
     go_on: SyncSender<io::Result<()>>,
+}
+
+impl Holder {
+    /// Where the next write is that has begun.
+    fn next(&self) -> u64 {
+        self.begun.recv_timeout(Duration::from_secs(60)).expect("a write begins")
+    }
 }
 
 fn held(disk: SimDisk) -> (Arc<Held>, Holder) {
@@ -95,33 +103,62 @@ impl Disk for Held {
 
 /// A store with a snapshot of several chunks under way, the first of which is being written at the place that is told.
 fn writing() -> (Store, Holder, u64) {
-    let disk = SimDisk::new(1);
-    {
-        let image = Arc::new(disk);
-        let mut store = super::open(&image, &tiny());
-        store.append(&[Record { zxid: Zxid(1), txn: b"one" }]).unwrap();
-        (0..20).for_each(|now| drop(store.tick(Millis(now)).unwrap()));
-        drop(store);
-        let (disk, holder) = held(SimDisk::of_image(image.image(), 2));
-        let (mut store, _) = Store::open_on(disk, &tiny(), &mut Model::default()).unwrap();
-        store.append(&[Record { zxid: Zxid(2), txn: b"two" }]).unwrap();
-        store.snapshot_begin(Zxid(2), 30_000).unwrap();
-        (0..20).for_each(|_| store.snapshot_push(&[7; 996]).unwrap());
-        let at = holder.begun.recv().unwrap();
-        (store, holder, at)
+    let image = Arc::new(SimDisk::new(1));
+    let mut store = super::open(&image, &tiny());
+    store.append(&[Record { zxid: Zxid(1), txn: b"one" }]).unwrap();
+    for now in 0..20 {
+        store.tick(Millis(now)).unwrap();
     }
+    drop(store);
+    let (disk, holder) = held(SimDisk::of_image(image.image(), 2));
+    let (mut store, _) = Store::open_on(disk, &tiny(), &mut Model::default()).unwrap();
+    store.append(&[Record { zxid: Zxid(2), txn: b"two" }]).unwrap();
+    store.snapshot_begin(Zxid(2), 30_000).unwrap();
+    for _ in 0..20 {
+        store.snapshot_push(&[7; 996]).unwrap();
+    }
+    let at = holder.next();
+    (store, holder, at)
 }
 
 /// Turns until nothing of a snapshot is left; what was told meanwhile.
 fn turns(store: &mut Store) -> Vec<Result<u64, StoreError>> {
     let mut told = Vec::new();
     let mut now = 100;
+    let begun = Instant::now();
     while store.snapshot_running() {
         now += 1;
+        assert!(begun.elapsed().as_secs() < 60, "the snapshot does not end");
         told.extend(store.tick(Millis(now)).unwrap().map(|done| done.outcome));
         std::thread::yield_now();
     }
     told
+}
+
+#[test]
+fn who_has_an_extent_zeroed_beside_it_says_when_to_look_at_it_again() {
+    let (disk, holder) = held(SimDisk::new(1));
+    let extent_size = 64 << 10;
+    let options = StoreOptions { extent_size, initial_size: extent_size, mark_after_ms: 0, ..tiny() };
+    // The first write of all makes the file.
+    holder.go_on.send(Ok(())).unwrap();
+    let (mut store, _) = Store::open_on(disk, &options, &mut Model::default()).unwrap();
+    let small = store.stats().file_bytes;
+    store.append(&[Record { zxid: Zxid(1), txn: &[1; 4000] }]).unwrap();
+    assert_eq!(store.poll_timeout(Millis(1)), None);
+    store.tick(Millis(1)).unwrap();
+    for _ in 0..2 {
+        holder.next();
+    }
+    // Nothing else waits to be done.
+    assert_eq!(store.poll_timeout(Millis(1)), Some(10));
+    assert_eq!(store.tick(Millis(2)), Ok(None));
+    assert_eq!(store.stats().file_bytes, small, "it does not count before it is zeroed");
+    for _ in 0..50 {
+        holder.go_on.send(Ok(())).unwrap();
+    }
+    store.wait_for_helper().unwrap();
+    assert_eq!(store.stats().file_bytes, store.extents.bytes_of(1));
 }
 
 #[test]
@@ -137,6 +174,23 @@ fn a_snapshot_that_its_caller_gives_up_ends_with_its_last_write_and_is_not_repor
     assert!(store.space().free > before, "its space is free again");
     assert!(holder.begun.try_recv().is_err(), "nothing more of it is written");
     assert_eq!(store.stats().snapshots_failed, 1);
+}
+
+#[test]
+fn a_state_is_installed_once_the_snapshot_that_is_being_written_has_let_go() {
+    // S-08
+    let (mut store, holder, at) = writing();
+    holder.go_on.send(Ok(())).unwrap();
+    let state = store.member_state().clone();
+    store.install_begin(Zxid(9), 100, &state).unwrap();
+    assert_eq!(store.stats().snapshots_failed, 1);
+    store.snapshot_push(b"whole").unwrap();
+    store.snapshot_finish().unwrap();
+    // The place of the first is used again.
+    assert_eq!(holder.next(), at);
+    holder.go_on.send(Ok(())).unwrap();
+    assert_eq!(store.snapshot_wait().unwrap().outcome, Ok(9));
+    assert_eq!(store.last_zxid(), Zxid(9));
 }
 
 #[test]
@@ -175,7 +229,9 @@ fn who_waits_for_room_waits_for_a_chunk_and_goes_on_with_the_next() {
     store.snapshot_await_room().unwrap();
     let after = store.snapshot_backlog();
     assert!(after < before, "{after} of {before} bytes still wait");
-    (0..20).for_each(|_| holder.go_on.send(Ok(())).unwrap());
+    for _ in 0..20 {
+        holder.go_on.send(Ok(())).unwrap();
+    }
     store.snapshot_finish().unwrap();
     assert_eq!(store.snapshot_wait().unwrap().outcome, Ok(20_000));
     assert_eq!(store.snapshot_backlog(), 0);

@@ -8,7 +8,9 @@ use super::sim_disk::SimDisk;
 use super::world::tiny;
 use crate::ids::{Millis, Zxid};
 use crate::store::access::{Disk, ReadAt};
-use crate::store::layout::{EXTENTS_AT, SLOT_AT, SLOT_LEN, frame, sb};
+use crate::store::chain::Chain;
+use crate::store::frame::{FrameHead, FrameKind, Records, record_len};
+use crate::store::layout::{EXTENTS_AT, PAGE, SLOT_AT, SLOT_LEN, frame, record, sb};
 use crate::store::recover::recover_image;
 use crate::store::{EndOfLog, Record, Store, StoreError, StoreOptions, SyncMode};
 
@@ -295,4 +297,38 @@ fn a_mark_follows_the_last_records_once_and_not_too_early() {
     store.tick(Millis(2000)).unwrap();
     store.tick(Millis(2050)).unwrap();
     assert_eq!(marks(), 2);
+}
+
+#[test]
+fn what_is_between_records_and_behind_frames_is_zeros() {
+    // As the document says, whatever lay in memory before.
+    let disk = Arc::new(SimDisk::new(1));
+    let mut store = open(&disk, &tiny());
+    let mut zxid = 0;
+    for len in (0..40).rev().chain([4000, 1, 2000, 3]) {
+        let txn = vec![0xff; len];
+        let records = [1, 2, 3].map(|more| Record { zxid: Zxid(zxid + more), txn: &txn });
+        store.append(&records).unwrap();
+        zxid += 3;
+    }
+    let (end, page) = (store.log.at as usize, (store.log.at as usize).next_multiple_of(PAGE));
+    let image = disk.image();
+    assert!(image[end..page].iter().all(|byte| *byte == 0), "behind the last frame");
+    let visit = &mut |head: &FrameHead, body: &[u8]| {
+        let mut padded = 0;
+        if head.kind == FrameKind::Txns {
+            for one in Records::of(body) {
+                let txn = one.unwrap().txn;
+                let from = padded + record::HEADER_LEN + txn.len();
+                padded += record_len(txn.len());
+                assert!(body[from..padded].iter().all(|byte| *byte == 0), "behind {} bytes", txn.len());
+            }
+        }
+        let from = head.own_offset as usize + frame::HEADER_LEN + body.len();
+        let to = (head.own_offset + head.len()) as usize;
+        assert!(image[from..to].iter().all(|byte| *byte == 0), "behind frame {}", head.fseq);
+        Ok(())
+    };
+    let chain = Chain::walk(&&image[..], store.sb(), visit).unwrap();
+    assert_eq!(chain.records, 132);
 }
