@@ -243,3 +243,25 @@ fn each_reason_for_closing_has_words_of_its_own() {
     words.dedup();
     assert_eq!(words.len(), all.len());
 }
+
+#[test]
+fn what_was_decided_is_remembered_until_it_is_applied_and_no_longer() {
+    // by a list, and without one, when nothing is decided until it is applied.
+    let mut world = World::new();
+    let (owner, other) = (world.client(), world.client());
+    world.request(other, OpCode::Create, &create("/a", 0));
+    assert!(world.engine.decider.outstanding.len() > 0);
+    world.commit();
+    assert_eq!(world.engine.decider.outstanding.len(), 0);
+    for number in 0..300 {
+        world.create(owner, &format!("/{number}"), 1);
+    }
+    world.request(owner, OpCode::CloseSession, &());
+    world.request(other, OpCode::Create, &create("/b", 0));
+    // What came behind the end of the session was not decided before that was applied.
+    world.commit();
+    world.commit();
+    world.frames(other);
+    assert!(world.exists(other, "/b", false) && !world.exists(other, "/7", false));
+    assert_eq!(world.engine.decider.outstanding.len(), 0);
+}

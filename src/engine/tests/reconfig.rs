@@ -240,3 +240,27 @@ fn what_the_log_proposes_is_read_from_its_own_record_and_not_from_the_znode_that
     state.load_begin(Zxid::new(1, 1));
     assert_eq!(state.reconfig_replayed(), None, "it was cut from the log");
 }
+
+#[test]
+fn a_configuration_that_comes_into_force_without_a_transaction_is_told_at_once_while_clients_are_served() {
+    let mut world = leader(settings());
+    let told = |world: &World| String::from_utf8(world.engine.config_data()).unwrap();
+    assert_eq!(told(&world), THREE);
+    let newer = three().changed("server.4=d:1:2:participant;0.0.0.0:3", "").unwrap().with_version(Zxid(0x1_0000_0007));
+    world.engine.configured(&newer);
+    assert_eq!(told(&world), newer.to_string());
+}
+
+#[test]
+fn the_configuration_of_a_transaction_is_in_force_whatever_an_older_state_says_later() {
+    let mut world = leader(settings());
+    let line = "server.4=d:1:2:participant;0.0.0.0:3";
+    let changed = world.engine.change_config(|view| view.seen.changed(line, "").ok()).expect("it may be changed");
+    world.commit();
+    assert_eq!(world.engine.config_data(), changed.to_string().as_bytes());
+    // A member whose log is cut, or who is sent a state, begins with what had been before.
+    world.engine.retire().unwrap();
+    world.engine.reload(|_| Ok::<(), ()>(())).unwrap();
+    world.engine.serve(Duty::Decide { epoch: 2 }, Millis(1), WallMillis(1_700_000_000_001));
+    assert_eq!(world.engine.config_data(), changed.to_string().as_bytes());
+}

@@ -315,6 +315,25 @@ fn a_log_that_cannot_be_cut_where_the_leaders_ends_is_replaced_by_the_whole_stat
 }
 
 #[test]
+fn who_reads_without_a_leader_is_closed_before_the_state_of_a_leader_is_installed() {
+    // G-01, S-21
+    let (old, past) = (Past::writes(3, 10), Past::writes(40, 100));
+    let mut hand = Hand::joining(&roomy(), JoinSettings { is_read_only: true, trusts_new_file: Some(true) });
+    hand.follows_by_log(5, &old.txns);
+    hand.loses_leader();
+    hand.wires.clock.now += 2000;
+    hand.turn();
+    let conn = hand.client(true);
+    hand.promises(6);
+    hand.hears_state(&past);
+    assert!(hand.duty() == Duty::ReadOnly && hand.sent_to(conn).0, "it shows what it has until then");
+    hand.hears(PacketType::NEWLEADER, Zxid::new(6, 0));
+    assert!(hand.duty() == Duty::None && !hand.sent_to(conn).0);
+    hand.serves(6);
+    assert_eq!(hand.state(), (past.end(), past.digest));
+}
+
+#[test]
 fn who_may_read_without_a_leader_may_not_while_one_is_followed_or_about_to_be() {
     // G-01: the two seconds begin when there is none, and end when one sends its history.
     let past = Past::writes(5, 10);

@@ -149,7 +149,7 @@ fn a_transaction_that_has_no_room_in_any_extent_ends_the_role_of_a_follower() {
 fn a_state_is_written_as_fast_as_the_time_of_a_turn_allows() {
     // 64 znodes between two looks at the clock, two milliseconds in a turn.
     let past = Past::writes(400, 10);
-    for (look_us, turns) in [(0, 1..=1), (900, 2..=3), (2500, 5..=8)] {
+    for (look_us, turns) in [(0, 1..=1), (900, 2..=3), (1000, 3..=3), (2500, 5..=8)] {
         let mut hand = Hand::new(&roomy());
         hand.promises(5);
         hand.hears_state(&past);
