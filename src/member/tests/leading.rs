@@ -7,7 +7,7 @@ use crate::ids::{LinkId, Millis, Zxid};
 use crate::jute::{Buffer, encode};
 use crate::records::OpCode;
 use crate::records::peer::{PacketType, QuorumPacket};
-use crate::records::requests::SetDataRequest;
+use crate::records::requests::{PathRequest, SetDataRequest};
 use crate::store::StoreOptions;
 use crate::store::tests::world::tiny;
 use crate::zab::{Standing, ZabEvent};
@@ -121,6 +121,27 @@ fn a_learner_whose_client_asks_for_what_has_no_room_is_disconnected_and_no_other
     assert_eq!((&hand.wires.closed[..], hand.learners()), (&[link(1)][..], 1));
     assert_eq!(hand.member.applied().0, before.0 + 1);
     assert!(matches!(hand.member.standing(), Some(Standing::Leading { .. })));
+}
+
+#[test]
+fn a_sync_of_a_learners_client_is_answered_as_soon_as_the_write_before_it_is_over() {
+    // G-04, L-02: nothing else need come.
+    let mut hand = Hand::leading(&Past::writes(2, 10), &roomy());
+    hand.is_followed(link(1));
+    let (conn, bytes) = hand.client_with_writes(1, 10);
+    hand.is_slow = true;
+    hand.member.engine.receive(conn, &bytes);
+    hand.turn();
+    let mut body = Vec::new();
+    encode(&PathRequest { path: "/".into() }, &mut body);
+    hand.is_asked(link(1), OpCode::Sync, &body);
+    hand.turns(3);
+    let answers = |hand: &Hand| {
+        hand.wires.sent.iter().filter(|(to, packet)| *to == link(1) && packet.kind == PacketType::SYNC).count()
+    };
+    assert_eq!(answers(&hand), 0, "no quorum has what was before it");
+    hand.end_write();
+    assert_eq!((answers(&hand), hand.wires.flushed), (1, hand.wires.sent.len()));
 }
 
 #[test]
