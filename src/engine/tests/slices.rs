@@ -131,3 +131,33 @@ fn a_read_of_many_takes_the_turns_that_its_parts_cost() {
     assert_eq!(world.turns(conn, OpCode::MultiRead, &reads(1500)).0, 1);
     assert_eq!(world.turns(conn, OpCode::MultiRead, &reads(1800)).0, 2);
 }
+
+#[test]
+fn a_multi_of_much_data_is_decided_in_the_turns_that_its_bytes_cost() {
+    // A sixteenth of its bytes, beside what each part costs.
+    let (mut world, conn) = world_of(1, 0, 0);
+    let mut decided_in = |size: usize| {
+        let mut body = Vec::new();
+        let data = vec![7; size];
+        for _ in 0..150 {
+            encode(&MultiHeader::request(OpCode::SetData), &mut body);
+            let request = SetDataRequest { path: "/p/0000".into(), data: Buffer::new(&data), version: -1 };
+            encode(&request, &mut body);
+        }
+        encode(&MultiHeader::END, &mut body);
+        world.xid += 1;
+        let mut payload = bytes(&RequestHeader { xid: world.xid, op: OpCode::Multi.to_i32() });
+        payload.extend_from_slice(&body);
+        world.send(conn, &payload);
+        let mut turns = 0;
+        while !world.engine.has_proposals() {
+            world.engine.go_on();
+            turns += 1;
+            assert!(turns < 200, "it is never decided");
+        }
+        world.commit();
+        assert_eq!(world.frames(conn).pop().map(|frame| frame.code()), Some(ErrorCode::Ok));
+        turns
+    };
+    assert_eq!((decided_in(10), decided_in(4000)), (0, 3));
+}
