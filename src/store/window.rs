@@ -143,4 +143,31 @@ mod tests {
         assert!(window.bytes(3 * PAGE as u64, 1, 2 * PAGE as u64).is_err());
         assert_eq!(noted.1.into_inner().unwrap(), [(PAGE as u64, PAGE)]);
     }
+
+    /// Bytes of which a page cannot be read.
+    struct Rotten(Vec<u8>, u64);
+
+    impl ReadAt for Rotten {
+        fn len(&self) -> io::Result<u64> {
+            Ok(self.0.len() as u64)
+        }
+
+        fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<()> {
+            match at < self.1 + PAGE as u64 && at + buf.len() as u64 > self.1 {
+                true => Err(io::ErrorKind::InvalidData.into()),
+                false => (&self.0[..]).read_at(buf, at),
+            }
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_not_there_when_it_is_asked_for_again() {
+        let image: Vec<u8> = (0..5 * PAGE).map(|at| (at / 7) as u8).collect();
+        let rotten = Rotten(image.clone(), 2 * PAGE as u64);
+        let mut window = Window::new(&rotten);
+        for (at, is_there) in [(0, true), (2, false), (2, false), (1, true), (2, false), (3, true), (2, false)] {
+            let found = window.bytes((at * PAGE) as u64, PAGE, image.len() as u64).ok();
+            assert_eq!(found, is_there.then(|| &image[at * PAGE..(at + 1) * PAGE]), "page {at}");
+        }
+    }
 }

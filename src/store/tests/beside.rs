@@ -222,6 +222,16 @@ fn a_stop_waits_for_the_write_that_is_under_way_and_for_no_other() {
 }
 
 #[test]
+fn a_store_that_is_dropped_takes_its_thread_with_it() {
+    let (store, holder, _) = writing();
+    let disk = Arc::clone(&store.extents.root.disk);
+    holder.go_on.send(Ok(())).unwrap();
+    drop(holder.go_on);
+    drop(store);
+    assert_eq!(Arc::strong_count(&disk), 1);
+}
+
+#[test]
 fn who_waits_for_room_waits_for_a_chunk_and_goes_on_with_the_next() {
     let (mut store, holder, _) = writing();
     let before = store.snapshot_backlog();

@@ -9,7 +9,7 @@ use super::world::tiny;
 use crate::ids::Zxid;
 use crate::store::layout::{PAGE, chunk};
 use crate::store::recover::recover_image;
-use crate::store::{Record, Replay, parallel};
+use crate::store::{Record, Replay, StoreOptions, parallel};
 
 /// Bytes of entries that a chunk has.
 const PAYLOAD: usize = PAGE - chunk::HEADER_LEN;
@@ -64,5 +64,56 @@ fn entries_come_back_whole_wherever_a_chunk_ends() {
             let whole = parallel::recover(&&image[..], &superblock(&image), &mut found, threads);
             assert!(whole.is_some() && found.0 == entries, "{left} bytes left, threads: {threads}");
         }
+    }
+}
+
+#[test]
+fn a_state_of_many_batches_is_taken_in_once_and_in_order() {
+    // S-40: more than is handed over together, of the snapshot and of the log behind it.
+    let disk = Arc::new(SimDisk::new(1));
+    let options = StoreOptions { extent_size: 256 << 10, max_size: 64 << 20, max_record: 128 << 10, ..tiny() };
+    let mut store = open(&disk, &options);
+    store.append(&[Record { zxid: Zxid(1), txn: b"x" }]).unwrap();
+    store.snapshot_begin(Zxid(1), 4 << 20).unwrap();
+    for number in 0..60_u8 {
+        store.snapshot_push(&vec![number; 50_000]).unwrap();
+    }
+    store.snapshot_finish().unwrap();
+    store.snapshot_wait().unwrap().outcome.unwrap();
+    for zxid in 2..=60 {
+        store.append(&[Record { zxid: Zxid(zxid), txn: &vec![zxid as u8; 60_000] }]).unwrap();
+    }
+    let image = disk.image();
+    for threads in [false, true] {
+        let mut found = Logged::default();
+        let whole = parallel::recover(&&image[..], &superblock(&image), &mut found, threads).unwrap();
+        assert_eq!(whole.replayed, 59);
+        assert!(found.0.0.iter().map(|entry| entry[0]).eq(0..60), "threads: {threads}");
+        assert!(found.1.iter().copied().eq(2..=60), "threads: {threads}");
+    }
+}
+
+/// Keeps which transactions came as well.
+#[derive(Default)]
+struct Logged(Kept, Vec<i64>);
+
+impl Replay for Logged {
+    fn snapshot_begin(&mut self, zxid: Zxid) {
+        self.1.clear();
+        self.0.snapshot_begin(zxid);
+    }
+
+    fn snapshot_entry(&mut self, entry: &[u8]) -> Result<(), String> {
+        self.0.snapshot_entry(entry)
+    }
+
+    fn snapshot_end(&mut self) -> Result<(), String> {
+        self.0.snapshot_end()
+    }
+
+    fn txn(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), String> {
+        assert!(txn.len() == 60_000 && txn.iter().all(|byte| *byte == zxid.0 as u8));
+        self.1.push(zxid.0);
+        Ok(())
     }
 }
