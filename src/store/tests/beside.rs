@@ -180,6 +180,8 @@ fn a_snapshot_that_its_caller_gives_up_ends_with_its_last_write_and_is_not_repor
 fn a_state_is_installed_once_the_snapshot_that_is_being_written_has_let_go() {
     // S-08
     let (mut store, holder, at) = writing();
+    // What has not begun does not begin any more.
+    store.snapshot_abort();
     holder.go_on.send(Ok(())).unwrap();
     let state = store.member_state().clone();
     store.install_begin(Zxid(9), 100, &state).unwrap();
