@@ -11,7 +11,7 @@ use crate::store::log::{EarlierExtents, Log};
 use crate::store::options::{Space, SpaceLevel, StoreOptions};
 use crate::store::pace::LogLoad;
 use crate::store::snapshot::Snapshots;
-use crate::store::superblock::{ExtentState, Superblock};
+use crate::store::superblock::{ExtentState, SnapshotSlot, Superblock};
 
 /// Bytes of a running snapshot that may wait in memory, at least; else a sixteenth of it.
 const WAITING_MAX: u64 = 20 << 20;
@@ -94,7 +94,9 @@ impl Budget<'_> {
     /// Most bytes of log between the beginnings of two snapshots.
     pub(crate) fn log_window(&self) -> u64 {
         let snapshot = self.largest_snapshot().max(self.demand.newest_whole);
-        self.window_of(snapshot, self.has_large_records(), self.leaves_after().is_some())
+        // While log is kept for data that was left to it, a longer window would be kept as well.
+        let leaves = self.leaves_after().is_some() || self.sb().snapshots.iter().flatten().any(SnapshotSlot::leaves);
+        self.window_of(snapshot, self.has_large_records(), leaves)
     }
 
     /// Bytes of log after which a snapshot is due. A snapshot that has to be written for each few large transactions takes
@@ -109,9 +111,9 @@ impl Budget<'_> {
         })
     }
 
-    /// The zxid after which data may be left to the log by a snapshot that is taken now: that of the newest one, because the log
-    /// from there on is kept for that anyway. `None` where it would not be worth reading so much more of the log at a restart, or
-    /// where the log is to go.
+    /// The zxid after which data may be left to the log by a snapshot that is taken now: that of the newest one, behind which all of
+    /// the log is there. `None` where it would not be worth reading so much more of the log at a restart, as far as the newest
+    /// published since the opening tells, or where the log is to go.
     pub(crate) fn leaves_after(&self) -> Option<Zxid> {
         let newest = self.newest_snapshot_zxid();
         let is_there = self.log.earlier != EarlierExtents::Damaged;

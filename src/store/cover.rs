@@ -1,7 +1,7 @@
 //! The part of the log that the newest snapshot covers: passed over when the file is opened, and checked afterwards.
 //!
-//! It is there for the older of two snapshots, and for members that lack some of it. A state has nothing from it when the
-//! newest snapshot is whole, so an opening need not wait for it to be read: it may be most of the file.
+//! It is there for the older of two snapshots, and for members that lack some of it. What the newest snapshot leaves to the log is no
+//! part of it. A state has nothing from it when the newest snapshot is whole, so an opening need not wait for it to be read: it may be most of the file.
 
 use crate::ids::Zxid;
 use crate::store::access::ReadAt;

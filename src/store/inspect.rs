@@ -351,7 +351,7 @@ impl Inspected {
             let Some(kept) = kept else { continue };
             let whole = chunks::load(source, root, slot, kept, &mut Unread);
             match &whole {
-                Ok(()) => whole_ones.push(kept.zxid),
+                Ok(()) => whole_ones.push((kept.log_after, kept.zxid)),
                 Err(fault) => first_fault = first_fault.or(Some(fault.clone())),
             }
             let (id, zxid, bytes, entries) = (kept.id, kept.zxid, kept.bytes, kept.entries);
@@ -387,10 +387,11 @@ impl Inspected {
         if let Ok(chain) = &walked {
             // One without its log is of no use to an opening either.
             let log_from = chain.extents.first().map_or(Zxid::ZERO, |first| first.base_zxid);
-            whole_ones.retain(|&zxid| {
-                let inside = (log_from..=chain.last_zxid).contains(&zxid);
+            whole_ones.retain(|&(log_after, zxid)| {
+                let (from, to) = (log_from, chain.last_zxid);
+                let inside = log_after >= from && zxid <= to;
                 if !inside {
-                    let (from, to) = (log_from, chain.last_zxid);
+                    let zxid = if zxid > to { zxid } else { log_after };
                     first_fault.get_or_insert((0, SnapshotFault::OutsideLog { zxid, from, to }));
                 }
                 inside

@@ -40,8 +40,8 @@ pub struct StoreOptions {
     pub sync: SyncMode,
     /// Bytes of the largest record. Default and most: half an extent.
     pub max_record: u64,
-    /// Bytes of the smallest data that a snapshot may leave to the log, where the state is mostly data of that size and as large as
-    /// the window of the log. Default 512; 0: any data, of any state, for tests.
+    /// Bytes of the smallest data that a snapshot may leave to the log, where the one before was of a state that is mostly data of
+    /// that size and as large as the window of the log. Default 512; 0: any data, of any state, for tests.
     pub large_data: u32,
     /// The server the file belongs to: written at creation, compared at every open. `None` = do not compare.
     pub server_id: Option<u64>,

@@ -2,7 +2,7 @@
 //!
 //! One thread reads, another checks what was read: the newest snapshot, then the log behind it. The thread that recovers
 //! puts together the state of what they hand over, all at the same time: each byte is read once, and log that the snapshot
-//! covers not at all ([`cover`](super::cover)). Whatever is not as it should be ends in `None`, and
+//! covers, and leaves no data to, not at all ([`cover`](super::cover)). Whatever is not as it should be ends in `None`, and
 //! [`recover`](super::recover) starts over: it is the only one that words a fault or decides what a damaged file is good for.
 
 use std::io;
@@ -125,7 +125,7 @@ struct LogPart<'a> {
     sb: &'a Superblock,
     /// Its first extent.
     from: u64,
-    /// What the snapshot needs nothing of.
+    /// Transactions up to this are in the snapshot, with their data.
     after: Zxid,
 }
 
@@ -136,8 +136,8 @@ impl LogPart<'_> {
         extents.map(move |index| self.sb.extent_at(index)..self.sb.extent_end(index))
     }
 
-    /// Walks it and hands over what the snapshot needs of it and what came after it; each time an empty batch comes back, or `None` to stop. `None`
-    /// when the chain cannot be walked this way.
+    /// Walks it and hands over what the snapshot leaves to it and what came after the snapshot; each time an empty batch comes back,
+    /// or `None` to stop. `None` when the chain cannot be walked this way.
     fn walk(
         self,
         window: &mut Window<'_>,

@@ -13,7 +13,7 @@ use crate::store::pace;
 use crate::store::read::Pins;
 use crate::store::root::Root;
 use crate::store::snapshot::Snapshots;
-use crate::store::superblock::Superblock;
+use crate::store::superblock::{SnapshotSlot, Superblock};
 
 /// One open file: a log of transactions and snapshots of what they made.
 ///
@@ -127,6 +127,11 @@ impl Store {
     /// Says how many bytes a snapshot of the state as it is now would have at most. To be called as the state changes:
     /// room for that snapshot is kept free.
     pub fn set_state_size(&mut self, bytes: u64) {
+        let leaves = |sb: &Superblock| sb.snapshots.iter().flatten().any(SnapshotSlot::leaves);
+        if self.demand.newest_whole == 0 && leaves(self.sb()) {
+            // What is kept does not say how large the state is.
+            self.demand.newest_whole = bytes;
+        }
         self.demand.state_size = bytes;
         self.demand.saw_snapshot(bytes);
     }

@@ -57,8 +57,8 @@ impl Store {
         self.options.large_data as usize
     }
 
-    /// Says of the snapshot that is being taken how many bytes of data it has so far in pieces of
-    /// [`large_data`](Store::large_data) and more, and how many of these it left to the log, before they would have been pushed.
+    /// Says of the snapshot that is being taken how many bytes of data the state has in pieces of [`large_data`](Store::large_data) and
+    /// more, as far as it was walked, and how many of these were left to the log and not pushed.
     pub fn snapshot_has_large(&mut self, all: u64, left: u64) {
         self.snapshots.has_large(LargeBytes { all, left });
     }

@@ -239,8 +239,9 @@ impl StateSource<'_> {
             let is_installed = self.extents.is_empty() && kept.zxid == self.sb.end_zxid;
             let result = if (kept.log_after < log_from || kept.zxid > self.last_zxid) && !is_installed {
                 let (from, to) = (log_from, self.last_zxid);
+                let zxid = if kept.zxid > to { kept.zxid } else { kept.log_after };
                 let at = self.sb.extent_at(self.sb.snapshot_extents(slot)[0]);
-                Err((at, SnapshotFault::OutsideLog { zxid: kept.log_after, from, to }))
+                Err((at, SnapshotFault::OutsideLog { zxid, from, to }))
             } else {
                 match chunks::load(self.source, self.sb, slot, &kept, replay) {
                     Ok(()) => self.fill(&kept, replay)?,

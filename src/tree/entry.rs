@@ -3,7 +3,7 @@
 //! ```text
 //! header   1 | version u8
 //! ACL      2 | number u32 | the list as jute vector<ACL>
-//! znode    3 | flags u8 | id u32 | parent u32 | ACL u32 | name length u32 | czxid i64 | ctime i64 | name | data
+//! znode    3 | flags u8: 1 = null data, 2 = a value in place of the data | id u32 | parent u32 | ACL u32 | name length u32 | czxid i64 | ctime i64 | name | data
 //! znode    4 | as 3, with the long stat in place of czxid and ctime
 //! trailer 15 | znodes u64 | ACLs u64 | digest u64
 //! value    length u64 | hash u64, in place of the data of a znode that leaves it to the log
@@ -11,9 +11,9 @@
 //! ```
 //! The root is the znode that is its own parent. Ids and numbers mean something within one snapshot only, and children
 //! may come before parents; an ACL comes before the first znode that names it. The digest is the sum of the hashes of all
-//! entries before, so that it does not depend on their order. The version, 1 to 3, says which hash that is: in 1 SipHash-1-3,
-//! and as it is written now one that takes a tenth of the time. In 3 znodes may leave their data to the log: the transaction
-//! with their mzxid has it.
+//! entries before, so that it does not depend on their order. The version, 1 or 2, says which hash that is: SipHash-1-3 or,
+//! as it is written now, one that takes a tenth of the time. Where a value stands in place of the data, the transaction with the
+//! znode's mzxid has it in the log. Whether there may be any is said outside of the snapshot.
 
 use super::node::{Name, Node, NodeId};
 use super::owner::Owner;
@@ -34,8 +34,6 @@ pub(super) const NODE_SIZE_MAX: u64 = 4 + 2 + 4 * 4 + 6 * 8 + 3 * 4;
 const VERSION: u8 = 2;
 /// The one whose digest is made of SipHash.
 const VERSION_SIP: u8 = 1;
-/// The one in which data may be left to the log.
-const VERSION_LEAVING: u8 = 3;
 const FLAG_NULL_DATA: u8 = 1;
 const FLAG_IN_LOG: u8 = 2;
 
@@ -130,8 +128,8 @@ pub(super) enum Value<'a> {
     InLog(ValueMark),
 }
 
-pub(super) fn write_header(leaving: bool, out: &mut Vec<u8>) {
-    out.extend_from_slice(&[HEADER, if leaving { VERSION_LEAVING } else { VERSION }]);
+pub(super) fn write_header(out: &mut Vec<u8>) {
+    out.extend_from_slice(&[HEADER, VERSION]);
 }
 
 pub(super) fn write_acl(number: u32, entries: &[Acl<'_>], out: &mut Vec<u8>) {
@@ -199,8 +197,8 @@ pub(super) fn read(entry: &[u8]) -> Result<SnapshotEntry<'_>, String> {
     let mut bytes = Bytes(rest);
     match tag {
         HEADER => match bytes.array()? {
-            [VERSION_SIP..=VERSION_LEAVING] => Ok(SnapshotEntry::Header),
-            [other] => Err(format!("a snapshot of version {other}; this is version {VERSION_LEAVING}")),
+            [VERSION_SIP..=VERSION] => Ok(SnapshotEntry::Header),
+            [other] => Err(format!("a snapshot of version {other}; this is version {VERSION}")),
         },
         ACL => {
             let number = bytes.u32()?;
@@ -233,7 +231,7 @@ fn read_node(tag: u8, mut bytes: Bytes<'_>) -> Result<NodeEntry, String> {
     let name = std::str::from_utf8(name).map_err(|_| format!("the name of znode {id} is no UTF-8"))?;
     node.name = Name::new(name);
     let mut left = None;
-    if flags & FLAG_IN_LOG != 0 {
+    if flags == FLAG_IN_LOG {
         left = Some(ValueMark { len: bytes.u64()?, hash: bytes.u64()? });
     } else if flags & FLAG_NULL_DATA == 0 {
         node.data = Some(std::mem::take(&mut bytes.0).into());
@@ -316,7 +314,7 @@ mod tests {
         entries.pop();
         entries.push(snapshot_trailer(entries.iter().map(Vec::as_slice)));
         assert_eq!(load(&entries), Ok(tree.digest()));
-        entries[0] = vec![HEADER, VERSION_LEAVING + 1];
-        assert!(load(&entries).is_err_and(|error| error.contains("version 4")));
+        entries[0] = vec![HEADER, VERSION + 1];
+        assert!(load(&entries).is_err_and(|error| error.contains("version 3")));
     }
 }

@@ -9,6 +9,7 @@ use super::node::Node;
 use super::table::{PARTS, Table};
 use super::{NodeId, Owner, Tree};
 use crate::hash::{Keys, ROOT_HASH};
+use crate::ids::Zxid;
 use crate::path::{CONFIG, QUOTA, SYSTEM};
 
 /// A tree in the making: give it every entry of a snapshot, then [`finish`](TreeLoader::finish).
@@ -156,6 +157,9 @@ impl TreeLoader {
         }
         let tree = &mut self.tree;
         tree.left.sort();
+        if let Some(path) = tree.left_below_system() {
+            return Err(format!("the data of {path} is never left to the log"));
+        }
         for path in [SYSTEM, QUOTA, CONFIG] {
             let id = tree.lookup(path).ok_or_else(|| format!("there is no {path}"))?;
             if tree.nodes[id].owner() != Owner::None {
@@ -251,6 +255,7 @@ impl TreeLoader {
             tree.sizes.names += node.name.as_bytes().len() as u64;
             tree.sizes.data += data_length;
             tree.sizes.boxed += node.boxed_bytes();
+            tree.loaded_upto = tree.loaded_upto.max(Zxid(node.mzxid));
             tree.reaper.moved(id, None, Turn::of(node));
             if let Owner::Session(session) = node.owner() {
                 let makes_quota = tree.is_in_quotas(id);

@@ -77,7 +77,9 @@ pub struct Tree {
     quotas: Quotas,
     sizes: TreeSizes,
     snapshots: TreeSnapshots,
-    /// Of the snapshot that it was loaded from.
+    /// The highest mzxid when it was loaded. One from elsewhere may have some above its own zxid, which are others' here.
+    loaded_upto: Zxid,
+    /// What the snapshot that it was loaded from leaves to the log.
     left: LeftValues,
     state_walks: StateWalks,
 }
@@ -163,6 +165,7 @@ impl Tree {
             quotas: Quotas::default(),
             sizes: TreeSizes::default(),
             snapshots: TreeSnapshots::default(),
+            loaded_upto: Zxid::ZERO,
             left: LeftValues::default(),
             state_walks: StateWalks::default(),
         }

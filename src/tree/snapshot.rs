@@ -21,9 +21,9 @@ const AHEAD_OVERHEAD: usize = size_of::<Vec<u8>>() + 16;
 /// Bytes of an entry that count as much as one znode more.
 const HEAVY: usize = 16 << 10;
 
-/// As how many znodes an entry counts in a slice: large data takes its time.
-fn weight(entry: &[u8]) -> usize {
-    1 + entry.len() / HEAVY
+/// As how many znodes an entry of so many bytes counts in a slice: large data takes its time.
+fn weight(bytes: usize) -> usize {
+    1 + bytes / HEAVY
 }
 
 /// What a snapshot may leave to the log, which is kept with it: data of `least` bytes and more, set after `after` and up to `upto`.
@@ -109,7 +109,7 @@ impl Tree {
             totals: Totals::default(),
         });
         let mut header = Vec::new();
-        entry::write_header(leave.after < leave.upto, &mut header);
+        entry::write_header(&mut header);
         walk.totals.count(&header);
         emit(&header);
         snapshots.walk = Some(walk);
@@ -127,7 +127,7 @@ impl Tree {
         {
             walk.ahead_bytes -= entry.capacity() + AHEAD_OVERHEAD;
             emit(&entry);
-            left = left.saturating_sub(weight(&entry));
+            left = left.saturating_sub(weight(entry.len()));
         }
         let mut out = Vec::new();
         // Not before the queue is empty: an ACL in it may be the one that the next znode names.
@@ -138,7 +138,9 @@ impl Tree {
             if self.nodes.get(id).is_some_and(|node| node.mark != self.snapshots.mark) {
                 self.write(id, walk.leave, &mut |entry| emit(entry), &mut walk.totals, &mut out);
             }
-            left = left.saturating_sub(weight(&out));
+            // Data that is left to the log is read to be known again.
+            let length = self.nodes.get(id).map_or(0, |node| node.data_length());
+            left = left.saturating_sub(weight(out.len().max(length)));
         }
         if walk.next < walk.end || !walk.ahead.is_empty() {
             self.snapshots.walk = Some(walk);
@@ -217,7 +219,7 @@ impl Tree {
         self.nodes[id].mark = mark;
         out.clear();
         let length = self.nodes[id].data_length();
-        let in_log = length >= leave.least && self.leaves_data(id, leave);
+        let in_log = length >= leave.least.max(1) && self.leaves_data(id, leave);
         if length >= leave.least {
             self.snapshots.large.bytes += length as u64;
             self.snapshots.large.left += if in_log { length as u64 } else { 0 };
@@ -233,10 +235,10 @@ impl Tree {
         emit(out);
     }
 
-    /// Whether the log has the data of a znode. What is below `/zookeeper` has a meaning for the tree itself, which it needs at
-    /// once when it is loaded.
+    /// Whether the log has the data of a znode: it was set by a transaction that came since the tree was loaded. What is below
+    /// `/zookeeper` has a meaning for the tree itself, which it needs at once when it is loaded.
     fn leaves_data(&self, id: NodeId, leave: LeavingOut) -> bool {
         let mzxid = Zxid(self.nodes[id].mzxid);
-        mzxid > leave.after && mzxid <= leave.upto && !self.is_system(id)
+        mzxid > leave.after.max(self.loaded_upto) && mzxid <= leave.upto && !self.is_system(id)
     }
 }

@@ -6,6 +6,8 @@ use crate::path;
 use crate::records::txn::*;
 use crate::records::{ErrorCode, EventType, OpCode};
 
+mod leaving;
+
 /// A tree that numbers its own transactions and remembers what an observer was told.
 struct Bench {
     tree: Tree,
