@@ -247,3 +247,17 @@ fn a_state_that_was_received_leaves_nothing_to_the_log() {
     reopened(&disk, &mut given).unwrap();
     assert_eq!((given.snapshot, given.values, given.txns), (500, vec![], (501..=510).collect()));
 }
+
+// S-43
+#[test]
+fn a_snapshot_is_due_after_a_window_of_the_whole_state_also_after_a_restart() {
+    let (disk, mut store) = large();
+    snapshot(&mut store, 40_000, 39_000);
+    fill(&mut store, 21..=25, 900);
+    snapshot(&mut store, 40_000, 39_000);
+    assert_eq!(store.stats().log_window, 60_000, "one and a half states: few transactions are in it");
+    let mut store = reopened(&disk, &mut Given::default()).unwrap();
+    assert_eq!(store.stats().log_window, 2 * E, "how large the state is has not been told");
+    store.set_state_size(40_000);
+    assert_eq!(store.stats().log_window, 60_000);
+}
