@@ -189,7 +189,7 @@ const PLANTS: &[(Failpoint, &[&str], u64)] = &[
     (Failpoint::SentTwice, &["S-13"], 1),
     (Failpoint::EpochNotRaised, &["S-07", "L-01"], 0),
     (Failpoint::CounterRunsOver, &["S-05"], 0),
-    (Failpoint::ConfirmedByOldPing, &["G-04"], 348),
+    (Failpoint::ConfirmedByOldPing, &["G-04"], 749),
     (Failpoint::SyncUnconfirmed, &["G-04"], 0),
     (Failpoint::ExpiredWithoutLeader, &["G-10"], 0),
     (Failpoint::MovedNotEnforced, &["G-02"], 0),

@@ -241,11 +241,17 @@ fn inspect_of_a_copy_says_whether_a_server_starts_on_it() {
     let options = StoreOptions { log_window: 1 << 20, snapshot_rate: 0, ..StoreOptions::default() };
     let (mut store, _) = Store::open(&folder.file(), &options, &mut Model::default()).unwrap();
     let over = Arc::new(AtomicBool::new(false));
+    // However long a copy takes, the file does not become too large for the next.
+    let (copied, txns_of_a_copy) = (Arc::new(AtomicU32::new(0)), 1500);
     let busy = std::thread::spawn({
-        let over = Arc::clone(&over);
+        let (over, copied) = (Arc::clone(&over), Arc::clone(&copied));
         move || {
             let mut zxid = 0;
             while !over.load(Ordering::Relaxed) {
+                if zxid >= i64::from(copied.load(Ordering::Relaxed) + 1) * txns_of_a_copy {
+                    std::thread::yield_now();
+                    continue;
+                }
                 zxid += 1;
                 store.append(&[Record { zxid: Zxid(zxid), txn: &[1; 20_000] }]).unwrap();
                 store.tick(Millis(zxid as u64)).unwrap();
@@ -259,6 +265,7 @@ fn inspect_of_a_copy_says_whether_a_server_starts_on_it() {
         let good = matches!(verdict, Ok(InspectVerdict::Good { .. } | InspectVerdict::Torn { .. }));
         let opened = Store::open(&copies.file(), &options, &mut Model::default());
         assert_eq!(good, opened.is_ok(), "{verdict:?} and {:?}", opened.err());
+        copied.fetch_add(1, Ordering::Relaxed);
     }
     over.store(true, Ordering::Relaxed);
     busy.join().unwrap();
