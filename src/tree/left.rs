@@ -24,7 +24,7 @@ struct LeftValue {
 const FOUND: i64 = -1;
 
 /// What was left to one transaction, in order of id.
-struct Wanted {
+struct LeftToOne {
     zxid: Zxid,
     left: Vec<LeftValue>,
 }
@@ -65,7 +65,7 @@ impl Tree {
     /// A sentence about data that is not there. The tree is of no use then.
     pub fn fill_from_log(&mut self, zxid: Zxid, txn: &Txn<'_>) -> Result<(), String> {
         let count = self.left.0.iter().rev().take_while(|left| left.mzxid <= zxid.0).count();
-        let mut wanted = Wanted { zxid, left: self.left.0.split_off(self.left.0.len() - count) };
+        let mut wanted = LeftToOne { zxid, left: self.left.0.split_off(self.left.0.len() - count) };
         if self.left.0.is_empty() {
             self.left = LeftValues::default();
         }
@@ -88,7 +88,7 @@ impl Tree {
         }
     }
 
-    fn fill_from(&mut self, txn: &Txn<'_>, wanted: &mut Wanted) -> Result<(), String> {
+    fn fill_from(&mut self, txn: &Txn<'_>, wanted: &mut LeftToOne) -> Result<(), String> {
         let (path, data) = match txn {
             Txn::Create(t) | Txn::Create2(t) => (&t.path, t.data),
             Txn::CreateContainer(t) => (&t.path, t.data),
