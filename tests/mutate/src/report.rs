@@ -75,7 +75,7 @@ struct Count {
     untried: usize,
 }
 
-/// The table, the survivors, and the lowest rate of a room.
+/// The table, the survivors, and the lowest rate of a room among faults that change something: those without a reason why not.
 pub(crate) fn text(copy: &Copy, fates: &[Option<Fate>], reasons: &[(String, String)]) -> (String, String, f64) {
     let mut counts: BTreeMap<&str, Count> = BTreeMap::new();
     let mut survivors = String::new();
@@ -110,8 +110,17 @@ pub(crate) fn text(copy: &Copy, fates: &[Option<Fate>], reasons: &[(String, Stri
         }
     }
     let mut table = format!(
-        "{:<10}{:>8}{:>9}{:>10}{:>11}{:>12}{:>10}{:>9}{:>10}\n",
-        "room", "killed", "timeout", "survived", "unreached", "equivalent", "unviable", "untried", "noticed"
+        "{:<10}{:>8}{:>9}{:>10}{:>11}{:>12}{:>10}{:>9}{:>10}{:>12}\n",
+        "room",
+        "killed",
+        "timeout",
+        "survived",
+        "unreached",
+        "equivalent",
+        "unviable",
+        "untried",
+        "noticed",
+        "of effect"
     );
     let mut lowest = 100.0f64;
     for (room, count) in &counts {
@@ -119,14 +128,19 @@ pub(crate) fn text(copy: &Copy, fates: &[Option<Fate>], reasons: &[(String, Stri
         let all = noticed + count.survived + count.unreached;
         if all > 0 {
             let rate = noticed as f64 * 100.0 / all as f64;
-            lowest = lowest.min(rate);
+            let with_effect = all - count.equivalent;
+            let of_effect = noticed as f64 * 100.0 / with_effect.max(1) as f64;
+            lowest = lowest.min(of_effect);
             let range = match count.untried {
                 0 => String::new(),
-                _ => format!("   ({:.1} to {:.1} % of all)", interval(noticed, all).0, interval(noticed, all).1),
+                _ => {
+                    let (from, to) = interval(noticed, with_effect);
+                    format!("   ({from:.1} to {to:.1} % of all with effect)")
+                }
             };
             let _ = writeln!(
                 table,
-                "{room:<10}{:>8}{:>9}{:>10}{:>11}{:>12}{:>10}{:>9}{:>8.1} %{range}",
+                "{room:<10}{:>8}{:>9}{:>10}{:>11}{:>12}{:>10}{:>9}{:>8.1} %{:>10.1} %{range}",
                 count.killed,
                 count.timeout,
                 count.survived,
@@ -134,7 +148,8 @@ pub(crate) fn text(copy: &Copy, fates: &[Option<Fate>], reasons: &[(String, Stri
                 count.equivalent,
                 count.unviable,
                 count.untried,
-                rate
+                rate,
+                of_effect
             );
         }
     }
