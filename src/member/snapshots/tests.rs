@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::ids::Millis;
+use crate::engine::{EngineSettings, ReplicatedState};
+use crate::ids::{Millis, Zxid};
 use crate::jute::Buffer;
+use crate::member::Loading;
 use crate::member::snapshots::Slices;
 use crate::member::tests::site::{Site, open};
 use crate::records::OpCode;
 use crate::records::requests::SetDataRequest;
 use crate::store::tests::sim_disk::SimDisk;
 use crate::store::tests::world::tiny;
-use crate::store::{LogWrite, StoreError, StoreOptions};
+use crate::store::{LogWrite, Replay, StoreError, StoreOptions};
 
 // F-08, S-43: at once would be a loop of failures that the clients pay for, and a number of turns is no time.
 #[test]
@@ -160,4 +162,28 @@ fn data_that_snapshots_leave_to_the_log_is_there_after_every_restart() {
         }
     }
     assert!(restarts_that_fill > 20, "{restarts_that_fill}: {:?}", site.member.store.stats());
+}
+
+// D-09: a state that lacks data is no state.
+#[test]
+fn a_snapshot_is_whole_when_what_it_leaves_to_the_log_has_come() {
+    let mut site = Site::new(&Arc::new(SimDisk::new(3)));
+    assert_eq!(site.create("/k", 700), Some(0));
+    let (applied, digest) = (site.member.applied(), site.member.engine.tree().digest());
+    let mut entries = Vec::new();
+    site.member.engine.snapshot_begin_leaving(Zxid::ZERO, 64, &mut |entry| entries.push(entry.to_vec()));
+    while !site.member.engine.snapshot_slice(100, &mut |entry| entries.push(entry.to_vec())) {}
+    let mut cursor = site.member.store.read_open(Zxid::ZERO).unwrap().expect("all of the log is there");
+    let log = site.member.store.read(&mut cursor, 1 << 20).unwrap();
+    let mut state = ReplicatedState::new(&EngineSettings::default(), [5, 6]);
+    let mut loading = Loading::into(&mut state);
+    loading.snapshot_begin(applied);
+    entries.iter().for_each(|entry| loading.snapshot_entry(entry).unwrap());
+    loading.snapshot_end().unwrap();
+    assert!(loading.snapshot_filled().is_err());
+    for (zxid, txn) in &log {
+        loading.snapshot_value(*zxid, txn).unwrap();
+    }
+    assert_eq!(loading.snapshot_filled(), Ok(()));
+    assert_eq!(state.tree().digest(), digest);
 }
