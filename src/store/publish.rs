@@ -26,7 +26,7 @@ impl Store {
     /// [`StoreError::SnapshotRunning`]; [`StoreError::Full`] when it cannot fit beside the reserve of the log.
     ///
     /// # Panics
-    /// When `zxid` is not the last one appended.
+    /// When `zxid` is above the last one appended.
     pub fn snapshot_begin(&mut self, zxid: Zxid, estimate_bytes: u64) -> Result<Option<Zxid>, StoreError> {
         self.extents.root.has_history()?;
         self.extents.root.settle()?;
