@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// microsecond.
 pub(super) const SLICE: usize = 16_000;
 
-/// What was spent since the loop last looked at the clock. Atomic because other threads
-/// read the engine too; their reads add nothing.
+/// What was spent since the loop last looked at the clock. Atomic because other threads read the engine too, while the loop
+/// does not: what their checks of rights add to it is gone when the loop begins its next piece of work.
 #[derive(Default)]
 pub(super) struct Spent(AtomicUsize);
 

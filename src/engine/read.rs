@@ -183,7 +183,11 @@ impl Engine {
 
     pub(super) fn may(&self, who: &Identities, node: NodeId, wanted: i32) -> bool {
         let acl = self.state.tree.acl(node);
-        self.settings.skip_acl || acl.is_open() || who.permits(acl, wanted)
+        if self.settings.skip_acl || acl.is_open() {
+            return true;
+        }
+        self.spent.add(acl.cost());
+        who.permits(acl, wanted)
     }
 
     fn exists(

@@ -314,3 +314,76 @@ fn what_is_half_decided_can_be_taken_back() {
     assert_eq!(decode_results(&frames[0].body).unwrap().len(), 10_000);
     assert_eq!(world.engine.state.tree.check(), Ok(()));
 }
+
+#[test]
+fn a_multi_that_begins_anew_counts_on_nothing_that_was_taken_back() {
+    // G-13, G-14: its later operations stand on its first.
+    let mut world = world();
+    let (conn, other) = (world.client(), world.client());
+    world.request(other, OpCode::Create, &create("/lost", 0));
+    let mut payload = bytes(&RequestHeader { xid: 1, op: OpCode::Multi.to_i32() });
+    let children = (0..5000).map(|i| creating(&format!("/p/{i}"), 0));
+    payload.extend(multi([creating("/p", 0)].into_iter().chain(children)));
+    world.send(conn, &payload);
+    world.engine.go_on();
+    assert_eq!(world.engine.proposals().len(), 1, "the multi is half decided");
+    world.engine.abandon_proposals();
+    world.commit();
+    assert!(world.is_closing(other));
+    let frames = world.frames(conn);
+    let results = decode_results(&frames[0].body).unwrap();
+    assert!(results.iter().all(|result| !matches!(result, MultiResult::Error(_))));
+    assert!(world.exists(conn, "/p/4999", false) && !world.exists(conn, "/lost", false));
+}
+
+#[test]
+fn many_sessions_that_expire_while_much_is_not_applied_yet() {
+    // the end of each looks at all that is decided.
+    let mut world = world();
+    let conn = world.client();
+    for _ in 0..100 {
+        world.client();
+    }
+    let mut payload = bytes(&RequestHeader { xid: 1, op: OpCode::Multi.to_i32() });
+    payload.extend(multi((0..3900).map(|i| creating(&format!("/{i}"), 0))));
+    world.send(conn, &payload);
+    while !world.engine.has_proposals() {
+        world.engine.go_on();
+    }
+    world.worst = 0;
+    world.engine.set_time(Millis(60_000), WallMillis(1_700_000_060_000));
+    while world.measured(Engine::tick) {}
+    world.within_the_bound("101 sessions that expire");
+    world.commit();
+    assert_eq!(world.engine.status().sessions, 0);
+}
+
+#[test]
+fn reads_that_come_at_once_of_a_znode_with_a_thousand_addresses() {
+    // in one piece, and behind a write.
+    let mut world = world();
+    let conn = world.client();
+    let addresses: Vec<String> = (0..999).map(|i| format!("10.0.{}.{}/32", i / 256, i % 256)).collect();
+    let mut acl: Vec<_> = addresses.iter().map(|address| Acl::new(31, "ip", address)).collect();
+    acl.push(Acl::new(31, "ip", "127.0.0.1"));
+    let request = CreateRequest { path: "/a".into(), data: Buffer::new(b"x"), acl: Some(acl), flags: 0 };
+    assert_eq!(world.call(conn, OpCode::Create, &request).code(), ErrorCode::Ok);
+    let mut piece = Vec::new();
+    for xid in 1..=400 {
+        let mut payload = bytes(&RequestHeader { xid, op: OpCode::GetData.to_i32() });
+        encode(&PathWatchRequest { path: "/a".into(), watch: false }, &mut payload);
+        piece.extend_from_slice(&(payload.len() as u32).to_be_bytes());
+        piece.extend_from_slice(&payload);
+    }
+    world.worst = 0;
+    while world.offer(conn, &std::mem::take(&mut piece)) == NextInput::Yield {}
+    assert_eq!(world.frames(conn).len(), 400);
+    world.within_the_bound("400 reads in one piece");
+    world.request(conn, OpCode::SetData, &SetDataRequest { path: "/a".into(), data: Buffer::new(b"y"), version: -1 });
+    for _ in 0..400 {
+        world.request(conn, OpCode::GetData, &PathWatchRequest { path: "/a".into(), watch: false });
+    }
+    world.commit();
+    assert_eq!(world.frames(conn).len(), 401);
+    world.within_the_bound("400 reads behind a write");
+}
