@@ -290,7 +290,6 @@ impl Engine {
     pub fn flushed(&mut self, id: ConnId, sent: usize) {
         if self.conns.flushed(id, sent, self.settings.limits.output_soft_max) {
             self.drain(id);
-            self.touch(id);
         }
         self.serve_waiting_reads();
     }

@@ -143,3 +143,19 @@ fn handshake_for(timeout: i32) -> Vec<u8> {
     payload.push(0);
     payload
 }
+
+#[test]
+fn a_handshake_that_has_come_is_no_reason_to_look_who_is_silent() {
+    let mut settings = EngineSettings { tick_ms: 1000, session_timeout_min_ms: 2000, ..EngineSettings::default() };
+    settings.limits.handshake_ms = 1000;
+    let mut world = World::with(settings);
+    world.client();
+    let at = |world: &mut World, ms: u64| {
+        world.engine.set_time(Millis(ms), WallMillis(1_700_000_000_000 + ms as i64));
+        world.engine.silence_is_due()
+    };
+    assert!(!at(&mut world, 1500));
+    world.open();
+    assert!(!at(&mut world, 2400));
+    assert!(at(&mut world, 2500), "this one has not come");
+}

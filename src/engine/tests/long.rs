@@ -257,3 +257,66 @@ fn events_of_a_short_transaction_to_many_are_sent_in_slices_and_its_reply_comes_
         assert_eq!(world.events(watcher).len(), 300);
     }
 }
+
+#[test]
+fn a_multi_whose_events_are_sent_in_slices_is_counted_once() {
+    let mut world = world();
+    let conn = world.client();
+    let watchers: Vec<ConnId> = (0..8).map(|_| world.client()).collect();
+    for watcher in &watchers {
+        world.call(*watcher, OpCode::AddWatch, &WatchRequest { path: "/".into(), kind: 1 });
+    }
+    let before = world.engine.status().transactions;
+    fill(&mut world, conn, "/p", 0);
+    assert_eq!(world.engine.status().transactions, before + 2, "that of the parent, and the multi");
+    for watcher in watchers {
+        assert_eq!(world.events(watcher).len(), 1 + MANY);
+    }
+}
+
+#[test]
+fn a_create_that_thousands_hear_of_is_answered_behind_its_events_with_its_path_and_stat() {
+    // R-24, G-05
+    let mut world = world();
+    world.engine.settings.limits.sessions_burst = 2000;
+    let (conn, other) = (world.client(), world.client());
+    let watchers: Vec<ConnId> = (0..1010).map(|_| world.open()).collect();
+    for &watcher in &watchers {
+        world.send(watcher, &handshake(0, &[0; 16], 0));
+    }
+    world.commit();
+    for &watcher in &watchers {
+        world.request(watcher, OpCode::Exists, &PathWatchRequest { path: "/a".into(), watch: true });
+        world.request(watcher, OpCode::GetChildren, &PathWatchRequest { path: "/".into(), watch: true });
+        world.bytes(watcher);
+    }
+    let before = world.engine.applied();
+    let xid = world.request(conn, OpCode::Create2, &create("/a", 0));
+    let proposal = world.engine.poll_proposals().next().unwrap();
+    world.engine.deliver_begin(proposal.zxid, &proposal.txn).unwrap();
+    assert!(world.engine.is_applying(), "its events are still to be sent");
+    world.request(other, OpCode::Ping, &());
+    assert_eq!(world.frames(other)[0].header.zxid, before.0, "nobody is told of it yet");
+    assert!(world.frames(conn).is_empty());
+    while !world.engine.apply_slice().unwrap() {}
+    let frame = world.frames(conn).pop().unwrap();
+    assert_eq!((frame.header.xid, frame.header.zxid, frame.code()), (xid, proposal.zxid.0, ErrorCode::Ok));
+    let node = world.engine.tree().lookup("/a").unwrap();
+    let expected = PathStatReply { path: "/a".into(), stat: world.engine.tree().stat(node) };
+    assert_eq!(decode::<PathStatReply<'_>>(&frame.body).unwrap(), expected);
+    let told = [(EventType::Created, "/a".to_owned()), (EventType::ChildrenChanged, "/".to_owned())];
+    assert!(watchers.into_iter().all(|watcher| world.events(watcher) == told));
+}
+
+#[test]
+fn a_list_that_is_too_long_for_other_threads_is_left_to_the_queue() {
+    //
+    let mut world = world();
+    let conn = world.client();
+    fill(&mut world, conn, "/p", 0);
+    let mut out = Vec::new();
+    assert_eq!(world.engine.read_shared(conn, OpCode::GetChildren2, "/p", &mut out), None);
+    assert!(out.is_empty());
+    let read = world.engine.read_shared(conn, OpCode::GetChildren2, "/", &mut out);
+    assert_eq!(read, Some((world.engine.applied(), ErrorCode::Ok)));
+}

@@ -264,3 +264,36 @@ fn the_configuration_of_a_transaction_is_in_force_whatever_an_older_state_says_l
     world.engine.serve(Duty::Decide { epoch: 2 }, Millis(1), WallMillis(1_700_000_000_001));
     assert_eq!(world.engine.config_data(), changed.to_string().as_bytes());
 }
+
+#[test]
+fn the_znode_of_the_configuration_is_dated_when_its_server_writes_it() {
+    let mut world = leader(settings());
+    let modified = |world: &World| {
+        let node = world.engine.tree().lookup(CONFIG).unwrap();
+        world.engine.tree().stat(node).mtime
+    };
+    assert_eq!(modified(&world), 1_700_000_000_000);
+    world.engine.set_time(Millis(5), WallMillis(1_700_000_000_005));
+    world.engine.configured(&three());
+    assert_eq!(modified(&world), 1_700_000_000_000, "it tells that already");
+    world.engine.configured(&three().with_version(Zxid(0x1_0000_0007)));
+    assert_eq!(modified(&world), 1_700_000_000_005);
+}
+
+#[test]
+fn what_is_decided_behind_a_reconfiguration_is_decided_against_the_znode_that_it_leaves() {
+    // Its version is −1 after each, whatever a super user has made of it.
+    let mut world = leader(EngineSettings { skip_acl: true, ..settings() });
+    let conn = world.client();
+    let set = |version| SetDataRequest { path: CONFIG.into(), data: Buffer::new(b"x"), version };
+    assert_eq!(world.call(conn, OpCode::SetData, &set(-1)).code(), ErrorCode::Ok);
+    world.request(conn, OpCode::Reconfig, &change("", "3"));
+    world.request(conn, OpCode::SetData, &set(0));
+    world.request(conn, OpCode::SetData, &set(-1));
+    world.commit();
+    let frames = world.frames(conn);
+    let codes: Vec<ErrorCode> = frames.iter().map(Frame::code).collect();
+    assert_eq!(codes, [ErrorCode::Ok, ErrorCode::BadVersion, ErrorCode::Ok]);
+    let set: StatReply = decode(&frames[2].body).unwrap();
+    assert_eq!(set.stat.version, 0);
+}

@@ -161,3 +161,42 @@ fn a_multi_of_much_data_is_decided_in_the_turns_that_its_bytes_cost() {
     };
     assert_eq!((decided_in(10), decided_in(4000)), (0, 3));
 }
+
+#[test]
+fn a_transaction_waits_for_a_reply_that_shows_a_state_and_not_for_watches_that_are_set_again() {
+    // the reply to `setWatches` has no body, and its header names what is applied by then.
+    let (mut world, conn) = world_of(3000, 0, 0);
+    let other = world.client();
+    let paths: Vec<String> = (0..3000).map(|number| format!("/p/{number:04}")).collect();
+    let data: Vec<Text<'_>> = paths.iter().map(|path| path.as_str().into()).collect();
+    let watches = bytes(&SetWatchesRequest { relative_zxid: 1 << 40, data, exist: Vec::new(), child: Vec::new() });
+    let mut reads = Vec::new();
+    for path in &paths {
+        encode(&MultiHeader::request(OpCode::GetData), &mut reads);
+        encode(&PathWatchRequest { path: path.as_str().into(), watch: false }, &mut reads);
+    }
+    encode(&MultiHeader::END, &mut reads);
+    for (op, body, waits) in [(OpCode::MultiRead, reads, true), (OpCode::SetWatches, watches, false)] {
+        world.request(
+            other,
+            OpCode::SetData,
+            &SetDataRequest { path: "/p".into(), data: Buffer::new(b"x"), version: -1 },
+        );
+        world.xid += 1;
+        let mut payload = bytes(&RequestHeader { xid: world.xid, op: op.to_i32() });
+        payload.extend_from_slice(&body);
+        world.send(conn, &payload);
+        world.engine.go_on();
+        assert!(world.engine.has_work(), "{op} is under way");
+        assert_eq!(world.engine.is_busy(), waits, "{op}");
+        let before = world.engine.applied();
+        if !waits {
+            let proposals: Vec<Proposal> = world.engine.poll_proposals().collect();
+            proposals.iter().for_each(|proposal| world.engine.deliver(proposal.zxid, &proposal.txn).unwrap());
+        }
+        world.commit();
+        let frame = world.frames(conn).pop().unwrap();
+        assert_eq!((frame.code(), frame.header.zxid == before.0), (ErrorCode::Ok, waits), "{op}");
+        assert_eq!(world.frames(other).len(), 1);
+    }
+}

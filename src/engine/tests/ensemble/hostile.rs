@@ -224,3 +224,40 @@ fn what_a_learner_asked_for_goes_with_it_if_it_is_not_decided() {
     assert!(!engine.has_proposals());
     assert_eq!(engine.status().outstanding, 0, "S-44");
 }
+
+#[test]
+fn what_is_decided_counts_no_longer_toward_what_may_wait() {
+    //
+    let mut ensemble = Ensemble::new(2);
+    let client = ensemble.client(1);
+    let packet = request(ensemble.session(client), 1, OpCode::SetData.to_i32(), &vec![0; 1 << 20]);
+    let engine = &mut ensemble.members[0].engine;
+    for round in 0..3 {
+        engine.set_log_budget(0);
+        for _ in 0..30 {
+            assert!(engine.from_learner(server(1), link(1, 1), &packet).is_ok(), "round {round}");
+        }
+        engine.set_log_budget(u64::MAX);
+        while engine.has_work() {
+            engine.go_on();
+        }
+        assert_eq!(engine.poll_proposals().count(), 30);
+    }
+}
+
+#[test]
+fn a_learner_that_waits_for_much_that_could_not_be_logged_is_left_once() {
+    let mut ensemble = Ensemble::new(3);
+    let clients = [ensemble.client(1), ensemble.client(2)];
+    ensemble.commits = false;
+    for round in 0..3 {
+        for client in clients {
+            ensemble.request(client, OpCode::Create, &create(&format!("/n{}{round}", client.at), 0));
+            ensemble.carry();
+        }
+    }
+    ensemble.uncommitted.clear();
+    ensemble.members[0].engine.abandon_proposals();
+    ensemble.carry();
+    assert_eq!(ensemble.closed, [link(1, 1), link(2, 1)]);
+}

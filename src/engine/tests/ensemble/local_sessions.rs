@@ -410,3 +410,30 @@ fn local_sessions_are_listed_where_there_may_be_some() {
     let alone = World::with(EngineSettings { local_sessions: true, ..EngineSettings::default() });
     assert!(alone.engine.local_buckets().is_none(), "a server that is alone has none");
 }
+
+#[test]
+fn who_is_let_wait_or_lives_in_this_process_keeps_a_local_session() {
+    // G-10
+    let mut ensemble = with_local(false);
+    let [silent, waiting, in_process] = [1, 1, 1].map(|at| ensemble.client(at));
+    ensemble.members[1].engine.keep_alive(in_process.conn);
+    ensemble.now = ensemble.now.plus(60_000);
+    let (now, wall) = ensemble.time();
+    let engine = &mut ensemble.members[1].engine;
+    engine.set_time(now, wall);
+    while engine.tick_hearing(&mut |conn| conn == waiting.conn) {}
+    assert_eq!(ensemble.close_reason(silent), Some(CloseReason::SessionEnded));
+    assert_eq!((ensemble.close_reason(waiting), ensemble.close_reason(in_process)), (None, None));
+    assert_eq!(ensemble.counts(1), (0, 2));
+}
+
+#[test]
+fn a_leader_keeps_nothing_of_local_sessions_that_write() {
+    // S-44: it is not told of their end.
+    let mut ensemble = with_local(false);
+    for at in 0..3 {
+        let client = ensemble.client(at);
+        assert_eq!(ensemble.create(client, &format!("/n{at}"), 0), ErrorCode::Ok);
+    }
+    assert_eq!(ensemble.engine(0).remote.speakers(), 0);
+}
