@@ -135,12 +135,13 @@ impl Tree {
             let id = NodeId(walk.next);
             walk.next += 1;
             out.clear();
-            if self.nodes.get(id).is_some_and(|node| node.mark != self.snapshots.mark) {
+            let mut bytes = 0;
+            if let Some(node) = self.nodes.get(id).filter(|node| node.mark != self.snapshots.mark) {
+                // Data that is left to the log is read to be known again.
+                bytes = node.data_length();
                 self.write(id, walk.leave, &mut |entry| emit(entry), &mut walk.totals, &mut out);
             }
-            // Data that is left to the log is read to be known again.
-            let length = self.nodes.get(id).map_or(0, |node| node.data_length());
-            left = left.saturating_sub(weight(out.len().max(length)));
+            left = left.saturating_sub(weight(bytes.max(out.len())));
         }
         if walk.next < walk.end || !walk.ahead.is_empty() {
             self.snapshots.walk = Some(walk);

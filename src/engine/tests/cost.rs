@@ -126,15 +126,20 @@ fn a_long_text_in_the_statistics_and_limits_of_a_quota() {
     assert!(reply.data.0.unwrap().starts_with(b"count=9999,bytes=9999=;k0=1"));
 }
 
-#[test]
-fn reads_and_checks_of_a_znode_with_a_thousand_addresses() {
-    let mut world = world();
-    let conn = world.client();
+/// `/a`, which a thousand addresses may use; that of the client is the last of them.
+fn creates_for_a_thousand_addresses(world: &mut World, conn: ConnId) {
     let addresses: Vec<String> = (0..999).map(|i| format!("10.0.{}.{}/32", i / 256, i % 256)).collect();
     let mut acl: Vec<_> = addresses.iter().map(|address| Acl::new(31, "ip", address)).collect();
     acl.push(Acl::new(31, "ip", "127.0.0.1"));
     let request = CreateRequest { path: "/a".into(), data: Buffer::new(b"x"), acl: Some(acl), flags: 0 };
     assert_eq!(world.call(conn, OpCode::Create, &request).code(), ErrorCode::Ok);
+}
+
+#[test]
+fn reads_and_checks_of_a_znode_with_a_thousand_addresses() {
+    let mut world = world();
+    let conn = world.client();
+    creates_for_a_thousand_addresses(&mut world, conn);
     let frame = world.raw(conn, OpCode::MultiRead, &multi((0..10_000).map(|_| getting("/a"))));
     assert_eq!((frame.code(), decode_results(&frame.body).unwrap().len()), (ErrorCode::Ok, 10_000));
     world.within_the_bound("a multiRead of 10,000");
@@ -363,11 +368,7 @@ fn reads_that_come_at_once_of_a_znode_with_a_thousand_addresses() {
     // in one piece, and behind a write.
     let mut world = world();
     let conn = world.client();
-    let addresses: Vec<String> = (0..999).map(|i| format!("10.0.{}.{}/32", i / 256, i % 256)).collect();
-    let mut acl: Vec<_> = addresses.iter().map(|address| Acl::new(31, "ip", address)).collect();
-    acl.push(Acl::new(31, "ip", "127.0.0.1"));
-    let request = CreateRequest { path: "/a".into(), data: Buffer::new(b"x"), acl: Some(acl), flags: 0 };
-    assert_eq!(world.call(conn, OpCode::Create, &request).code(), ErrorCode::Ok);
+    creates_for_a_thousand_addresses(&mut world, conn);
     let mut piece = Vec::new();
     for xid in 1..=400 {
         let mut payload = bytes(&RequestHeader { xid, op: OpCode::GetData.to_i32() });
